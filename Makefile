@@ -1,0 +1,61 @@
+# The environment is made once in .venv; the control plane is built once into the user's cache.
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/.ready
+# More workers only wait for each other: each runs a control plane of its own.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit sandbox-tests sandbox format lock benchmark pack clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+demo: $(READY) ## play the README's story on this machine: deploy, relate, data set, resize, teardown
+	@$(PY) -m sandbox demo
+
+test: lint types unit sandbox-tests ## lint, types, unit tests, and the charm against the sandbox
+
+lint: $(READY) ## ruff, import-linter, codespell
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	PYTHONPATH=src .venv/bin/lint-imports --no-logo
+	$(PY) -m codespell_lib
+
+types: $(READY) ## pyright, strict
+	.venv/bin/pyright
+
+unit: $(READY) ## the pure code, in seconds
+	$(PY) -m pytest tests/unit
+
+sandbox-tests: $(READY) ## every behaviour that a user sees, against a real control plane
+	$(PY) -m sandbox build
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile tests/sandbox
+
+sandbox: $(READY) ## leave the sandbox running, and print how to try it by hand
+	@$(PY) -m sandbox serve
+
+benchmark: $(READY) ## AWS calls and tool calls of a hook, as the README's table has them
+	$(PY) -m benchmarks.calls
+
+format: $(READY) ## format, and mend what ruff can mend
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+lock: $(READY) ## make requirements*.txt anew from pyproject.toml
+	.venv/bin/uv pip compile -q --universal --generate-hashes --python-version 3.10 --no-header pyproject.toml -o requirements.txt
+	.venv/bin/uv pip compile -q --universal --generate-hashes --python-version 3.10 --no-header --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+pack: ## make the charm (needs charmcraft)
+	charmcraft pack
+
+clean: ## remove the environment; the built control plane stays in the cache
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(READY): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv module is missing: sudo apt-get install python3-venv"; exit 1; }
+	@echo "Making .venv (about a minute, once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
