@@ -1,0 +1,1 @@
+"""What other charms tell us and we tell them; only these modules and the charm import ops."""

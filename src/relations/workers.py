@@ -1,0 +1,17 @@
+"""juju-info with the workers: machines whose zones count before they show up as Nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import ops
+
+from relations import control_plane
+
+ENDPOINT = "workers"
+
+
+def addresses(charm: ops.CharmBase) -> Iterator[str]:
+    """The private addresses of all units of all applications related as workers."""
+    for relation in charm.model.relations[ENDPOINT]:
+        yield from control_plane.unit_addresses(relation)

@@ -1,0 +1,179 @@
+"""The options of config.yaml as one checked value; a refusal names option and form."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import pydantic
+
+UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
+# A Kubernetes quantity is kept in 64 bits.
+LARGEST_CAPACITY_BYTES = 2**63 - 1
+# EFS takes 50 tags a file system (Tag restrictions in its user guide); some are ours.
+MOST_TAGS = 40
+LONGEST_TAG_KEY = 128
+LONGEST_TAG_VALUE = 256
+MOUNT_OPTION = re.compile(r"[a-z0-9_]+(=[A-Za-z0-9_.:/-]+)?")
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]*")
+
+
+def bytes_of(capacity: str) -> int:
+    """The bytes that a capacity such as `100Gi` stands for.
+
+    Raises:
+        ValueError: It is not a whole number with one of the units, or out of range.
+    """
+    match = re.fullmatch(r"([1-9][0-9]{0,18})(Mi|Gi|Ti|Pi)", capacity)
+    if match is None or (number := int(match[1]) * UNITS[match[2]]) > LARGEST_CAPACITY_BYTES:
+        raise ValueError(
+            f"{shown(capacity)}: use a whole number with Mi, Gi, Ti or Pi, as in 100Gi"
+        )
+    return number
+
+
+def shown(value: str) -> str:
+    """A user's value, quoted and short enough for a status line."""
+    return repr(value if len(value) <= 30 else value[:27] + "...")
+
+
+def _capacity(value: str) -> str:
+    bytes_of(value)
+    return value
+
+
+def _label(value: str) -> str:
+    if not DNS_LABEL.fullmatch(value):
+        raise ValueError(f"{shown(value)}: use lower-case letters, digits and dashes, at most 63")
+    return value
+
+
+def _subdomain(value: str) -> str:
+    if len(value) > 253 or not DNS_SUBDOMAIN.fullmatch(value):
+        raise ValueError(f"{shown(value)}: use lower-case letters, digits, dashes and dots")
+    return value
+
+
+def _optional(check: Any) -> Any:
+    return pydantic.AfterValidator(lambda value: check(value) if value else value)
+
+
+def _namespaces(value: str) -> tuple[str, ...]:
+    names = tuple(value.split())
+    if not names:
+        raise ValueError("is empty: name at least one namespace")
+    for name in names:
+        _label(name)
+        if names.count(name) > 1:
+            raise ValueError(f"{shown(name)} is there twice: name each namespace once")
+    return names
+
+
+def _mount_options(value: str) -> tuple[str, ...]:
+    options = tuple(value.split(",")) if value else ()
+    for option in options:
+        if not MOUNT_OPTION.fullmatch(option):
+            raise ValueError(f"{shown(option)}: use NFS mount options separated by commas")
+    return options
+
+
+def _tags(value: str) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for pair in value.split():
+        key, equals, text = pair.partition("=")
+        if not equals or not re.fullmatch(r"[\w.:/+@-]+", key) or len(key) > LONGEST_TAG_KEY:
+            raise ValueError(f"{shown(pair)}: use key=value separated by spaces")
+        if not re.fullmatch(r"[\w.:/+@=-]*", text) or len(text) > LONGEST_TAG_VALUE:
+            raise ValueError(
+                f"{shown(pair)}: a value has letters, digits and . : / = + @ - _ only"
+            )
+        if key.lower().startswith(("aws:", "aws-efs/", "juju-")) or key == "Name":
+            raise ValueError(f"{shown(key)} is reserved: choose another key")
+        if key in tags:
+            raise ValueError(f"{shown(key)} is there twice: give each key once")
+        tags[key] = text
+    if len(tags) > MOST_TAGS:
+        raise ValueError(f"has {len(tags)} tags: at most {MOST_TAGS}")
+    return tags
+
+
+def _matching(pattern: str, expected: str) -> Any:
+    def check(value: str) -> str:
+        if value and not re.fullmatch(pattern, value):
+            raise ValueError(f"{shown(value)}: use {expected}")
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+def _image(value: str) -> str:
+    if not IMAGE.fullmatch(value):
+        raise ValueError(
+            f"{shown(value)}: use a container image, as in docker.io/library/python:3.12"
+        )
+    return value
+
+
+class Settings(pydantic.BaseModel):
+    """What `juju config aws-efs` holds; the names are config.yaml's, with underscores."""
+
+    model_config = pydantic.ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    region: Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region, as in us-east-1")]
+    vpc: Annotated[str, _matching(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC id, vpc-...")]
+    credentials: Annotated[
+        str, _matching(r"secret:[\w/-]+", "the secret: URI that juju add-secret printed")
+    ]
+    capacity: Annotated[str, pydantic.AfterValidator(_capacity)]
+    claim_capacity: Annotated[str, _optional(_capacity)]
+    claim_name: Annotated[str, _optional(_label)]
+    namespaces: Annotated[tuple[str, ...], pydantic.BeforeValidator(_namespaces)]
+    storage_class: Annotated[str, _optional(_subdomain)]
+    mount_options: Annotated[tuple[str, ...], pydantic.BeforeValidator(_mount_options)]
+    performance_mode: Annotated[
+        str,
+        _matching("generalPurpose|maxIO", "generalPurpose or maxIO"),
+        pydantic.Field(min_length=1),
+    ]
+    throughput_mode: Annotated[
+        str, _matching("elastic|bursting", "elastic or bursting"), pydantic.Field(min_length=1)
+    ]
+    encrypted: bool
+    kms_key: Annotated[str, _matching(r"[\w:/-]+", "the id, ARN or alias of a KMS key")]
+    tags: Annotated[dict[str, str], pydantic.BeforeValidator(_tags)]
+    root_mode: Annotated[
+        str,
+        _matching("[0-7]{3,4}", "three or four octal digits, as in 1777"),
+        pydantic.Field(min_length=1),
+    ]
+    loader_image: Annotated[str, pydantic.AfterValidator(_image)]
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.claim_capacity and bytes_of(self.claim_capacity) > bytes_of(self.capacity):
+            raise ValueError(
+                f"claim-capacity {self.claim_capacity} is above capacity {self.capacity}: "
+                "lower it, or raise capacity"
+            )
+        if self.performance_mode == "maxIO" and self.throughput_mode == "elastic":
+            raise ValueError(
+                "performance-mode maxIO does not go with throughput-mode elastic: set bursting"
+            )
+        if self.kms_key and not self.encrypted:
+            raise ValueError("kms-key needs encrypted=true: set it, or empty kms-key")
+        return self
+
+    @property
+    def claim_request(self) -> str:
+        """The capacity that each claim asks for."""
+        return self.claim_capacity or self.capacity
+
+
+def sentence(error: pydantic.ValidationError) -> str:
+    """The first of pydantic's complaints: the option or parameter, and what it takes."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    name = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+    return f"{name} {message}" if name else message
