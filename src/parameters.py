@@ -96,6 +96,19 @@ class CreateDatasetParams(Parameters):
             raise ValueError("command and env go with image: leave them out with source")
         return self
 
+    def wanted(self) -> dataset.Dataset:
+        """The data set that is asked for."""
+        return dataset.Dataset(
+            name=self.name,
+            source=self.source,
+            checksum=self.checksum,
+            unpack=self.unpack,
+            overwrite=self.overwrite,
+            image=self.image,
+            command=self.command,
+            env=self.env,
+        )
+
     @property
     def secrets(self) -> dict[str, tuple[str, str]]:
         """The environment variables that come from Juju secrets: name -> (secret id, key)."""

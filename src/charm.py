@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""What Juju tells us becomes one reconcile, a few actions and one status; nothing else is here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import ops
+import pydantic
+
+import identity
+import parameters
+import problems
+import settings
+from relations import cloud, control_plane, peers, workers
+
+if TYPE_CHECKING:
+    from aws import file_system, session
+    from cluster import client, nodes
+
+logger = logging.getLogger(__name__)
+
+# ops sends every record of every library to juju-log, a process each; and botocore's DEBUG
+# records carry request headers and bodies, credentials among them.
+for _library in ("boto3", "botocore", "urllib3", "lightkube", "httpx2", "httpcore2", "hpack"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
+
+# How long a hook waits for what it began; then it reports Waiting, and the next event goes on.
+AWS_TIMEOUT_SECONDS = 180
+VOLUMES_TIMEOUT_SECONDS = 30
+PROBE_TIMEOUT_SECONDS = 90
+# An action of the operator's may take longer: `juju run --wait` says how long they mean to.
+TEARDOWN_TIMEOUT_SECONDS = 900
+STATUS_LIMIT = 120
+
+Params = TypeVar("Params", bound=parameters.Parameters)
+Results = dict[str, str]
+
+
+class AwsEfsCharm(ops.CharmBase):
+    """One shared, proven EFS volume for the related cluster."""
+
+    def __init__(self, framework: ops.Framework) -> None:
+        super().__init__(framework)
+        self._control_plane = control_plane.ControlPlane(self)
+        self._cloud = cloud.JujuCloud(self)
+        self._statuses: list[ops.StatusBase] = []
+        on = self.on
+        changes = [on.install, on.leader_elected, on.config_changed, on.start, on.update_status]
+        changes += [on.upgrade_charm, on.secret_changed, on[peers.ENDPOINT].relation_changed]
+        for endpoint in (control_plane.ENDPOINT, control_plane.CERTIFICATES, workers.ENDPOINT):
+            relation = on[endpoint]
+            changes += [relation.relation_created, relation.relation_joined]
+            changes += [relation.relation_changed, relation.relation_departed]
+            changes += [relation.relation_broken]
+        for event in changes:
+            framework.observe(event, self._on_change)
+        framework.observe(on.create_dataset_action, self._on_create_dataset)
+        framework.observe(on.setup_action, self._on_setup)
+        framework.observe(on.show_mount_action, self._on_show_mount)
+        framework.observe(on.teardown_action, self._on_teardown)
+        framework.observe(on.collect_unit_status, self._on_collect_unit_status)
+
+    # --- every change is one reconcile
+
+    def _on_change(self, event: ops.EventBase) -> None:
+        self._control_plane.request()
+        if not self.unit.is_leader():
+            self._statuses.append(ops.ActiveStatus("standby"))
+            return
+        # Juju shows nothing of a hook that runs: install does not wait, so that the user sees
+        # what it began. The hooks that follow it at once do.
+        timeout_seconds = 0 if isinstance(event, ops.InstallEvent) else AWS_TIMEOUT_SECONDS
+        try:
+            self._reconcile(timeout_seconds)
+        except problems.Problem as problem:
+            self._report(problem)
+
+    def _reconcile(self, timeout_seconds: float) -> None:
+        options = self._settings()
+        record = peers.load(self)
+        if record.torn_down:
+            raise problems.Blocked(torn_down(self.app.name))
+        region = self._cloud.region(options.region)
+        if record.file_system_id and record.region != region:
+            raise problems.Blocked(
+                f"region is {region} but {record.file_system_id} lives in {record.region}: "
+                "set it back, or run teardown first"
+            )
+        # Here, and not at the top: a hook that needs no API does not load their clients.
+        import desired
+        from aws import file_system
+
+        aws = self._aws(options, region)
+        cluster, nodes, unreachable = self._observe_cluster()
+        state = file_system.reconcile(
+            aws,
+            desired.file_system_wanted(
+                self._owner,
+                options,
+                known_id=record.file_system_id,
+                addresses={
+                    *self._control_plane.addresses(),
+                    *workers.addresses(self),
+                    *(node.address for node in nodes),
+                },
+                instance_ids={node.instance_id for node in nodes if node.instance_id},
+            ),
+            timeout_seconds=timeout_seconds,
+        )
+        peers.save(self, peers.Record(file_system_id=state.file_system_id, region=region))
+        for problem in state.problems:
+            self._report(problem)
+        if self._control_plane.relation is None:
+            raise problems.Blocked(
+                f"{state.file_system_id} ready in {region}; next: juju relate "
+                f"{self.app.name}:{control_plane.ENDPOINT} kubernetes-control-plane"
+            )
+        if cluster is None:
+            raise unreachable
+        with cluster:
+            self._reconcile_cluster(options, cluster, state)
+
+    def _reconcile_cluster(
+        self, options: settings.Settings, cluster: client.Cluster, state: file_system.State
+    ) -> None:
+        import desired
+        from cluster import probe, volumes
+
+        wanted = desired.volumes_wanted(self._owner, options, state.dns_name)
+        claims = volumes.reconcile(cluster, wanted, timeout_seconds=VOLUMES_TIMEOUT_SECONDS)
+        self._control_plane.publish(volumes.manifests(wanted, self._owner))
+        for problem in claims.problems:
+            self._report(problem)
+        proof = probe.reconcile(
+            cluster,
+            desired.probe_wanted(options, state, cloud.proxy_environment()),
+            timeout_seconds=PROBE_TIMEOUT_SECONDS,
+        )
+        for problem in proof.problems:
+            self._report(problem)
+        where = f"{state.file_system_id} in {state.region}"
+        zones = f"{len(proof.proven)} zone{'s' if len(proof.proven) != 1 else ''} proven"
+        names = [f"{claim.namespace}/{claim.name}" for claim in claims.claims]
+        bound = f"bound ({options.claim_request})"
+        text = f"{where}: {zones}, claim{'s'[: len(names) > 1]} {', '.join(names)} {bound}"
+        if len(text) > STATUS_LIMIT:
+            text = f"{where}: {zones}, {len(names)} claims {bound}"
+        self._statuses.append(ops.ActiveStatus(text))
+
+    def _observe_cluster(
+        self,
+    ) -> tuple[client.Cluster | None, tuple[nodes.Node, ...], problems.Problem]:
+        """The cluster and its nodes, or why there are none: AWS's half goes on without."""
+        try:
+            cluster = self._cluster()
+            return cluster, cluster.nodes(), problems.Waiting("")
+        except problems.Problem as problem:
+            return None, (), problem
+
+    # --- actions
+
+    def _on_create_dataset(self, event: ops.ActionEvent) -> None:
+        self._act(event, parameters.CreateDatasetParams, self._create_dataset)
+
+    def _create_dataset(
+        self, params: parameters.CreateDatasetParams, _event: ops.ActionEvent
+    ) -> Results:
+        options, record = self._settings(), peers.load(self)
+        if record.torn_down or not record.file_system_id:
+            raise problems.Blocked("there is no file system: see juju status")
+        secrets = {name: self._secret_key(*where) for name, where in params.secrets.items()}
+        import seeding
+
+        with self._cluster() as cluster:
+            return seeding.create(
+                cluster,
+                params.wanted(),
+                image=options.loader_image,
+                environment=cloud.proxy_environment(),
+                secrets=secrets,
+                wait_seconds=params.wait,
+            )
+
+    def _secret_key(self, secret_id: str, key: str) -> str:
+        content = self._cloud.secret(f"secret:{secret_id}", option="env")
+        if key not in content:
+            raise problems.Blocked(f"env: the secret has no {key}: juju update-secret ...")
+        return content[key]
+
+    def _on_setup(self, event: ops.ActionEvent) -> None:
+        self._act(event, parameters.SetupParams, self._setup)
+
+    def _setup(self, _params: parameters.SetupParams, event: ops.ActionEvent) -> Results:
+        from aws import teardown
+
+        options = self._settings()
+        aws = self._aws(options, self._cloud.region(options.region))
+        teardown.unmark(aws, self._owner)
+        peers.save(self, peers.Record())
+        self._on_change(event)
+        return {"file-system": peers.load(self).file_system_id}
+
+    def _on_show_mount(self, event: ops.ActionEvent) -> None:
+        self._act(event, parameters.ShowMountParams, self._show_mount, leader_only=False)
+
+    def _show_mount(self, params: parameters.ShowMountParams, _event: ops.ActionEvent) -> Results:
+        options, record = self._settings(), peers.load(self)
+        if record.torn_down or not record.file_system_id:
+            raise problems.Blocked("there is no file system: see juju status")
+        from aws import session
+
+        region = session.connect(record.region, None, {})
+        server = region.file_system_name(record.file_system_id)
+        mount_options = ",".join(options.mount_options)
+        return {
+            "commands": "\n".join(
+                (
+                    "sudo apt-get install -y nfs-common",
+                    f"sudo mkdir -p {params.path}",
+                    f"sudo mount -t nfs4 -o {mount_options} {server}:/ {params.path}",
+                )
+            ),
+            "fstab": f"{server}:/ {params.path} nfs4 {mount_options},_netdev 0 0",
+        }
+
+    def _on_teardown(self, event: ops.ActionEvent) -> None:
+        self._act(event, parameters.TeardownParams, self._teardown)
+
+    def _teardown(self, params: parameters.TeardownParams, event: ops.ActionEvent) -> Results:
+        import desired
+        import removal
+
+        options, record = self._settings(), peers.load(self)
+        region = record.region or self._cloud.region(options.region)
+        cluster, _, unreachable = self._observe_cluster()
+        with cluster or contextlib.nullcontext():
+            lines = removal.Removal(
+                aws=self._aws(options, region),
+                owner=self._owner,
+                cluster=cluster,
+                unreachable=unreachable,
+                stays=desired.cluster_objects(self._owner, options),
+            ).run(params, event.log, TEARDOWN_TIMEOUT_SECONDS)
+        if params.dry_run:
+            return {"would-delete": "\n".join(lines) or "nothing"}
+        peers.save(self, peers.Record(region=region, torn_down=True))
+        self._control_plane.publish([])
+        self._report(problems.Blocked(torn_down(self.app.name)))
+        return {"deleted": "\n".join(lines) or "nothing"}
+
+    def _act(
+        self,
+        event: ops.ActionEvent,
+        model: type[Params],
+        handler: Callable[[Params, ops.ActionEvent], Results],
+        *,
+        leader_only: bool = True,
+    ) -> None:
+        try:
+            params = model(**{key.replace("-", "_"): event.params[key] for key in event.params})
+            if leader_only and not self.unit.is_leader():
+                raise problems.Blocked(
+                    f"{self.unit.name} does not lead: run it on {self.app.name}/leader"
+                )
+            event.set_results(handler(params, event))
+        except pydantic.ValidationError as error:
+            event.fail(settings.sentence(error))
+        except problems.Problem as problem:
+            event.fail(problem.message)
+
+    # --- what Juju lends us
+
+    @property
+    def _owner(self) -> identity.Owner:
+        return identity.Owner(model_uuid=self.model.uuid, application=self.app.name)
+
+    def _settings(self) -> settings.Settings:
+        try:
+            return self.load_config(settings.Settings)
+        except pydantic.ValidationError as error:
+            raise problems.Blocked(f"{settings.sentence(error)} (juju config)") from None
+
+    def _aws(self, options: settings.Settings, region: str) -> session.Aws:
+        from aws import session
+
+        credentials = self._cloud.credentials(options.credentials)
+        return session.connect(region, credentials, cloud.proxies())
+
+    def _cluster(self) -> client.Cluster:
+        from cluster import client
+
+        return client.Cluster(self._control_plane.access(), self._owner)
+
+    # --- status
+
+    def _report(self, problem: problems.Problem) -> None:
+        status = ops.BlockedStatus if isinstance(problem, problems.Blocked) else ops.WaitingStatus
+        message = problem.message
+        if len(message) > STATUS_LIMIT:
+            logger.warning("%s", message)
+            message = message[: STATUS_LIMIT - 3] + "..."
+        self._statuses.append(status(message))
+
+    def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
+        # Where nothing was observed (most actions) there is none to add: the old one stands.
+        for status in self._statuses:
+            event.add_status(status)
+
+
+def torn_down(application: str) -> str:
+    """The status after a teardown."""
+    return (
+        f"torn down: juju run {application}/leader setup makes it anew, "
+        f"or juju remove-application {application}"
+    )
+
+
+if __name__ == "__main__":
+    ops.main(AwsEfsCharm)

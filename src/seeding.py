@@ -1,0 +1,123 @@
+"""create-dataset: a data set becomes a Job in the charm's namespace, and the Job's end an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import problems
+from cluster import jobs
+from datasets import dataset
+
+if TYPE_CHECKING:
+    from cluster import client
+
+KIND = "dataset"
+NAME = "aws-efs/dataset"
+FINGERPRINT = "aws-efs/fingerprint"
+SOURCE = "aws-efs/source"
+LOADER = "loader.pyz"
+# The loader's task holds the source with its query, which may be signed: so it is a secret.
+TASK = "AWS_EFS_DATASET"
+
+
+def create(
+    cluster: client.Cluster,
+    wanted: dataset.Dataset,
+    *,
+    image: str,
+    environment: Mapping[str, str],
+    secrets: Mapping[str, str],
+    wait_seconds: float,
+) -> dict[str, str]:
+    """Put a data set on the volume, or report on the one that is being put there, or is there.
+
+    Args:
+        cluster: The cluster.
+        wanted: The data set.
+        image: The image that our loader runs in.
+        environment: Further environment of the loader: proxies.
+        secrets: What of the user's own loader's environment comes from Juju secrets.
+        wait_seconds: How long to wait for the result.
+
+    Returns:
+        The state so far, as an action's results.
+
+    Raises:
+        problems.Blocked: There is another one of that name, or it failed or is stuck: the loader's
+            own last error, or the pod's own event.
+    """
+    name = f"{KIND}-{wanted.name}"
+    state = jobs.state(cluster, name)
+    if state is not None and _is_to_go(state, wanted):
+        jobs.remove(cluster, name)
+        jobs.wait_gone(cluster, name)
+        state = None
+    if state is None:
+        jobs.start(cluster, _job(name, wanted, image, environment, secrets))
+    state = jobs.wait(cluster, name, wait_seconds)
+    if state is None:
+        raise problems.Waiting(f"data set {wanted.name} was deleted meanwhile: run it again")
+    return _answer(cluster, wanted, state)
+
+
+def _is_to_go(state: jobs.State, wanted: dataset.Dataset) -> bool:
+    """Whether an earlier Job of the name has to make room for a new one."""
+    if state.annotations.get(FINGERPRINT) == wanted.fingerprint():
+        return state.phase == jobs.FAILED
+    if not wanted.overwrite:
+        raise problems.Blocked(
+            f"data set {wanted.name} exists with other parameters (from "
+            f"{state.annotations.get(SOURCE, 'elsewhere')}): overwrite=true replaces it"
+        )
+    return True
+
+
+def _job(
+    name: str,
+    wanted: dataset.Dataset,
+    image: str,
+    environment: Mapping[str, str],
+    secrets: Mapping[str, str],
+) -> jobs.Wanted:
+    return jobs.Wanted(
+        name=name,
+        kind=KIND,
+        image=image,
+        command=("python3", f"{jobs.FILES_PATH}/{LOADER}"),
+        env=environment,
+        secret_env={TASK: wanted.spec(version=dataset.new_version(), root=jobs.MOUNT_PATH)},
+        files={LOADER: dataset.zipapp()},
+        annotations={
+            NAME: wanted.name,
+            FINGERPRINT: wanted.fingerprint(),
+            SOURCE: wanted.shown_source(),
+        },
+    )
+
+
+def _answer(cluster: client.Cluster, wanted: dataset.Dataset, state: jobs.State) -> dict[str, str]:
+    answer = {"name": wanted.name, "source": wanted.shown_source()}
+    if state.phase == jobs.SUCCEEDED:
+        result = dataset.outcome(state.message)
+        if isinstance(result, dataset.Result):
+            return answer | {
+                "state": "published",
+                "path": result.path,
+                "files": str(result.files),
+                "bytes": str(result.bytes),
+                "seconds": str(result.seconds),
+                "checksum": result.checksum,
+            }
+        raise problems.Blocked(f"data set {wanted.name}: {result.error}")
+    if state.phase == jobs.FAILED:
+        result = dataset.outcome(state.message) if state.message else None
+        why = result.error if isinstance(result, dataset.Failed) else state.why
+        raise problems.Blocked(f"data set {wanted.name}: {why}")
+    if state.cause is not None:
+        raise problems.Blocked(f"data set {wanted.name} is stuck: {state.cause.sentence}")
+    logs = f"kubectl -n {cluster.namespace} logs -f job/{state.name}"
+    return answer | {
+        "state": state.phase,
+        "next": f"it goes on; run create-dataset again to see how far it is, or {logs}",
+    }

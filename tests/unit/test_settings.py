@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import pathlib
+import typing
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import pydantic
+import pytest
+import yaml
+
+import parameters
+import settings
+
+ROOT = pathlib.Path(__file__).parents[2]
+OPTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
+ACTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "actions.yaml").read_text())
+PARAMETERS = {
+    "create-dataset": parameters.CreateDatasetParams,
+    "setup": parameters.SetupParams,
+    "show-mount": parameters.ShowMountParams,
+    "teardown": parameters.TeardownParams,
+}
+
+
+def load(**changes: Any) -> settings.Settings:
+    values = {name.replace("-", "_"): option["default"] for name, option in OPTIONS.items()}
+    return settings.Settings(**{**values, **changes})
+
+
+def refusal(**changes: Any) -> str:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        load(**changes)
+    return settings.sentence(caught.value)
+
+
+def test_config_yaml_and_the_settings_agree_on_names_and_types() -> None:
+    fields = settings.Settings.model_fields
+    assert {name.replace("-", "_") for name in OPTIONS} == set(fields)
+    for name, option in OPTIONS.items():
+        expected = "boolean" if fields[name.replace("-", "_")].annotation is bool else "string"
+        assert option["type"] == expected, name
+        assert option["description"].strip(), name
+
+
+def test_the_defaults_of_config_yaml_are_valid_and_the_code_has_no_others() -> None:
+    assert load().capacity == "100Gi"
+    assert all(field.is_required() for field in settings.Settings.model_fields.values())
+
+
+def test_actions_yaml_and_the_parameters_agree_on_names_types_defaults_and_ranges() -> None:
+    assert set(ACTIONS) == set(PARAMETERS)
+    types = {"boolean": bool, "integer": int}
+    for action, model in PARAMETERS.items():
+        params: dict[str, dict[str, Any]] = ACTIONS[action].get("params", {})
+        assert ACTIONS[action]["additionalProperties"] is False
+        assert {name.replace("-", "_") for name in params} == set(model.model_fields), action
+        required = set(ACTIONS[action].get("required", []))
+        hints = typing.get_type_hints(model)
+        for name, param in params.items():
+            field = model.model_fields[name.replace("-", "_")]
+            assert field.is_required() == (name in required), (action, name)
+            if "default" in param:
+                given = model.model_construct(**{name: param["default"]})
+                assert given is not None
+                default = field.get_default()
+                assert param["default"] == (default or type(param["default"])()), (action, name)
+            assert (hints[name.replace("-", "_")] in (bool, int)) == (param["type"] in types)
+    wait = ACTIONS["create-dataset"]["params"]["wait"]
+    for outside in (wait["minimum"] - 1, wait["maximum"] + 1):
+        with pytest.raises(pydantic.ValidationError):
+            parameters.CreateDatasetParams(name="a", source="https://a.example/b", wait=outside)
+
+
+@pytest.mark.parametrize("value", ["", "100", "100GB", "-1Gi", "1e9Gi", "0", "0Gi", "1.5Gi", "9Ei", "8192Pi", " 1Gi"])
+def test_a_capacity_that_is_none_is_refused_with_the_form_it_takes(value: str) -> None:
+    message = refusal(capacity=value)
+    assert message.startswith("capacity ")
+    assert message.endswith("use a whole number with Mi, Gi, Ti or Pi, as in 100Gi")
+
+
+def test_a_claim_may_not_ask_for_more_than_the_volume_shows() -> None:
+    assert load(capacity="1Gi", claim_capacity="1024Mi").claim_request == "1024Mi"
+    assert refusal(capacity="1Gi", claim_capacity="1025Mi") == (
+        "claim-capacity 1025Mi is above capacity 1Gi: lower it, or raise capacity"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("a a", "twice"),
+        ("Default", "'Default'"),
+        ("a" * 64, "lower-case"),
+        ("a;rm", "'a;rm'"),
+        ("$(id)", "'$(id)'"),
+        ("", "at least one"),
+        ("-a", "'-a'"),
+    ],
+)
+def test_a_namespace_that_can_not_be_is_refused_by_name(value: str, named: str) -> None:
+    message = refusal(namespaces=value)
+    assert message.startswith("namespaces ")
+    assert named in message
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("region", "us-east"),
+        ("region", "us-east-1a"),
+        ("vpc", "vpc-xyz"),
+        ("credentials", "AKIDEXAMPLE"),
+        ("claim_name", "A"),
+        ("storage_class", "a_b"),
+        ("mount_options", "hard,,soft"),
+        ("mount_options", "hard;reboot"),
+        ("performance_mode", "fast"),
+        ("performance_mode", ""),
+        ("throughput_mode", "provisioned"),
+        ("root_mode", "0888"),
+        ("root_mode", ""),
+        ("tags", "novalue"),
+        ("tags", "aws-efs/state=x"),
+        ("tags", "juju-model-uuid=x"),
+        ("tags", "a=1 a=2"),
+        ("tags", " ".join(f"k{n}=v" for n in range(41))),
+        ("loader_image", ""),
+        ("loader_image", "a b"),
+    ],
+)
+def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
+    option: str, value: str
+) -> None:
+    message = refusal(**{option: value})
+    assert message.startswith(option.replace("_", "-") + " ")
+    assert len(message) <= 120
+
+
+def test_what_a_secret_option_was_given_is_in_no_error() -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        load(kms_key="no key at all, but a password")
+    assert "input" not in str(caught.value)
+
+
+def test_options_that_exclude_each_other_are_named_together() -> None:
+    assert "bursting" in refusal(performance_mode="maxIO", throughput_mode="elastic")
+    assert "encrypted" in refusal(encrypted=False, kms_key="alias/mine")
+
+
+@hypothesis.given(st.integers(1, 2**40), st.sampled_from(sorted(settings.UNITS)))
+def test_any_whole_number_with_a_unit_is_a_capacity_while_it_fits(number: int, unit: str) -> None:
+    fits = number * settings.UNITS[unit] <= settings.LARGEST_CAPACITY_BYTES
+    try:
+        assert settings.bytes_of(f"{number}{unit}") == number * settings.UNITS[unit]
+        assert fits
+    except ValueError:
+        assert not fits
