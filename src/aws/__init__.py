@@ -1,0 +1,1 @@
+"""The AWS half: file system, mount targets, security group. It knows no Juju, no Kubernetes."""

@@ -1,0 +1,207 @@
+"""The changes that we make in AWS, one call each: what a plan consists of, and how it is done.
+
+Any of them may be taken twice, since replies get lost: AWS answers the second time with an error,
+and whoever takes the steps looks at what is there before believing it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from aws import errors, network, ownership
+
+if TYPE_CHECKING:
+    from aws import session
+
+logger = logging.getLogger(__name__)
+
+Tags = tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CreateFileSystem:
+    """Create the file system."""
+
+    token: str
+    performance_mode: str
+    throughput_mode: str
+    encrypted: bool
+    kms_key: str
+    tags: Tags
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        request: dict[str, Any] = {
+            "CreationToken": self.token,
+            "PerformanceMode": self.performance_mode,
+            "ThroughputMode": self.throughput_mode,
+            "Encrypted": self.encrypted,
+            "Tags": ownership.to_list(dict(self.tags)),
+        }
+        if self.kms_key:
+            request["KmsKeyId"] = self.kms_key
+        with errors.translated("create the file system"):
+            created = aws.efs.create_file_system(**request)
+        logger.info("created file system %s", created["FileSystemId"])
+
+
+@dataclasses.dataclass(frozen=True)
+class ChangeThroughput:
+    """Change how the file system's throughput is counted."""
+
+    file_system_id: str
+    mode: Any
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        with errors.translated("change the throughput mode"):
+            aws.efs.update_file_system(FileSystemId=self.file_system_id, ThroughputMode=self.mode)
+        logger.info("changed throughput mode of %s to %s", self.file_system_id, self.mode)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tag:
+    """Set tags on the file system or on the security group."""
+
+    resource_id: str
+    tags: Tags
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        tags = ownership.to_list(dict(self.tags))
+        with errors.translated(f"tag {self.resource_id}"):
+            if self.resource_id.startswith("fs-"):
+                aws.efs.tag_resource(ResourceId=self.resource_id, Tags=tags)
+            else:
+                aws.ec2.create_tags(Resources=[self.resource_id], Tags=tags)
+        logger.info("tagged %s: %s", self.resource_id, ", ".join(dict(self.tags)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Untag:
+    """Remove tags from the file system or from the security group."""
+
+    resource_id: str
+    keys: tuple[str, ...]
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        with errors.translated(f"untag {self.resource_id}"):
+            if self.resource_id.startswith("fs-"):
+                aws.efs.untag_resource(ResourceId=self.resource_id, TagKeys=self.keys)
+            else:
+                aws.ec2.delete_tags(
+                    Resources=[self.resource_id], Tags=[{"Key": key} for key in self.keys]
+                )
+        logger.info("untagged %s: %s", self.resource_id, ", ".join(self.keys))
+
+
+@dataclasses.dataclass(frozen=True)
+class CreateGroup:
+    """Create the security group, which lets nothing in yet."""
+
+    vpc_id: str
+    name: str
+    tags: Tags
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        with errors.translated("create the security group"):
+            created = aws.ec2.create_security_group(
+                VpcId=self.vpc_id,
+                GroupName=self.name,
+                Description="NFS to an EFS file system, made by the aws-efs charm",
+                TagSpecifications=[
+                    {
+                        "ResourceType": "security-group",
+                        "Tags": ownership.to_list(dict(self.tags)),
+                    }
+                ],
+            )
+        logger.info("created security group %s", created["GroupId"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Allow:
+    """Let NFS in from these addresses."""
+
+    group_id: str
+    cidrs: tuple[str, ...]
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        permissions: Any = [network.Rule.nfs(cidr).permission() for cidr in self.cidrs]
+        with errors.translated("open the security group"):
+            aws.ec2.authorize_security_group_ingress(
+                GroupId=self.group_id, IpPermissions=permissions
+            )
+        logger.info("opened %s to NFS from %s", self.group_id, ", ".join(self.cidrs))
+
+
+@dataclasses.dataclass(frozen=True)
+class Revoke:
+    """Take rules that are not ours out of the security group."""
+
+    group_id: str
+    rules: tuple[network.Rule, ...]
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        permissions: Any = [rule.permission() for rule in self.rules]
+        with errors.translated("close the security group"):
+            aws.ec2.revoke_security_group_ingress(GroupId=self.group_id, IpPermissions=permissions)
+        sources = ", ".join(rule.source for rule in self.rules)
+        logger.info("closed %s to what is not ours, from %s", self.group_id, sources)
+
+
+@dataclasses.dataclass(frozen=True)
+class CreateMountTarget:
+    """Create one zone's mount target."""
+
+    file_system_id: str
+    zone: str
+    subnet_id: str
+    group_id: str
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        with errors.translated(f"create a mount target in {self.zone}"):
+            created = aws.efs.create_mount_target(
+                FileSystemId=self.file_system_id,
+                SubnetId=self.subnet_id,
+                SecurityGroups=[self.group_id],
+            )
+        logger.info("created mount target %s in %s", created["MountTargetId"], self.zone)
+
+
+@dataclasses.dataclass(frozen=True)
+class SetGroups:
+    """Give a mount target the groups that it should have."""
+
+    mount_target_id: str
+    groups: tuple[str, ...]
+
+    def take(self, aws: session.Aws) -> None:
+        """Ask AWS for it."""
+        with errors.translated(f"set the security groups of {self.mount_target_id}"):
+            aws.efs.modify_mount_target_security_groups(
+                MountTargetId=self.mount_target_id, SecurityGroups=self.groups
+            )
+        logger.info("gave %s the groups %s", self.mount_target_id, ", ".join(self.groups))
+
+
+# When one of these fails, only its own zone or setting suffers; without the rest nothing goes on.
+SEPARABLE = (ChangeThroughput, CreateMountTarget, SetGroups)
+Step: TypeAlias = (
+    CreateFileSystem
+    | Tag
+    | Untag
+    | CreateGroup
+    | Allow
+    | Revoke
+    | ChangeThroughput
+    | CreateMountTarget
+    | SetGroups
+)

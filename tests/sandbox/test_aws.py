@@ -1,0 +1,584 @@
+"""The AWS half against the sandbox's AWS: what is there afterwards, and what it cost in calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import identity
+import problems
+from aws import errors, file_system, ownership, session, teardown
+from sandbox import aws as sandbox_aws
+
+MODEL = "6a1ff4ef-7a51-4a3c-8d6d-6a3cf1a0a001"
+OWNER = identity.Owner(MODEL, "aws-efs")
+ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
+PATIENCE = 5.0
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[sandbox_aws.Cloud]:
+    with started(monkeypatch, sandbox_aws.Latencies.none()) as cloud:
+        yield cloud
+
+
+def started(
+    monkeypatch: pytest.MonkeyPatch, latencies: sandbox_aws.Latencies
+) -> sandbox_aws.Cloud:
+    cloud = sandbox_aws.Cloud.start(latencies)
+    for name, value in cloud.environ().items():
+        monkeypatch.setenv(name, value)
+    return cloud
+
+
+def connected(cloud: sandbox_aws.Cloud) -> session.Aws:
+    return session.connect(cloud.region, cloud.credentials, {})
+
+
+def wanted(*machines: sandbox_aws.Instance, **changes: object) -> file_system.Wanted:
+    plain = file_system.Wanted(
+        owner=OWNER,
+        performance_mode="generalPurpose",
+        throughput_mode="elastic",
+        encrypted=True,
+        kms_key="",
+        tags={},
+        vpc_id="",
+        addresses=frozenset(machine.private_address for machine in machines),
+        instance_ids=frozenset(),
+        known_id="",
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def reconciled(
+    cloud: sandbox_aws.Cloud, want: file_system.Wanted, timeout_seconds: float = PATIENCE
+) -> file_system.State:
+    return file_system.reconcile(connected(cloud), want, timeout_seconds=timeout_seconds)
+
+
+def workers(cloud: sandbox_aws.Cloud, *zones: str) -> list[sandbox_aws.Instance]:
+    return [cloud.launch(str(number), zone, model_uuid=MODEL) for number, zone in enumerate(zones)]
+
+
+def torn_down(
+    cloud: sandbox_aws.Cloud, *, timeout_seconds: float = PATIENCE, dry_run: bool = False
+) -> list[str]:
+    said: list[str] = []
+    lines = teardown.teardown(
+        connected(cloud), OWNER, say=said.append, timeout_seconds=timeout_seconds, dry_run=dry_run
+    )
+    assert said == lines
+    return lines
+
+
+def our_group(cloud: sandbox_aws.Cloud) -> sandbox_aws.SecurityGroup:
+    (group,) = (g for g in cloud.security_groups() if g.name == ownership.group_name(OWNER))
+    return group
+
+
+def nothing_of_ours(cloud: sandbox_aws.Cloud) -> bool:
+    names = {group.name for group in cloud.security_groups()}
+    return not cloud.file_systems() and ownership.group_name(OWNER) not in names
+
+
+def writes(cloud: sandbox_aws.Cloud) -> list[str]:
+    return [call.operation for call in cloud.calls if call.write]
+
+
+def message(state: file_system.State) -> str:
+    (problem,) = state.problems
+    assert len(problem.message) <= 120
+    return problem.message
+
+
+def test_before_any_relation_there_is_a_file_system_with_our_tags(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    state = reconciled(cloud, wanted(tags={"team": "ml"}))
+
+    (made,) = cloud.file_systems()
+    assert (made.id, made.state) == (state.file_system_id, "available")
+    assert (made.performance_mode, made.throughput_mode) == ("generalPurpose", "elastic")
+    assert made.encrypted
+    assert {
+        "aws-efs/model-uuid": MODEL,
+        "aws-efs/application": "aws-efs",
+        "Name": "aws-efs aws-efs",
+        "team": "ml",
+    }.items() <= made.tags.items()
+    assert state.dns_name == f"{made.id}.efs.us-east-1.amazonaws.com"
+    assert state.zones == ()
+    assert state.problems == ()
+
+
+def test_each_zone_with_units_gets_one_mount_target_and_nfs_from_its_subnet(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    state = reconciled(cloud, wanted(*workers(cloud, "us-east-1a", "us-east-1c", "us-east-1a")))
+
+    assert state.zones == ("us-east-1a", "us-east-1c")
+    targets = cloud.mount_targets(state.file_system_id)
+    assert {target.zone: target.address for target in targets} == dict(state.addresses)
+    group = our_group(cloud)
+    assert {target.security_groups for target in targets} == {(group.id,)}
+    assert not [key for key in group.tags if key.startswith("juju")]
+    used = [cloud.subnets["us-east-1a"], cloud.subnets["us-east-1c"]]
+    subnets = connected(cloud).ec2.describe_subnets(SubnetIds=used)["Subnets"]
+    assert group.rules == {("tcp", 2049, 2049, subnet["CidrBlock"]) for subnet in subnets}
+
+
+@pytest.mark.parametrize("units", [3, 30])
+@pytest.mark.parametrize("told_by", ["addresses", "instances"])
+def test_a_second_reconcile_writes_nothing_and_reads_at_most_eight_times(
+    cloud: sandbox_aws.Cloud, units: int, told_by: str
+) -> None:
+    machines = workers(cloud, *(ZONES[number % 3] for number in range(units)))
+    ids = {machine.id for machine in machines} if told_by == "instances" else ()
+    want = wanted(*machines, instance_ids=frozenset(ids), tags={"team": "ml", "a b": "c"})
+    first = reconciled(cloud, want)
+    cloud.reset_calls()
+
+    second = reconciled(cloud, want)
+
+    assert second == first
+    reads, written = cloud.counts()
+    assert written == 0
+    assert reads <= 8
+
+
+def test_without_units_a_second_reconcile_reads_once(cloud: sandbox_aws.Cloud) -> None:
+    reconciled(cloud, wanted())
+    cloud.reset_calls()
+    reconciled(cloud, wanted())
+    assert cloud.counts() == (1, 0)
+
+
+def test_three_hundred_nodes_cost_one_read_more(cloud: sandbox_aws.Cloud) -> None:
+    machines = workers(cloud, *ZONES)
+    ids = {machine.id for machine in machines} | {f"i-{number:017x}" for number in range(297)}
+    want = wanted(*machines, instance_ids=frozenset(ids))
+    reconciled(cloud, want)
+    cloud.reset_calls()
+    reconciled(cloud, want)
+    assert cloud.counts() == (9, 0)
+
+
+LOSSES = [
+    "CreateFileSystem",
+    "CreateSecurityGroup",
+    "AuthorizeSecurityGroupIngress",
+    "CreateMountTarget",
+]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("operation", LOSSES)
+def test_what_was_made_by_a_call_whose_reply_was_lost_is_found_again(
+    cloud: sandbox_aws.Cloud, operation: str, times: int
+) -> None:
+    want = wanted(*workers(cloud, *ZONES))
+    cloud.lose_reply(operation, times=times)
+
+    state = reconciled(cloud, want)
+
+    assert state.zones == ZONES
+    assert state.problems == ()
+    assert len(cloud.file_systems()) == 1
+    assert len(cloud.mount_targets()) == 3
+    assert len(our_group(cloud).rules) == 3
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "UpdateFileSystem",
+        "TagResource",
+        "UntagResource",
+        "CreateTags",
+        "DeleteTags",
+        "RevokeSecurityGroupIngress",
+        "ModifyMountTargetSecurityGroups",
+    ],
+)
+def test_a_change_whose_reply_was_lost_is_not_held_to_have_failed(
+    cloud: sandbox_aws.Cloud, operation: str
+) -> None:
+    machines = workers(cloud, *ZONES)
+    reconciled(cloud, wanted(*machines, throughput_mode="bursting", tags={"team": "a"}))
+    cloud.skip(25 * 3600)
+    aws = connected(cloud)
+    target = cloud.mount_targets()[0]
+    aws.ec2.authorize_security_group_ingress(
+        GroupId=our_group(cloud).id,
+        IpPermissions=[
+            {
+                "IpProtocol": "tcp",
+                "FromPort": 22,
+                "ToPort": 22,
+                "IpRanges": [{"CidrIp": "0.0.0.0/0"}],
+            }
+        ],
+    )
+    aws.efs.modify_mount_target_security_groups(MountTargetId=target.id, SecurityGroups=[])
+    cloud.lose_reply(operation)
+
+    state = reconciled(cloud, wanted(*machines, tags={"squad": "b"}))
+
+    assert state.problems == ()
+    (system,) = cloud.file_systems()
+    assert system.throughput_mode == "elastic"
+    for tags in (system.tags, our_group(cloud).tags):
+        assert tags["squad"] == "b"
+        assert "team" not in tags
+    assert len(our_group(cloud).rules) == 3
+    repaired = next(each for each in cloud.mount_targets() if each.id == target.id)
+    assert our_group(cloud).id in repaired.security_groups
+
+
+def test_somebody_elses_file_system_with_our_token_is_left_alone(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    made = connected(cloud).efs.create_file_system(
+        CreationToken=ownership.creation_token(OWNER), Tags=[{"Key": "Name", "Value": "theirs"}]
+    )
+    cloud.reset_calls()
+    with pytest.raises(problems.Blocked, match=made["FileSystemId"]):
+        reconciled(cloud, wanted())
+    with pytest.raises(problems.Blocked, match=made["FileSystemId"]):
+        torn_down(cloud)
+    assert writes(cloud) == []
+
+
+def test_somebody_elses_group_with_our_name_is_left_alone(cloud: sandbox_aws.Cloud) -> None:
+    made = connected(cloud).ec2.create_security_group(
+        GroupName=ownership.group_name(OWNER), Description="theirs", VpcId=cloud.vpc_id
+    )
+    with pytest.raises(problems.Blocked, match=made["GroupId"]):
+        reconciled(cloud, wanted(*workers(cloud, "us-east-1a")))
+    assert our_group(cloud).rules == frozenset()
+    assert cloud.mount_targets() == ()
+
+
+def test_a_zone_that_lost_its_last_unit_keeps_its_mount_target_and_its_subnet_stays_let_in(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    first, second = workers(cloud, "us-east-1a", "us-east-1b")
+    before = reconciled(cloud, wanted(first, second))
+    rules = our_group(cloud).rules
+    cloud.terminate(second.id)
+
+    after = reconciled(cloud, wanted(first))
+
+    assert after.addresses == before.addresses
+    assert our_group(cloud).rules == rules
+
+
+def test_a_new_zone_is_served_beside_what_is_there(cloud: sandbox_aws.Cloud) -> None:
+    first = cloud.launch("0", "us-east-1a", model_uuid=MODEL)
+    before = reconciled(cloud, wanted(first))
+    second = cloud.launch("1", "us-east-1b", model_uuid=MODEL)
+    cloud.reset_calls()
+
+    after = reconciled(cloud, wanted(first, second))
+
+    assert before.addresses.items() <= after.addresses.items()
+    assert after.zones == ("us-east-1a", "us-east-1b")
+    assert writes(cloud) == ["AuthorizeSecurityGroupIngress", "CreateMountTarget"]
+
+
+def test_a_mount_target_that_is_gone_is_made_again(cloud: sandbox_aws.Cloud) -> None:
+    want = wanted(*workers(cloud, *ZONES))
+    reconciled(cloud, want)
+    connected(cloud).efs.delete_mount_target(MountTargetId=cloud.mount_targets()[0].id)
+
+    assert reconciled(cloud, want).zones == ZONES
+
+
+def test_groups_that_a_user_added_to_a_mount_target_stay(cloud: sandbox_aws.Cloud) -> None:
+    want = wanted(*workers(cloud, "us-east-1a"))
+    reconciled(cloud, want)
+    aws = connected(cloud)
+    theirs = aws.ec2.create_security_group(
+        GroupName="bastion", Description="theirs", VpcId=cloud.vpc_id
+    )["GroupId"]
+    (target,) = cloud.mount_targets()
+    aws.efs.modify_mount_target_security_groups(MountTargetId=target.id, SecurityGroups=[theirs])
+
+    reconciled(cloud, want)
+
+    (repaired,) = cloud.mount_targets()
+    assert set(repaired.security_groups) == {theirs, our_group(cloud).id}
+
+
+def test_units_in_another_vpc_than_the_mount_targets_are_told(cloud: sandbox_aws.Cloud) -> None:
+    (here,) = workers(cloud, "us-east-1a")
+    reconciled(cloud, wanted(here))
+    other = cloud.add_vpc()
+    away = cloud.launch("9", "us-east-1b", model_uuid=MODEL, vpc=other)
+
+    state = reconciled(cloud, wanted(here, away))
+
+    assert state.zones == ("us-east-1a",)
+    assert other.id in message(state) and cloud.vpc_id in message(state)
+
+
+def test_units_in_two_vpcs_block_before_anything_is_mounted(cloud: sandbox_aws.Cloud) -> None:
+    (here,) = workers(cloud, "us-east-1a")
+    other = cloud.add_vpc()
+    away = cloud.launch("9", "us-east-1b", model_uuid=MODEL, vpc=other)
+
+    with pytest.raises(problems.Blocked) as raised:
+        reconciled(cloud, wanted(here, away))
+    assert other.id in raised.value.message and cloud.vpc_id in raised.value.message
+
+    state = reconciled(cloud, wanted(here, away, vpc_id=other.id))
+    assert state.vpc_id == other.id
+    assert state.zones == ("us-east-1b",)
+
+
+def test_a_vpc_that_does_not_exist_is_told(cloud: sandbox_aws.Cloud) -> None:
+    with pytest.raises(problems.Blocked, match="vpc-0badbad"):
+        reconciled(cloud, wanted(*workers(cloud, "us-east-1a"), vpc_id="vpc-0badbad"))
+
+
+def test_a_vpc_without_names_is_told_and_served_all_the_same(cloud: sandbox_aws.Cloud) -> None:
+    cloud.set_dns(cloud.vpc_id, support=True, hostnames=False)
+    state = reconciled(cloud, wanted(*workers(cloud, "us-east-1a")))
+    assert state.zones == ("us-east-1a",)
+    assert f"--vpc-id {cloud.vpc_id} --enable-dns-hostnames" in message(state)
+
+
+def test_a_zone_where_none_can_be_is_told_and_the_others_are_served(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    cloud.refuse_zone("us-east-1b")
+    cloud.fill_subnet(cloud.subnets["us-east-1c"])
+    state = reconciled(cloud, wanted(*workers(cloud, *ZONES[:2])))
+    assert state.zones == ("us-east-1a",)
+    assert "us-east-1b" in message(state)
+
+
+def test_throughput_changes_in_place_and_is_waited_for_when_aws_says_not_yet(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    reconciled(cloud, wanted())
+    cloud.fail("UpdateFileSystem", "TooManyRequests", status=429, times=20)
+    state = reconciled(cloud, wanted(throughput_mode="bursting"))
+    (problem,) = state.problems
+    assert isinstance(problem, problems.Waiting)
+    assert "24 hours" in problem.message
+
+
+@pytest.mark.parametrize("operation", ["CreateFileSystem", "CreateMountTarget"])
+def test_a_permission_that_is_missing_is_named(cloud: sandbox_aws.Cloud, operation: str) -> None:
+    cloud.deny(operation)
+    want = wanted(*workers(cloud, "us-east-1a"))
+    try:
+        told = message(reconciled(cloud, want))
+    except problems.Blocked as problem:
+        told = problem.message
+    assert f"elasticfilesystem:{operation}" in told
+
+
+def test_the_actions_that_are_listed_are_the_ones_that_are_called(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    test_a_change_whose_reply_was_lost_is_not_held_to_have_failed(cloud, "CreateTags")
+    torn_down(cloud)
+    prefix = {"efs": "elasticfilesystem", "ec2": "ec2"}
+    called = {f"{prefix[call.service]}:{call.operation}" for call in cloud.calls}
+    assert called == {*errors.EFS_ACTIONS, *errors.EC2_ACTIONS}
+
+
+def test_refused_keys_and_an_api_that_is_down_are_told(cloud: sandbox_aws.Cloud) -> None:
+    aws = session.connect(cloud.region, identity.AwsCredentials("wrong", "wrong"), {})
+    with pytest.raises(problems.Blocked, match="refuses the credentials"):
+        file_system.reconcile(aws, wanted(), timeout_seconds=1)
+    cloud.down()
+    with pytest.raises(problems.Waiting, match="cannot be reached"):
+        reconciled(cloud, wanted())
+
+
+def test_the_machines_role_is_used_without_a_key_and_its_lack_is_told(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    with pytest.raises(problems.Blocked, match="juju trust"):
+        file_system.reconcile(session.connect(cloud.region, None, {}), wanted(), timeout_seconds=1)
+    cloud.give_role()
+    aws = session.connect(cloud.region, None, {})
+    assert file_system.reconcile(aws, wanted(), timeout_seconds=1).life_cycle == "available"
+
+
+def test_what_takes_longer_than_the_hook_is_gone_on_with_at_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = sandbox_aws.Latencies.real()
+    with started(monkeypatch, dataclasses.replace(slow, call_seconds=0)) as cloud:
+        want = wanted(*workers(cloud, *ZONES))
+        with pytest.raises(problems.Waiting, match="being created"):
+            reconciled(cloud, want, timeout_seconds=0.2)
+        cloud.skip(slow.file_system_seconds)
+        state = reconciled(cloud, want, timeout_seconds=0.2)
+        assert state.zones == ()
+        assert [type(problem) for problem in state.problems] == [problems.Waiting] * 3
+        cloud.skip(slow.mount_target_seconds)
+        assert reconciled(cloud, want, timeout_seconds=0.2).zones == ZONES
+
+
+def test_a_lost_file_system_is_never_replaced_by_an_empty_one(cloud: sandbox_aws.Cloud) -> None:
+    known = reconciled(cloud, wanted()).file_system_id
+    connected(cloud).efs.delete_file_system(FileSystemId=known)
+    while cloud.file_systems():
+        pass
+    with pytest.raises(problems.Blocked, match=f"{known} is on record but gone"):
+        reconciled(cloud, wanted(known_id=known))
+    assert cloud.file_systems() == ()
+
+
+def test_teardown_leaves_nothing_and_says_each_thing(cloud: sandbox_aws.Cloud) -> None:
+    state = reconciled(cloud, wanted(*workers(cloud, *ZONES)))
+    targets = {(target.id, target.zone) for target in cloud.mount_targets()}
+    group = our_group(cloud).id
+
+    lines = torn_down(cloud)
+
+    assert set(lines[:3]) == {f"deleted mount target {id_} ({zone})" for id_, zone in targets}
+    assert lines[3:] == [
+        f"deleted file system {state.file_system_id}",
+        f"deleted security group {group}",
+    ]
+    assert nothing_of_ours(cloud)
+    assert torn_down(cloud) == []
+    cloud.destroy_model(MODEL)
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(cloud: sandbox_aws.Cloud) -> None:
+    reconciled(cloud, wanted(*workers(cloud, *ZONES)))
+    cloud.reset_calls()
+    would = torn_down(cloud, dry_run=True)
+    assert writes(cloud) == []
+    did = torn_down(cloud)
+    assert [line.replace("would delete", "deleted") for line in would][3:] == did[3:]
+    assert len(would) == len(did)
+
+
+def test_a_teardown_that_began_keeps_every_reconcile_from_building_up_again(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    want = wanted(*workers(cloud, "us-east-1a"))
+    reconciled(cloud, want)
+    teardown.mark(connected(cloud), OWNER)
+    for each in (want, wanted()):
+        with pytest.raises(problems.Blocked, match="teardown of fs-"):
+            reconciled(cloud, each)
+
+    teardown.unmark(connected(cloud), OWNER)
+    cloud.reset_calls()
+    assert reconciled(cloud, want).zones == ("us-east-1a",)
+    assert writes(cloud) == []
+
+
+def test_a_teardown_cut_short_after_the_file_system_still_stands_in_the_way(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    reconciled(cloud, wanted(*workers(cloud, "us-east-1a")))
+    cloud.fail("DeleteSecurityGroup", "InternalError", status=500, times=3)
+    with pytest.raises(problems.Waiting):
+        torn_down(cloud)
+    assert cloud.file_systems() == ()
+    with pytest.raises(problems.Blocked, match="teardown of sg-"):
+        reconciled(cloud, wanted())
+    assert len(torn_down(cloud)) == 1
+    assert nothing_of_ours(cloud)
+
+
+@pytest.mark.parametrize("how", ["fail", "lose"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "TagResource",
+        "CreateTags",
+        "DeleteMountTarget",
+        "DeleteFileSystem",
+        "DeleteSecurityGroup",
+        "DescribeMountTargets",
+        "DescribeFileSystems",
+    ],
+)
+def test_a_teardown_can_be_run_again_whatever_cut_it_short(
+    cloud: sandbox_aws.Cloud, operation: str, how: str
+) -> None:
+    reconciled(cloud, wanted(*workers(cloud, *ZONES)))
+    if how == "fail":
+        cloud.fail(operation, "InternalError", status=500, times=3)
+        with pytest.raises(problems.Waiting):
+            torn_down(cloud)
+    else:
+        cloud.lose_reply(operation, times=2)
+    torn_down(cloud)
+    assert nothing_of_ours(cloud)
+
+
+def test_a_teardown_waits_for_interfaces_and_says_when_its_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = dataclasses.replace(sandbox_aws.Latencies.real(), call_seconds=0)
+    with started(monkeypatch, slow) as cloud:
+        want = wanted(*workers(cloud, "us-east-1a"))
+        with pytest.raises(problems.Waiting):
+            reconciled(cloud, want, timeout_seconds=0)
+        cloud.skip(slow.file_system_seconds)
+        reconciled(cloud, want, timeout_seconds=0)
+        cloud.skip(slow.mount_target_seconds)
+        for sentence in ("deletes the mount targets", "still deletes fs-", "is still used"):
+            with pytest.raises(problems.Waiting, match=sentence):
+                torn_down(cloud, timeout_seconds=0)
+            cloud.skip(
+                slow.mount_target_deletion_seconds
+                if "mount" in sentence
+                else slow.file_system_deletion_seconds
+            )
+        cloud.skip(slow.interface_release_seconds)
+        assert len(torn_down(cloud, timeout_seconds=0)) == 1
+        assert nothing_of_ours(cloud)
+
+
+def test_a_kept_file_system_does_not_keep_the_model_from_being_destroyed(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    state = reconciled(cloud, wanted(*workers(cloud, *ZONES)))
+    cloud.destroy_model(MODEL)
+    assert [system.id for system in cloud.file_systems()] == [state.file_system_id]
+    assert len(cloud.mount_targets()) == 3
+
+
+def test_other_applications_and_other_groups_are_not_touched(cloud: sandbox_aws.Cloud) -> None:
+    machines = workers(cloud, "us-east-1a")
+    other = identity.Owner(MODEL, "other")
+    theirs = reconciled(cloud, wanted(*machines, owner=other))
+    groups = {group.id for group in cloud.security_groups()}
+    reconciled(cloud, wanted(*machines))
+
+    torn_down(cloud)
+
+    assert [system.id for system in cloud.file_systems()] == [theirs.file_system_id]
+    assert {group.id for group in cloud.security_groups()} == groups
+
+
+def test_two_leaders_at_once_make_one_of_each(cloud: sandbox_aws.Cloud) -> None:
+    want = wanted(*workers(cloud, *ZONES))
+    states: list[file_system.State] = []
+    threads = [
+        threading.Thread(target=lambda: states.append(reconciled(cloud, want))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [state.zones for state in states] == [ZONES] * 3
+    assert len({state.file_system_id for state in states}) == 1
+    assert len(cloud.mount_targets()) == 3

@@ -1,0 +1,492 @@
+"""The rules of the AWS half, on worlds that are made up: plans are taken until none is left."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+import identity
+import problems
+from aws import network, ownership, placement, plan, resources, steps
+
+OWNER = identity.Owner("6a1ff4ef-7a51-4a3c-8d6d-6a3cf1a0a001", "aws-efs")
+VPC = "vpc-here"
+ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
+SUBNETS = tuple(
+    network.Subnet(f"subnet-{number}", ZONES[number % 3], f"10.0.{number}.0/24", free=100)
+    for number in range(6)
+)
+
+
+def wanted(**changes: object) -> resources.Wanted:
+    plain = resources.Wanted(
+        owner=OWNER,
+        performance_mode="generalPurpose",
+        throughput_mode="elastic",
+        encrypted=True,
+        kms_key="",
+        tags={},
+        vpc_id="",
+        addresses=frozenset(),
+        instance_ids=frozenset(),
+        known_id="",
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def there(**changes: object) -> network.Network:
+    plain = network.Network(
+        vpc_id=VPC,
+        subnets=SUBNETS,
+        group=None,
+        dns_support=True,
+        dns_hostnames=True,
+        instances=(),
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def file_system(**changes: object) -> resources.FileSystem:
+    plain = resources.FileSystem(
+        id="fs-1",
+        life_cycle="available",
+        performance_mode="generalPurpose",
+        throughput_mode="elastic",
+        encrypted=True,
+        kms_key="",
+        size_bytes=6144,
+        tags=ownership.tags(OWNER, {}),
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def mount_target(zone: str, subnet_id: str, **changes: object) -> resources.MountTarget:
+    plain = resources.MountTarget(
+        id=f"fsmt-{zone}",
+        zone=zone,
+        subnet_id=subnet_id,
+        vpc_id=VPC,
+        address="10.0.0.9",
+        life_cycle="available",
+        interface_id=f"eni-{zone}",
+        groups=frozenset({"sg-1"}),
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def group(**changes: object) -> network.SecurityGroup:
+    plain = network.SecurityGroup("sg-1", VPC, ownership.tags(OWNER, {}), frozenset())
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def after(before: resources.Observed, step: steps.Step) -> resources.Observed:  # noqa: PLR0911
+    """The world once a step has been taken."""
+    network_ = before.network
+    match step:
+        case steps.CreateFileSystem():
+            made = file_system(
+                life_cycle="creating",
+                performance_mode=step.performance_mode,
+                throughput_mode=step.throughput_mode,
+                encrypted=step.encrypted,
+                kms_key=step.kms_key,
+                tags=dict(step.tags),
+            )
+            return dataclasses.replace(before, file_system=made)
+        case steps.ChangeThroughput():
+            assert before.file_system
+            changed = dataclasses.replace(before.file_system, throughput_mode=step.mode)
+            return dataclasses.replace(before, file_system=changed)
+        case steps.CreateMountTarget():
+            assert before.file_system and before.file_system.life_cycle == "available"
+            assert step.zone not in {target.zone for target in before.mount_targets}
+            made_target = mount_target(
+                step.zone,
+                step.subnet_id,
+                life_cycle="creating",
+                groups=frozenset({step.group_id}),
+            )
+            return dataclasses.replace(before, mount_targets=(*before.mount_targets, made_target))
+        case steps.SetGroups():
+            targets = tuple(
+                dataclasses.replace(target, groups=frozenset(step.groups))
+                if target.id == step.mount_target_id
+                else target
+                for target in before.mount_targets
+            )
+            return dataclasses.replace(before, mount_targets=targets)
+        case steps.Tag() if step.resource_id == "fs-1":
+            assert before.file_system
+            tags = {**before.file_system.tags, **dict(step.tags)}
+            tagged = dataclasses.replace(before.file_system, tags=tags)
+            return dataclasses.replace(before, file_system=tagged)
+        case steps.Untag() if step.resource_id == "fs-1":
+            assert before.file_system
+            tags = {k: v for k, v in before.file_system.tags.items() if k not in step.keys}
+            tagged = dataclasses.replace(before.file_system, tags=tags)
+            return dataclasses.replace(before, file_system=tagged)
+        case _:
+            assert network_
+            changed_network = dataclasses.replace(network_, group=after_on_group(network_, step))
+            return dataclasses.replace(before, network=changed_network)
+
+
+def after_on_group(before: network.Network, step: steps.Step) -> network.SecurityGroup:
+    if isinstance(step, steps.CreateGroup):
+        assert before.group is None
+        return group(vpc_id=step.vpc_id, tags=dict(step.tags))
+    assert before.group
+    rules, tags = before.group.rules, before.group.tags
+    match step:
+        case steps.Allow():
+            rules |= {network.Rule.nfs(cidr) for cidr in step.cidrs}
+        case steps.Revoke():
+            assert set(step.rules) <= rules
+            rules -= set(step.rules)
+        case steps.Tag():
+            tags = {**tags, **dict(step.tags)}
+        case steps.Untag():
+            tags = {key: value for key, value in tags.items() if key not in step.keys}
+        case _:
+            raise AssertionError(step)
+    return dataclasses.replace(before.group, rules=rules, tags=tags)
+
+
+def settled(world: resources.Observed) -> resources.Observed:
+    """The world once AWS has finished what it was at."""
+    found = world.file_system
+    targets = [
+        dataclasses.replace(target, life_cycle="available")
+        for target in world.mount_targets
+        if target.life_cycle != "deleting"
+    ]
+    return dataclasses.replace(
+        world,
+        file_system=found and dataclasses.replace(found, life_cycle="available"),
+        mount_targets=tuple(targets),
+    )
+
+
+def converged(want: resources.Wanted, world: resources.Observed) -> resources.Observed:
+    """Take plans until there is none; a dozen rounds are more than enough."""
+    for _ in range(12):
+        planned = plan.plan(want, world)
+        if not planned and not plan.pending(world):
+            return world
+        for step in planned:
+            world = after(world, step)
+        world = world if planned else settled(world)
+    raise AssertionError(f"no end: {planned}")
+
+
+USER_TAGS = st.dictionaries(
+    st.sampled_from(["Name", "team", "cost centre", "juju-model-uuid", "aws-efs/state", "aws:x"]),
+    st.text(max_size=3),
+)
+ADDRESSES = st.frozensets(
+    st.builds("10.0.{}.{}".format, st.integers(0, 7), st.integers(4, 250)), min_size=1, max_size=8
+)
+RULES = st.frozensets(
+    st.builds(
+        network.Rule,
+        st.sampled_from(["tcp", "udp", "-1"]),
+        st.sampled_from([22, 2049, None]),
+        st.sampled_from([2049, None]),
+        st.sampled_from(["0.0.0.0/0", "::/0", "sg-other", "pl-1", *(s.cidr for s in SUBNETS)]),
+    ),
+    max_size=6,
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> resources.Observed:
+    subnets = tuple(
+        dataclasses.replace(subnet, free=draw(st.sampled_from([0, 1, 100])))
+        for subnet in SUBNETS[: draw(st.integers(1, 6))]
+    )
+    tags = ownership.tags(OWNER, draw(USER_TAGS))
+    old_group = draw(st.none() | st.builds(lambda r: group(rules=r, tags=tags), RULES))
+    life_cycle = draw(st.sampled_from(["creating", "available", "updating"]))
+    found = draw(st.none() | st.just(file_system(life_cycle=life_cycle, tags=tags)))
+    targets: list[resources.MountTarget] = []
+    if found:
+        for zone in draw(st.sets(st.sampled_from(ZONES))):
+            groups = draw(st.sampled_from([{"sg-1"}, {"sg-user"}, set[str](), None]))
+            life = draw(st.sampled_from(["creating", "available", "deleting"]))
+            subnet_id = draw(st.sampled_from([s.id for s in SUBNETS if s.zone == zone]))
+            kept = None if groups is None else frozenset(groups)
+            targets.append(mount_target(zone, subnet_id, life_cycle=life, groups=kept))
+    return resources.Observed(found, tuple(targets), there(subnets=subnets, group=old_group))
+
+
+@hypothesis.given(worlds(), ADDRESSES, USER_TAGS)
+def test_from_any_world_of_ours_the_plans_come_to_an_end_that_is_as_wanted(
+    world: resources.Observed, addresses: frozenset[str], tags: dict[str, str]
+) -> None:
+    want = wanted(addresses=addresses, tags=tags)
+
+    end = converged(want, world)
+
+    assert end.file_system and end.network and end.network.group
+    used = placement.place(want, end.network, end.mount_targets).used
+    zones = [target.zone for target in end.mount_targets]
+    assert len(zones) == len(set(zones))
+    free = {subnet.zone for subnet in end.network.subnets if subnet.free}
+    assert {subnet.zone for subnet in used} & free <= set(zones)
+    assert {network.Rule.nfs(subnet.cidr) for subnet in used} <= end.network.group.rules
+    for tagged in (end.file_system.tags, end.network.group.tags):
+        assert ownership.is_ours(OWNER, tagged)
+        assert ownership.tags(OWNER, tags).items() <= tagged.items()
+
+
+@hypothesis.given(worlds(), ADDRESSES, ADDRESSES, USER_TAGS)
+def test_what_exists_stays_whatever_units_come_and_go(
+    world: resources.Observed,
+    first: frozenset[str],
+    second: frozenset[str],
+    tags: dict[str, str],
+) -> None:
+    before = converged(wanted(addresses=first, tags=tags), world)
+
+    end = converged(wanted(addresses=second), before)
+
+    assert {target.subnet_id for target in before.mount_targets} <= {
+        target.subnet_id for target in end.mount_targets
+    }
+    assert before.network and before.network.group and end.network and end.network.group
+    served = {target.zone for target in before.mount_targets}
+    cidrs = {subnet.cidr for subnet in end.network.subnets if subnet.zone in served}
+    kept = {rule for rule in before.network.group.rules if rule.source in cidrs}
+    assert kept <= end.network.group.rules
+
+
+@hypothesis.given(worlds(), ADDRESSES)
+def test_the_group_lets_in_nothing_but_nfs_from_whole_subnets_of_the_vpc(
+    world: resources.Observed, addresses: frozenset[str]
+) -> None:
+    end = converged(wanted(addresses=addresses), world)
+
+    assert end.network and end.network.group
+    cidrs = {subnet.cidr for subnet in end.network.subnets}
+    for rule in end.network.group.rules:
+        assert (rule.protocol, rule.from_port, rule.to_port) == ("tcp", 2049, 2049)
+        assert rule.source in cidrs
+
+
+@hypothesis.given(worlds(), ADDRESSES, USER_TAGS)
+def test_no_step_ever_sets_a_tag_that_juju_deletes_by(
+    world: resources.Observed, addresses: frozenset[str], tags: dict[str, str]
+) -> None:
+    end = converged(wanted(addresses=addresses, tags=tags), world)
+
+    assert end.file_system and end.network and end.network.group
+    for tagged in (end.file_system.tags, end.network.group.tags):
+        assert not [key for key in tagged if key.startswith(("juju-", "aws:"))]
+
+
+@hypothesis.given(worlds(), ADDRESSES)
+def test_the_same_world_is_always_planned_the_same_way(
+    world: resources.Observed, addresses: frozenset[str]
+) -> None:
+    assert world.network
+    turned = dataclasses.replace(
+        world,
+        network=dataclasses.replace(world.network, subnets=world.network.subnets[::-1]),
+        mount_targets=world.mount_targets[::-1],
+    )
+    want = wanted(addresses=addresses)
+
+    assert set(plan.plan(want, world)) == set(plan.plan(want, turned))
+
+
+@hypothesis.given(st.uuids(), st.text(min_size=1, max_size=200), st.text(min_size=1))
+def test_a_creation_token_is_short_and_one_applications_own(
+    model: object, application: str, other: str
+) -> None:
+    token = ownership.creation_token(identity.Owner(str(model), application))
+
+    assert len(token) <= 64
+    assert token == ownership.creation_token(identity.Owner(str(model), application))
+    hypothesis.assume(other != application)
+    assert token != ownership.creation_token(identity.Owner(str(model), other))
+
+
+def world_of(*targets: resources.MountTarget, **changes: object) -> resources.Observed:
+    return resources.Observed(file_system(), targets, there(**changes))
+
+
+def only(told: list[problems.Problem]) -> str:
+    (problem,) = told
+    assert len(problem.message) <= 120
+    return problem.message
+
+
+def test_without_units_only_the_file_system_is_planned() -> None:
+    (step,) = plan.plan(wanted(), resources.Observed(None))
+    assert isinstance(step, steps.CreateFileSystem)
+    assert step.token == ownership.creation_token(OWNER)
+
+
+def test_a_mount_target_goes_to_the_units_subnet_that_has_free_addresses() -> None:
+    full = tuple(dataclasses.replace(s, free=0 if s.id == "subnet-0" else 9) for s in SUBNETS)
+    world = world_of(subnets=full, group=group())
+
+    placed = placement.place(wanted(addresses=frozenset({"10.0.0.7"})), world.network, ())  # type: ignore[arg-type]
+
+    chosen = placed.new["us-east-1a"]
+    assert chosen and chosen.id == "subnet-3"
+
+
+def test_a_zone_without_free_addresses_is_told_and_the_others_are_served() -> None:
+    full = tuple(dataclasses.replace(s, free=0 if s.zone == ZONES[0] else 9) for s in SUBNETS)
+    want = wanted(addresses=frozenset({"10.0.0.7", "10.0.1.7"}))
+    end = converged(want, world_of(subnets=full))
+
+    assert [target.zone for target in end.mount_targets] == ["us-east-1b"]
+    assert "us-east-1a: no subnet of vpc-here has a free address" in only(
+        plan.shortcomings(want, end)
+    )
+
+
+def test_machines_in_another_vpc_are_told_and_do_not_choose_subnets_here() -> None:
+    machines = (
+        network.Instance("i-1", VPC, "subnet-0", frozenset({"10.0.0.7"})),
+        network.Instance("i-2", "vpc-away", "subnet-x", frozenset({"10.0.1.7"})),
+    )
+    want = wanted(
+        addresses=frozenset({"10.0.0.7", "10.0.1.7"}), instance_ids=frozenset({"i-1", "i-2"})
+    )
+    end = converged(want, world_of(instances=machines))
+
+    assert [target.zone for target in end.mount_targets] == ["us-east-1a"]
+    told = only(plan.shortcomings(want, end))
+    assert "vpc-away" in told and VPC in told
+
+
+def test_addresses_in_no_subnet_are_named() -> None:
+    want = wanted(addresses=frozenset({"10.0.0.7", "192.168.0.9", "node.example.com", "fd00::1"}))
+    told = only(plan.shortcomings(want, world_of(group=group())))
+    assert told.startswith("192.168.0.9, node.example.com: in no subnet of vpc-here")
+
+
+def test_dns_flags_that_are_off_are_told_with_the_command_that_sets_them() -> None:
+    told = plan.shortcomings(wanted(), world_of(dns_hostnames=False))
+    assert only(told).endswith("modify-vpc-attribute --vpc-id vpc-here --enable-dns-hostnames")
+
+
+def test_zones_that_wait_for_the_file_system_are_told() -> None:
+    world = dataclasses.replace(
+        world_of(group=group()), file_system=file_system(life_cycle="updating")
+    )
+    told = plan.shortcomings(wanted(addresses=frozenset({"10.0.0.7"})), world)
+    assert only(told).startswith("us-east-1a: fs-1 is updating")
+
+
+def test_a_failed_mount_target_is_told_and_not_replaced() -> None:
+    target = mount_target("us-east-1a", "subnet-0", life_cycle="error")
+    want = wanted(addresses=frozenset({"10.0.0.7"}))
+    world = converged(want, world_of(target))
+    assert world.mount_targets == (target,)
+    assert "delete-mount-target --mount-target-id fsmt-us-east-1a" in only(
+        plan.shortcomings(want, world)
+    )
+
+
+def test_tags_that_somebody_else_set_stay_and_those_of_a_former_configuration_go() -> None:
+    present = {**ownership.tags(OWNER, {"team": "a", "old": "b"}), "auditor": "c"}
+    world = resources.Observed(file_system(tags=present))
+
+    end = converged(wanted(tags={"team": "a2"}), world)
+
+    assert end.file_system
+    assert end.file_system.tags == {
+        **ownership.tags(OWNER, {"team": "a2"}),
+        "auditor": "c",
+    }
+    bare = converged(wanted(), end).file_system
+    assert bare and bare.tags == {**ownership.tags(OWNER, {}), "auditor": "c"}
+
+
+def test_more_tags_than_fit_are_told() -> None:
+    many = {f"key-{number:02}": "x" for number in range(41)}
+    value = ownership.tags(OWNER, many)["aws-efs/user-tags"]
+    assert len(value) <= 256
+    assert "tag key-40" in only(plan.shortcomings(wanted(tags=many), resources.Observed(None)))
+
+
+@pytest.mark.parametrize(
+    ("change", "found", "message"),
+    [
+        ({"known_id": "fs-9"}, None, "fs-9 is on record but gone"),
+        ({"known_id": "fs-9"}, {}, "fs-9 is on record, AWS has fs-1"),
+        ({"performance_mode": "maxIO"}, None, "throughput-mode=bursting"),
+        ({"kms_key": "abc", "encrypted": False}, None, "encrypted=true"),
+        ({}, {"tags": {}}, "fs-1 has this application's name but not its tags"),
+        ({}, {"life_cycle": "error"}, "fs-1 is in state error"),
+        ({"known_id": "fs-1"}, {"life_cycle": "deleting"}, "fs-1 is in state deleting"),
+        ({}, {"performance_mode": "maxIO"}, "generalPurpose but fs-1 was made with maxIO"),
+        ({"encrypted": False}, {}, "encrypted is false but fs-1 was made with true"),
+        ({"kms_key": "abc"}, {"kms_key": "arn:aws:kms:x:1:key/def"}, "kms-key is abc but"),
+        ({}, {"tags": {**ownership.tags(OWNER, {}), "aws-efs/state": "tearing-down"}}, "teardown"),
+    ],
+)
+def test_what_must_not_or_cannot_be_changed_blocks(
+    change: dict[str, object], found: dict[str, object] | None, message: str
+) -> None:
+    world = resources.Observed(None if found is None else file_system(**found))
+    with pytest.raises(problems.Blocked, match=message) as raised:
+        plan.plan(wanted(**change), world)
+    assert len(raised.value.message) <= 120
+
+
+def test_a_file_system_that_is_going_is_waited_for_when_none_is_on_record() -> None:
+    with pytest.raises(problems.Waiting, match="fs-1 is being deleted"):
+        plan.plan(wanted(), resources.Observed(file_system(life_cycle="deleting")))
+
+
+def test_a_key_may_be_told_by_its_id_its_arn_or_an_alias() -> None:
+    arn = "arn:aws:kms:us-east-1:1:key/abc"
+    for key in ("abc", arn, "alias/ours"):
+        assert not plan.plan(wanted(kms_key=key), resources.Observed(file_system(kms_key=arn)))
+
+
+@pytest.mark.parametrize("tags", [{}, {**ownership.tags(OWNER, {}), "aws-efs/application": "b"}])
+def test_a_foreign_group_with_our_name_blocks_with_its_id(tags: dict[str, str]) -> None:
+    with pytest.raises(problems.Blocked, match="sg-1"):
+        plan.plan(wanted(addresses=frozenset({"10.0.0.7"})), world_of(group=group(tags=tags)))
+
+
+def test_a_group_that_a_teardown_marked_blocks() -> None:
+    marked = {**ownership.tags(OWNER, {}), "aws-efs/state": "tearing-down"}
+    with pytest.raises(problems.Blocked, match="teardown of sg-1 began"):
+        plan.plan(wanted(addresses=frozenset({"10.0.0.7"})), world_of(group=group(tags=marked)))
+
+
+@pytest.mark.parametrize(
+    ("option", "mounted", "machines", "expected"),
+    [
+        ("", {"vpc-a"}, {"vpc-b"}, "vpc-a"),
+        ("vpc-a", set(), {"vpc-b"}, "vpc-a"),
+        ("", set(), {"vpc-b"}, "vpc-b"),
+        ("vpc-b", {"vpc-a"}, set(), "vpc is vpc-b, mount targets are in vpc-a"),
+        ("", set(), {"vpc-a", "vpc-b"}, "units are in vpc-a and vpc-b"),
+        ("", set(), set(), "set the option vpc"),
+    ],
+)
+def test_the_vpc_is_that_of_the_mount_targets_then_the_option_then_of_the_machines(
+    option: str, mounted: set[str], machines: set[str], expected: str
+) -> None:
+    known = [network.Instance("i", vpc, "subnet", frozenset()) for vpc in machines]
+    try:
+        assert placement.choose_vpc(option, mounted, known) == expected
+    except problems.Blocked as problem:
+        assert expected in problem.message
+
+
+def test_a_rule_is_told_to_ec2_as_it_was_read() -> None:
+    for source in ("10.0.0.0/24", "fd00::/64", "sg-2", "pl-3"):
+        rule = network.Rule("tcp", 2049, 2049, source)
+        assert network.Rule.read(rule.permission()) == [rule]
