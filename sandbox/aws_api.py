@@ -1,0 +1,221 @@
+"""The sandbox's AWS API: what a signed request asks for, whether it is let in, and its answer.
+
+What each call does stands in aws_efs_rules and aws_ec2_rules; moto answers the rest.
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import json
+import logging
+import re
+import threading
+import urllib.parse
+import xml.sax.saxutils
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import botocore.loaders
+import werkzeug.test
+from moto.moto_server import werkzeug_app
+
+import identity
+from sandbox import aws_door, aws_ec2_rules, aws_efs_rules, aws_faults, aws_world
+
+# By the name that requests are signed for.
+SERVICES: Mapping[str, Literal["ec2", "efs"]] = {"ec2": "ec2", "elasticfilesystem": "efs"}
+HTTP_ERROR = 400
+_CREDENTIAL = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request, "
+    r"SignedHeaders=([^,]+), Signature=([0-9a-f]+)"
+)
+
+for _noisy in ("moto", "werkzeug"):
+    logging.getLogger(_noisy).setLevel(logging.ERROR)
+
+
+class Api:
+    """One account's API.
+
+    Args:
+        account: What exists there.
+        faults: What goes wrong on purpose.
+        accepted: The keys that are let in; it may change at any time.
+    """
+
+    def __init__(
+        self,
+        account: aws_world.Account,
+        faults: aws_faults.Faults,
+        accepted: set[identity.AwsCredentials],
+    ) -> None:
+        self._account = account
+        self._faults = faults
+        self._accepted = accepted
+        self._efs = _routes()
+        self._moto = _moto()
+        self.lock = threading.RLock()  # moto's resources are not made for several threads
+
+    def answer(self, request: aws_door.Request) -> aws_door.Reply | None:
+        """Answer one request; None is a dropped connection."""
+        signed = _CREDENTIAL.fullmatch(request.headers.get("authorization", ""))
+        if signed is None or signed[3] not in SERVICES:
+            return aws_door.Reply(404, b"no such service here")
+        if not self._account.has_region(signed[2]):
+            return None  # where AWS has no region, nobody answers
+        service = SERVICES[signed[3]]
+        operation, params = self._operation(service, request)
+        write = request.method != "GET" if service == "efs" else not _reads(operation)
+        call = aws_faults.Call(service, operation, write)
+        self._faults.take(call, self._account.latencies.call_seconds)
+        try:
+            self._let_in(service, request, signed)
+            self._faults.check(call, self._account.id)
+            with self.lock:
+                self._account.timeline.settle()
+                reply = self._do(self._account.region(signed[2]), call, params, request)
+        except aws_world.Refused as error:
+            reply = _efs_error(error) if service == "efs" else _ec2_error(error)
+        return None if self._faults.loses(call) else reply
+
+    def _operation(self, service: str, request: aws_door.Request) -> tuple[str, dict[str, Any]]:
+        """What is asked for: the operation's name and its parameters."""
+        if service == "ec2":
+            form = dict(urllib.parse.parse_qsl(request.body.decode(), keep_blank_values=True))
+            return form.get("Action", ""), form
+        for name, method, path in self._efs:
+            match = path.fullmatch(request.path.rstrip("/"))
+            if method == request.method and match is not None:
+                in_path = {
+                    key: urllib.parse.unquote(value) for key, value in match.groupdict().items()
+                }
+                query = dict(urllib.parse.parse_qsl(request.query))
+                body: dict[str, Any] = json.loads(request.body or "{}")
+                return name, {**body, **query, **in_path}
+        return "", {}
+
+    def _let_in(self, service: str, request: aws_door.Request, signed: re.Match[str]) -> None:
+        """Refuse keys that are not ours, and signatures that their secret did not make."""
+        token = request.headers.get("x-amz-security-token", "")
+        for each in tuple(self._accepted):
+            if each.access_key == signed[1] and each.session_token == token:
+                if hmac.compare_digest(_signature(request, signed, each), signed[5]):
+                    return
+                if service == "efs":
+                    raise aws_world.Refused(
+                        "InvalidSignatureException",
+                        "The request signature we calculated does not match the signature you "
+                        "provided. Check your AWS Secret Access Key and signing method.",
+                        403,
+                    )
+        if service == "efs":
+            raise aws_world.Refused(
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+                403,
+            )
+        raise aws_world.Refused(
+            "AuthFailure", "AWS was not able to validate the provided access credentials", 401
+        )
+
+    def _do(
+        self,
+        region: aws_world.Region,
+        call: aws_faults.Call,
+        params: dict[str, Any],
+        request: aws_door.Request,
+    ) -> aws_door.Reply:
+        undo: Callable[[], None] | None = None
+        if call.service == "efs":
+            answer = aws_efs_rules.answer(region, call.operation, params)
+            if answer is not None:
+                return _json_reply(*answer)
+        else:
+            aws_ec2_rules.check(region, call.operation, params)
+            undo = aws_ec2_rules.undo(region, call.operation, params)
+        reply = self._moto[call.service].open(
+            path=request.path,
+            method=request.method,
+            query_string=request.query,
+            headers={**request.headers, "x-moto-account-id": self._account.id},
+            data=request.body,
+        )
+        if undo is not None and reply.status_code >= HTTP_ERROR:
+            undo()
+        return aws_door.Reply(
+            reply.status_code,
+            reply.get_data(),
+            {"Content-Type": reply.headers.get("Content-Type", "text/xml")},
+        )
+
+
+@functools.cache
+def _moto() -> Mapping[str, werkzeug.test.Client]:
+    """What answers for moto, whatever the account."""
+    return {
+        service: werkzeug.test.Client(werkzeug_app.create_backend_app(service), use_cookies=False)
+        for service in SERVICES.values()
+    }
+
+
+@functools.cache
+def _routes() -> list[tuple[str, str, re.Pattern[str]]]:
+    """Every operation of EFS with its method and path, from botocore's own model."""
+    model: Mapping[str, Any] = botocore.loaders.Loader().load_service_model("efs", "service-2")
+    return [
+        (
+            name,
+            operation["http"]["method"],
+            re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", operation["http"]["requestUri"])),
+        )
+        for name, operation in model["operations"].items()
+    ]
+
+
+def _reads(operation: str) -> bool:
+    return operation.startswith(("Describe", "Get", "List", "Search"))
+
+
+def _signature(
+    request: aws_door.Request, signed: re.Match[str], key: identity.AwsCredentials
+) -> str:
+    """The signature that this key's secret makes over the request."""
+    headers = {name: request.headers.get(name, "") for name in signed[4].split(";")}
+    url = f"http://{request.headers['host']}{request.path}"
+    again = botocore.awsrequest.AWSRequest(
+        method=request.method,
+        url=f"{url}?{request.query}" if request.query else url,
+        headers=headers,
+        data=request.body,
+    )
+    again.context["timestamp"] = request.headers.get("x-amz-date", "")
+    auth = botocore.auth.SigV4Auth(
+        botocore.credentials.Credentials(key.access_key, key.secret_key), signed[3], signed[2]
+    )
+    return auth.signature(auth.string_to_sign(again, auth.canonical_request(again)), again)
+
+
+def _json_reply(status: int, body: Mapping[str, Any], error: str = "") -> aws_door.Reply:
+    headers = {"Content-Type": "application/json"}
+    if error:
+        headers["x-amzn-ErrorType"] = error
+    return aws_door.Reply(status, json.dumps(body).encode(), headers)
+
+
+def _efs_error(error: aws_world.Refused) -> aws_door.Reply:
+    body = {"ErrorCode": error.code, "Message": error.message, **error.extra}
+    return _json_reply(error.status, body, error.code)
+
+
+def _ec2_error(error: aws_world.Refused) -> aws_door.Reply:
+    message = xml.sax.saxutils.escape(error.message)
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error>'
+        f"<Code>{error.code}</Code><Message>{message}</Message>"
+        "</Error></Errors><RequestID>00000000-0000-0000-0000-000000000000</RequestID></Response>"
+    )
+    return aws_door.Reply(error.status, body.encode(), {"Content-Type": "text/xml"})

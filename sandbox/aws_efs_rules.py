@@ -1,0 +1,56 @@
+"""What EFS does with each call where moto does too little: the table, and the rules on tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from moto.core import exceptions as moto_errors
+
+from sandbox import aws_file_systems, aws_mount_targets, aws_world
+
+
+def answer(
+    region: aws_world.Region, operation: str, params: aws_world.Params
+) -> aws_world.Answer | None:
+    """Do what EFS does with a call.
+
+    Returns:
+        The status and the body, or None where moto may answer as it likes.
+
+    Raises:
+        aws_world.Refused: EFS answers with an error.
+    """
+    rule = _RULES.get(operation)
+    if rule is None:
+        return None
+    try:
+        return rule(region, params)
+    except moto_errors.JsonRESTError as error:
+        raise aws_world.Refused(error.error_type, error.message, error.code or 400) from error
+
+
+def _tag_resource(region: aws_world.Region, params: aws_world.Params) -> None:
+    system = region.file_system(params["ResourceId"])
+    new = {tag["Key"]: tag["Value"] for tag in aws_world.entries(params, "Tags")}
+    old = {tag["Key"] for tag in region.efs.list_tags_for_resource(system.file_system_id)}
+    aws_file_systems.check_tags(new, len(old | set(new)))
+
+
+def _look_for_resource(region: aws_world.Region, params: aws_world.Params) -> None:
+    region.file_system(params["ResourceId"])
+
+
+_RULES: Mapping[str, Callable[[aws_world.Region, aws_world.Params], aws_world.Answer | None]] = {
+    "CreateFileSystem": aws_file_systems.create,
+    "DescribeFileSystems": aws_file_systems.describe,
+    "UpdateFileSystem": aws_file_systems.update,
+    "DeleteFileSystem": aws_file_systems.delete,
+    "CreateMountTarget": aws_mount_targets.create,
+    "DescribeMountTargets": aws_mount_targets.describe,
+    "DeleteMountTarget": aws_mount_targets.delete,
+    "DescribeMountTargetSecurityGroups": aws_mount_targets.describe_groups,
+    "ModifyMountTargetSecurityGroups": aws_mount_targets.modify_groups,
+    "TagResource": _tag_resource,
+    "UntagResource": _look_for_resource,
+    "ListTagsForResource": _look_for_resource,
+}

@@ -1,0 +1,206 @@
+"""EFS's calls on file systems: life cycles, modes that go together, and what is limited."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import secrets
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from moto.efs import models as efs_models
+
+from sandbox import aws_world
+
+if TYPE_CHECKING:
+    from moto.efs.models import FileSystem
+
+Answer = aws_world.Answer
+Params = aws_world.Params
+Refused = aws_world.Refused
+Region = aws_world.Region
+
+DAY_SECONDS = 24 * 3600
+FRESH_BYTES = 6144  # what AWS meters for a file system with nothing on it
+MAX_TAGS = 50
+MAX_TAG_KEY = 128
+MAX_TAG_VALUE = 256
+MAX_TOKEN = 64
+
+
+def create(region: Region, params: Params) -> Answer:
+    """CreateFileSystem."""
+    token = str(params.get("CreationToken", ""))
+    if not 1 <= len(token) <= MAX_TOKEN:
+        raise Refused("BadRequest", f"CreationToken must have 1 to {MAX_TOKEN} characters.")
+    for other in region.efs.file_systems_by_id.values():
+        if other.creation_token == token:
+            raise Refused(
+                "FileSystemAlreadyExists",
+                f"File system '{other.file_system_id}' already exists with creation token "
+                f"'{token}'",
+                409,
+                {"FileSystemId": other.file_system_id},
+            )
+    performance = str(params.get("PerformanceMode") or "generalPurpose")
+    throughput = _throughput_mode(params, performance, "bursting")
+    tags = {tag["Key"]: tag["Value"] for tag in aws_world.entries(params, "Tags")}
+    check_tags(tags, len(tags))
+    fresh = efs_models.FileSystem(
+        region.account_id,
+        region.name,
+        token,
+        f"fs-{secrets.token_hex(9)[1:]}",  # moto's own ids are shorter than AWS's
+        region.efs,
+        performance_mode=performance,
+        encrypted=bool(params.get("Encrypted")),
+        kms_key_id=_kms_key(region, params),
+        throughput_mode=throughput,
+        provisioned_throughput_in_mibps=params.get("ProvisionedThroughputInMibps", 0),
+        availability_zone_name=params.get("AvailabilityZoneName", ""),
+        backup=bool(params.get("Backup")),
+    )
+    made = cast("FileSystem", fresh)  # moto's own __new__ hides the type
+    made.life_cycle_state = "creating"
+    region.efs.file_systems_by_id[made.file_system_id] = made
+    region.efs.creation_tokens.add(token)
+    region.efs.tag_resource(made.file_system_id, tags)
+    region.timeline.after(region.latencies.file_system_seconds, lambda: _settle(made))
+    return 201, _described(region, made)
+
+
+def describe(region: Region, params: Params) -> Answer:
+    """DescribeFileSystems."""
+    token, file_system_id = params.get("CreationToken"), params.get("FileSystemId")
+    if token and file_system_id:
+        raise Refused("BadRequest", "Either a creation token or a file system id, not both.")
+    if file_system_id:
+        found = [region.file_system(file_system_id)]
+    else:
+        every = region.efs.file_systems_by_id.values()
+        found = [each for each in every if token in (None, "", each.creation_token)]
+    described = [_described(region, each) for each in found]
+    return 200, aws_world.page("FileSystems", described, params)
+
+
+def update(region: Region, params: Params) -> Answer:
+    """UpdateFileSystem, which moto lacks."""
+    system = region.file_system(params["FileSystemId"])
+    require_available(system)
+    throughput = _throughput_mode(params, system.performance_mode, system.throughput_mode)
+    before = system.provisioned_throughput_in_mibps
+    rate = params.get("ProvisionedThroughputInMibps") or before
+    if throughput != system.throughput_mode or rate < before:
+        changed = region.throughput_changed_at.get(system.file_system_id)
+        if changed is not None and region.timeline.now() - changed < DAY_SECONDS:
+            raise Refused(
+                "TooManyRequests",
+                "The throughput mode of a file system can be changed, or its provisioned "
+                "throughput decreased, once in 24 hours.",
+                429,
+            )
+        region.throughput_changed_at[system.file_system_id] = region.timeline.now()
+    system.throughput_mode = throughput
+    system.provisioned_throughput_in_mibps = rate if throughput == "provisioned" else 0
+    system.life_cycle_state = "updating"
+    region.timeline.after(region.latencies.file_system_update_seconds, lambda: _settle(system))
+    return 202, _described(region, system)
+
+
+def delete(region: Region, params: Params) -> Answer:
+    """DeleteFileSystem."""
+    system = region.file_system(params["FileSystemId"])
+    if system.number_of_mount_targets:
+        raise Refused(
+            "FileSystemInUse",
+            f"File system '{system.file_system_id}' is in use: it has "
+            f"{system.number_of_mount_targets} mount targets.",
+            409,
+        )
+    if system.life_cycle_state != "deleting":
+        system.life_cycle_state = "deleting"
+        region.timeline.after(
+            region.latencies.file_system_deletion_seconds,
+            lambda: region.efs.delete_file_system(system.file_system_id),
+        )
+    return 204, {}
+
+
+def require_available(system: FileSystem) -> None:
+    """Refuse what a file system takes only while it is available."""
+    if system.life_cycle_state != "available":
+        raise Refused(
+            "IncorrectFileSystemLifeCycleState",
+            f"File system '{system.file_system_id}' is {system.life_cycle_state}, not available.",
+            409,
+        )
+
+
+def check_tags(tags: Mapping[str, str], total: int) -> None:
+    """Refuse tags that AWS does not take.
+
+    Args:
+        tags: The tags that are to be set.
+        total: How many the resource has then.
+    """
+    for key, value in tags.items():
+        reserved = key.lower().startswith("aws:")
+        if not 1 <= len(key) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE or reserved:
+            raise Refused("BadRequest", f"Invalid tag: {key!r}.")
+    if total > MAX_TAGS:
+        raise Refused("BadRequest", f"A resource can have at most {MAX_TAGS} tags.")
+
+
+def _throughput_mode(params: Params, performance: str, current: str) -> str:
+    """The throughput mode asked for, if it goes with the rest."""
+    throughput = str(params.get("ThroughputMode") or current)
+    rate = params.get("ProvisionedThroughputInMibps")
+    if performance not in ("generalPurpose", "maxIO"):
+        raise Refused("BadRequest", f"Invalid performance mode: {performance}.")
+    if throughput not in ("bursting", "provisioned", "elastic"):
+        raise Refused("BadRequest", f"Invalid throughput mode: {throughput}.")
+    if throughput == "elastic" and performance == "maxIO":
+        raise Refused("BadRequest", "Elastic throughput is not supported with maxIO.")
+    if throughput == "provisioned" and not rate and current != "provisioned":
+        raise Refused("BadRequest", "Mode provisioned needs ProvisionedThroughputInMibps.")
+    if rate and throughput != "provisioned":
+        raise Refused("BadRequest", f"ProvisionedThroughputInMibps is not for mode {throughput}.")
+    return throughput
+
+
+def _kms_key(region: Region, params: Params) -> str:
+    """The key as AWS tells it: always by its ARN, whatever name it was given by."""
+    key = str(params.get("KmsKeyId") or "")
+    if not params.get("Encrypted") or ":key/" in key:
+        return key
+    if not key or "alias/" in key:
+        alias = key[key.find("alias/") :] if key else "alias/aws/elasticfilesystem"
+        key = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{region.account_id}/{region.name}/{alias}"))
+    return f"arn:aws:kms:{region.name}:{region.account_id}:key/{key}"
+
+
+def _settle(system: FileSystem) -> None:
+    if system.life_cycle_state in ("creating", "updating"):
+        system.life_cycle_state = "available"
+
+
+def _described(region: Region, system: FileSystem) -> dict[str, Any]:
+    """A file system as EFS tells it, with what is on it metered."""
+    described = system.info_json()
+    root = region.directory(system.file_system_id)
+    described["SizeInBytes"]["Value"] = FRESH_BYTES + _size(root)
+    if system.throughput_mode != "provisioned":
+        del described["ProvisionedThroughputInMibps"]
+    return {name: value for name, value in described.items() if value not in (None, "")}
+
+
+def _size(root: pathlib.Path) -> int:
+    """The bytes of the files under a directory, while pods may be writing and deleting there."""
+    total = 0
+    for directory, _, names in os.walk(root):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += pathlib.Path(directory, name).lstat().st_size
+    return total

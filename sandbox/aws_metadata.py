@@ -1,0 +1,57 @@
+"""The metadata service of the machine that the charm runs on: its place, and its role's keys."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import secrets
+
+import identity
+from sandbox import aws_door
+
+ROLE = "aws-efs-instance-role"
+_HOURS = 6
+
+
+class Metadata:
+    """Answers as version 2 of the service does: only with a token of its own.
+
+    Args:
+        zone: The zone that the machine is in.
+    """
+
+    def __init__(self, zone: str) -> None:
+        self._zone = zone
+        self._token = secrets.token_hex(16)
+        self.role: identity.AwsCredentials | None = None
+
+    def answer(self, request: aws_door.Request) -> aws_door.Reply:
+        """Answer one request."""
+        if request.path == "/latest/api/token" and request.method == "PUT":
+            return aws_door.Reply(200, self._token.encode())
+        if request.headers.get("x-aws-ec2-metadata-token") != self._token:
+            return aws_door.Reply(401)
+        text = self._documents().get(request.path.rstrip("/"))
+        return aws_door.Reply(404) if text is None else aws_door.Reply(200, text.encode())
+
+    def _documents(self) -> dict[str, str]:
+        region = self._zone[:-1]
+        documents = {
+            "/latest/meta-data/placement/availability-zone": self._zone,
+            "/latest/meta-data/placement/region": region,
+        }
+        if self.role is not None:
+            until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=_HOURS)
+            roles = "/latest/meta-data/iam/security-credentials"
+            documents[roles] = ROLE
+            documents[f"{roles}/{ROLE}"] = json.dumps(
+                {
+                    "Code": "Success",
+                    "Type": "AWS-HMAC",
+                    "AccessKeyId": self.role.access_key,
+                    "SecretAccessKey": self.role.secret_key,
+                    "Token": self.role.session_token,
+                    "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                }
+            )
+        return documents

@@ -1,0 +1,111 @@
+"""What mount.nfs finds on an instance: the name in its zone, the security group, the options."""
+
+from __future__ import annotations
+
+import ipaddress
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sandbox import aws_world
+
+if TYPE_CHECKING:
+    from moto.ec2.models.instances import Instance
+    from moto.efs.models import MountTarget
+
+NFS_PORT = 2049
+_KNOWN_OPTION = re.compile(
+    "ro|rw|hard|soft|softerr|bg|fg|a?sync|(no)?(atime|diratime|relatime|suid|dev|exec|user|auto)|"
+    "(no)?(ac|cto|lock|intr|resvport|sharecache|fsc|rdirplus|migration)|tcp|defaults|_netdev|nofail|"
+    r"([rw]size|timeo|retrans|retry|port|ac(reg|dir)(min|max)|actimeo|namlen|minorversion)=\d+|"
+    r"(nconnect|max_connect)=\d+|(nfs)?vers=[234](\.\d)?|proto=tcp|sec=sys|"
+    r"lookupcache=(all|none|pos(itive)?)|local_lock=(all|flock|posix|none)|(client)?addr=[\d.]+"
+)
+_UNSUPPORTED_VERSION = re.compile(r"(nfs)?vers=(?!4(\.[01])?$).*")
+
+
+class MountError(Exception):
+    """The mount failed, with exit status 32.
+
+    Args:
+        output: What mount.nfs wrote.
+        seconds: How long it took until it said so.
+    """
+
+    def __init__(self, output: str, seconds: float = 0) -> None:
+        super().__init__(output)
+        self.output = output
+        self.seconds = seconds
+
+
+def mount(
+    region: aws_world.Region, server: str, instance_id: str, options: Sequence[str]
+) -> pathlib.Path:
+    """Find the directory behind a server's name, as an instance sees it.
+
+    Raises:
+        MountError: It can not be mounted there, or not yet.
+    """
+    _check_options(options)
+    instance = region.instance(instance_id)
+    target = _resolve(region, server, instance)
+    if target is None:
+        raise MountError(
+            f"mount.nfs: Failed to resolve server {server}: Name or service not known"
+        )
+    if target.life_cycle_state != "available" or not _lets_in(region, target, instance):
+        seconds = region.latencies.mount_timeout_seconds
+        raise MountError("mount.nfs: Connection timed out", seconds)
+    return region.directory(target.file_system_id)
+
+
+def _check_options(options: Sequence[str]) -> None:
+    if not all(_KNOWN_OPTION.fullmatch(option) for option in options):
+        raise MountError("mount.nfs: an incorrect mount option was specified")
+    if any(_UNSUPPORTED_VERSION.fullmatch(option) for option in options):
+        raise MountError("mount.nfs: Protocol not supported")
+
+
+def _resolve(region: aws_world.Region, server: str, instance: Instance) -> MountTarget | None:
+    """The mount target that a name, or an address, leads to from where the instance is."""
+    vpc = region.ec2.get_vpc(str(instance.vpc_id))
+    named = re.fullmatch(rf"(fs-[0-9a-f]+)\.efs\.{region.name}\.{region.dns_suffix}", server)
+    for target in region.efs.mount_targets_by_id.values():
+        if target.vpc_id != instance.vpc_id:
+            continue
+        if target.ip_address == server:
+            return target
+        resolvable_at = region.resolvable_at.get(target.mount_target_id)
+        if (
+            named is not None
+            and target.file_system_id == named[1]
+            and target.availability_zone_name == instance.availability_zone
+            and vpc.enable_dns_support
+            and vpc.enable_dns_hostnames
+            and resolvable_at is not None
+            and resolvable_at <= region.timeline.now()
+        ):
+            return target
+    return None
+
+
+def _lets_in(region: aws_world.Region, target: MountTarget, instance: Instance) -> bool:
+    """Whether a security group of the mount target lets the instance in on NFS's port."""
+    address = ipaddress.ip_address(str(instance.private_ip_address))
+    own = {group.id for nic in instance.nics.values() for group in nic.group_set}
+    return any(
+        _covers_nfs(rule)
+        and (
+            (rule.ip_range and address in ipaddress.ip_network(rule.ip_range["CidrIp"]))
+            or (rule.source_group and rule.source_group["GroupId"] in own)
+        )
+        for group in region.interface(target).group_set
+        for rule in group.ingress_rules
+    )
+
+
+def _covers_nfs(rule: Any) -> bool:
+    if str(rule.ip_protocol) == "-1":
+        return True
+    return rule.ip_protocol == "tcp" and int(rule.from_port) <= NFS_PORT <= int(rule.to_port)

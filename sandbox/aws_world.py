@@ -1,0 +1,248 @@
+"""What exists in the sandbox's AWS: moto's resources in an account of our own, and time's passing.
+
+It knows nothing of HTTP; what a call does stands in aws_efs_rules and aws_ec2_rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+import os
+import pathlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+# Thousands of machine images that nobody looks at take moto 0.4 s to load.
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+
+from moto.ec2.models import ec2_backends
+from moto.efs.models import efs_backends
+
+if TYPE_CHECKING:
+    from moto.ec2.models import EC2Backend
+    from moto.ec2.models.instances import Instance
+    from moto.efs.models import EFSBackend, FileSystem, MountTarget
+
+
+Params = Mapping[str, Any]
+Answer = tuple[int, dict[str, Any]]
+
+PAGE = 100
+
+
+class Refused(Exception):  # noqa: N818 - AWS's answer, no bug of ours
+    """AWS answers with an error.
+
+    Args:
+        code: The error's code.
+        message: The error's text.
+        status: The HTTP status.
+        extra: Further members of the error's body.
+    """
+
+    def __init__(
+        self, code: str, message: str, status: int = 400, extra: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message, self.status, self.extra = code, message, status, extra or {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Latencies:
+    """How long AWS takes, in seconds.
+
+    Attributes:
+        file_system_seconds: From the creation of a file system until it is available.
+        file_system_update_seconds: From a change of a file system until it is available again.
+        file_system_deletion_seconds: From the deletion of a file system until it is gone.
+        mount_target_seconds: From the creation of a mount target until it is available.
+        mount_target_deletion_seconds: From the deletion of a mount target until it is gone.
+        interface_release_seconds: From there until its network interface is gone too.
+        dns_seconds: From a mount target's being available until its name resolves.
+        mount_timeout_seconds: Until a mount that nobody answers is given up.
+        call_seconds: What each API call takes.
+    """
+
+    file_system_seconds: float = 12
+    file_system_update_seconds: float = 10
+    file_system_deletion_seconds: float = 8
+    mount_target_seconds: float = 84
+    mount_target_deletion_seconds: float = 40
+    interface_release_seconds: float = 15
+    dns_seconds: float = 60
+    mount_timeout_seconds: float = 120
+    call_seconds: float = 0.08
+
+    @classmethod
+    def real(cls) -> Latencies:
+        """What was seen on AWS."""
+        return cls()
+
+    @classmethod
+    def none(cls) -> Latencies:
+        """Each change is seen by the next call, and not in the answer to its own."""
+        return cls.real().scaled(0)
+
+    def scaled(self, factor: float) -> Latencies:
+        """The same, slower or faster."""
+        return Latencies(
+            **{name: each * factor for name, each in dataclasses.asdict(self).items()}
+        )
+
+
+class Timeline:
+    """What is going to happen by itself, in its order; it happens when somebody looks."""
+
+    def __init__(self) -> None:
+        self._skipped = 0.0
+        self._settling: float | None = None
+        self._order = itertools.count()
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+
+    def now(self) -> float:
+        """The moment, in seconds; while something happens, when it was due."""
+        return self._moment() if self._settling is None else self._settling
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self._skipped += seconds
+
+    def after(self, seconds: float, event: Callable[[], None]) -> None:
+        """Have something happen some seconds from now."""
+        heapq.heappush(self._events, (self.now() + seconds, next(self._order), event))
+
+    def settle(self) -> None:
+        """Make all happen that is due, each at its own moment."""
+        while self._events and self._events[0][0] <= self._moment():
+            self._settling, _, event = heapq.heappop(self._events)
+            event()
+        self._settling = None
+
+    def _moment(self) -> float:
+        return time.monotonic() + self._skipped
+
+
+class Region:
+    """One region of the account: moto's resources in it, and what moto does not keep of them.
+
+    Attributes:
+        unsupported_zones: The zones in which no mount target can be made.
+        resolvable_at: When the name of each available mount target resolves.
+        throughput_changed_at: When a file system's throughput mode was last changed.
+    """
+
+    def __init__(self, account: Account, name: str) -> None:
+        self.name = name
+        self.account_id = account.id
+        self.latencies = account.latencies
+        self.timeline = account.timeline
+        self.ec2: EC2Backend = ec2_backends[account.id][name]
+        self.efs: EFSBackend = efs_backends[account.id][name]
+        self.dns_suffix = "amazonaws.com.cn" if name.startswith("cn-") else "amazonaws.com"
+        self.unsupported_zones: set[str] = set()
+        self.resolvable_at: dict[str, float] = {}
+        self.throughput_changed_at: dict[str, float] = {}
+        self._directories = account.directory
+
+    def file_system(self, file_system_id: str) -> FileSystem:
+        """The file system with this id."""
+        try:
+            return self.efs.file_systems_by_id[file_system_id]
+        except KeyError:
+            raise Refused(
+                "FileSystemNotFound", f"File system '{file_system_id}' does not exist.", 404
+            ) from None
+
+    def mount_target(self, mount_target_id: str) -> MountTarget:
+        """The mount target with this id."""
+        try:
+            return self.efs.mount_targets_by_id[mount_target_id]
+        except KeyError:
+            raise Refused(
+                "MountTargetNotFound", f"Mount target '{mount_target_id}' does not exist.", 404
+            ) from None
+
+    def default_group(self, vpc_id: str) -> str:
+        """The id of a VPC's default security group."""
+        group = self.ec2.get_default_security_group(vpc_id)
+        assert group is not None, f"{vpc_id} has no default group"  # noqa: S101 - moto makes it
+        return str(group.id)
+
+    def interface(self, mount_target: MountTarget) -> Any:
+        """The network interface of a mount target."""
+        return self.ec2.get_network_interface(str(mount_target.network_interface_id))
+
+    def instance(self, instance_id: str) -> Instance:
+        """The instance with this id."""
+        found = self.ec2.get_instance_by_id(instance_id)
+        if found is None:
+            raise Refused(
+                "InvalidInstanceID.NotFound", f"The instance ID '{instance_id}' does not exist"
+            )
+        return found
+
+    def directory(self, file_system_id: str) -> pathlib.Path:
+        """The directory that holds a file system's files; a fresh one is root's, 0755."""
+        path = self._directories / file_system_id
+        if not path.exists():
+            path.mkdir(mode=0o755)
+            path.chmod(0o755)
+        return path
+
+
+class Account:
+    """One AWS account, so that several clouds of one process share nothing.
+
+    Args:
+        latencies: How long things take.
+        directory: Where the file systems' files are kept.
+    """
+
+    def __init__(self, latencies: Latencies, directory: pathlib.Path) -> None:
+        self.id = f"{secrets.randbelow(10**12):012d}"
+        self.latencies = latencies
+        self.timeline = Timeline()
+        self.directory = directory
+        self._regions: dict[str, Region] = {}
+
+    def has_region(self, name: str) -> bool:
+        """Whether AWS has a region of this name."""
+        try:
+            self.region(name)
+        except KeyError:
+            return False
+        return True
+
+    def region(self, name: str) -> Region:
+        """The region of this name; KeyError where AWS has none."""
+        if name not in self._regions:
+            self._regions[name] = Region(self, name)
+        return self._regions[name]
+
+    def forget(self) -> None:
+        """Give the memory back that moto would keep until the process ends."""
+        for backends in (ec2_backends, efs_backends):
+            if self.id in backends:
+                del backends[self.id]
+
+
+def entries(params: Params, name: str) -> list[Any]:
+    """A parameter that is a list, empty where it was not given."""
+    return params.get(name) or []
+
+
+def page(name: str, items: list[dict[str, Any]], params: Params) -> dict[str, Any]:
+    """One page of a list in EFS's manner; the marker is where the page begins."""
+    size, marker = str(params.get("MaxItems", PAGE)), str(params.get("Marker", "0"))
+    if not size.isdigit() or int(size) < 1 or not marker.isdigit():
+        raise Refused("BadRequest", "Invalid MaxItems or Marker.")
+    start, end = int(marker), int(marker) + min(int(size), PAGE)
+    cut: dict[str, Any] = {name: items[start:end]}
+    if start:
+        cut["Marker"] = marker
+    if end < len(items):
+        cut["NextMarker"] = str(end)
+    return cut

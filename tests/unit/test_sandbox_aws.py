@@ -1,0 +1,325 @@
+"""EFS in the sandbox says no where AWS does; every rule is tried by a call of boto3's."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox import aws
+from tests.unit import aws_calls
+
+
+@pytest.fixture(name="cloud")
+def start_cloud(monkeypatch):
+    with aws_calls.started(monkeypatch, aws.Latencies.none()) as cloud:
+        yield cloud
+
+
+@pytest.fixture(name="slow")
+def start_slow_cloud(monkeypatch):
+    with aws_calls.started(monkeypatch, aws_calls.SLOW) as cloud:
+        yield cloud
+
+
+# --- File systems
+
+
+def test_a_file_system_is_creating_before_it_is_available(slow):
+    efs = aws_calls.client(slow, "efs")
+    made = efs.create_file_system(
+        CreationToken="t", Encrypted=True, Tags=[{"Key": "Name", "Value": "n"}]
+    )
+    assert made["LifeCycleState"] == "creating"
+    assert made["KmsKeyId"].startswith("arn:aws:kms:us-east-1:")
+    slow.skip(11)
+    (seen,) = efs.describe_file_systems(CreationToken="t")["FileSystems"]
+    assert (seen["LifeCycleState"], seen["Name"]) == ("creating", "n")
+    slow.skip(2)
+    (seen,) = efs.describe_file_systems(FileSystemId=made["FileSystemId"])["FileSystems"]
+    assert seen["LifeCycleState"] == "available"
+    assert seen["Tags"] == [{"Key": "Name", "Value": "n"}]
+
+
+def test_without_latencies_a_change_is_seen_by_the_next_look(cloud):
+    efs = aws_calls.client(cloud, "efs")
+    assert efs.create_file_system(CreationToken="t")["LifeCycleState"] == "creating"
+    assert efs.describe_file_systems()["FileSystems"][0]["LifeCycleState"] == "available"
+
+
+def test_a_reused_token_is_answered_with_the_file_system_that_has_it(cloud):
+    first = aws_calls.file_system(cloud)
+    code, status, answer = aws_calls.refused(
+        aws_calls.client(cloud, "efs").create_file_system, CreationToken="token"
+    )
+    assert (code, status, answer["FileSystemId"]) == ("FileSystemAlreadyExists", 409, first)
+    assert [each.id for each in cloud.file_systems()] == [first]
+
+
+def test_a_token_has_at_most_64_characters(cloud):
+    efs = aws_calls.client(cloud, "efs")
+    efs.create_file_system(CreationToken="t" * 64)
+    with pytest.raises(efs.exceptions.BadRequest):
+        efs.create_file_system(CreationToken="t" * 65)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"PerformanceMode": "maxIO", "ThroughputMode": "elastic"},
+        {"ThroughputMode": "provisioned"},
+        {"ThroughputMode": "elastic", "ProvisionedThroughputInMibps": 10.0},
+        {"ThroughputMode": "fast"},
+        {"PerformanceMode": "best"},
+        {"Encrypted": False, "KmsKeyId": "alias/mine"},
+        {"Tags": [{"Key": "aws:mine", "Value": ""}]},
+        {"Tags": [{"Key": f"k{n}", "Value": ""} for n in range(51)]},
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused(cloud, params):
+    code, status, _ = aws_calls.refused(
+        aws_calls.client(cloud, "efs").create_file_system, CreationToken="t", **params
+    )
+    assert (code, status) == ("BadRequest", 400)
+    assert cloud.file_systems() == ()
+
+
+def test_a_key_is_told_by_its_arn_whatever_name_it_was_given_by(cloud):
+    efs = aws_calls.client(cloud, "efs")
+    aliases = [
+        efs.create_file_system(CreationToken=str(n), Encrypted=True, KmsKeyId="alias/mine")
+        for n in range(2)
+    ]
+    assert aliases[0]["KmsKeyId"] == aliases[1]["KmsKeyId"]
+    assert ":key/" in aliases[0]["KmsKeyId"]
+    by_id = efs.create_file_system(CreationToken="i", Encrypted=True, KmsKeyId="1234abcd")
+    assert by_id["KmsKeyId"].endswith(":key/1234abcd")
+
+
+def test_file_systems_come_in_pages(cloud):
+    made = {aws_calls.file_system(cloud, str(n)) for n in range(7)}
+    pages = list(
+        aws_calls.client(cloud, "efs")
+        .get_paginator("describe_file_systems")
+        .paginate(PaginationConfig={"PageSize": 3})
+    )
+    assert [len(page["FileSystems"]) for page in pages] == [3, 3, 1]
+    assert {each["FileSystemId"] for page in pages for each in page["FileSystems"]} == made
+
+
+def test_a_file_system_that_is_not_there_is_not_found(cloud):
+    efs = aws_calls.client(cloud, "efs")
+    for call, params in [
+        (efs.describe_file_systems, {"FileSystemId": "fs-0"}),
+        (efs.delete_file_system, {"FileSystemId": "fs-0"}),
+        (efs.update_file_system, {"FileSystemId": "fs-0", "ThroughputMode": "elastic"}),
+        (efs.describe_mount_targets, {"FileSystemId": "fs-0"}),
+        (efs.tag_resource, {"ResourceId": "fs-0", "Tags": []}),
+        (efs.list_tags_for_resource, {"ResourceId": "fs-0"}),
+    ]:
+        assert aws_calls.refused(call, **params)[:2] == ("FileSystemNotFound", 404)
+    assert efs.describe_file_systems(CreationToken="other")["FileSystems"] == []
+
+
+def test_the_throughput_mode_changes_once_in_24_hours(slow):
+    efs, system = aws_calls.client(slow, "efs"), aws_calls.file_system(slow)
+    changed = efs.update_file_system(FileSystemId=system, ThroughputMode="elastic")
+    assert (changed["LifeCycleState"], changed["ThroughputMode"]) == ("updating", "elastic")
+    again = {"FileSystemId": system, "ThroughputMode": "bursting"}
+    code, status, _ = aws_calls.refused(efs.update_file_system, **again)
+    assert (code, status) == ("IncorrectFileSystemLifeCycleState", 409)
+    slow.skip(11)
+    assert aws_calls.refused(efs.update_file_system, **again)[:2] == ("TooManyRequests", 429)
+    slow.skip(24 * 3600)
+    efs.update_file_system(**again)
+    slow.skip(11)
+    (seen,) = slow.file_systems()
+    assert (seen.state, seen.throughput_mode) == ("available", "bursting")
+
+
+def test_elastic_throughput_is_refused_to_an_existing_max_io_file_system(cloud):
+    system = aws_calls.file_system(cloud, PerformanceMode="maxIO")
+    update = aws_calls.client(cloud, "efs").update_file_system
+    code, _, _ = aws_calls.refused(update, FileSystemId=system, ThroughputMode="elastic")
+    assert code == "BadRequest"
+
+
+def test_tags_come_and_go(cloud):
+    efs, system = aws_calls.client(cloud, "efs"), aws_calls.file_system(cloud)
+    efs.tag_resource(
+        ResourceId=system, Tags=[{"Key": "a/b", "Value": "1"}, {"Key": "c", "Value": "2"}]
+    )
+    efs.tag_resource(ResourceId=system, Tags=[{"Key": "c", "Value": "3"}])
+    assert cloud.file_systems()[0].tags == {"a/b": "1", "c": "3"}
+    efs.untag_resource(ResourceId=system, TagKeys=["a/b"])
+    listed = efs.list_tags_for_resource(ResourceId=system)["Tags"]
+    assert listed == [{"Key": "c", "Value": "3"}]
+
+
+def test_what_is_on_a_file_system_is_metered(cloud):
+    system = aws_calls.file_system(cloud)
+    (cloud.directory(system) / "sub").mkdir()
+    (cloud.directory(system) / "sub" / "file").write_bytes(b"x" * 1000)
+    (seen,) = aws_calls.client(cloud, "efs").describe_file_systems()["FileSystems"]
+    assert seen["SizeInBytes"]["Value"] == 6144 + 1000
+
+
+def test_a_fresh_file_system_is_one_directory_with_mode_0755(cloud):
+    directory = cloud.directory(aws_calls.file_system(cloud))
+    assert directory.stat().st_mode & 0o7777 == 0o755
+    assert list(directory.iterdir()) == []
+
+
+# --- Mount targets
+
+
+def test_a_mount_target_needs_the_file_system_available(slow):
+    efs = aws_calls.client(slow, "efs")
+    system = efs.create_file_system(CreationToken="t")["FileSystemId"]
+    params = {"FileSystemId": system, "SubnetId": slow.subnets["us-east-1a"]}
+    code, status, _ = aws_calls.refused(efs.create_mount_target, **params)
+    assert (code, status) == ("IncorrectFileSystemLifeCycleState", 409)
+    slow.skip(13)
+    assert efs.create_mount_target(**params)["LifeCycleState"] == "creating"
+    slow.skip(83)
+    assert slow.mount_targets()[0].state == "creating"
+    slow.skip(2)
+    (seen,) = efs.describe_mount_targets(FileSystemId=system)["MountTargets"]
+    assert (seen["LifeCycleState"], seen["AvailabilityZoneName"]) == ("available", "us-east-1a")
+
+
+def test_there_is_one_mount_target_in_a_zone_and_one_vpc_for_all(cloud):
+    efs, system, other = (
+        aws_calls.client(cloud, "efs"),
+        aws_calls.file_system(cloud),
+        cloud.add_vpc(),
+    )
+    aws_calls.mount_target(cloud, system, "us-east-1a")
+    for subnet in (cloud.subnets["us-east-1a"], other.subnets["us-east-1b"]):
+        code, status, _ = aws_calls.refused(
+            efs.create_mount_target, FileSystemId=system, SubnetId=subnet
+        )
+        assert (code, status) == ("MountTargetConflict", 409)
+    assert len(cloud.mount_targets(system)) == 1
+
+
+def test_a_mount_target_that_is_refused_leaves_nothing_behind(cloud):
+    efs, system = aws_calls.client(cloud, "efs"), aws_calls.file_system(cloud)
+    subnet = cloud.subnets["us-east-1a"]
+    groups = [aws_calls.group(cloud, f"g{n}") for n in range(6)]
+    elsewhere = aws_calls.group(cloud, vpc_id=cloud.add_vpc().id)
+    for code, params in [
+        ("SecurityGroupLimitExceeded", {"SubnetId": subnet, "SecurityGroups": groups}),
+        (
+            "SecurityGroupNotFound",
+            {"SubnetId": subnet, "SecurityGroups": ["sg-00000000000000000"]},
+        ),
+        ("SecurityGroupNotFound", {"SubnetId": subnet, "SecurityGroups": [elsewhere]}),
+        ("SubnetNotFound", {"SubnetId": "subnet-00000000000000000"}),
+        ("BadRequest", {"SubnetId": subnet, "IpAddress": "10.99.0.1"}),
+    ]:
+        assert aws_calls.refused(efs.create_mount_target, FileSystemId=system, **params)[0] == code
+    assert cloud.mount_targets() == ()
+    assert efs.describe_file_systems()["FileSystems"][0]["NumberOfMountTargets"] == 0
+    aws_calls.mount_target(cloud, system)  # the zone is free
+
+
+def test_an_address_is_given_once_and_a_full_subnet_gives_none(cloud):
+    efs, system = aws_calls.client(cloud, "efs"), aws_calls.file_system(cloud)
+    subnet = cloud.subnets["us-east-1a"]
+    machine = cloud.launch("0", "us-east-1a", model_uuid=aws_calls.MODEL)
+    code, status, _ = aws_calls.refused(
+        efs.create_mount_target,
+        FileSystemId=system,
+        SubnetId=subnet,
+        IpAddress=machine.private_address,
+    )
+    assert (code, status) == ("IpAddressInUse", 409)
+    cloud.fill_subnet(subnet)
+    code, status, _ = aws_calls.refused(
+        efs.create_mount_target, FileSystemId=system, SubnetId=subnet
+    )
+    assert (code, status) == ("NoFreeAddressesInSubnet", 409)
+    (seen,) = aws_calls.client(cloud, "ec2").describe_subnets(SubnetIds=[subnet])["Subnets"]
+    assert seen["AvailableIpAddressCount"] == 0
+
+
+def test_a_zone_without_efs_is_refused(cloud):
+    system = aws_calls.file_system(cloud)
+    cloud.refuse_zone("us-east-1b")
+    code, status, _ = aws_calls.refused(
+        aws_calls.client(cloud, "efs").create_mount_target,
+        FileSystemId=system,
+        SubnetId=cloud.subnets["us-east-1b"],
+    )
+    assert (code, status) == ("UnsupportedAvailabilityZone", 400)
+
+
+def test_a_mount_target_without_a_group_has_the_default_one(cloud):
+    efs = aws_calls.client(cloud, "efs")
+    target = aws_calls.mount_target(cloud, aws_calls.file_system(cloud))
+    (only,) = efs.describe_mount_target_security_groups(MountTargetId=target)["SecurityGroups"]
+    (default,) = aws_calls.client(cloud, "ec2").describe_security_groups(GroupIds=[only])[
+        "SecurityGroups"
+    ]
+    assert default["GroupName"] == "default"
+
+
+def test_a_mount_targets_groups_change_and_its_interface_tells_them(slow):
+    efs, ec2, system = (
+        aws_calls.client(slow, "efs"),
+        aws_calls.client(slow, "ec2"),
+        aws_calls.file_system(slow),
+    )
+    first, second = aws_calls.group(slow, "first"), aws_calls.group(slow, "second")
+    target = aws_calls.mount_target(slow, system, groups=[first])
+    change = {"MountTargetId": target, "SecurityGroups": [second]}
+    code, status, _ = aws_calls.refused(efs.modify_mount_target_security_groups, **change)
+    assert (code, status) == ("IncorrectMountTargetState", 409)
+    slow.skip(90)
+    efs.modify_mount_target_security_groups(**change)
+    (seen,) = efs.describe_mount_targets(MountTargetId=target)["MountTargets"]
+    interface = seen["NetworkInterfaceId"]
+    (told,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
+    assert [each["GroupId"] for each in told["Groups"]] == [second]
+    assert told["Description"] == f"EFS mount target for {system} ({target})"
+    assert told["RequesterManaged"]
+    code, _, _ = aws_calls.refused(ec2.delete_network_interface, NetworkInterfaceId=interface)
+    assert code == "OperationNotPermitted"
+
+
+# --- Order of deletion
+
+
+def test_a_file_system_goes_after_its_mount_targets_and_a_group_after_their_interfaces(slow):
+    efs, ec2, system = (
+        aws_calls.client(slow, "efs"),
+        aws_calls.client(slow, "ec2"),
+        aws_calls.file_system(slow),
+    )
+    nfs = aws_calls.group(slow)
+    target = aws_calls.mount_target(slow, system, groups=[nfs])
+    slow.skip(90)
+    assert aws_calls.refused(efs.delete_file_system, FileSystemId=system)[:2] == (
+        "FileSystemInUse",
+        409,
+    )
+    efs.delete_mount_target(MountTargetId=target)
+    assert slow.mount_targets()[0].state == "deleting"
+    assert aws_calls.refused(efs.delete_file_system, FileSystemId=system)[0] == "FileSystemInUse"
+    code, _, _ = aws_calls.refused(
+        efs.create_mount_target, FileSystemId=system, SubnetId=slow.subnets["us-east-1a"]
+    )
+    assert code == "MountTargetConflict"
+    slow.skip(41)
+    assert slow.mount_targets() == ()
+    efs.delete_file_system(FileSystemId=system)
+    assert slow.file_systems()[0].state == "deleting"
+    assert aws_calls.refused(ec2.delete_security_group, GroupId=nfs)[0] == "DependencyViolation"
+    slow.skip(15)
+    assert slow.interfaces() == ()
+    ec2.delete_security_group(GroupId=nfs)
+    assert slow.file_systems() == ()
+    assert (
+        aws_calls.refused(efs.delete_mount_target, MountTargetId=target)[0]
+        == "MountTargetNotFound"
+    )
+    assert aws_calls.file_system(slow) != system  # the token is free again

@@ -1,0 +1,114 @@
+"""A file system in the sandbox mounts where it would on AWS, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox import aws
+from tests.unit import aws_calls
+
+OPTIONS = [
+    "nfsvers=4.1",
+    "rsize=1048576",
+    "wsize=1048576",
+    "hard",
+    "timeo=600",
+    "retrans=2",
+    "noresvport",
+]
+
+
+@pytest.fixture(name="cloud")
+def start_cloud(monkeypatch):
+    with aws_calls.started(monkeypatch, aws.Latencies.none()) as cloud:
+        yield cloud
+
+
+@pytest.fixture(name="slow")
+def start_slow_cloud(monkeypatch):
+    with aws_calls.started(monkeypatch, aws_calls.SLOW) as cloud:
+        yield cloud
+
+
+def served(cloud, zone="us-east-1a"):
+    """A file system with a mount target in a zone that lets one machine there in."""
+    machine = cloud.launch("0", zone, model_uuid=aws_calls.MODEL)
+    system, nfs = aws_calls.file_system(cloud), aws_calls.group(cloud)
+    aws_calls.let_in(cloud, nfs, f"{machine.private_address}/32")
+    aws_calls.mount_target(cloud, system, zone, groups=[nfs])
+    return f"{system}.efs.us-east-1.amazonaws.com", machine, cloud.directory(system), nfs
+
+
+def unmounted(cloud, server, machine, options=OPTIONS):
+    with pytest.raises(aws.MountError) as caught:
+        cloud.mount(server, machine.id, options)
+    return caught.value.output
+
+
+def test_a_file_system_mounts_in_the_zone_of_its_mount_target(cloud):
+    server, machine, directory, _ = served(cloud)
+    assert cloud.mount(server, machine.id, OPTIONS) == directory
+    assert cloud.mount(cloud.mount_targets()[0].address, machine.id, []) == directory
+    elsewhere = cloud.launch("1", "us-east-1b", model_uuid=aws_calls.MODEL)
+    unknown = f"mount.nfs: Failed to resolve server {server}: Name or service not known"
+    assert unmounted(cloud, server, elsewhere) == unknown
+    stranger = cloud.launch("2", "us-east-1a", model_uuid=aws_calls.MODEL, vpc=cloud.add_vpc())
+    assert unmounted(cloud, server, stranger) == unknown
+    assert "Failed to resolve" in unmounted(cloud, server.replace("east-1", "west-2"), machine)
+
+
+@pytest.mark.parametrize(("support", "hostnames"), [(False, True), (True, False)])
+def test_a_name_resolves_only_with_both_dns_flags(cloud, support, hostnames):
+    server, machine, _, _ = served(cloud)
+    cloud.set_dns(cloud.vpc_id, support=support, hostnames=hostnames)
+    assert "Failed to resolve server" in unmounted(cloud, server, machine)
+
+
+def test_a_name_resolves_some_time_after_the_mount_target_is_available(slow):
+    server, machine, directory, _ = served(slow)
+    slow.skip(85)
+    assert slow.mount_targets()[0].state == "available"
+    assert "Failed to resolve server" in unmounted(slow, server, machine)
+    slow.skip(60)
+    assert slow.mount(server, machine.id, OPTIONS) == directory
+
+
+@pytest.mark.parametrize(
+    ("port", "cidr"), [(2049, "172.31.255.0/24"), (2048, "0.0.0.0/0"), (111, "172.31.0.0/16")]
+)
+def test_a_machine_that_the_group_does_not_let_in_waits_and_gives_up(cloud, port, cidr):
+    _, machine, _, _ = served(cloud)
+    other = aws_calls.group(cloud, "other")
+    aws_calls.let_in(cloud, other, cidr, port=port)
+    efs = aws_calls.client(cloud, "efs")
+    target = cloud.mount_targets()[0]
+    efs.modify_mount_target_security_groups(MountTargetId=target.id, SecurityGroups=[other])
+    server = f"{target.file_system_id}.efs.us-east-1.amazonaws.com"
+    assert unmounted(cloud, server, machine) == "mount.nfs: Connection timed out"
+
+
+def test_a_rule_may_name_the_machines_group(cloud):
+    server, machine, directory, nfs = served(cloud)
+    ec2 = aws_calls.client(cloud, "ec2")
+    (seen,) = ec2.describe_security_groups(GroupIds=[nfs])["SecurityGroups"]
+    ec2.revoke_security_group_ingress(GroupId=nfs, IpPermissions=seen["IpPermissions"])
+    assert unmounted(cloud, server, machine) == "mount.nfs: Connection timed out"
+    (jujus,) = (
+        each.id for each in cloud.security_groups() if each.name == f"juju-{aws_calls.MODEL}"
+    )
+    pair = [{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": jujus}]}]
+    ec2.authorize_security_group_ingress(GroupId=nfs, IpPermissions=pair)
+    assert cloud.mount(server, machine.id, OPTIONS) == directory
+
+
+@pytest.mark.parametrize("option", ["nfsvers", "rsize=big", "tls", "hard=1", "nosuch", "vers=5"])
+def test_an_option_that_mount_does_not_know_is_refused(cloud, option):
+    server, machine, _, _ = served(cloud)
+    output = unmounted(cloud, server, machine, [option])
+    assert output == "mount.nfs: an incorrect mount option was specified"
+
+
+def test_efs_speaks_version_4_only(cloud):
+    server, machine, directory, _ = served(cloud)
+    assert unmounted(cloud, server, machine, ["vers=3"]) == "mount.nfs: Protocol not supported"
+    assert cloud.mount(server, machine.id, ["nfsvers=4.0"]) == directory
