@@ -1,0 +1,218 @@
+"""The charms on the other end of our relations, on their own libraries.
+
+They tell what the real ones tell, and no more: no CA over kube-control in Charmed Kubernetes,
+credentials from the leader only, the admin's token as everyone's client token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+import ops
+from ops import interface_kube_control
+
+from sandbox import juju_charm, juju_ground
+
+if TYPE_CHECKING:
+    from sandbox import juju
+
+CONTROL_PLANE = juju_charm.Metadata(
+    {
+        "name": "kubernetes-control-plane",
+        "provides": {"kube-control": {"interface": "kube-control"}},
+        "peers": {"peer": {"interface": "kube-masters"}},
+    }
+)
+WORKER = juju_charm.Metadata(
+    {
+        "name": "kubernetes-worker",
+        "requires": {"kube-control": {"interface": "kube-control", "limit": 1}},
+    }
+)
+EASYRSA = juju_charm.Metadata(
+    {"name": "easyrsa", "provides": {"client": {"interface": "tls-certificates"}}}
+)
+_RELATION_EVENTS = ("created", "joined", "changed", "departed", "broken")
+_LIFE_EVENTS = ("install", "leader_elected", "config_changed", "start", "update_status")
+
+
+class ReconcilingCharm(ops.CharmBase):
+    """A charm that does the same at every event."""
+
+    endpoint: ClassVar[str]
+
+    def __init__(self, framework: ops.Framework) -> None:
+        super().__init__(framework)
+        relation = self.on[self.endpoint]
+        events = [getattr(self.on, name) for name in _LIFE_EVENTS]
+        events += [getattr(relation, f"relation_{name}") for name in _RELATION_EVENTS]
+        for event in events:
+            framework.observe(event, self._on_any)
+
+    def reconcile(self) -> None:
+        """Tell the other end what there is to tell."""
+        raise NotImplementedError
+
+    def _on_any(self, _: ops.EventBase) -> None:
+        self.reconcile()
+        self.unit.status = ops.ActiveStatus("ready")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """What the units of a control plane share.
+
+    Attributes:
+        plane: The cluster that they speak for.
+        ca_over: How clients get the cluster's CA.
+        tokens: The tokens that were issued, by user: a user who asks again gets the same.
+    """
+
+    plane: juju_ground.Plane
+    ca_over: Literal["certificates", "secret"]
+    tokens: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+
+    def token(self, user: str, group: str) -> str:
+        """The user's own token."""
+        if user not in self.tokens:
+            self.tokens[user] = self.plane.token(user, [group])
+        return self.tokens[user]
+
+    def revoke(self, user: str) -> None:
+        """End a user's token."""
+        if user in self.tokens:
+            self.plane.revoke(self.tokens.pop(user))
+
+
+class ControlPlaneCharm(ReconcilingCharm):
+    """kubernetes-control-plane, as far as kube-control goes."""
+
+    endpoint = "kube-control"
+    cluster: ClassVar[Cluster]
+
+    def reconcile(self) -> None:
+        """Publish the cluster; the leader signs what is asked for, and revokes who has left."""
+        # The library has no types.
+        control = cast("Any", interface_kube_control).KubeControlProvides(self)
+        cluster = self.cluster
+        control.set_api_endpoints([cluster.plane.endpoint])
+        control.set_cluster_name(f"kubernetes-{self.model.uuid[:8]}")
+        control.set_default_cni("calico")
+        control.set_dns_address("10.152.183.10")
+        control.set_dns_domain("cluster.local")
+        control.set_dns_enabled(True)
+        control.set_dns_port(53)
+        control.set_has_external_cloud_provider(False)
+        control.set_image_registry("registry.invalid")
+        control.set_labels([])
+        control.set_taints([])
+        if not self.unit.is_leader():
+            control.clear_creds()
+            return
+        # The library never publishes a CA whose secret it made before there was a relation.
+        if cluster.ca_over == "secret" and control.relations:
+            control.set_ca_certificate(cluster.plane.ca)
+        for request in control.auth_requests:
+            control.sign_auth_request(request, **self._tokens(request))
+        for user, _ in control.closed_auth_creds():
+            cluster.revoke(user)
+
+    def _tokens(self, request: Any) -> dict[str, str]:
+        """Issue what each kind of control plane issues."""
+        own = self.cluster.token(request.user, request.group)
+        if self.cluster.ca_over == "secret":
+            return {"client_token": own, "kubelet_token": "", "proxy_token": ""}
+        proxy = self.cluster.token("system:kube-proxy", "system:node-proxier")
+        admin = self.cluster.plane.admin_token
+        return {"client_token": admin, "kubelet_token": own, "proxy_token": proxy}
+
+
+@dataclasses.dataclass(frozen=True)
+class Kubelets:
+    """How the kubelet on a unit's machine is started and stopped."""
+
+    start: Callable[[str], None]
+    stop: Callable[[str], None]
+
+
+class WorkerCharm(ReconcilingCharm):
+    """kubernetes-worker: a kubelet, and a client of the control plane as all clients are."""
+
+    endpoint = "kube-control"
+    kubelets: ClassVar[Kubelets]
+
+    def __init__(self, framework: ops.Framework) -> None:
+        super().__init__(framework)
+        # The library has no types.
+        requirer = cast("Any", interface_kube_control).KubeControlRequirer
+        self._control = requirer(self, schemas="0,1")
+        framework.observe(self.on.start, self._on_start)
+        framework.observe(self.on.stop, self._on_stop)
+
+    def reconcile(self) -> None:
+        """Ask for the kubelet's own token."""
+        self._control.set_auth_request(f"system:node:{self.unit.name.replace('/', '-')}")
+
+    def _on_start(self, _: ops.StartEvent) -> None:
+        self.kubelets.start(self.unit.name)
+
+    def _on_stop(self, _: ops.StopEvent) -> None:
+        self.kubelets.stop(self.unit.name)
+
+
+class AuthorityCharm(ReconcilingCharm):
+    """easyrsa: hands its CA to whoever is related."""
+
+    endpoint = "client"
+    plane: ClassVar[juju_ground.Plane]
+
+    def reconcile(self) -> None:
+        """Publish the CA."""
+        for relation in self.model.relations[self.endpoint]:
+            relation.data[self.unit]["ca"] = self.plane.ca
+
+
+def deploy(
+    model: juju.Model,
+    *,
+    control_planes: int,
+    workers: Mapping[str, int],
+    ca_over: Literal["certificates", "secret"],
+    nfs_common: bool,
+    control_plane_name: str,
+) -> None:
+    """Deploy a cluster's charms and relate them: see juju.Model.add_kubernetes."""
+    control_plane = _bound(ControlPlaneCharm, cluster=Cluster(model.plane, ca_over))
+    worker = _bound(WorkerCharm, kubelets=_kubelets(model, nfs_common=nfs_common))
+    model.deploy(control_plane, CONTROL_PLANE, control_plane_name, units=control_planes)
+    zones = [zone for zone, count in workers.items() for _ in range(count)]
+    if zones:
+        model.deploy(worker, WORKER, units=len(zones), zones=zones)
+    # Canonical Kubernetes has no easyrsa, and its workers join over a relation of their own.
+    if ca_over == "certificates":
+        model.deploy(_bound(AuthorityCharm, plane=model.plane), EASYRSA)
+        if zones:
+            model.relate(f"{WORKER.name}:kube-control", f"{control_plane_name}:kube-control")
+
+
+def _bound(charm_type: type[ops.CharmBase], **attributes: object) -> type[ops.CharmBase]:
+    """Make a charm's class for one model: what it stands on is an attribute of the class."""
+    return cast("type[ops.CharmBase]", type(charm_type.__name__, (charm_type,), attributes))
+
+
+def _kubelets(model: juju.Model, *, nfs_common: bool) -> Kubelets:
+    """Run kubelets where the model has nodes."""
+    running: dict[str, str] = {}
+
+    def start(unit: str) -> None:
+        if model.nodes:
+            instance = model.world.unit(unit).instance
+            running[unit] = model.nodes.add(instance, nfs_common=nfs_common).name
+
+    def stop(unit: str) -> None:
+        if model.nodes and unit in running:
+            model.nodes.remove(running.pop(unit))
+
+    return Kubelets(start, stop)

@@ -1,0 +1,95 @@
+"""Which end points a user means who relates two applications, and what Juju has against it."""
+
+from __future__ import annotations
+
+import itertools
+
+from sandbox import juju_charm, juju_world
+
+_IMPLICIT = juju_charm.Endpoint("juju-info", "provides", "juju-info")
+
+
+def match(
+    world: juju_world.World, one: str, another: str
+) -> tuple[juju_world.End, juju_world.End]:
+    """Find the one pair of end points that fits, the one that requires first.
+
+    Args:
+        world: The model.
+        one: "application" or "application:endpoint".
+        another: The other end, likewise.
+    """
+    pairs = [
+        (mine, theirs)
+        for mine, theirs in itertools.product(_candidates(world, one), _candidates(world, another))
+        if mine[1].interface == theirs[1].interface
+        and {mine[1].role, theirs[1].role} == {"provides", "requires"}
+    ]
+    # Juju takes the implicit end point only where no declared one fits.
+    declared = [pair for pair in pairs if not any(end[1] is _IMPLICIT for end in pair)]
+    pairs = declared or pairs
+    if not pairs:
+        raise juju_charm.JujuError(f'no relations found for "{one} {another}"')
+    if len(pairs) > 1:
+        fits = "; ".join(
+            f'"{mine[0]}:{mine[1].name} {theirs[0]}:{theirs[1].name}"' for mine, theirs in pairs
+        )
+        raise juju_charm.JujuError(f'ambiguous relation: "{one} {another}" could refer to {fits}')
+    requirer, provider = sorted(pairs[0], key=lambda end: end[1].role == "provides")
+    ends = (
+        juju_world.End(requirer[0], requirer[1].name),
+        juju_world.End(provider[0], provider[1].name),
+    )
+    _check_room(world, ends, requirer[1].limit)
+    return ends
+
+
+def find(world: juju_world.World, one: str, another: str = "") -> juju_world.Relation:
+    """Find a relation by its ends, or by one end that has no other relation."""
+    found = [
+        relation
+        for relation in world.relations.values()
+        if not relation.dying
+        and any(_is(end, one) for end in relation.ends)
+        and (not another or any(_is(end, another) for end in relation.ends))
+    ]
+    if not found:
+        raise juju_charm.JujuError(f'relation "{one} {another}" not found')
+    if len(found) > 1:
+        raise juju_charm.JujuError(f'"{one}" has several relations: name the other end')
+    return found[0]
+
+
+def _candidates(world: juju_world.World, text: str) -> list[tuple[str, juju_charm.Endpoint]]:
+    """List the end points that "application" or "application:endpoint" may mean."""
+    name, _, endpoint = text.partition(":")
+    declared = world.application(name).metadata.endpoints()
+    return [
+        (name, each)
+        for each in (*declared, _IMPLICIT)
+        if each.role != "peers" and endpoint in {"", each.name}
+    ]
+
+
+def _check_room(
+    world: juju_world.World, ends: tuple[juju_world.End, juju_world.End], limit: int
+) -> None:
+    """Refuse a relation that exists, or that is one too many for the end that requires it."""
+    called = f"{ends[0].application}:{ends[0].endpoint} {ends[1].application}:{ends[1].endpoint}"
+    there = [each for each in world.relations.values() if ends[0] in each.ends]
+    if any(ends[1] in each.ends for each in there):
+        raise juju_charm.JujuError(
+            f'cannot add relation "{called}": relation {called} already exists'
+        )
+    if limit and len(there) >= limit:
+        raise juju_charm.JujuError(
+            f'cannot add relation "{called}": establishing a new relation for'
+            f" {ends[0].application}:{ends[0].endpoint} would exceed its maximum relation limit"
+            f" of {limit}"
+        )
+
+
+def _is(end: juju_world.End, text: str) -> bool:
+    """Whether an end is what "application" or "application:endpoint" names."""
+    name, _, endpoint = text.partition(":")
+    return end.application == name and endpoint in {"", end.endpoint}
