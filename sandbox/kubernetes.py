@@ -1,0 +1,216 @@
+"""A real Kubernetes control plane on loopback; it knows neither nodes nor the charm."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import pathlib
+import ssl
+from collections.abc import Callable, Sequence
+
+import lightkube
+import tenacity
+import yaml
+from lightkube.config import kubeconfig
+
+from sandbox import build, certificates, etcd, ports, processes, programs, scratch, tokens
+
+logger = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 90
+_ADMIN = "admin"
+
+# What the controllers make of their own accord: with these a cluster is complete.
+_BUILT_IN_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+_MADE_BY_CONTROLLERS = frozenset(
+    f"/registry/{kind}/{namespace}/{name}"
+    for namespace in _BUILT_IN_NAMESPACES
+    for kind, name in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt"))
+)
+
+
+class ControlPlaneError(Exception):
+    """The control plane does not do what it should; the message ends with the programs' logs."""
+
+
+class ControlPlane:
+    """A running control plane; `start` makes one, leaving its `with` block ends it.
+
+    Attributes:
+        endpoint: The API server's URL.
+        ca: The certificate authority of all its certificates, in PEM.
+        ca_path: The file with the same.
+        admin_token: A token that may do everything.
+    """
+
+    def __init__(self, binaries: pathlib.Path) -> None:
+        self._scratch = scratch.Directory()
+        self._directory = self._scratch.path
+        self._ports = ports.Port(), ports.Port(), ports.Port()
+        self._authority = certificates.Authority(self._directory)
+        hosts = ["127.0.0.1"]
+        self._tokens = tokens.Tokens(self._authority.issue("token-reviews", hosts=hosts))
+        self._setting = programs.Setting(
+            binaries=binaries,
+            directory=self._directory,
+            authority=self._authority,
+            api_port=self._ports[0].number,
+            etcd_port=self._ports[1].number,
+            peer_port=self._ports[2].number,
+            reviews_url=self._tokens.url,
+        )
+        self._admin = programs.administrator(self._authority, _ADMIN)
+        self._context = ssl.create_default_context(cafile=str(self._authority.path))
+        self._context.load_cert_chain(self._admin.certificate, self._admin.key)
+        self._store = etcd.Store(self._setting.etcd_port, self._context)
+        self._api_command = programs.api_server(self._setting)
+        self._running: dict[str, processes.Process] = {}
+        self._clients: list[lightkube.Client] = []
+        self._baseline: dict[str, str] = {}
+        self.endpoint = self._setting.endpoint
+        self.ca = self._authority.pem
+        self.ca_path = self._authority.path
+        self.admin_token = self.token(_ADMIN, ["system:masters"])
+
+    @classmethod
+    def start(cls, progress: Callable[[str], None] | None = None) -> ControlPlane:
+        """Start one, building its programs first where this machine has none yet.
+
+        Args:
+            progress: Told how a build goes on; it goes to the log where not given.
+        """
+        plane = cls(build.ensure(progress or logger.info))
+        try:
+            plane._run(programs.etcd(plane._setting))
+            plane._run(plane._api_command)
+            plane._wait("API server", plane._api_ready)
+            # Not before: on a busy machine the controller manager would give up waiting for it.
+            plane._run(programs.controller_manager(plane._setting))
+            plane._run(programs.scheduler(plane._setting))
+            plane._wait("complete cluster", plane._complete)
+        except BaseException:
+            plane.close()
+            raise
+        return plane
+
+    def __enter__(self) -> ControlPlane:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all programs and remove all files; can be called again."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        # The API server before etcd: the other way round it waits for minutes.
+        for name in sorted(self._running, key="etcd".__eq__):
+            self._running.pop(name).kill()
+        self._tokens.close()
+        for port in self._ports:
+            port.close()
+        self._scratch.close()
+
+    def token(self, user: str, groups: Sequence[str] = ()) -> str:
+        """Issue a bearer token."""
+        return self._tokens.issue(user, groups)
+
+    def revoke(self, token: str) -> None:
+        """Take a token back: the API server refuses it with 401 from now on.
+
+        An API server that KUBEBUILDER_ASSETS brings may remember it for 10 seconds more.
+        """
+        self._tokens.revoke(token)
+
+    def kubeconfig(self, path: pathlib.Path, token: str = "") -> pathlib.Path:
+        """Write a kubeconfig file that works while this control plane runs.
+
+        Args:
+            path: The file to write.
+            token: Whose access it is; the admin's where not given.
+        """
+        user = {"token": token or self.admin_token}
+        content = programs.kubeconfig(self.endpoint, str(self.ca_path), user)
+        certificates.write_private(path, yaml.safe_dump(content))
+        return path
+
+    def client(self, field_manager: str = "sandbox") -> lightkube.Client:
+        """A client that may do everything; it is closed with the control plane."""
+        user = programs.client_user(self._admin)
+        content = programs.kubeconfig(self.endpoint, str(self.ca_path), user)
+        config = kubeconfig.KubeConfig.from_dict(content)  # pyright: ignore[reportUnknownMemberType]
+        client = lightkube.Client(config, field_manager=field_manager, trust_env=False)
+        self._clients.append(client)
+        return client
+
+    def kubelet_server_certificate(self, host: str) -> certificates.Pair:
+        """The certificate and key for a kubelet's own server, which the API server verifies.
+
+        Args:
+            host: The name or address under which the API server reaches it.
+        """
+        return self._authority.issue(f"system:node:{host}", groups=["system:nodes"], hosts=[host])
+
+    def wipe(self) -> None:
+        """Go back to a fresh cluster: what was added is gone, what was changed is as it was.
+
+        The keys go from etcd, without finalizers or grace; whoever watches sees each object
+        deleted. A second look catches what a controller was about to write.
+        Tokens stay good.
+        """
+        self._store.put_back(self._baseline)
+        self._wait("fresh cluster", lambda: self._store.prune(self._baseline.keys()) == 0)
+
+    def stop_api(self) -> None:
+        """Kill the API server: connections to it are refused from now on."""
+        self._running.pop("kube-apiserver").kill()
+
+    def start_api(self) -> None:
+        """Start the API server again, at the same address, and wait until it is ready."""
+        self._run(self._api_command)
+        self._wait("API server", self._api_ready)
+
+    def _run(self, command: list[str]) -> None:
+        name = pathlib.Path(command[0]).name
+        log = self._directory / f"{name}.log"
+        # etcd takes settings from the environment, and none of them has use for anything there.
+        self._running[name] = processes.Process(command, log, environ={})
+
+    def _wait(self, what: str, ready: Callable[[], bool]) -> None:
+        """Wait until `ready`, but no longer than all programs run."""
+
+        def look() -> bool:
+            for process in self._running.values():
+                if not process.running:
+                    raise ControlPlaneError(f"{process.name} ended: {process.tail()}")
+            return ready()
+
+        retry = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda result: not result),
+            wait=tenacity.wait_exponential(multiplier=0.05, exp_base=1.3, max=0.5),
+            stop=tenacity.stop_after_delay(_WAIT_SECONDS),
+        )
+        try:
+            retry(look)
+        except tenacity.RetryError as error:
+            logs = "\n".join(f"{each.name}: {each.tail()}" for each in self._running.values())
+            message = f"no {what} after {_WAIT_SECONDS} seconds; the last lines:\n{logs}"
+            raise ControlPlaneError(message) from error
+
+    def _api_ready(self) -> bool:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self._setting.api_port, timeout=5, context=self._context
+        )
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.client.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _complete(self) -> bool:
+        """Whether the controllers have made what they always make; then that is the baseline."""
+        before, self._baseline = self._baseline, self._store.read()
+        return self._baseline == before and self._baseline.keys() >= _MADE_BY_CONTROLLERS

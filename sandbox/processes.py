@@ -1,0 +1,106 @@
+"""Child processes that can not outlive us; knows nothing of what they run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+logger = logging.getLogger(__name__)
+
+# Runs in the child, which then becomes the program. It is a program of its own rather than a
+# preexec_fn, which is unsafe in a process with threads. The second look is for a parent that
+# was gone before it could be asked for.
+_TIED = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+if os.getppid() == int(sys.argv[1]):
+    try:
+        os.execv(sys.argv[2], sys.argv[2:])
+    except OSError as error:
+        sys.exit(f"{sys.argv[2]}: {error.strerror}")
+"""
+
+
+def tied(command: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The command line that runs `command` so that the kernel ends it when its starter ends.
+
+    "Its starter" is a thread, not a process: start it from a thread that lives as long as it.
+
+    Args:
+        command: The program's absolute path, then its arguments.
+    """
+    launcher = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid())]
+    return [*launcher, *(os.fspath(part) for part in command)]
+
+
+class Process:
+    """A program in the background, tied to this process, with its output in a file.
+
+    Args:
+        command: The program's absolute path, then its arguments.
+        log: The file that its output is added to.
+        environ: Its whole environment; ours where not given.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        log: pathlib.Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = pathlib.Path(command[0]).name
+        self._log = log
+        self._child: subprocess.Popen[bytes] | None = None
+        self._error: OSError | None = None
+        self._started = threading.Event()
+        # The thread stays until the program ends: see tied().
+        self._keeper = threading.Thread(
+            target=self._keep, args=(tied(command), environ), name=self.name, daemon=True
+        )
+        self._keeper.start()
+        self._started.wait()
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def running(self) -> bool:
+        """Whether the program has not ended yet."""
+        return self._keeper.is_alive()
+
+    @property
+    def pid(self) -> int:
+        """The program's process id."""
+        return self._child.pid if self._child is not None else 0
+
+    def tail(self, lines: int = 8) -> str:
+        """The last lines of its output, and no more of a line than its beginning."""
+        last = self._log.read_text(errors="replace").splitlines()[-lines:]
+        return "\n".join(line[:300] for line in last)
+
+    def kill(self) -> None:
+        """End the program at once, and wait until it is gone."""
+        if self._child is not None and self.running:
+            self._child.send_signal(signal.SIGKILL)
+        self._keeper.join()
+
+    def _keep(self, command: list[str], environ: Mapping[str, str] | None) -> None:
+        try:
+            with self._log.open("ab") as log:
+                self._child = subprocess.Popen(  # noqa: S603 - our own command
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ
+                )
+        except OSError as error:
+            self._error = error
+            return
+        finally:
+            self._started.set()
+        logger.debug("started %s as process %d", self.name, self._child.pid)
+        self._child.wait()
