@@ -1,0 +1,234 @@
+"""Worker nodes: they register themselves and run the pods that the scheduler gives them, here.
+
+All of them are one small kubelet with one watch. A pod's containers are processes in namespaces of
+their own (see pod_process); its volumes are directories behind the sandbox's AWS, if they mount.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import logging
+import pathlib
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+
+from sandbox import (
+    aws,
+    kubelet_api,
+    kubelet_client,
+    kubelet_events,
+    kubernetes,
+    node_manifests,
+    pod_containers,
+    pod_process,
+    pods,
+)
+
+logger = logging.getLogger(__name__)
+
+_HOST = "127.0.0.1"
+_SCALE = 0.1
+_HEARTBEAT_SECONDS = 3
+_RETRY_SECONDS = 0.2
+_CLOSE_SECONDS = 10
+
+
+@dataclasses.dataclass
+class Node:
+    """A worker.
+
+    Attributes:
+        name: Its name in Kubernetes.
+        instance: The machine that it is on.
+        nfs_common: Whether that machine has mount.nfs.
+    """
+
+    name: str
+    instance: aws.Instance
+    nfs_common: bool = True
+
+
+class Nodes:
+    """The cluster's workers; `with Nodes.start(plane, cloud) as nodes`.
+
+    Attributes:
+        isolation: How far this machine lets the pods be kept apart.
+    """
+
+    def __init__(self, plane: kubernetes.ControlPlane, cloud: aws.Cloud, scale: float) -> None:
+        self.isolation = pod_process.isolation()
+        self._cloud = cloud
+        self._nodes: dict[str, Node] = {}
+        self._pods: dict[str, pods.Pod] = {}
+        self._ending: list[pods.Pod] = []
+        self._closed = threading.Event()
+        self._directory = pathlib.Path(tempfile.mkdtemp(prefix="aws-efs-nodes-"))
+        self._api = kubelet_client.Api(plane.client("kubelet"))
+        self._events = kubelet_events.Recorder(self._api)
+        self._kubelet = pod_containers.Kubelet(self._api, self._events, self._directory, scale)
+        pair = plane.kubelet_server_certificate(_HOST)
+        self._server = kubelet_api.Server(self._find, pair, plane.ca_path)
+        self._threads = [
+            threading.Thread(target=work, name=work.__name__, daemon=True)
+            for work in (self._follow, self._beat)
+        ]
+
+    @classmethod
+    def start(
+        cls, plane: kubernetes.ControlPlane, cloud: aws.Cloud, *, scale: float = _SCALE
+    ) -> Nodes:
+        """Start without any node.
+
+        Args:
+            plane: The control plane that the nodes belong to.
+            cloud: Where their machines are.
+            scale: What the kubelet's own waits (retries, back-offs, grace) are multiplied with.
+        """
+        nodes = cls(plane, cloud, scale)
+        for thread in nodes._threads:
+            thread.start()
+        return nodes
+
+    def __enter__(self) -> Nodes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all pods' processes and the kubelet, as when the machines lose their power."""
+        self._closed.set()
+        self._api.close()
+        self._threads[0].join(_CLOSE_SECONDS)
+        for uid in list(self._pods):
+            self._end(uid)
+        until = time.monotonic() + _CLOSE_SECONDS
+        for pod in self._ending:
+            pod.join(max(0.0, until - time.monotonic()))
+        self._events.close()
+        self._threads[1].join(_CLOSE_SECONDS)
+        self._server.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def add(self, instance: aws.Instance, *, nfs_common: bool = True, name: str = "") -> Node:
+        """Register a machine as a worker.
+
+        Args:
+            instance: The machine.
+            nfs_common: Whether it has mount.nfs.
+            name: The node's name; made from the machine's address where not given.
+        """
+        address = instance.private_address
+        node = Node(name or f"ip-{address.replace('.', '-')}", instance, nfs_common)
+        self._nodes[node.name] = node
+        region = self._cloud.region
+        manifest = node_manifests.node(node.name, instance, region, _HOST, self._server.port)
+        self._api.post("/api/v1/nodes", manifest)
+        self._renew(node.name)
+        logger.info("added node %s in %s", node.name, instance.zone)
+        return node
+
+    def remove(self, name: str) -> None:
+        """Take a worker away: its Node object and, at once, its pods' processes."""
+        self._nodes.pop(name)
+        self._api.delete(f"/api/v1/nodes/{name}", {})
+        for pod in list(self._pods.values()):
+            if pod.node == name:
+                pod.gone()
+        logger.info("removed node %s", name)
+
+    def not_ready(self, name: str) -> None:
+        """Let a node say that it is not ready."""
+        self._say_ready(name, ready=False)
+
+    def ready(self, name: str) -> None:
+        """Let it say that it is ready again."""
+        self._say_ready(name, ready=True)
+
+    def install_nfs_common(self, name: str) -> None:
+        """Install mount.nfs on a node: a pod that waits for it finds it at its next try."""
+        self._nodes[name].nfs_common = True
+
+    def _say_ready(self, name: str, *, ready: bool) -> None:
+        status = {"status": {"conditions": [node_manifests.readiness(ready)]}}
+        self._api.patch(f"/api/v1/nodes/{name}/status", status, kubelet_client.STRATEGIC)
+
+    def _mount(self, node: Node, server: str, options: Sequence[str], point: str) -> pathlib.Path:
+        if not node.nfs_common:
+            raise aws.MountError(f"mount: {point}: unknown filesystem type 'nfs'.")
+        return self._cloud.mount(server, node.instance.id, options)
+
+    def _find(self, namespace: str, name: str) -> pods.Pod | None:
+        for pod in list(self._pods.values()):
+            if (pod.namespace, pod.name) == (namespace, name):
+                return pod
+        return None
+
+    def _follow(self) -> None:
+        """Keep up with the API server's pods until all ends."""
+        while not self._closed.is_set():
+            with contextlib.suppress(kubelet_client.ApiError, kubelet_client.UnreachableError):
+                self._list_and_watch()
+            self._closed.wait(_RETRY_SECONDS)
+
+    def _list_and_watch(self) -> None:
+        path, selector = "/api/v1/pods", {"fieldSelector": "spec.nodeName!="}
+        found = self._api.get(path, **selector)
+        self._replace(found["items"])
+        version = found["metadata"]["resourceVersion"]
+        for change, pod in self._api.watch(path, resourceVersion=version, **selector):
+            self._apply(change, pod)
+
+    def _replace(self, manifests: Sequence[kubelet_client.Object]) -> None:
+        present = {manifest["metadata"]["uid"] for manifest in manifests}
+        for uid in self._pods.keys() - present:
+            self._end(uid)
+        for manifest in manifests:
+            self._apply("MODIFIED", manifest)
+
+    def _apply(self, change: str, manifest: kubelet_client.Object) -> None:
+        uid: str = manifest["metadata"]["uid"]
+        node = self._nodes.get(manifest["spec"]["nodeName"])
+        pod = self._pods.get(uid)
+        if change == "DELETED":
+            self._end(uid)
+        elif pod:
+            pod.changed(manifest)
+        elif node and not self._closed.is_set():
+            self._pods[uid] = self._started(manifest, node)
+
+    def _end(self, uid: str) -> None:
+        pod = self._pods.pop(uid, None)
+        if pod:
+            pod.gone()
+            self._ending = [each for each in (*self._ending, pod) if each.running]
+
+    def _started(self, manifest: kubelet_client.Object, node: Node) -> pods.Pod:
+        def mount(server: str, options: Sequence[str], point: str) -> pathlib.Path:
+            return self._mount(node, server, options, point)
+
+        pod = pods.Pod(self._kubelet, manifest, node.instance.private_address, mount)
+        pod.start()
+        return pod
+
+    def _beat(self) -> None:
+        """Renew the nodes' leases: without it the controllers take them for dead."""
+        while not self._closed.wait(_HEARTBEAT_SECONDS):
+            for name in list(self._nodes):
+                with contextlib.suppress(kubelet_client.ApiError, kubelet_client.UnreachableError):
+                    self._renew(name)
+
+    def _renew(self, name: str) -> None:
+        renewal = {"spec": {"renewTime": node_manifests.now()}}
+        try:
+            self._api.patch(f"{node_manifests.LEASES}/{name}", renewal)
+        except kubelet_client.ApiError as error:
+            if error.status != http.client.NOT_FOUND:
+                raise
+            uid = self._api.get(f"/api/v1/nodes/{name}")["metadata"]["uid"]
+            self._api.post(node_manifests.LEASES, node_manifests.lease(name, uid))

@@ -1,0 +1,166 @@
+"""From a container in a pod's manifest to the program that it runs; starts nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from sandbox import kubelet_client, pod_process, pod_references
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_VARIABLE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
+
+
+class ConfigError(Exception):
+    """The container can not be made out of its manifest; in the kubelet's words."""
+
+
+def build(
+    pod: kubelet_client.Object,
+    container: kubelet_client.Object,
+    references: pod_references.References,
+    mounts: tuple[pod_process.Mount, ...],
+) -> pod_process.Program:
+    """The program of one container.
+
+    Args:
+        pod: Its pod.
+        container: The container in the pod's spec.
+        references: What the pod refers to.
+        mounts: What it sees of the pod's volumes.
+
+    Raises:
+        ConfigError: Something that it needs is not there, or not allowed.
+    """
+    hostname: str = pod["spec"].get("hostname") or pod["metadata"]["name"]
+    try:
+        values = _values(container, references)
+    except pod_references.MissingError as error:
+        raise ConfigError(str(error)) from error
+    command = [_expanded(text, values) for text in container.get("command", [])]
+    arguments = [_expanded(text, values) for text in container.get("args", [])]
+    program = pod_process.Program(
+        argv=(*command, *arguments) or _image_command(container["image"]),
+        environment={
+            "PATH": PATH,
+            "HOME": "/root",
+            "HOSTNAME": hostname,
+            "LANG": "C.UTF-8",
+            **values,
+        },
+        hostname=hostname[:63],
+        directory=container.get("workingDir") or "/",
+        mounts=mounts,
+    )
+    return _secured(program, pod, container)
+
+
+def _values(
+    container: kubelet_client.Object, references: pod_references.References
+) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        prefix = source.get("prefix", "")
+        for key, value in _all_of(source, references).items():
+            values[prefix + key] = value
+    for variable in container.get("env", []):
+        if "valueFrom" not in variable:
+            values[variable["name"]] = _expanded(variable.get("value", ""), values)
+            continue
+        value = _value_from(variable["valueFrom"], container, references)
+        if value is not None:
+            values[variable["name"]] = value
+    return values
+
+
+def _all_of(
+    source: kubelet_client.Object, references: pod_references.References
+) -> dict[str, str]:
+    kind = "ConfigMap" if "configMapRef" in source else "Secret"
+    reference = source.get("configMapRef") or source["secretRef"]
+    try:
+        return references.variables(kind, reference["name"])
+    except pod_references.MissingError:
+        if reference.get("optional"):
+            return {}
+        raise
+
+
+def _value_from(
+    source: kubelet_client.Object,
+    container: kubelet_client.Object,
+    references: pod_references.References,
+) -> str | None:
+    if "fieldRef" in source:
+        return references.field(source["fieldRef"]["fieldPath"])
+    if "resourceFieldRef" in source:
+        kind, _, name = source["resourceFieldRef"]["resource"].partition(".")
+        return str(container.get("resources", {}).get(kind, {}).get(name, "0"))
+    kind = "ConfigMap" if "configMapKeyRef" in source else "Secret"
+    reference = source.get("configMapKeyRef") or source["secretKeyRef"]
+    name, key = reference["name"], reference["key"]
+    try:
+        values = references.variables(kind, name)
+        if key not in values:
+            message = f"couldn't find key {key} in {kind} {references.namespace}/{name}"
+            raise pod_references.MissingError(message)
+        return values[key]
+    except pod_references.MissingError:
+        if reference.get("optional"):
+            return None
+        raise
+
+
+def _expanded(text: str, values: dict[str, str]) -> str:
+    """The text with $(NAME) replaced; $$ is a dollar sign, and an unknown name stays as it is."""
+
+    def replacement(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "$"
+        return values.get(match[1], match[0])
+
+    return _VARIABLE.sub(replacement, text)
+
+
+def _image_command(image: str) -> tuple[str, ...]:
+    """What an image runs of its own."""
+    return ("python3",) if re.search(r"(^|/)python([:@]|$)", image) else ("sh",)
+
+
+def _secured(
+    program: pod_process.Program, pod: kubelet_client.Object, container: kubelet_client.Object
+) -> pod_process.Program:
+    """The program with what the security contexts of pod and container say."""
+    of_pod = pod["spec"].get("securityContext", {})
+    context = {**of_pod, **container.get("securityContext", {})}
+    user: int = context.get("runAsUser", 0)
+    if context.get("runAsNonRoot") and user == 0:
+        where = f'pod: "{pod["metadata"]["name"]}", container: {container["name"]}'
+        raise ConfigError(f"container has runAsNonRoot and image will run as root ({where})")
+    group: int = context.get("runAsGroup", 0)
+    groups = {group, *of_pod.get("supplementalGroups", [])}
+    if "fsGroup" in of_pod:
+        groups.add(of_pod["fsGroup"])
+    return dataclasses.replace(
+        program,
+        user=user,
+        group=group,
+        groups=tuple(sorted(groups)),
+        capabilities=_capabilities(context),
+        no_new_privileges=not context.get("allowPrivilegeEscalation", True),
+        read_only_root=context.get("readOnlyRootFilesystem", False),
+    )
+
+
+def _capabilities(context: kubelet_client.Object) -> frozenset[str]:
+    if context.get("privileged"):
+        return pod_process.ALL_CAPABILITIES
+    changes = context.get("capabilities", {})
+    added = frozenset[str](name.removeprefix("CAP_") for name in changes.get("add", []))
+    dropped = frozenset[str](name.removeprefix("CAP_") for name in changes.get("drop", []))
+    kept = pod_process.DEFAULT_CAPABILITIES - dropped
+    if "ALL" in dropped:
+        kept = frozenset[str]()
+    if "ALL" in added:
+        return pod_process.ALL_CAPABILITIES
+    return kept | added

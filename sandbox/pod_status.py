@@ -1,0 +1,81 @@
+"""A pod's status as a kubelet writes it, from what became of its containers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from sandbox import kubelet_client, kubelet_events, pod_containers
+
+
+@dataclasses.dataclass
+class Status:
+    """One pod's status; it remembers when its conditions changed.
+
+    Attributes:
+        address: The node's address, which is the pod's too.
+        init: The pod's init containers.
+        main: Its containers.
+        failure: Why the pod failed as a whole: `reason` and `message`, or nothing.
+    """
+
+    address: str
+    init: Sequence[pod_containers.Container]
+    main: Sequence[pod_containers.Container]
+    failure: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+    _started: str = dataclasses.field(default_factory=kubelet_events.timestamp)
+    _conditions: dict[str, kubelet_client.Object] = dataclasses.field(
+        default_factory=dict[str, kubelet_client.Object]
+    )
+
+    def manifest(self) -> kubelet_client.Object:
+        """What the API server is told."""
+        phase = self._phase()
+        ended = phase in ("Succeeded", "Failed")
+        running = phase == "Running"
+        ready = running and all("running" in each.state for each in self.main)
+        why = "PodCompleted" if phase == "Succeeded" else "PodFailed"
+        not_ready = why if ended else "ContainersNotReady"
+        addresses: kubelet_client.Object = {}
+        if running or ended:
+            addresses = {"podIP": self.address, "podIPs": [{"ip": self.address}]}
+        return {
+            "phase": phase,
+            "startTime": self._started,
+            "hostIP": self.address,
+            "hostIPs": [{"ip": self.address}],
+            **addresses,
+            **self.failure,
+            "conditions": [
+                self._condition("PodReadyToStartContainers", running, ""),
+                self._condition("Initialized", self._initialized(), "ContainersNotInitialized"),
+                self._condition("Ready", ready, not_ready),
+                self._condition("ContainersReady", ready, not_ready),
+            ],
+            "initContainerStatuses": [each.status() for each in self.init],
+            "containerStatuses": [each.status() for each in self.main],
+        }
+
+    def _phase(self) -> str:
+        everyone = (*self.init, *self.main)
+        if all(each.finished for each in everyone):
+            well = not self.failure and all(each.exit_code == 0 for each in everyone)
+            return "Succeeded" if well else "Failed"
+        if any(each.started for each in self.main):
+            return "Running"
+        return "Pending"
+
+    def _initialized(self) -> bool:
+        return all(each.finished and each.exit_code == 0 for each in self.init)
+
+    def _condition(self, kind: str, is_so: bool, why_not: str) -> kubelet_client.Object:
+        condition: kubelet_client.Object = {"type": kind, "status": str(is_so)}
+        # An empty reason takes the one away that it had before.
+        condition["reason"] = "" if is_so else why_not
+        before = self._conditions.get(kind, {})
+        if before.get("status") == condition["status"]:
+            condition["lastTransitionTime"] = before["lastTransitionTime"]
+        else:
+            condition["lastTransitionTime"] = kubelet_events.timestamp()
+        self._conditions[kind] = condition
+        return condition

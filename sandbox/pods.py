@@ -1,0 +1,282 @@
+"""One pod on a node, from the scheduler's binding until its object is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+
+from sandbox import (
+    kubelet_client,
+    pod_containers,
+    pod_process,
+    pod_references,
+    pod_status,
+    pod_volumes,
+)
+
+logger = logging.getLogger(__name__)
+
+_FIRST_RETRY = 0.5
+_LONGEST_RETRY = 122.0
+_GRACE_SECONDS = 30
+_API_RETRY = 0.2
+_TERMINAL = ("Succeeded", "Failed")
+
+
+class _DeletedError(Exception):
+    """The pod's deletion was asked for."""
+
+
+class _DeadlineError(Exception):
+    """The pod was active for longer than it may be."""
+
+
+class _OverError(Exception):
+    """The pod's object is gone, or the sandbox ends."""
+
+
+_Exit = tuple[pod_containers.Container, int]
+_Message = kubelet_client.Object | _Exit | None
+
+
+class Pod:
+    """Runs one pod from `start` on; its containers are processes that end with its thread.
+
+    Args:
+        kubelet: What all pods have in common.
+        manifest: The pod as the API server has it.
+        address: The node's address.
+        mounter: What mounts NFS on the node.
+    """
+
+    def __init__(
+        self,
+        kubelet: pod_containers.Kubelet,
+        manifest: kubelet_client.Object,
+        address: str,
+        mounter: pod_volumes.Mounter,
+    ) -> None:
+        metadata = manifest["metadata"]
+        self.namespace: str = metadata["namespace"]
+        self.name: str = metadata["name"]
+        self.uid: str = metadata["uid"]
+        self.node: str = manifest["spec"]["nodeName"]
+        self._thread = threading.Thread(target=self._run, name=f"pod-{self.name}", daemon=True)
+        self._kubelet = kubelet
+        self._manifest = manifest
+        self._directory = kubelet.directory / self.uid
+        self._inbox: queue.Queue[_Message] = queue.Queue()
+        references = pod_references.References(kubelet.api, manifest, address)
+        self._volumes = pod_volumes.Volumes(
+            manifest, self._directory / "volumes", references, mounter
+        )
+        spec = manifest["spec"]
+        self._init, self._main = (
+            [
+                pod_containers.Container(
+                    kubelet, manifest, container, references, self._volumes, field=f"spec.{kind}"
+                )
+                for container in spec.get(kind, [])
+            ]
+            for kind in ("initContainers", "containers")
+        )
+        self._status = pod_status.Status(address, self._init, self._main)
+        self._reported: kubelet_client.Object = {}
+        self._stopping = False
+        self._deadline: float | None = None
+        if "activeDeadlineSeconds" in spec:
+            self._deadline = time.monotonic() + spec["activeDeadlineSeconds"]
+
+    @property
+    def running(self) -> bool:
+        """Whether anything of it is left."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start to run it."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait until nothing of it is left, at most so long."""
+        self._thread.join(seconds)
+
+    def changed(self, manifest: kubelet_client.Object) -> None:
+        """Take what became of the pod's object."""
+        self._inbox.put(manifest)
+
+    def gone(self) -> None:
+        """End all of it at once: the object is gone, or the node is."""
+        self._inbox.put(None)
+
+    def container(self, name: str) -> pod_containers.Container | None:
+        """One of its containers."""
+        return next((each for each in (*self._init, *self._main) if each.name == name), None)
+
+    def _run(self) -> None:
+        """The pod's whole life."""
+        logger.info("run pod %s/%s on %s", self.namespace, self.name, self.node)
+        try:
+            if self._manifest["status"].get("phase") not in _TERMINAL:
+                self._live()
+            self._leave()
+        except _OverError:
+            pass
+        finally:
+            self._stopping = True
+            for container in (*self._init, *self._main):
+                if container.process:
+                    container.process.kill()
+            shutil.rmtree(self._directory, ignore_errors=True)
+            logger.info("removed pod %s/%s", self.namespace, self.name)
+
+    def _live(self) -> None:
+        try:
+            if "deletionTimestamp" in self._manifest["metadata"]:
+                raise _DeletedError
+            for container in self._main if self._init else ():
+                container.wait_for("PodInitializing")
+            self._report()
+            self._set_up_volumes()
+            if all(self._run_containers([container]) for container in self._init):
+                self._run_containers(self._main)
+        except _DeletedError:
+            self._stop()
+        except _DeadlineError:
+            message = "Pod was active on the node longer than the specified deadline"
+            self._status.failure = {"reason": "DeadlineExceeded", "message": message}
+            self._stop()
+        for container in (*self._init, *self._main):
+            container.give_up()
+        self._stopping = True
+        self._report()
+
+    def _set_up_volumes(self) -> None:
+        seconds = _FIRST_RETRY
+        while pending := self._volumes.pending():
+            for volume in pending:
+                self._set_up(volume)
+            if self._volumes.pending():
+                self._pause(seconds * self._kubelet.scale)
+                seconds = min(seconds * 2, _LONGEST_RETRY)
+
+    def _set_up(self, volume: kubelet_client.Object) -> None:
+        try:
+            self._volumes.set_up(volume)
+        except pod_volumes.VolumeError as error:
+            self._kubelet.events.warning(self._manifest, "FailedMount", str(error))
+        except kubelet_client.UnreachableError as error:
+            logger.debug("volume %s of %s: %s", volume["name"], self.name, error)
+
+    def _run_containers(self, containers: Sequence[pod_containers.Container]) -> bool:
+        """Run containers until all are done; whether all went well."""
+        while True:
+            for container in containers:
+                if container.due:
+                    container.start()
+                    self._watch(container)
+            self._report()
+            if all(container.finished for container in containers):
+                return all(container.exit_code == 0 for container in containers)
+            waiting = [each for each in containers if not each.process and not each.finished]
+            self._receive(min((each.next_try for each in waiting), default=None))
+
+    def _watch(self, container: pod_containers.Container) -> None:
+        process = container.process
+        if process:
+            arguments = (container, process)
+            threading.Thread(target=self._await_exit, args=arguments, daemon=True).start()
+
+    def _await_exit(
+        self, container: pod_containers.Container, process: pod_process.Process
+    ) -> None:
+        self._inbox.put((container, process.wait()))
+
+    def _stop(self) -> None:
+        """End the containers: with SIGTERM, and SIGKILL when their time is over."""
+        self._stopping = True
+        spec, metadata = self._manifest["spec"], self._manifest["metadata"]
+        grace = spec.get("terminationGracePeriodSeconds", _GRACE_SECONDS)
+        grace = metadata.get("deletionGracePeriodSeconds", grace)
+        everyone = (*self._init, *self._main)
+        for container in everyone:
+            container.give_up()
+            if container.process:
+                message = f"Stopping container {container.name}"
+                self._kubelet.events.normal(self._manifest, "Killing", message)
+                container.process.terminate()
+        until = time.monotonic() + grace * self._kubelet.scale
+        while any(each.process for each in everyone) and time.monotonic() < until:
+            self._receive(until)
+        for container in everyone:
+            if container.process:
+                container.process.kill()
+        while any(each.process for each in everyone):
+            self._receive(None)
+
+    def _leave(self) -> None:
+        """Wait until the pod is to be deleted, let it go, and wait until it is gone."""
+        self._stopping = True
+        while "deletionTimestamp" not in self._manifest["metadata"]:
+            self._receive(None)
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
+        while True:
+            try:
+                self._kubelet.api.delete(path, options)
+                break
+            except kubelet_client.ApiError as error:
+                logger.debug("delete pod %s: %s", self.name, error)
+                break
+            except kubelet_client.UnreachableError:
+                self._pause(_API_RETRY)
+        while True:
+            self._receive(None)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._receive(until)
+
+    def _receive(self, until: float | None) -> None:
+        """Wait for something to happen, at most until then.
+
+        Raises:
+            _DeletedError, _DeadlineError, _OverError: What ends the pod.
+        """
+        moments = [until, None if self._stopping else self._deadline]
+        until = min((moment for moment in moments if moment is not None), default=None)
+        timeout = None if until is None else max(0.0, until - time.monotonic())
+        with contextlib.suppress(queue.Empty):
+            message = self._inbox.get(timeout=timeout)
+            if message is None:
+                raise _OverError
+            if isinstance(message, tuple):
+                container, code = message
+                container.exited(code)
+            else:
+                self._manifest = message
+        if self._stopping:
+            return
+        if "deletionTimestamp" in self._manifest["metadata"]:
+            raise _DeletedError
+        if self._deadline and time.monotonic() >= self._deadline:
+            raise _DeadlineError
+
+    def _report(self) -> None:
+        """Tell the API server the pod's status, until it has heard it."""
+        while (status := self._status.manifest()) != self._reported:
+            path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}/status"
+            body = {"metadata": {"uid": self.uid}, "status": status}
+            try:
+                self._kubelet.api.patch(path, body, kubelet_client.STRATEGIC)
+                self._reported = status
+            except kubelet_client.ApiError as error:
+                logger.debug("status of pod %s: %s", self.name, error)
+                return  # it is gone, or another has its name: the watch will say so
+            except kubelet_client.UnreachableError:
+                self._pause(_API_RETRY)

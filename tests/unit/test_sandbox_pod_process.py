@@ -1,0 +1,183 @@
+"""A container's process: what it sees, what it may do, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tenacity
+
+from sandbox import pod_process
+from sandbox.pod_process import Isolation
+
+ALONE = """
+import pathlib, sys
+from sandbox import pod_process
+directory = pathlib.Path(sys.argv[1])
+command = ("sh", "-c", f"sleep {sys.argv[2]} & sleep {sys.argv[2]}")
+program = pod_process.Program(command, {"PATH": "/usr/bin:/bin"})
+process = pod_process.Process(program, directory / "root", directory / "log")
+print("started", flush=True)
+process.wait()
+"""
+
+
+def levels() -> list[Isolation]:
+    """The isolations that this machine allows; the last one always works."""
+    best = list(Isolation).index(pod_process.isolation())
+    return list(Isolation)[best:]
+
+
+@pytest.fixture(name="directory")
+def make_directory(tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "volume").mkdir()
+    return tmp_path
+
+
+def run(
+    directory: pathlib.Path, *argv: str, how: Isolation | None = None, **more: Any
+) -> tuple[int, str]:
+    """What a program ends with, and what it says; it has a volume at /mnt/volume."""
+    log = directory / "log"
+    log.write_bytes(b"")
+    mounts = (pod_process.Mount(directory / "volume", "/mnt/volume"),)
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "FILE": "/mnt/volume/x"}
+    program = pod_process.Program(argv, environment, mounts=mounts)
+    program = dataclasses.replace(program, **more)
+    code = pod_process.Process(program, directory / "root", log, how).wait()
+    return code, log.read_text()
+
+
+@pytest.mark.parametrize("how", list(Isolation), ids=lambda how: how.value)
+def test_a_program_finds_its_volumes_where_it_was_told(
+    directory: pathlib.Path, how: Isolation
+) -> None:
+    if how not in levels():
+        pytest.skip("this machine does not allow it")
+    script = "echo a > /mnt/volume/x && cat $FILE; exit 4"
+    assert run(directory, "sh", "-c", script, how=how) == (4, "a\n")
+    assert (directory / "volume" / "x").read_text() == "a\n"
+    script = "import sys; print(sys.version_info[:2])"
+    expected = f"{sys.version_info[:2]}\n"
+    assert run(directory, "python3", "-c", script, how=how) == (0, expected)
+
+
+@pytest.mark.parametrize("how", list(Isolation), ids=lambda how: how.value)
+def test_what_can_not_be_started_says_why(directory: pathlib.Path, how: Isolation) -> None:
+    if how not in levels():
+        pytest.skip("this machine does not allow it")
+    for command, why in (
+        ("nope", 'exec: "nope": executable file not found in $PATH'),
+        ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
+        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
+    ):
+        with pytest.raises(pod_process.StartError) as failure:
+            run(directory, command, how=how)
+        assert str(failure.value) == why
+
+
+@pytest.mark.skipif(pod_process.isolation() is Isolation.NONE, reason="no mount namespaces")
+def test_a_program_sees_nothing_of_this_machine_but_its_image(directory: pathlib.Path) -> None:
+    secret = directory / "secret"
+    secret.touch()
+    script = f"ls {secret}; touch /usr/x; touch /x /tmp/x && ls -d /tmp/x; hostname; ls /proc"
+    _, said = run(directory, "sh", "-c", script, hostname="pod-0")
+    lines = said.splitlines()
+    assert lines[0].endswith("No such file or directory")
+    assert lines[1].endswith("Read-only file system")
+    assert lines[2:4] == ["/tmp/x", "pod-0"]
+    numbers = [line for line in lines if line.isdigit()]
+    assert "1" in numbers
+    assert len(numbers) == 2  # itself and ls
+    assert not pathlib.Path("/x").exists()
+
+
+@pytest.mark.skipif(pod_process.isolation() is Isolation.NONE, reason="no mount namespaces")
+def test_a_read_only_mount_is_not_written(directory: pathlib.Path) -> None:
+    mounts = (pod_process.Mount(directory / "volume", "/mnt/volume", read_only=True),)
+    code, said = run(directory, "touch", "/mnt/volume/x", mounts=mounts)
+    assert code == 1
+    assert "Read-only file system" in said
+    code, said = run(directory, "touch", "/x", read_only_root=True)
+    assert code == 1
+    assert "Read-only file system" in said
+
+
+@pytest.mark.skipif(pod_process.isolation() is not Isolation.ROOT, reason="needs root")
+def test_a_program_is_the_user_that_it_was_told_to_be(directory: pathlib.Path) -> None:
+    script = "id -u; id -g; id -G; touch /mnt/volume/x; grep CapEff /proc/self/status"
+    _, said = run(directory, "sh", "-c", script, user=1000, group=2000, groups=(2000, 3000))
+    lines = said.splitlines()
+    assert lines[:3] == ["1000", "2000", "2000 3000"]
+    assert lines[3].endswith("Permission denied")
+    assert int(lines[4].split()[1], 16) == 0
+
+
+@pytest.mark.skipif(pod_process.isolation() is Isolation.NONE, reason="no process namespaces")
+def test_a_first_process_hears_only_the_signals_that_it_handles(
+    directory: pathlib.Path,
+) -> None:
+    deaf = start(directory, "sleep", "60")
+    deaf.terminate()
+    listening = start(
+        directory, "sh", "-c", "trap 'exit 5' TERM; echo on; while :; do sleep 0.05; done"
+    )
+    eventually(lambda: "on" in (directory / "log").read_text())
+    listening.terminate()
+    assert listening.wait() == 5
+    deaf.kill()
+    assert deaf.wait() == 137
+
+
+@pytest.mark.parametrize("how", list(Isolation), ids=lambda how: how.value)
+def test_all_that_a_program_started_ends_with_it(directory: pathlib.Path, how: Isolation) -> None:
+    if how not in levels():
+        pytest.skip("this machine does not allow it")
+    assert run(directory, "sh", "-c", "sleep 4714.25 & exit 0", how=how)[0] == 0
+    assert not processes("4714.25")
+
+
+def test_nothing_outlives_a_sandbox_that_is_killed(directory: pathlib.Path) -> None:
+    command = [sys.executable, "-c", ALONE, str(directory), "4715.25"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "."}
+    ) as sandbox:
+        assert sandbox.stdout
+        assert sandbox.stdout.readline() == b"started\n"
+        eventually(lambda: len(processes("4715.25")) >= 2)
+        sandbox.send_signal(signal.SIGKILL)
+    eventually(lambda: not processes("4715.25"))
+
+
+def start(directory: pathlib.Path, *argv: str) -> pod_process.Process:
+    program = pod_process.Program(argv, {"PATH": "/usr/bin:/bin"})
+    return pod_process.Process(program, directory / "root", directory / "log")
+
+
+def processes(argument: str) -> list[str]:
+    """The processes of this machine, but ours, that sleep for so long."""
+    found: list[str] = []
+    for command in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = command.read_text().split("\0")
+        except OSError:
+            continue
+        if arguments[:2] == ["sleep", argument]:
+            found.append(command.parent.name)
+    return found
+
+
+def eventually(look: Callable[[], object]) -> None:
+    tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda result: not result),
+        wait=tenacity.wait_exponential(multiplier=0.02, exp_base=1.3, max=0.5),
+        stop=tenacity.stop_after_delay(10),
+    )(look)
