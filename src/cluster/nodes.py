@@ -1,0 +1,64 @@
+"""What matters of a node: where it is, which instance it is, whether it takes pods."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+
+from lightkube.models import core_v1
+
+from cluster import objects
+
+ZONE = "topology.kubernetes.io/zone"
+
+_EPOCH = datetime.datetime.fromtimestamp(0, tz=datetime.timezone.utc)
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """A node of the cluster.
+
+    Attributes:
+        name: Its name.
+        address: Its InternalIP, "" where it tells none.
+        zone: Its availability zone, "" where it tells none.
+        instance_id: Its EC2 instance, "" where it tells none.
+        ready: Whether it is Ready and open for new pods.
+        created: When it joined.
+    """
+
+    name: str
+    address: str
+    zone: str
+    instance_id: str
+    ready: bool
+    created: datetime.datetime
+
+
+def read(node: core_v1.Node) -> Node:
+    """What the API server says of a node.
+
+    Args:
+        node: The API's object.
+    """
+    spec, status = node.spec, node.status
+    addresses = (status and status.addresses) or []
+    conditions = (status and status.conditions) or []
+    taints = (spec and spec.taints) or []
+    closed = bool(spec and spec.unschedulable) or any(
+        taint.effect in ("NoSchedule", "NoExecute") for taint in taints
+    )
+    return Node(
+        name=objects.name(node),
+        address=next((a.address for a in addresses if a.type == "InternalIP"), ""),
+        zone=objects.labels_of(node).get(ZONE, ""),
+        instance_id=_instance_id((spec and spec.providerID) or ""),
+        ready=not closed and any(c.type == "Ready" and c.status == "True" for c in conditions),
+        created=objects.meta(node).creationTimestamp or _EPOCH,
+    )
+
+
+def _instance_id(provider_id: str) -> str:
+    """The instance in aws:///us-east-1a/i-0123456789abcdef0; another cloud's id tells nothing."""
+    instance = provider_id.rpartition("/")[2]
+    return instance if provider_id.startswith("aws://") and instance.startswith("i-") else ""

@@ -1,0 +1,134 @@
+"""Reads what is ours of volumes and claims, and which pods use them: a fixed number of calls."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from lightkube.resources import core_v1, storage_v1
+
+from cluster import client, objects
+from cluster import volume_state as state
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+
+_NAME = "kubernetes.io/metadata.name"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """A pod, as far as claims are concerned with it.
+
+    Attributes:
+        namespace: Its namespace.
+        name: Its name.
+        claims: The names of the claims that it mounts.
+    """
+
+    namespace: str
+    name: str
+    claims: frozenset[str]
+
+
+def observe(cluster: client.Cluster, namespaces: Iterable[str]) -> state.Observed:
+    """What is ours: four calls, whatever the number of namespaces.
+
+    Args:
+        cluster: The cluster.
+        namespaces: The names of the namespaces that matter.
+    """
+    found = [
+        _namespace(cluster, n) for n in cluster.select(core_v1.Namespace, {_NAME: namespaces})
+    ]
+    return state.Observed(
+        namespaces={namespace.name: namespace for namespace in found},
+        storage_classes=tuple(map(_storage_class, cluster.ours(storage_v1.StorageClass))),
+        volumes=tuple(map(_volume, cluster.ours(core_v1.PersistentVolume))),
+        claims=tuple(map(_claim, cluster.ours(core_v1.PersistentVolumeClaim))),
+    )
+
+
+def pods(cluster: client.Cluster) -> list[Pod]:
+    """All pods of the cluster, finished ones, too: they hold the claims that they mounted.
+
+    Args:
+        cluster: The cluster.
+    """
+    return [_pod(pod) for pod in cluster.select(core_v1.Pod, {})]
+
+
+def users(cluster: client.Cluster) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The pods that use each claim, by its namespace and name.
+
+    Args:
+        cluster: The cluster.
+    """
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for pod in pods(cluster):
+        for claim in pod.claims:
+            key = (pod.namespace, claim)
+            found[key] = (*found.get(key, ()), pod.name)
+    return found
+
+
+# The readers take Any: lightkube leaves labels, capacities and requests untyped.
+
+
+def _namespace(cluster: client.Cluster, namespace: Any) -> state.Namespace:
+    return state.Namespace(
+        name=namespace.metadata.name,
+        ours=cluster.owns(namespace),
+        terminating=namespace.metadata.deletionTimestamp is not None,
+        enforce=objects.labels_of(namespace).get(ENFORCE, ""),
+    )
+
+
+def _storage_class(found: Any) -> state.StorageClass:
+    fixed = (found.provisioner, found.volumeBindingMode, found.reclaimPolicy)
+    return state.StorageClass(
+        name=found.metadata.name,
+        sound=fixed == ("kubernetes.io/no-provisioner", "Immediate", "Retain"),
+        expands=found.allowVolumeExpansion is True,
+    )
+
+
+def _volume(volume: Any) -> state.Volume:
+    spec = volume.spec
+    reference = spec.claimRef
+    return state.Volume(
+        name=volume.metadata.name,
+        server=spec.nfs.server if spec.nfs else "",
+        storage_class=spec.storageClassName or "",
+        mount_options=tuple(spec.mountOptions or ()),
+        capacity=objects.storage(spec.capacity),
+        policy=spec.persistentVolumeReclaimPolicy or "",
+        namespace=(reference and reference.namespace) or "",
+        claim=(reference and reference.name) or "",
+        claim_uid=(reference and reference.uid) or "",
+        deleting=volume.metadata.deletionTimestamp is not None,
+    )
+
+
+def _claim(claim: Any) -> state.Claim:
+    spec, status = claim.spec, claim.status
+    return state.Claim(
+        namespace=claim.metadata.namespace,
+        name=claim.metadata.name,
+        phase=(status and status.phase) or "Pending",
+        capacity=objects.storage(status and status.capacity),
+        request=objects.storage(spec.resources and spec.resources.requests),
+        storage_class=spec.storageClassName or "",
+        volume=spec.volumeName or "",
+        uid=claim.metadata.uid,
+        deleting=claim.metadata.deletionTimestamp is not None,
+    )
+
+
+def _pod(pod: core_v1.Pod) -> Pod:
+    sources = [v.persistentVolumeClaim for v in (pod.spec and pod.spec.volumes) or []]
+    return Pod(
+        namespace=objects.meta(pod).namespace or "",
+        name=objects.name(pod),
+        claims=frozenset(source.claimName for source in sources if source),
+    )

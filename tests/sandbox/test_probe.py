@@ -1,0 +1,511 @@
+"""The probe, on a real control plane with pods that run and a file system that may not mount."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import lightkube
+import pytest
+from lightkube.models import meta_v1
+from lightkube.resources import batch_v1, core_v1
+
+import identity
+import problems
+from cluster import client, jobs, polling, probe, volumes
+from sandbox import aws, kubernetes, node
+
+OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
+ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
+WAIT = 30.0
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[kubernetes.ControlPlane]:
+    with kubernetes.ControlPlane.start() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[aws.Cloud]:
+    with aws.Cloud.start() as running:
+        yield running
+
+
+@pytest.fixture
+def nodes(plane: kubernetes.ControlPlane, cloud: aws.Cloud) -> Iterator[node.Nodes]:
+    plane.wipe()
+    with node.Nodes.start(plane, cloud, scale=0.05) as started:
+        yield started
+
+
+@pytest.fixture
+def cluster(plane: kubernetes.ControlPlane, nodes: node.Nodes) -> Iterator[client.Cluster]:
+    access = identity.ClusterAccess(plane.endpoint, plane.ca, plane.admin_token)
+    with client.Cluster(access, OWNER) as connected:
+        yield connected
+
+
+@pytest.fixture
+def file_system(cloud: aws.Cloud) -> str:
+    return make_file_system(cloud, ZONES)
+
+
+def make_file_system(cloud: aws.Cloud, zones: tuple[str, ...], source: str = "172.31.0.0/16"):
+    """A file system with a mount target in each zone that lets in whom the source names."""
+    efs, ec2 = (
+        boto3.client(
+            service,
+            region_name=cloud.region,
+            endpoint_url=cloud.endpoint_url,
+            aws_access_key_id=cloud.credentials.access_key,
+            aws_secret_access_key=cloud.credentials.secret_key,
+        )
+        for service in ("efs", "ec2")
+    )
+    token = f"probe-{len(cloud.file_systems())}"
+    made = efs.create_file_system(CreationToken=token)["FileSystemId"]
+    group = ec2.create_security_group(GroupName=token, Description="test", VpcId=cloud.vpc_id)
+    ec2.authorize_security_group_ingress(
+        GroupId=group["GroupId"], IpProtocol="tcp", FromPort=2049, ToPort=2049, CidrIp=source
+    )
+    for zone in zones:
+        efs.create_mount_target(
+            FileSystemId=made, SubnetId=cloud.subnets[zone], SecurityGroups=[group["GroupId"]]
+        )
+    efs.close()
+    ec2.close()
+    return made
+
+
+def add_node(cloud: aws.Cloud, nodes: node.Nodes, zone: str, **how: Any) -> node.Node:
+    instance = cloud.launch("9", zone, model_uuid=OWNER.model_uuid)
+    return nodes.add(instance, **how)
+
+
+def serve(cluster: client.Cluster, file_system: str, *options: str) -> None:
+    wanted = volumes.Wanted(
+        server=f"{file_system}.efs.us-east-1.amazonaws.com",
+        capacity="1Gi",
+        claim_capacity="1Gi",
+        claim_name="aws-efs",
+        namespaces=(),
+        storage_class="aws-efs",
+        mount_options=options or ("nfsvers=4.1", "hard"),
+    )
+    assert volumes.reconcile(cluster, wanted, timeout_seconds=WAIT).problems == ()
+
+
+def prove(
+    cluster: client.Cluster, file_system: str, timeout: float = WAIT, **changes: Any
+) -> probe.State:
+    wanted = {
+        "file_system_id": file_system,
+        "zones": ZONES,
+        "mount_options": ("nfsvers=4.1", "hard"),
+        "root_mode": "1777",
+        "image": "python:3.12-slim",
+    }
+    return probe.reconcile(cluster, probe.Wanted(**{**wanted, **changes}), timeout_seconds=timeout)
+
+
+def job_names(cluster: client.Cluster) -> set[str]:
+    return {state.name for state in jobs.states(cluster, probe.KIND)}
+
+
+def writes(admin: lightkube.Client) -> str:
+    """Changes with every write to a Job."""
+    found = admin.list(batch_v1.Job, namespace="aws-efs")
+    return str(sorted((j.metadata.name, j.metadata.resourceVersion) for j in found))
+
+
+def test_every_zone_with_a_node_is_proven_and_the_roots_mode_is_set(
+    cloud, nodes, cluster, file_system
+):
+    for zone in ZONES:
+        add_node(cloud, nodes, zone)
+    serve(cluster, file_system)
+
+    state = prove(cluster, file_system)
+
+    assert state == probe.State(proven=ZONES, problems=())
+    root = cloud.directory(file_system)
+    assert stat.S_IMODE(root.stat().st_mode) == 0o1777
+    assert sorted(p.name for p in (root / ".aws-efs" / "probe").iterdir()) == list(ZONES)
+
+
+def test_a_proven_volume_is_not_probed_again_at_every_hook(
+    plane, cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0])
+    serve(cluster, file_system)
+    prove(cluster, file_system)
+    admin = plane.client()
+    before = writes(admin)
+
+    assert prove(cluster, file_system).proven == ZONES[:1]
+
+    assert writes(admin) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"root_mode": "0777"}, {"mount_options": ("nfsvers=4.2",)}, {"image": "python:3"}]
+)
+def test_it_is_probed_anew_when_there_is_something_new_to_prove(
+    cloud, nodes, cluster, file_system, change
+):
+    add_node(cloud, nodes, ZONES[0])
+    serve(cluster, file_system)
+    prove(cluster, file_system)
+    before = job_names(cluster)
+
+    assert prove(cluster, file_system, **change).proven == ZONES[:1]
+
+    assert len(job_names(cluster)) == 1
+    assert job_names(cluster).isdisjoint(before)
+
+
+def test_a_new_node_is_the_one_that_is_probed(plane, cloud, nodes, cluster, file_system):
+    add_node(cloud, nodes, ZONES[0], name="old")
+    serve(cluster, file_system)
+    prove(cluster, file_system)
+    polling.until(lambda: None, lambda _: False, 1.1)  # a node's age is told in whole seconds
+    add_node(cloud, nodes, ZONES[0], name="new")
+
+    assert prove(cluster, file_system).proven == ZONES[:1]
+
+    (state,) = [jobs.state(cluster, name) for name in job_names(cluster)]
+    assert state is not None
+    assert state.node == "new"
+
+
+def test_a_node_without_nfs_client_blocks_at_once_with_the_line_that_mends_it(
+    cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0])
+    add_node(cloud, nodes, ZONES[1], nfs_common=False, name="bare")
+    serve(cluster, file_system)
+
+    state = prove(cluster, file_system)
+
+    assert state.proven == ZONES[:1]
+    (problem,) = state.problems
+    assert isinstance(problem, problems.Blocked)
+    assert problem.message == (
+        "zone us-east-1b: no NFS client on bare: juju exec --application kubernetes-worker -- "
+        "sudo apt-get install -y nfs-common"
+    )
+
+
+def test_a_node_that_got_its_nfs_client_is_proven_by_the_pod_that_waited(
+    cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0], nfs_common=False, name="bare")
+    serve(cluster, file_system)
+    prove(cluster, file_system)
+    before = job_names(cluster)
+    nodes.install_nfs_common("bare")
+
+    assert prove(cluster, file_system) == probe.State(proven=ZONES[:1], problems=())
+
+    assert job_names(cluster) == before
+
+
+def test_a_zone_without_mount_target_is_not_proven_and_says_why(cloud, nodes, cluster):
+    for zone in ZONES[:2]:
+        add_node(cloud, nodes, zone)
+    made = make_file_system(cloud, ZONES[:1])
+    serve(cluster, made)
+
+    state = prove(cluster, made, timeout=8)
+
+    assert state.proven == ZONES[:1]
+    (problem,) = state.problems
+    assert isinstance(problem, problems.Waiting)
+    assert problem.message.startswith("zone us-east-1b: ")
+    assert "cannot resolve the file system's name yet" in problem.message
+
+
+def test_a_security_group_that_lets_nobody_in_is_never_taken_for_success(cloud, nodes, cluster):
+    add_node(cloud, nodes, ZONES[0])
+    made = make_file_system(cloud, ZONES, source="192.0.2.0/24")
+    serve(cluster, made)
+
+    state = prove(cluster, made, timeout=8)
+
+    assert state.proven == ()
+    (problem,) = state.problems
+    assert problem.message.startswith("zone us-east-1a: ")
+
+
+def test_mount_options_that_the_node_refuses_name_the_option(cloud, nodes, cluster, file_system):
+    add_node(cloud, nodes, ZONES[0], name="worker")
+    serve(cluster, file_system, "no-such-option")
+
+    (problem,) = prove(cluster, file_system, mount_options=("no-such-option",)).problems
+
+    assert isinstance(problem, problems.Blocked)
+    assert problem.message == (
+        "zone us-east-1a: worker refuses mount-options: juju config aws-efs --reset mount-options"
+    )
+
+
+def test_an_image_that_cannot_be_pulled_is_told_and_another_one_mends_it(
+    cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0])
+    serve(cluster, file_system)
+
+    (problem,) = prove(cluster, file_system, image="registry.test/missing:1").problems
+    assert isinstance(problem, problems.Blocked)
+    assert "image registry.test/missing:1 cannot be pulled" in problem.message
+
+    assert prove(cluster, file_system).proven == ZONES[:1]
+
+
+def test_without_any_ready_node_it_waits(cloud, nodes, cluster, file_system):
+    add_node(cloud, nodes, ZONES[0], name="worker")
+    nodes.not_ready("worker")
+    serve(cluster, file_system)
+
+    (problem,) = prove(cluster, file_system).problems
+
+    assert isinstance(problem, problems.Waiting)
+    assert "no ready node" in problem.message
+
+
+def test_a_probe_that_failed_is_told_in_its_own_words_and_runs_again(
+    cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0])
+    serve(cluster, file_system)
+    (cloud.directory(file_system) / ".aws-efs").symlink_to("elsewhere")
+
+    state = prove(cluster, file_system)
+    assert state.proven == ()
+    assert isinstance(state.problems[0], problems.Blocked)
+    assert ".aws-efs" in state.problems[0].message
+
+    (cloud.directory(file_system) / ".aws-efs").unlink()
+    assert prove(cluster, file_system) == probe.State(proven=ZONES[:1], problems=())
+
+
+def job(name: str = "load", **changes: Any) -> jobs.Wanted:
+    plain = {
+        "name": name,
+        "kind": "dataset",
+        "image": "python:3.12-slim",
+        "command": ("python3", "/loader/say.py"),
+        "files": {"say.py": b"print('said')"},
+    }
+    return jobs.Wanted(**{**plain, **changes})
+
+
+@pytest.fixture
+def ready(cloud, nodes, cluster, file_system) -> client.Cluster:
+    add_node(cloud, nodes, ZONES[0])
+    serve(cluster, file_system)
+    return cluster
+
+
+def finished(cluster: client.Cluster, name: str = "load") -> jobs.State:
+    state = jobs.wait(cluster, name, WAIT)
+    assert state is not None
+    return state
+
+
+def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, file_system):
+    script = (
+        b"import os, pathlib\n"
+        b"pathlib.Path('/mnt/aws-efs/x').write_text(os.environ['A'] + os.environ['B'])\n"
+        b"pathlib.Path('/dev/termination-log').write_text('wrote x')\n"
+    )
+    wanted = job(files={"say.py": script}, env={"A": "plain "}, secret_env={"B": "hidden"})
+    jobs.start(ready, wanted)
+
+    state = finished(ready)
+
+    assert (state.phase, state.message) == ("succeeded", "wrote x")
+    assert (cloud.directory(file_system) / "x").read_text() == "plain hidden"
+    assert "hidden" not in repr(wanted)
+
+
+def test_a_jobs_secret_is_in_no_job_and_goes_with_it(ready, plane):
+    admin = plane.client()
+    jobs.start(ready, job(secret_env={"TOKEN": "hunter2-hunter2"}))
+    finished(ready)
+    assert "hunter2" not in str(admin.get(batch_v1.Job, "load", namespace="aws-efs").to_dict())
+    secret = admin.get(core_v1.Secret, "load", namespace="aws-efs")
+    assert base64.b64decode(secret.data["TOKEN"]) == b"hunter2-hunter2"
+
+    assert jobs.remove(ready, "load") == ["deleted job load"]
+
+    assert gone(admin, core_v1.Secret, core_v1.ConfigMap, core_v1.Pod)
+
+
+def gone(admin: lightkube.Client, *kinds: Any) -> bool:
+    def left() -> list[str]:
+        return [
+            item.metadata.name
+            for kind in kinds
+            for item in admin.list(kind, namespace="aws-efs", labels=client.labels(OWNER))
+        ]
+
+    return polling.until(left, lambda found: not found, WAIT) == []
+
+
+def test_jobs_that_run_the_same_files_share_them_until_the_last_is_gone(ready, plane):
+    admin = plane.client()
+    for name in ("one", "two"):
+        jobs.start(ready, job(name))
+        assert finished(ready, name).phase == "succeeded"
+    (files,) = admin.list(core_v1.ConfigMap, namespace="aws-efs", labels=client.labels(OWNER))
+    assert files.immutable
+    assert len(files.metadata.ownerReferences) == 2
+
+    jobs.remove(ready, "one")
+    jobs.start(ready, job("three"))
+    assert finished(ready, "three").phase == "succeeded"
+
+    jobs.remove(ready)
+    assert gone(admin, core_v1.ConfigMap)
+
+
+def test_a_start_that_was_killed_halfway_is_finished_by_the_next(ready, plane, monkeypatch):
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ready, "patch", die)
+        with pytest.raises(KeyboardInterrupt):
+            jobs.start(ready, job(secret_env={"B": "hidden"}))
+    assert jobs.state(ready, "load").phase == "queued"
+
+    jobs.start(ready, job(secret_env={"B": "hidden"}))
+
+    assert finished(ready).phase == "succeeded"
+
+
+def test_a_job_that_runs_already_is_not_started_again(ready):
+    jobs.start(ready, job())
+    jobs.start(ready, job(files={"say.py": b"print('other')"}))
+    assert finished(ready).phase == "succeeded"
+    assert len(ready.ours(core_v1.ConfigMap)) == 1
+
+
+def test_a_foreign_job_of_that_name_is_not_touched(ready, plane):
+    foreign = batch_v1.Job.from_dict(
+        {
+            "metadata": {"name": "load", "namespace": "aws-efs"},
+            "spec": {
+                "template": {
+                    "spec": {
+                        "restartPolicy": "Never",
+                        "containers": [
+                            {"name": "main", "image": "busybox", "command": ["sleep", "60"]}
+                        ],
+                    }
+                }
+            },
+        }
+    )
+    plane.client().create(foreign)
+
+    with pytest.raises(problems.Blocked, match="job aws-efs/load exists and is not ours"):
+        jobs.start(ready, job())
+    assert jobs.state(ready, "load") is None
+    assert jobs.remove(ready, "load") == []
+
+
+def test_a_removed_jobs_name_is_free_once_its_pods_are_gone(ready, plane):
+    jobs.start(ready, job(secret_env={"B": "first"}))
+    finished(ready)
+    jobs.remove(ready, "load")
+    jobs.wait_gone(ready, "load")
+
+    jobs.start(ready, job(secret_env={"B": "second"}))
+
+    assert finished(ready).phase == "succeeded"
+    secret = plane.client().get(core_v1.Secret, "load", namespace="aws-efs")
+    assert base64.b64decode(secret.data["B"]) == b"second"
+
+
+def test_a_failed_job_tells_its_last_words(ready):
+    script = b"import sys; print('no such host: example.test'); sys.exit(1)"
+    jobs.start(ready, job(files={"say.py": script}, retries=0))
+
+    state = finished(ready)
+
+    assert (state.phase, state.why) == ("failed", "no such host: example.test")
+
+
+def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
+    quota = core_v1.ResourceQuota.from_dict(
+        {
+            "metadata": {"name": "none", "namespace": "aws-efs"},
+            "spec": {"hard": {"count/pods": "0"}},
+        }
+    )
+    admin = plane.client()
+    admin.create(quota)
+    polling.until(
+        lambda: admin.get(core_v1.ResourceQuota, "none", namespace="aws-efs"),
+        lambda found: bool(found.status and found.status.hard),
+        WAIT,
+    )
+    jobs.start(ready, job())
+
+    seen = polling.until(
+        lambda: jobs.state(ready, "load"), lambda state: bool(state and state.why), WAIT
+    )
+
+    assert seen is not None
+    assert "exceeded quota: none" in seen.why
+
+
+def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready, plane):
+    jobs.start(ready, job())
+    finished(ready)
+    said: list[str] = []
+
+    volumes.remove(ready, say=said.append, timeout_seconds=WAIT)
+
+    assert said[:2] == ["deleted job load", "deleted claim aws-efs/aws-efs"]
+    found = {n.metadata.name for n in plane.client().list(core_v1.Namespace)}
+    assert "aws-efs" not in found
+
+
+def test_another_file_system_takes_the_place_of_the_one_that_our_finished_jobs_held(
+    ready, cloud, plane
+):
+    jobs.start(ready, job())
+    finished(ready)
+    other = make_file_system(cloud, ZONES)
+
+    serve(ready, other)
+
+    (volume,) = plane.client().list(core_v1.PersistentVolume)
+    assert volume.spec.nfs.server.startswith(other)
+    assert prove(ready, other).proven == ZONES[:1]
+
+
+def test_a_pod_of_others_in_our_namespace_keeps_it_from_being_removed(ready, plane):
+    foreign = core_v1.Pod(
+        metadata=meta_v1.ObjectMeta(name="theirs", namespace="aws-efs"),
+        spec=core_v1.Pod.from_dict(
+            {
+                "spec": {
+                    "containers": [
+                        {"name": "main", "image": "busybox", "command": ["sleep", "60"]}
+                    ],
+                    "terminationGracePeriodSeconds": 0,
+                }
+            }
+        ).spec,
+    )
+    plane.client().create(foreign)
+    with pytest.raises(problems.Waiting, match="delete pod aws-efs/theirs"):
+        volumes.remove(ready, say=lambda line: None, timeout_seconds=1)

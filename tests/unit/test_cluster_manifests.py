@@ -1,0 +1,86 @@
+"""Templates: what a user writes stays a value, and a manifest has only what its kind knows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+import identity
+from cluster import client, jobs, manifests, volumes
+
+OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
+WANTED = volumes.Wanted(
+    server="fs-1.efs.us-east-1.amazonaws.com",
+    capacity="100Gi",
+    claim_capacity="50Gi",
+    claim_name="aws-efs",
+    namespaces=("default", "research"),
+    storage_class="shared",
+    mount_options=("nfsvers=4.1",),
+)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def test_all_that_is_applied_is_published_in_an_order_in_which_it_can_be_applied():
+    made = volumes.manifests(WANTED, OWNER)
+    assert [(m["kind"], m["metadata"].get("namespace", "")) for m in made] == [
+        ("Namespace", ""),
+        ("StorageClass", ""),
+        ("PersistentVolume", ""),
+        ("PersistentVolumeClaim", "aws-efs"),
+        ("PersistentVolume", ""),
+        ("PersistentVolumeClaim", "default"),
+        ("PersistentVolume", ""),
+        ("PersistentVolumeClaim", "research"),
+    ]
+    assert all(m["metadata"]["labels"].items() >= client.labels(OWNER).items() for m in made)
+    for manifest in made:
+        assert manifests.resource(manifest).to_dict() == manifest
+
+
+@hypothesis.given(TEXT, st.dictionaries(st.text("ABC", min_size=1), TEXT), st.lists(TEXT))
+@hypothesis.settings(deadline=None)
+def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment, arguments):
+    manifest = manifests.render(
+        "job",
+        job=jobs.Wanted("load", "dataset", image, args=tuple(arguments), env=environment),
+        namespace="aws-efs",
+        claim="aws-efs",
+        labels=client.labels(OWNER),
+        files="",
+        files_path="/loader",
+        mount_path="/mnt/aws-efs",
+        zone_label="topology.kubernetes.io/zone",
+    )
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == image
+    assert container.get("args", []) == arguments
+    assert {e["name"]: e["value"] for e in container.get("env", [])} == environment
+    assert manifests.resource(manifest).to_dict() == manifest
+
+
+def test_a_field_that_its_kind_does_not_know_is_never_sent():
+    made = volumes.manifests(WANTED, OWNER)[0]
+    with pytest.raises(ValueError, match="does not have all of these fields"):
+        manifests.resource({**made, "specification": {}})
+
+
+def test_two_models_with_one_application_name_have_volumes_of_their_own():
+    other = dataclasses.replace(OWNER, model_uuid="0f00ba11-1a42-4b8c-8f0e-3c8a2e0f9a11")
+    names = {
+        manifest["metadata"]["name"]
+        for owner in (OWNER, other)
+        for manifest in volumes.manifests(WANTED, owner)
+        if manifest["kind"] == "PersistentVolume"
+    }
+    assert len(names) == 6
+
+
+@pytest.mark.parametrize("parts", [("probe", "us-east-1a"), ("probe", "z" * 80)])
+def test_a_name_fits_a_label_and_tells_apart_what_is_cut(parts):
+    name = client.named(*parts)
+    assert len(name) <= 63
+    assert name != client.named(*parts, "x")
