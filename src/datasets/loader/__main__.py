@@ -1,0 +1,9 @@
+"""Runs the loader from its package; the zipapp has a line of its own that does the same."""
+
+from __future__ import annotations
+
+import sys
+
+from . import program
+
+sys.exit(program.main())

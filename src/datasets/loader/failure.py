@@ -1,0 +1,50 @@
+"""What ends a load: one sentence that says what is so and what to do, and carries no secret."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+LONGEST_NAME_SHOWN = 120
+
+
+class Failure(Exception):  # noqa: N818 - the word that the user meets
+    """The load can not be done; the text is for the user."""
+
+
+def from_os(error: OSError, where: str = "") -> Failure:
+    """What the volume answered, as a failure.
+
+    Only for calls on the volume: the texts of network errors can carry a URL.
+
+    Args:
+        error: The answer.
+        where: The path in the data set, where it is one.
+    """
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    place = shown(where or os.fsdecode(error.filename or "the volume"))
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Failure(
+            f"no room is left on the volume ({reason}): free some, then run create-dataset again"
+        )
+    if error.errno in {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}:
+        return Failure(
+            f"the volume does not take the name {place} ({reason}): a part of a path has at most "
+            "255 bytes, so shorten it in the source"
+        )
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return Failure(
+            f"the loader may not write {place} ({reason}): check the options root-mode and "
+            "mount-options, and who owns the directory"
+        )
+    return Failure(
+        f"the volume failed at {place} ({reason}): run create-dataset again; if that does not "
+        "help, look at the file system in AWS"
+    )
+
+
+def shown(name: str) -> str:
+    """A name out of an archive, quoted and short enough for a sentence."""
+    if len(name) > LONGEST_NAME_SHOWN:
+        name = f"{name[: LONGEST_NAME_SHOWN // 2]}...{name[-LONGEST_NAME_SHOWN // 2 :]}"
+    return ascii(name) if not name.isprintable() else f"'{name}'"

@@ -1,0 +1,97 @@
+"""Tells what a source is, from its first bytes and its name, before anything is written."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from . import decompress, failure, streams, tar_reader
+
+# bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
+HEAD_BYTES = 2**20
+FILE, TAR, ZIP = "file", "tar", "zip"
+MAGIC = {b"\x1f\x8b\x08": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz"}
+ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")
+UNREADABLE = {
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+}
+ARCHIVE_NAME = re.compile(r"\.(zip|tar(\.\w+)?|tgz|tbz2?|txz|tzst|7z|rar)$", re.IGNORECASE)
+# Formats such as .npz, .docx and .pt are zip archives too, but are meant to stay as they are; an
+# ending that is no word, as in "v1.0", is none.
+OTHER_ENDING = re.compile(r"\.(?!(?:gz|bz2|xz|zst)$)[a-z]\w{0,7}$", re.IGNORECASE)
+PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<(?:!--.*?--|\?xml.*?\?)>\s*)*<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+PAGE_NAME = re.compile(r"\.x?html?$", re.IGNORECASE)
+
+
+def recognise(head: bytes, name: str, *, unpack: bool) -> str:
+    """What the source is.
+
+    Args:
+        head: Its first HEAD_BYTES, or all of it.
+        name: What it is called.
+        unpack: Whether an archive is wanted unpacked.
+
+    Returns:
+        `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz`; or `file`, for what is stored as it is.
+
+    Raises:
+        Failure: It is not what its name says, or can not be read here.
+    """
+    if not head:
+        raise failure.Failure("the source is empty: check that it is the right one")
+    if PAGE.match(head[:4096]) and not PAGE_NAME.search(name):
+        raise failure.Failure(
+            "the source is a web page (HTML), not the data: use the link to the file itself, and "
+            "one that needs no login"
+        )
+    if not unpack or (OTHER_ENDING.search(name) and not ARCHIVE_NAME.search(name)):
+        return FILE
+    named = bool(ARCHIVE_NAME.search(name))
+    form = _archive(head, named=named)
+    if form == FILE and named:
+        raise _not_an_archive(head, name)
+    return form
+
+
+def _archive(head: bytes, *, named: bool) -> str:
+    if head.startswith(ZIP_MAGIC):
+        return ZIP
+    if _begins_tar(head, named=named):
+        return TAR
+    for magic, kind in MAGIC.items():
+        if head.startswith(magic) and _begins_tar(_unpacked(head, kind, named=named), named=named):
+            return f"{TAR}.{kind}"
+    return FILE
+
+
+def _begins_tar(data: bytes, *, named: bool) -> bool:
+    block = data[: tar_reader.BLOCK_BYTES]
+    # A tar archive without members is of zeros, as other files may be.
+    return tar_reader.is_header(block) or (named and block == bytes(tar_reader.BLOCK_BYTES))
+
+
+def _unpacked(head: bytes, kind: str, *, named: bool) -> bytes:
+    try:
+        return decompress.Decompressed(io.BytesIO(head), kind).read(tar_reader.BLOCK_BYTES)
+    except streams.Damaged:
+        if named:
+            raise
+        return b""
+
+
+def _not_an_archive(head: bytes, name: str) -> failure.Failure:
+    for magic, what in UNREADABLE.items():
+        if head.startswith(magic):
+            return failure.Failure(
+                f"{failure.shown(name)} is {what}, which this loader can not read: offer it as "
+                "tar.gz, tar.bz2, tar.xz or zip, or store it as it is with unpack=false"
+            )
+    return failure.Failure(
+        f"{failure.shown(name)} is not the archive that its name says, or is cut off: check the "
+        "source, or store it as it is with unpack=false"
+    )

@@ -1,0 +1,77 @@
+"""Streams of bytes as archives are read from, and the two ways in which archives go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from . import failure
+
+CHUNK_BYTES = 2**18
+MOST_DIGITS = 19
+
+
+class Damaged(failure.Failure):
+    """An archive is not whole."""
+
+
+class Readable(Protocol):
+    """What a stream of bytes can do."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next bytes, `count` at the most; none at the end."""
+        ...
+
+
+def pieces(stream: Readable, count: int) -> Iterator[bytes]:
+    """The next `count` bytes, a piece at a time.
+
+    Raises:
+        Failure: The stream ends before.
+    """
+    while count:
+        piece = stream.read(min(count, CHUNK_BYTES))
+        if not piece:
+            raise cut_off()
+        count -= len(piece)
+        yield piece
+
+
+def exactly(stream: Readable, count: int) -> bytes:
+    """The next `count` bytes at once.
+
+    Raises:
+        Failure: The stream ends before.
+    """
+    return b"".join(pieces(stream, count))
+
+
+def drain(stream: Readable) -> None:
+    """Reads to the end: what follows counts in a checksum, and a stream's own check is there."""
+    while stream.read(CHUNK_BYTES):
+        pass
+
+
+def decimal(text: bytes) -> int:
+    """A number as text.
+
+    Raises:
+        Failure: It is none, or larger than any size can be.
+    """
+    if not text.isdigit() or len(text) > MOST_DIGITS:
+        raise damaged("a number can not be read")
+    return int(text)
+
+
+def cut_off() -> Damaged:
+    """The archive stops before its end."""
+    return Damaged(
+        "the archive ends in the middle: it is truncated where it comes from; check the source"
+    )
+
+
+def damaged(why: str) -> Damaged:
+    """The archive contradicts itself."""
+    return Damaged(
+        f"the archive is damaged, {why}: check the source, and give its checksum if it has one"
+    )

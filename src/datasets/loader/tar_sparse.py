@@ -1,0 +1,113 @@
+"""The maps of sparse files in tar archives: where the bytes that were kept belong.
+
+Holes are given out as zeros. GNU tar's own format and PAX 1.0, which tar writes today, are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from . import failure, streams
+
+BLOCK_BYTES = 512
+FIELD_BYTES = 12
+MOST_EXTENTS = 100_000
+ZEROS = bytes(streams.CHUNK_BYTES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Map:
+    """A sparse file.
+
+    Attributes:
+        size: Its size, holes included.
+        extents: Offset and length of what was kept, in order.
+    """
+
+    size: int
+    extents: tuple[tuple[int, int], ...]
+
+
+def pieces(body: streams.Readable, sparse: Map) -> Iterator[bytes]:
+    """The file's bytes, holes filled with zeros."""
+    position = 0
+    for offset, length in sparse.extents:
+        if offset < position or offset + length > sparse.size:
+            raise streams.damaged("the parts of a sparse file overlap")
+        yield from _zeros(offset - position)
+        yield from streams.pieces(body, length)
+        position = offset + length
+    yield from _zeros(sparse.size - position)
+
+
+def old_map(stream: streams.Readable, header: bytes) -> Map:
+    """The map in a GNU header, which goes on in the blocks that follow it."""
+    extents = _fields(header[386:482])
+    more, size = header[482], _number(header[483:495])
+    while more:
+        block = streams.exactly(stream, BLOCK_BYTES)
+        extents += _fields(block[:504])
+        more = block[504]
+        _check_count(len(extents))
+    return Map(size, tuple(extents))
+
+
+def pax_map(body: streams.Readable, extended: Mapping[str, str]) -> Map | None:
+    """The map at the beginning of a PAX member's body; None where the file is not sparse."""
+    if not any(key.startswith("GNU.sparse.") for key in extended):
+        return None
+    if extended.get("GNU.sparse.major") != "1":
+        raise failure.Failure(
+            "the archive has a sparse file in a format of 2006: make it again with a newer tar, "
+            "or without --sparse"
+        )
+    numbers = _lines(body)
+    count = next(numbers)
+    _check_count(count)
+    extents = tuple((next(numbers), next(numbers)) for _ in range(count))
+    size = extended.get("GNU.sparse.realsize", "").encode(errors="replace")
+    return Map(streams.decimal(size), extents)
+
+
+def _lines(body: streams.Readable) -> Iterator[int]:
+    """Decimal numbers, one a line, in as many blocks as it takes."""
+    rest = b""
+    while True:
+        *lines, rest = (rest + streams.exactly(body, BLOCK_BYTES)).split(b"\n")
+        yield from map(streams.decimal, lines)
+        if len(rest) > streams.MOST_DIGITS and rest.strip(b"\0"):
+            raise streams.damaged("a number can not be read")
+
+
+def _fields(table: bytes) -> list[tuple[int, int]]:
+    pairs = [
+        (_number(table[at : at + FIELD_BYTES]), _number(table[at + FIELD_BYTES :][:FIELD_BYTES]))
+        for at in range(0, len(table), 2 * FIELD_BYTES)
+    ]
+    return [(offset, length) for offset, length in pairs if offset or length]
+
+
+def _number(field: bytes) -> int:
+    """A number in a header: octal text, or, with the top bit set, the bytes themselves."""
+    if field[0] & 0x80:
+        return int.from_bytes(field[1:], "big")
+    text = field.strip(b" \0")
+    try:
+        return int(text, 8) if text else 0
+    except ValueError:
+        raise streams.damaged("a number can not be read") from None
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_EXTENTS:
+        raise failure.Failure(
+            f"the archive has a sparse file in more than {MOST_EXTENTS} parts: make it again "
+            "without --sparse"
+        )
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    while count:
+        yield ZEROS[:count]
+        count -= len(ZEROS[:count])

@@ -1,0 +1,297 @@
+"""Runs the loader on a real directory; and makes archives, good and bad."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import dataclasses
+import gzip
+import io
+import json
+import lzma
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from unittest import mock
+
+from datasets import dataset
+from datasets.loader import program
+
+# The pod's Python may be as old as 3.9: with this, all tests run the loader with another one.
+OTHER_PYTHON = os.environ.get("AWS_EFS_LOADER_PYTHON", "")
+# Runs the program named next, and writes down how many KiB were resident at the most: what
+# wait4 tells counts the process that it was forked from.
+MEASURED = """
+import atexit, os, pathlib, re, runpy, sys
+def measure():
+    status = pathlib.Path("/proc/self/status").read_text()
+    pathlib.Path(os.environ["PEAK"]).write_text(re.search(r"VmHWM:\\s*(\\d+)", status)[1])
+atexit.register(measure)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "tar": bytes,
+    "tar.gz": gzip.compress,
+    "tar.bz2": bz2.compress,
+    "tar.xz": lzma.compress,
+}
+ARCHIVES = (*COMPRESS, "zip")
+Environ = Mapping[str, str]
+NOTHING: Environ = {}
+SIGNED = "X-Amz-Signature=0123abcd"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A load that ended."""
+
+    code: int
+    log: str
+    message: str
+    peak_bytes: int
+
+    @property
+    def result(self) -> dataset.Result:
+        ended = dataset.outcome(self.message)
+        assert isinstance(ended, dataset.Result), self
+        assert self.code == 0
+        return ended
+
+    @property
+    def error(self) -> str:
+        ended = dataset.outcome(self.message)
+        assert isinstance(ended, dataset.Failed), self
+        assert self.code != 0
+        assert len(self.message.encode()) <= 4096
+        return ended.error
+
+
+class Rig:
+    """A volume, and the loader to run on it."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.volume = path / "volume"
+        self.volume.mkdir()
+        self._loader = path / "loader.pyz"
+        self._loader.write_bytes(dataset.zipapp())
+        self._runs = 0
+
+    def begin(
+        self, source: str, name: str = "x", *, environ: Environ = NOTHING, **parameters: Any
+    ) -> subprocess.Popen[str]:
+        """Starts the loader as the pod does."""
+        self._runs += 1
+        with (self.path / f"log-{self._runs}").open("w") as log:
+            return subprocess.Popen(
+                [OTHER_PYTHON or sys.executable, "-W", "error", "-c", MEASURED, self._loader],
+                env={
+                    **self._environ(self._task(source, name, **parameters)),
+                    "PEAK": str(self.path / f"peak-{self._runs}"),
+                    **environ,
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+    def _environ(self, task: str) -> dict[str, str]:
+        message = str(self.path / f"message-{self._runs}")
+        return {"AWS_EFS_DATASET": task, "TERMINATION_LOG": message}
+
+    def _task(
+        self,
+        source: str,
+        name: str,
+        *,
+        limits: Mapping[str, int] | None = None,
+        patience: float = 5,
+        timeout: float = 2,
+        version: str = "",
+        **parameters: Any,
+    ) -> str:
+        wanted = dataset.Dataset(name=name, source=source, **parameters)
+        task = json.loads(
+            wanted.spec(version=version or dataset.new_version(), root=str(self.volume))
+        )
+        task["limits"] = {**task["limits"], **(limits or {})}
+        task |= {
+            "opening_seconds": patience,
+            "patience_seconds": patience,
+            "timeout_seconds": timeout,
+        }
+        return json.dumps(task)
+
+    def end(self, process: subprocess.Popen[str]) -> Run:
+        """Waits for a loader's end."""
+        process.wait()
+        peak = self.path / f"peak-{self._runs}"
+        message = self.path / f"message-{self._runs}"
+        return Run(
+            code=process.returncode,
+            log=(self.path / f"log-{self._runs}").read_text(),
+            message=message.read_text() if message.exists() else "",
+            peak_bytes=int(peak.read_text()) * 1024 if peak.exists() else 0,
+        )
+
+    def load(
+        self, source: str, name: str = "x", *, environ: Environ = NOTHING, **parameters: Any
+    ) -> Run:
+        """Runs the loader to its end: in this process, since that is faster."""
+        if OTHER_PYTHON:
+            return self.end(self.begin(source, name, environ=environ, **parameters))
+        return self.run(self._task(source, name, **parameters), environ)
+
+    def run(self, task: str, environ: Environ = NOTHING) -> Run:
+        """Runs a task as it stands."""
+        self._runs += 1
+        log = io.StringIO()
+        code = 0
+        umask = os.umask(0o077)
+        handler = signal.getsignal(signal.SIGTERM)
+        with (
+            mock.patch.dict(os.environ, {**self._environ(task), **environ}),
+            contextlib.redirect_stdout(log),
+        ):
+            try:
+                code = program.main()
+            except SystemExit as ended:
+                code = int(str(ended.code))
+            finally:
+                os.umask(umask)
+                signal.signal(signal.SIGTERM, handler)
+        message = (self.path / f"message-{self._runs}").read_text()
+        return Run(code=code, log=log.getvalue(), message=message, peak_bytes=0)
+
+    def refused(self, source: str, name: str = "x", **parameters: Any) -> str:
+        """Runs a load that must fail and change nothing; returns its error."""
+        before = self.everything()
+        error = self.load(source, name, **parameters).error
+        assert self.everything() == before
+        assert ": " in error, "an error says what is so, then what to do"
+        return error
+
+    def everything(self) -> set[str]:
+        """All paths on the volume but the directories and the lock that are there for all."""
+        paths = {str(path.relative_to(self.volume)) for path in self.volume.rglob("*")}
+        return paths - {"datasets", "datasets/.versions", "datasets/.versions/.lock"}
+
+    def files(self, name: str = "x") -> dict[str, bytes]:
+        """The data set as a reader sees it."""
+        return tree(self.volume / "datasets" / name)
+
+    def versions(self, name: str = "x") -> list[str]:
+        """What is kept of a data set, but the records."""
+        return versions(self.volume, name)
+
+
+def versions(volume: pathlib.Path, name: str = "x") -> list[str]:
+    """What is kept of a data set on a volume, but the records."""
+    home = volume / "datasets/.versions" / name
+    return sorted(path.name for path in home.iterdir() if path.suffix != ".json")
+
+
+def tree(root: pathlib.Path) -> dict[str, bytes]:
+    """The files under a directory, and what they hold."""
+    real = root.resolve(strict=True)
+    return {
+        str(path.relative_to(real)): path.read_bytes()
+        for path in real.rglob("*")
+        if path.is_file()
+    }
+
+
+def archive(form: str, files: Mapping[str, bytes]) -> bytes:
+    """An archive of files."""
+    if form == "zip":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, content in files.items():
+                packed.writestr(name, content)
+        return buffer.getvalue()
+    return COMPRESS[form](tar(entry(name, content) for name, content in files.items()))
+
+
+Entry = tuple[tarfile.TarInfo, bytes]
+
+
+def entry(name: str, content: bytes = b"", **fields: Any) -> Entry:
+    """A member of a tar archive; `fields` are TarInfo's."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info, content
+
+
+def link(name: str, target: str, *, hard: bool = False) -> Entry:
+    """A link in a tar archive."""
+    return entry(name, type=tarfile.LNKTYPE if hard else tarfile.SYMTYPE, linkname=target)
+
+
+def tar(entries: Iterable[Entry], format_: int = tarfile.PAX_FORMAT) -> bytes:
+    """A tar archive, also of what no honest tool would put there."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format_) as packed:
+        for info, content in entries:
+            packed.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def end_at_once(process: subprocess.Popen[str]) -> None:
+    """Kills a loader that a test is done with."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    process.wait()
+
+
+def directories(names: Iterable[str]) -> bytes:
+    """The beginning of a tar archive: headers of directories."""
+    return b"".join(entry(name, type=tarfile.DIRTYPE)[0].tobuf() for name in names)
+
+
+def big_zeros(form: str, size: int) -> bytes:
+    """An archive of one big file of zeros, made without ever having it in memory.
+
+    What compresses a piece of it is repeated: streams of gzip follow one another, and so do
+    blocks of deflate.
+    """
+    piece = 2**24
+    count, rest = divmod(size, piece)
+    assert not rest
+    if form == "tar.gz":
+        header = entry("zeros")[0]
+        header.size = size
+        pieces = [header.tobuf(), *[bytes(piece)] * count, bytes(1024)]
+        packed = {data: gzip.compress(data, 1) for data in set(pieces)}
+        return b"".join(packed[data] for data in pieces)
+    deflate = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
+    data = deflate.compress(bytes(piece)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    data = data * count + b"\3\0"
+    check = 0
+    for _ in range(count):
+        check = zlib.crc32(bytes(piece), check)
+    sizes = struct.pack("<3L2H", check, len(data), size, 5, 0)
+    local = struct.pack("<4s5H", b"PK\3\4", 20, 0, 8, 0, 0) + sizes + b"zeros"
+    listed = struct.pack("<4s6H", b"PK\1\2", 20, 20, 0, 8, 0, 0) + sizes
+    listed += struct.pack("<3H2L", 0, 0, 0, 0, 0) + b"zeros"
+    start = len(local) + len(data)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(listed), start, 0)
+    return local + data + listed + end
+
+
+def wait_for(what: Callable[[], object], seconds: float = 10) -> None:
+    """Looks until something is so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import gzip
+import lzma
+import pathlib
+import struct
+import tarfile
+
+import pytest
+
+from sandbox import origin
+from tests.unit import loader_rig
+from tests.unit.loader_rig import entry, tar
+
+FILES = {"a": b"1" * 3000, "d/b": b"2" * 50_000}
+
+
+@pytest.fixture
+def served():
+    with origin.Origin.start() as started:
+        yield started
+
+
+@pytest.fixture
+def rig(tmp_path: pathlib.Path):
+    return loader_rig.Rig(tmp_path)
+
+
+def zeros(form: str, count: int) -> bytes:
+    if form == "zip":
+        return loader_rig.archive("zip", {"zeros": bytes(count)})
+    return loader_rig.archive(form, {"zeros": bytes(count)})
+
+
+@pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
+def test_a_bomb_is_refused_before_it_has_grown(
+    rig: loader_rig.Rig, served: origin.Origin, form: str
+):
+    source = served.put(f"s.{form}", zeros(form, 8_000_000))
+    error = rig.refused(source, limits={"free_bytes": 2_000_000})
+    assert "as a bomb does" in error
+
+
+def test_a_file_of_zeros_that_is_small_is_no_bomb(rig: loader_rig.Rig, served: origin.Origin):
+    assert rig.load(served.put("s.tar.gz", zeros("tar.gz", 5_000_000))).result.bytes == 5_000_000
+
+
+def test_an_archive_of_nothing_but_its_end_is_a_bomb_too(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    content = gzip.compress(tar([entry("f", b"1")]) + bytes(8_000_000))
+    error = rig.refused(served.put("s.tgz", content), limits={"free_bytes": 2_000_000})
+    assert "as a bomb does" in error
+
+
+def test_a_sparse_file_can_not_pretend_to_be_small(rig: loader_rig.Rig, served: origin.Origin):
+    info, _ = entry("hole")
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"\x80" + (2**50).to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    content = bytes(header) + bytes(1024)
+    error = rig.refused(served.put("s.tar", content), limits={"free_bytes": 2_000_000})
+    assert "as a bomb does" in error
+
+
+def test_overlapping_members_of_a_zip_are_a_bomb(rig: loader_rig.Rig, served: origin.Origin):
+    content = zeros("zip", 1_000_000)
+    start, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
+    directory = b"".join(
+        content[start : start + 46] + b"%05d" % number + content[start + 51 : end]
+        for number in range(300)
+    )
+    tail = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 300, 300, len(directory), start, 0)
+    content = content[:start] + directory + tail
+    error = rig.refused(served.put("s.zip", content), limits={"free_bytes": 2_000_000})
+    assert "as a bomb does" in error
+
+
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_too_many_entries_are_refused(rig: loader_rig.Rig, served: origin.Origin, form: str):
+    content = loader_rig.archive(form, {str(number): b"" for number in range(30)})
+    source = served.put(f"s.{form}", content)
+    assert "more than 29 entries" in rig.refused(source, limits={"most_entries": 29})
+    assert rig.load(source, limits={"most_entries": 30}).result.files == 30
+
+
+@pytest.mark.parametrize("form", [*loader_rig.ARCHIVES, "csv"])
+def test_too_many_bytes_are_refused(rig: loader_rig.Rig, served: origin.Origin, form: str):
+    content = loader_rig.archive(form, FILES) if form != "csv" else b"1" * 60_000
+    source = served.put(f"s.{form}", content)
+    assert "more than 40000 bytes" in rig.refused(source, limits={"most_bytes": 40_000})
+
+
+def test_an_extension_header_of_any_size_does_not_fill_the_memory(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME):
+        info, _ = entry("name", type=kind)
+        info.size = 2**40
+        content = info.tobuf(tarfile.GNU_FORMAT) + bytes(10_000)
+        assert "damaged" in rig.refused(served.put("s.tar", content))
+
+
+@pytest.mark.parametrize(
+    "record", [b"5 a", b"x a=b\n", b"0 a=b\n", b"999999999999999999999999 a=b\n", b"11 size=-1\n"]
+)
+def test_an_extension_header_that_makes_no_sense_is_refused(
+    rig: loader_rig.Rig, served: origin.Origin, record: bytes
+):
+    extension, _ = entry("x", record, type=tarfile.XHDTYPE)
+    content = extension.tobuf() + record.ljust(512, b"\0") + tar([entry("f", b"1")])
+    assert "damaged" in rig.refused(served.put("s.tar", content))
+
+
+def test_a_name_that_the_volume_does_not_take_is_refused(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    assert "at most 255 bytes" in rig.refused(served.put("s.tar", tar([entry("é" * 128, b"1")])))
+
+
+def test_an_xz_that_wants_gigabytes_is_refused(rig: loader_rig.Rig, served: origin.Origin):
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**28}]
+    content = lzma.compress(tar([entry("f", b"1")]), filters=filters)
+    assert "too much memory" in rig.refused(served.put("s.tar.xz", content))

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+import socket
+import time
+
+import pytest
+
+from datasets import dataset
+from sandbox import origin
+from tests.unit import loader_rig
+
+FILES = {"a": b"1" * 3000, "d/noise": random.Random(1).randbytes(900_000)}
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def served():
+    with origin.Origin.start() as started:
+        yield started
+
+
+@pytest.fixture
+def rig(tmp_path: pathlib.Path):
+    return loader_rig.Rig(tmp_path)
+
+
+def broken(served: origin.Origin, form: str = "tar.gz", **faults: object) -> str:
+    content = loader_rig.archive(form, FILES)
+    return served.put(f"s.{form}", content, faults=origin.Faults(**faults))
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "nothing is there; check the source"),
+        (410, "nothing is there; check the source"),
+        (401, "wants credentials, or a signed link has expired"),
+        (403, "wants credentials, or a signed link has expired"),
+        (407, "the proxy wants credentials"),
+        (418, "answers 418: check the source"),
+        (300, "redirects in a circle"),
+    ],
+)
+def test_an_origin_that_will_not_serve_it_is_not_asked_twice(
+    rig: loader_rig.Rig, served: origin.Origin, status: int, said: str
+):
+    assert said in rig.refused(broken(served, status=status))
+    assert len(served.requests) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
+def test_an_origin_that_is_in_trouble_for_ever_is_given_up(
+    rig: loader_rig.Rig, served: origin.Origin, status: int
+):
+    error = rig.refused(broken(served, status=status), patience=0.3)
+    assert f"answers {status}" in error
+    assert "even after 0.3 seconds: check the source" in error
+    assert len(served.requests) > 1
+
+
+def test_an_origin_that_is_in_trouble_for_a_while_is_waited_for(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    assert rig.load(broken(served, status=503, status_times=2)).code == 0
+    assert rig.files() == FILES
+
+
+def test_an_origin_that_asks_to_be_left_alone_is(rig: loader_rig.Rig, served: origin.Origin):
+    content = loader_rig.archive("tar", FILES)
+    faults = origin.Faults(status=503, status_times=1)
+    source = served.put("s.tar", content, headers={"Retry-After": "1"}, faults=faults)
+    began = time.monotonic()
+    assert rig.load(source, patience=5).code == 0
+    assert time.monotonic() - began >= 1
+
+
+def test_a_host_that_does_not_resolve_is_named(rig: loader_rig.Rig):
+    error = rig.refused(f"https://nowhere.invalid/x.tar?token={SECRET}", patience=0.3)
+    assert "https://nowhere.invalid/x.tar?..." in error
+    assert "the host nowhere.invalid does not resolve" in error
+    assert "proxy settings" in error
+
+
+def test_an_origin_that_refuses_connections_is_given_up(rig: loader_rig.Rig):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        error = rig.refused(f"http://127.0.0.1:{unused.getsockname()[1]}/x.tar", patience=0.3)
+    assert "the connection was refused" in error
+
+
+def test_an_origin_that_says_nothing_is_given_up(rig: loader_rig.Rig, served: origin.Origin):
+    error = rig.refused(broken(served, delay_seconds=3), timeout=0.2, patience=0.3)
+    assert "did not answer in time" in error
+
+
+def test_an_origin_without_a_certificate_is_given_up(rig: loader_rig.Rig, served: origin.Origin):
+    source = broken(served).replace("http:", "https:")
+    assert "TLS failed" in rig.refused(source, patience=0.3)
+
+
+@pytest.mark.parametrize("form", loader_rig.ARCHIVES)
+def test_a_connection_that_drops_is_gone_on_with(
+    rig: loader_rig.Rig, served: origin.Origin, form: str
+):
+    source = broken(served, form, drop_after=300_000, drop_times=3)
+    result = rig.load(source).result
+    assert rig.files() == FILES
+    parts = [request.headers.get("range") for request in served.requests]
+    assert parts == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
+    assert result.fetched == len(loader_rig.archive(form, FILES))
+
+
+@pytest.mark.parametrize("faults", [{"ranges": False}, {"validators": False}])
+def test_without_ranges_or_validators_it_is_read_again_from_the_start(
+    rig: loader_rig.Rig, served: origin.Origin, faults: dict[str, bool]
+):
+    content = loader_rig.archive("tar", FILES)
+    source = broken(served, "tar", drop_after=700_000, drop_times=2, **faults)
+    result = rig.load(source).result
+    assert rig.files() == FILES
+    assert (result.files, result.fetched) == (2, len(content))
+    assert len(rig.versions()) == 1
+
+
+def test_a_source_that_changes_in_the_middle_is_not_mixed(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    old = loader_rig.archive("tar", {"old": FILES["d/noise"], "same": b"old"})
+    new = loader_rig.archive("tar", {"new": FILES["d/noise"], "same": b"new"})
+    faults = origin.Faults(hold_after=500_000, drop_after=800_000)
+    process = rig.begin(served.put("s.tar", old, faults=faults))
+    loader_rig.wait_for(lambda: served.requests)
+    served.put("s.tar", new)
+    served.release()
+    assert rig.end(process).result.files == 2
+    assert rig.files() == {"new": FILES["d/noise"], "same": b"new"}
+
+
+@pytest.mark.parametrize("faults", [{}, {"ranges": False}, {"length": False}])
+def test_an_origin_that_breaks_off_for_ever_is_given_up(
+    rig: loader_rig.Rig, served: origin.Origin, faults: dict[str, bool]
+):
+    source = broken(served, drop_after=0, drop_times=None, **faults)
+    error = rig.refused(source, patience=0.3)
+    assert "breaks off after" in error or "broke the connection off" in error
+
+
+def test_an_answer_without_a_length_is_read_to_its_end(rig: loader_rig.Rig, served: origin.Origin):
+    assert rig.load(broken(served, length=False)).code == 0
+    assert rig.files() == FILES
+
+
+def test_an_answer_without_a_length_that_breaks_off_is_gone_on_with(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    assert rig.load(broken(served, length=False, drop_after=300_000)).code == 0
+    assert rig.files() == FILES
+    assert served.requests[1].headers["range"].startswith("bytes=")
+
+
+def test_a_redirect_is_followed(rig: loader_rig.Rig, served: origin.Origin):
+    source = served.redirect("there", broken(served))
+    assert rig.load(source).code == 0
+    assert rig.files() == FILES
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        f"http://me:{SECRET}@127.0.0.1/x",
+        f"https://me:{SECRET}@127.0.0.1:x/x",
+    ],
+)
+def test_a_redirect_to_what_could_not_be_a_source_is_refused_and_not_repeated(
+    rig: loader_rig.Rig, served: origin.Origin, target: str
+):
+    run = rig.load(served.redirect("there", target))
+    assert "redirects" in run.error
+    assert SECRET not in run.error + run.log
+
+
+def test_redirects_in_a_circle_end(rig: loader_rig.Rig, served: origin.Origin):
+    source = served.redirect("there", f"{served.url}/there?a={SECRET}")
+    run = rig.load(source)
+    assert "redirects in a circle" in run.error
+    assert SECRET not in run.error + run.log
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {},
+        {"status": 404},
+        {"status": 503},
+        {"drop_after": 100, "drop_times": 2},
+        {"drop_after": 0, "drop_times": None},
+        {"drop_after": 100, "drop_times": None, "validators": False},
+    ],
+)
+def test_what_may_be_a_secret_in_a_url_is_never_repeated(
+    rig: loader_rig.Rig, served: origin.Origin, faults: dict[str, object]
+):
+    source = broken(served, **faults) + f"?X-Amz-Signature={SECRET}"
+    run = rig.load(source, patience=0.3)
+    assert SECRET not in run.log + run.message
+    assert SECRET not in "".join(
+        path.read_text() for path in rig.volume.rglob("*.json") if path.is_file()
+    )
+    assert served.requests[0].target.endswith(SECRET)
+
+
+def test_a_task_with_credentials_in_its_source_is_refused_and_not_repeated(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    source = broken(served).replace("//", f"//me:{SECRET}@")
+    run = rig.load(source)
+    assert "the loader was given a task that it does not understand" in run.error
+    assert SECRET not in run.log + run.message
+    assert not served.requests
+
+
+@pytest.mark.parametrize("task", ["", "{}", "[]", "x", '{"name": "x"}'])
+def test_a_task_that_makes_no_sense_is_refused(rig: loader_rig.Rig, task: str):
+    assert "a task that it does not understand" in rig.run(task).error
+
+
+@pytest.mark.parametrize("field", ["name", "version"])
+def test_a_name_in_a_task_is_not_trusted(rig: loader_rig.Rig, field: str):
+    task = json.loads(dataset.Dataset("x", "https://a.example/x").spec(version="1"))
+    task |= {"root": str(rig.volume), field: "../evil"}
+    assert "is not one" in rig.run(json.dumps(task)).error
+    assert not list(rig.volume.iterdir())
+
+
+def test_the_proxy_of_the_environment_is_used(rig: loader_rig.Rig, served: origin.Origin):
+    source = broken(served).replace(served.url, "http://nowhere.invalid")
+    environ = {"http_proxy": served.url, "no_proxy": ""}
+    assert rig.load(source, environ=environ).code == 0
+    assert served.requests[0].target == source
+    assert "does not resolve" in rig.refused(
+        source, "y", environ={**environ, "no_proxy": "nowhere.invalid"}, patience=0.2
+    )
+
+
+def test_a_proxy_that_refuses_is_told(rig: loader_rig.Rig, served: origin.Origin):
+    # In a process of its own: http.client leaves the proxy's answer open.
+    run = rig.end(
+        rig.begin("https://nowhere.invalid/x", environ={"https_proxy": served.url}, patience=0.2)
+    )
+    assert "the proxy refused" in run.error
+
+
+def test_progress_is_told_while_it_comes(rig: loader_rig.Rig, served: origin.Origin):
+    content = loader_rig.archive("tar", {"noise": bytes(2_500_000)})
+    source = served.put("s.tar", content, faults=origin.Faults(bytes_per_second=1_000_000))
+    process = rig.begin(source, patience=5)
+    run = rig.end(process)
+    lines = [json.loads(line) for line in run.log.splitlines()]
+    assert [line["state"] for line in lines] == [
+        "preparing",
+        "transferring",
+        "verifying",
+        "published",
+    ]
+    assert lines[0]["source"] == source
+    assert 0 < lines[1]["fetched"] < lines[1]["total"] == len(content)
