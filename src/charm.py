@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # ops sends every record of every library to juju-log, a process each; and botocore's DEBUG
 # records carry request headers and bodies, credentials among them.
-for _library in ("boto3", "botocore", "urllib3", "lightkube", "httpx2", "httpcore2", "hpack"):
+for _library in ("botocore", "urllib3", "lightkube", "httpx2", "httpcore2", "hpack"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 # How long a hook waits for what it began; then it reports Waiting, and the next event goes on.

@@ -1,0 +1,115 @@
+"""The whole sandbox with the charm on it: what tests, demo and benchmarks all begin with."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Literal
+
+import lightkube
+from lightkube.models import meta_v1
+from lightkube.resources import core_v1
+
+import charm
+from sandbox import aws, juju, juju_charm, juju_world, kubernetes, node
+
+ROOT = pathlib.Path(__file__).parents[1]
+APPLICATION = "aws-efs"
+
+
+class Stage:
+    """A cloud, a cluster and a model, and the verbs that stories about the charm are told in.
+
+    Args:
+        cloud: AWS.
+        plane: The Kubernetes control plane.
+        nodes: Its nodes.
+        version: The version of Juju.
+        proxies: The model's proxies.
+
+    Attributes:
+        model: The Juju model.
+    """
+
+    def __init__(
+        self,
+        cloud: aws.Cloud,
+        plane: kubernetes.ControlPlane,
+        nodes: node.Nodes,
+        *,
+        version: Literal["2.9", "3.6"] = "3.6",
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        self.cloud = cloud
+        self.plane = plane
+        self.nodes = nodes
+        self.model = juju.Model(cloud, plane, nodes, version=version, proxies=proxies)
+
+    @classmethod
+    @contextlib.contextmanager
+    def set_up(cls, plane: kubernetes.ControlPlane, latencies: aws.Latencies) -> Generator[Stage]:
+        """A stage on a cluster that is there already; the cluster is not ended with it."""
+        with aws.Cloud.start(latencies) as cloud, node.Nodes.start(plane, cloud) as nodes:
+            yield cls(cloud, plane, nodes)
+
+    def deploy(
+        self,
+        application: str = APPLICATION,
+        *,
+        trust: bool = True,
+        units: int = 1,
+        config: Mapping[str, juju_charm.ConfigValue] | None = None,
+    ) -> str:
+        """Deploy the charm."""
+        return self.model.deploy(
+            charm.AwsEfsCharm, ROOT, application, trust=trust, units=units, config=config
+        )
+
+    def relate(self, application: str = APPLICATION) -> None:
+        """Relate the charm to the authority and the control plane."""
+        self.model.relate(f"{application}:certificates", "easyrsa")
+        self.model.relate(f"{application}:kube-control", "kubernetes-control-plane")
+
+    def settle(
+        self,
+        *,
+        units: int = 1,
+        config: Mapping[str, juju_charm.ConfigValue] | None = None,
+        workers: Mapping[str, int] | None = None,
+    ) -> None:
+        """All of the story's beginning: a cluster, the charm deployed, related and active."""
+        self.model.add_kubernetes(workers=workers)
+        self.deploy(units=units, config=config)
+        self.relate()
+
+    def status(self, name: str = f"{APPLICATION}/leader") -> juju_world.Status:
+        """What `juju status` shows."""
+        return self.model.status(name)
+
+    def run(self, action: str, unit: str = f"{APPLICATION}/leader", **params: Any) -> Any:
+        """Run an action; parameters are written with underscores."""
+        named = {key.replace("_", "-"): value for key, value in params.items()}
+        return self.model.run(unit, action, named)
+
+    @property
+    def kube(self) -> lightkube.Client:
+        """A client of the cluster's administrator."""
+        return self.plane.client()
+
+    def claim(self, namespace: str, name: str = APPLICATION) -> core_v1.PersistentVolumeClaim:
+        """A claim as the API server has it."""
+        return self.kube.get(core_v1.PersistentVolumeClaim, name, namespace=namespace)
+
+    def create_namespace(self, name: str) -> None:
+        """As `kubectl create namespace`."""
+        self.kube.create(core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
+
+    def volume(self) -> pathlib.Path:
+        """The directory that is the root of the only file system there is."""
+        (only,) = self.cloud.file_systems()
+        return self.cloud.directory(only.id)
+
+    def writes(self) -> Sequence[str]:
+        """The AWS operations that changed something since the calls were last counted anew."""
+        return [call.operation for call in self.cloud.calls if call.write]

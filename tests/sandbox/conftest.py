@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox import aws as sandbox_aws
+from sandbox import kubernetes
+from sandbox import stage as sandbox_stage
+
+# AWS's own waits, so much shorter that a file system takes 24 ms and a mount target 170.
+SCALE = 0.002
+
+
+@pytest.fixture(scope="session")
+def running_plane() -> Iterator[kubernetes.ControlPlane]:
+    """One control plane for all tests of a worker; it takes seconds to start."""
+    with kubernetes.ControlPlane.start() as plane:
+        yield plane
+
+
+@pytest.fixture
+def plane(running_plane: kubernetes.ControlPlane) -> Iterator[kubernetes.ControlPlane]:
+    """A cluster that is as good as new."""
+    yield running_plane
+    running_plane.wipe()
+
+
+@pytest.fixture
+def stage(plane: kubernetes.ControlPlane) -> Iterator[sandbox_stage.Stage]:
+    """Everything but the charm, which the test deploys."""
+    latencies = sandbox_aws.Latencies.real().scaled(SCALE)
+    with sandbox_stage.Stage.set_up(plane, latencies) as stage:
+        yield stage
