@@ -11,8 +11,6 @@ import dataclasses
 import http.client
 import logging
 import pathlib
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -27,6 +25,7 @@ from sandbox import (
     pod_containers,
     pod_process,
     pods,
+    scratch,
 )
 
 logger = logging.getLogger(__name__)
@@ -67,10 +66,10 @@ class Nodes:
         self._pods: dict[str, pods.Pod] = {}
         self._ending: list[pods.Pod] = []
         self._closed = threading.Event()
-        self._directory = pathlib.Path(tempfile.mkdtemp(prefix="aws-efs-nodes-"))
+        self._scratch = scratch.Directory()
         self._api = kubelet_client.Api(plane.client("kubelet"))
         self._events = kubelet_events.Recorder(self._api)
-        self._kubelet = pod_containers.Kubelet(self._api, self._events, self._directory, scale)
+        self._kubelet = pod_containers.Kubelet(self._api, self._events, self._scratch.path, scale)
         pair = plane.kubelet_server_certificate(_HOST)
         self._server = kubelet_api.Server(self._find, pair, plane.ca_path)
         self._threads = [
@@ -113,7 +112,7 @@ class Nodes:
         self._events.close()
         self._threads[1].join(_CLOSE_SECONDS)
         self._server.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._scratch.close()
 
     def add(self, instance: aws.Instance, *, nfs_common: bool = True, name: str = "") -> Node:
         """Register a machine as a worker.

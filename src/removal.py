@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import problems
+import seeding
 from aws import file_system, teardown
 from cluster import jobs, volumes
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import parameters
     from aws import session
     from cluster import client
-
-KIND = "dataset"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Removal:
     def _refusal(self, file_system_id: str, size_bytes: int) -> str:
         """What would be lost. Pods write too, so the size counts, not only our data sets."""
         names = sorted(
-            {state.annotations.get("aws-efs/name", state.name) for state in self._data_sets()}
+            {state.annotations.get(seeding.NAME, state.name) for state in self._data_sets()}
         )
         what = f"{size_bytes:,} bytes as AWS last metered"
         if names:
@@ -99,4 +98,4 @@ class Removal:
         )
 
     def _data_sets(self) -> list[jobs.State]:
-        return jobs.states(self.cluster, KIND) if self.cluster is not None else []
+        return jobs.states(self.cluster, seeding.KIND) if self.cluster is not None else []

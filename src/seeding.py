@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -80,13 +81,20 @@ def _job(
     environment: Mapping[str, str],
     secrets: Mapping[str, str],
 ) -> jobs.Wanted:
-    return jobs.Wanted(
-        name=name,
-        kind=KIND,
+    version = dataset.new_version()
+    main = jobs.Container(
+        name=KIND,
         image=image,
         command=("python3", f"{jobs.FILES_PATH}/{LOADER}"),
         env=environment,
-        secret_env={TASK: wanted.spec(version=dataset.new_version(), root=jobs.MOUNT_PATH)},
+        secrets=(TASK,),
+    )
+    return jobs.Wanted(
+        name=name,
+        kind=KIND,
+        main=main,
+        before=_own_loader(main, wanted, version, secrets) if wanted.image else (),
+        secrets={**secrets, TASK: wanted.spec(version=version, root=jobs.MOUNT_PATH)},
         files={LOADER: dataset.zipapp()},
         annotations={
             NAME: wanted.name,
@@ -94,6 +102,23 @@ def _job(
             SOURCE: wanted.shown_source(),
         },
     )
+
+
+def _own_loader(
+    main: jobs.Container, wanted: dataset.Dataset, version: str, secrets: Mapping[str, str]
+) -> tuple[jobs.Container, ...]:
+    """What runs before ours publishes: its directory is made, then the user's image fills it."""
+    prepare = dataclasses.replace(main, name="prepare", command=(*main.command, dataset.PREPARE))
+    load = jobs.Container(
+        name="loader",
+        image=wanted.image,
+        command=wanted.command,
+        env={**main.env, **{k: v for k, v in wanted.env.items() if k not in secrets}},
+        secrets=tuple(secrets),
+        directory=dataset.own_directory(wanted.name, version),
+        as_root=False,
+    )
+    return prepare, load
 
 
 def _answer(cluster: client.Cluster, wanted: dataset.Dataset, state: jobs.State) -> dict[str, str]:
@@ -111,9 +136,7 @@ def _answer(cluster: client.Cluster, wanted: dataset.Dataset, state: jobs.State)
             }
         raise problems.Blocked(f"data set {wanted.name}: {result.error}")
     if state.phase == jobs.FAILED:
-        result = dataset.outcome(state.message) if state.message else None
-        why = result.error if isinstance(result, dataset.Failed) else state.why
-        raise problems.Blocked(f"data set {wanted.name}: {why}")
+        raise problems.Blocked(f"data set {wanted.name}: {_why(wanted, state)}")
     if state.cause is not None:
         raise problems.Blocked(f"data set {wanted.name} is stuck: {state.cause.sentence}")
     logs = f"kubectl -n {cluster.namespace} logs -f job/{state.name}"
@@ -121,3 +144,13 @@ def _answer(cluster: client.Cluster, wanted: dataset.Dataset, state: jobs.State)
         "state": state.phase,
         "next": f"it goes on; run create-dataset again to see how far it is, or {logs}",
     }
+
+
+def _why(wanted: dataset.Dataset, state: jobs.State) -> str:
+    """The last error of our loader; or of the user's own, which says it in its own words."""
+    if not state.message:
+        return state.why
+    result = dataset.outcome(state.message)
+    if wanted.image and result == dataset.Failed(dataset.NO_LAST_WORDS):
+        return state.message
+    return result.error if isinstance(result, dataset.Failed) else state.why

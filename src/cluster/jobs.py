@@ -16,6 +16,7 @@ from cluster import nodes as node_state
 
 KIND = "aws-efs/kind"
 MOUNT_PATH = "/mnt/aws-efs"
+DATA_PATH = "/data"
 FILES_PATH = "/loader"
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
@@ -26,40 +27,58 @@ _JOB_UID = "batch.kubernetes.io/controller-uid"
 
 
 @dataclasses.dataclass(frozen=True)
+class Container:
+    """A container of a Job's pod.
+
+    Attributes:
+        name: Its name in the pod.
+        image: Its image.
+        command: Its command; none for the image's own.
+        env: Its environment.
+        secrets: The names of those values of the Job's `secrets` that it gets as environment.
+        directory: The directory of the volume that it finds at `DATA_PATH`, and then nothing
+            else; "" for the whole volume at `MOUNT_PATH`.
+        as_root: Whether it runs as root, whatever the image says.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = _NONE
+    secrets: tuple[str, ...] = ()
+    directory: str = ""
+    as_root: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Wanted:
-    """A Job of one pod that mounts the volume at `MOUNT_PATH`.
+    """A Job of one pod that mounts the volume.
 
     Attributes:
         name: Its name.
         kind: What it is for: "probe", "dataset".
-        image: The container's image.
-        command: Its command; none for the image's own.
-        args: The command's arguments.
-        env: Its environment.
-        secret_env: What of its environment is secret: kept in a Kubernetes Secret.
+        main: The container whose end is the Job's.
+        before: The containers that run before it, one after the other.
+        secrets: Secret values by name: kept in a Kubernetes Secret.
         files: Files by name, mounted at `FILES_PATH`: kept in an immutable ConfigMap named by its
             content, so that a later pod of the Job runs what the first one ran.
         labels: Further labels of the Job and its pod.
         annotations: The Job's annotations.
         zone: The availability zone that it has to run in.
         prefer_node: The node that it shall run on if that one takes it.
-        as_root: Whether it runs as root, whatever the image says.
         retries: How many failures of its pod are forgiven.
     """
 
     name: str
     kind: str
-    image: str
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    env: Mapping[str, str] = _NONE
-    secret_env: Mapping[str, str] = dataclasses.field(default=_NONE, repr=False)
+    main: Container
+    before: tuple[Container, ...] = ()
+    secrets: Mapping[str, str] = dataclasses.field(default=_NONE, repr=False)
     files: Mapping[str, bytes] = dataclasses.field(default=types.MappingProxyType({}), repr=False)
     labels: Mapping[str, str] = _NONE
     annotations: Mapping[str, str] = _NONE
     zone: str = ""
     prefer_node: str = ""
-    as_root: bool = True
     retries: int = 2
 
 
@@ -119,8 +138,8 @@ def start(cluster: client.Cluster, wanted: Wanted) -> None:
         return
     uid = objects.meta(job).uid or ""
     owner = meta_v1.OwnerReference(apiVersion="batch/v1", kind="Job", name=wanted.name, uid=uid)
-    if wanted.secret_env:
-        job_inputs.keep_secret(cluster, owner, wanted.secret_env)
+    if wanted.secrets:
+        job_inputs.keep_secret(cluster, owner, wanted.secrets)
     if wanted.files:
         job_inputs.share_files(cluster, owner, wanted.files)
     cluster.patch(batch_v1.Job, wanted.name, cluster.namespace, {"spec": {"suspend": False}})
@@ -225,6 +244,7 @@ def _manifest(cluster: client.Cluster, wanted: Wanted) -> manifests.Manifest:
         files=job_inputs.files_name(wanted.files) if wanted.files else "",
         files_path=FILES_PATH,
         mount_path=MOUNT_PATH,
+        data_path=DATA_PATH,
         zone_label=node_state.ZONE,
     )
 
@@ -272,8 +292,7 @@ def _phase(job: batch_v1.Job, pod: core_v1.Pod | None) -> str:
     ended = _ended(job)
     if ended:
         return ended
-    running = pod is not None and pod.status is not None and pod.status.phase != "Pending"
-    return RUNNING if running else QUEUED
+    return RUNNING if pod is not None and pods.started(pod) else QUEUED
 
 
 def _ended(job: batch_v1.Job) -> str:

@@ -27,7 +27,7 @@ class Cause:
 
 
 _NO_CLIENT = (
-    "no NFS client on {node}: "
+    "no NFS client; "
     "juju exec --application kubernetes-worker -- sudo apt-get install -y nfs-common"
 )
 _NO_NAME = "{node} cannot resolve the file system's name yet: it takes 90 s, and DNS in the VPC"
@@ -62,7 +62,7 @@ def cause(pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str) -
     if pod.status is None or pod.status.phase != "Pending":
         return None
     uid = objects.meta(pod).uid or ""
-    for status in pod.status.containerStatuses or []:
+    for status in _containers(pod):
         waiting = status.state and status.state.waiting
         if waiting and waiting.reason in _IMAGE_FAILURES:
             hint = f"juju config {application} loader-image=…"
@@ -131,13 +131,39 @@ def _stamp(event: core_v1.Event) -> str:
     return f"{objects.meta(event).uid} {event.count} {_when(event)}"
 
 
-def last_words(pod: core_v1.Pod) -> str:
-    """What the pod's container left as its termination message; "" while it runs.
+def started(pod: core_v1.Pod) -> bool:
+    """Whether any of its containers has run: a pod is Pending until the last of the first has.
 
     Args:
         pod: The pod.
     """
-    for status in (pod.status and pod.status.containerStatuses) or []:
-        if status.state and status.state.terminated:
-            return (status.state.terminated.message or "").strip()
+    states = [status.state for status in _containers(pod) if status.state]
+    return any(state.running or state.terminated for state in states)
+
+
+def last_words(pod: core_v1.Pod) -> str:
+    """What the container that decided the pod's end left as its termination message.
+
+    Args:
+        pod: The pod.
+
+    Returns:
+        "" while it runs.
+    """
+    spec = pod.spec
+    last = spec.containers[-1].name if spec else ""
+    for status in _containers(pod):
+        ended = status.state and status.state.terminated
+        if ended and (status.name == last or ended.exitCode != 0):
+            said = (ended.message or "").strip()
+            if status.name == last:
+                return said
+            return f"{status.name} ended with exit code {ended.exitCode}: {said or ended.reason}"
     return ""
+
+
+def _containers(pod: core_v1.Pod) -> list[core_v1.ContainerStatus]:
+    """The states of its containers, in the order in which they run."""
+    if pod.status is None:
+        return []
+    return [*(pod.status.initContainerStatuses or []), *(pod.status.containerStatuses or [])]

@@ -101,15 +101,18 @@ def _job(wanted: Wanted, zone: str, name: str, ready: list[nodes.Node]) -> jobs.
     return jobs.Wanted(
         name=name,
         kind=KIND,
-        image=wanted.image,
-        command=("python3", "-c", _SCRIPT.read_text(encoding="utf-8")),
-        env={
-            **wanted.environment,
-            "PROBE_ROOT": jobs.MOUNT_PATH,
-            "PROBE_ROOT_MODE": wanted.root_mode,
-            "PROBE_ZONE": zone,
-            "PROBE_RUN": name,
-        },
+        main=jobs.Container(
+            name=KIND,
+            image=wanted.image,
+            command=("python3", "-c", _SCRIPT.read_text(encoding="utf-8")),
+            env={
+                **wanted.environment,
+                "PROBE_ROOT": jobs.MOUNT_PATH,
+                "PROBE_ROOT_MODE": wanted.root_mode,
+                "PROBE_ZONE": zone,
+                "PROBE_RUN": name,
+            },
+        ),
         labels={_ZONE: zone},
         annotations={"aws-efs/file-system": wanted.file_system_id},
         retries=0,  # a failure is told at once, and the next reconcile tries again

@@ -19,9 +19,11 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from datasets.loader import spec, urls
+from datasets.loader import program, spec, urls, volume
 
 Result = spec.Result
+PREPARE = program.PREPARE
+own_directory = volume.given_files
 
 DIGEST_DIGITS = {"md5": 32, "sha256": 64, "sha512": 128}
 # The parts of a query that open a link but do not say what it leads to: they change each time

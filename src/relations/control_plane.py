@@ -91,9 +91,7 @@ class ControlPlane:
         except (ops.ModelError, pydantic.ValidationError) as error:
             # A secret that is published but not granted yet: the library lets it through.
             logger.info("the cluster's credentials can not be read yet: %s", type(error).__name__)
-            raise problems.Waiting(
-                "waiting for the control plane to grant its secrets"
-            ) from None
+            raise problems.Waiting("waiting for the control plane to grant its secrets") from None
         if not endpoints:
             raise problems.Waiting("waiting for the control plane to send its address")
         if credentials is None:

@@ -195,7 +195,7 @@ def test_a_node_without_nfs_client_blocks_at_once_with_the_line_that_mends_it(
     (problem,) = state.problems
     assert isinstance(problem, problems.Blocked)
     assert problem.message == (
-        "zone us-east-1b: no NFS client on bare: juju exec --application kubernetes-worker -- "
+        "zone us-east-1b: no NFS client; juju exec --application kubernetes-worker -- "
         "sudo apt-get install -y nfs-common"
     )
 
@@ -294,14 +294,16 @@ def test_a_probe_that_failed_is_told_in_its_own_words_and_runs_again(
 
 
 def job(name: str = "load", **changes: Any) -> jobs.Wanted:
-    plain = {
-        "name": name,
-        "kind": "dataset",
-        "image": "python:3.12-slim",
-        "command": ("python3", "/loader/say.py"),
-        "files": {"say.py": b"print('said')"},
-    }
-    return jobs.Wanted(**{**plain, **changes})
+    secrets = changes.get("secrets", {})
+    main = jobs.Container(
+        name="main",
+        image=changes.pop("image", "python:3.12-slim"),
+        command=changes.pop("command", ("python3", "/loader/say.py")),
+        env=changes.pop("env", {}),
+        secrets=tuple(secrets),
+    )
+    plain = {"name": name, "kind": "dataset", "files": {"say.py": b"print('said')"}}
+    return jobs.Wanted(**{**plain, "main": main, **changes})
 
 
 @pytest.fixture
@@ -323,7 +325,7 @@ def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, f
         b"pathlib.Path('/mnt/aws-efs/x').write_text(os.environ['A'] + os.environ['B'])\n"
         b"pathlib.Path('/dev/termination-log').write_text('wrote x')\n"
     )
-    wanted = job(files={"say.py": script}, env={"A": "plain "}, secret_env={"B": "hidden"})
+    wanted = job(files={"say.py": script}, env={"A": "plain "}, secrets={"B": "hidden"})
     jobs.start(ready, wanted)
 
     state = finished(ready)
@@ -335,7 +337,7 @@ def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, f
 
 def test_a_jobs_secret_is_in_no_job_and_goes_with_it(ready, plane):
     admin = plane.client()
-    jobs.start(ready, job(secret_env={"TOKEN": "hunter2-hunter2"}))
+    jobs.start(ready, job(secrets={"TOKEN": "hunter2-hunter2"}))
     finished(ready)
     assert "hunter2" not in str(admin.get(batch_v1.Job, "load", namespace="aws-efs").to_dict())
     secret = admin.get(core_v1.Secret, "load", namespace="aws-efs")
@@ -381,10 +383,10 @@ def test_a_start_that_was_killed_halfway_is_finished_by_the_next(ready, plane, m
     with monkeypatch.context() as patched:
         patched.setattr(ready, "patch", die)
         with pytest.raises(KeyboardInterrupt):
-            jobs.start(ready, job(secret_env={"B": "hidden"}))
+            jobs.start(ready, job(secrets={"B": "hidden"}))
     assert jobs.state(ready, "load").phase == "queued"
 
-    jobs.start(ready, job(secret_env={"B": "hidden"}))
+    jobs.start(ready, job(secrets={"B": "hidden"}))
 
     assert finished(ready).phase == "succeeded"
 
@@ -421,12 +423,12 @@ def test_a_foreign_job_of_that_name_is_not_touched(ready, plane):
 
 
 def test_a_removed_jobs_name_is_free_once_its_pods_are_gone(ready, plane):
-    jobs.start(ready, job(secret_env={"B": "first"}))
+    jobs.start(ready, job(secrets={"B": "first"}))
     finished(ready)
     jobs.remove(ready, "load")
     jobs.wait_gone(ready, "load")
 
-    jobs.start(ready, job(secret_env={"B": "second"}))
+    jobs.start(ready, job(secrets={"B": "second"}))
 
     assert finished(ready).phase == "succeeded"
     secret = plane.client().get(core_v1.Secret, "load", namespace="aws-efs")

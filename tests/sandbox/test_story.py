@@ -192,3 +192,38 @@ def test_show_mount_prints_what_another_host_needs(stage: Stage) -> None:
         assert "sudo apt-get install -y nfs-common" in shown.results["commands"]
         assert f"{host} /srv/data" in shown.results["commands"].splitlines()[2]
         assert shown.results["fstab"].startswith(f"{host} /srv/data nfs4 nfsvers=4.1,")
+
+
+def test_a_loader_of_the_users_own_fills_a_directory_and_ours_publishes_it(stage: Stage) -> None:
+    stage.settle()
+    token = stage.model.add_secret({"token": "opensesame"})
+    stage.model.grant_secret(token, "aws-efs")
+    script = 'mkdir -p /data/sub && echo "$WORD" > /data/sub/word && printf %s "$TOKEN" | wc -c > /data/n'
+    done = stage.run(
+        "create-dataset",
+        name="mine",
+        image="docker.io/library/busybox:1.37",
+        command=f"sh -c '{script}'",
+        env=f"WORD='two words' TOKEN={token}/token",
+    )
+    assert done.status == "completed", done
+    assert (done.results["state"], done.results["files"]) == ("published", "2")
+    published = stage.volume() / "datasets" / "mine"
+    assert (published / "sub" / "word").read_text() == "two words\n"
+    assert (published / "n").read_text().strip() == str(len("opensesame"))
+    left = {path.name for path in (stage.volume() / "datasets" / ".versions" / "mine").iterdir()}
+    assert not any(name.startswith(".attempt") for name in left)
+
+
+def test_a_loader_of_the_users_own_that_fails_is_told_with_its_last_words(stage: Stage) -> None:
+    stage.settle()
+    done = stage.run(
+        "create-dataset",
+        name="mine",
+        image="docker.io/library/busybox:1.37",
+        command="sh -c 'echo no such bucket; exit 3'",
+    )
+    assert done.status == "failed"
+    assert "exit code 3" in done.message
+    assert "no such bucket" in done.message
+    assert not (stage.volume() / "datasets" / "mine").is_symlink()

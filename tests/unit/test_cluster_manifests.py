@@ -44,21 +44,25 @@ def test_all_that_is_applied_is_published_in_an_order_in_which_it_can_be_applied
 @hypothesis.given(TEXT, st.dictionaries(st.text("ABC", min_size=1), TEXT), st.lists(TEXT))
 @hypothesis.settings(deadline=None)
 def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment, arguments):
+    main = jobs.Container("main", image, command=tuple(arguments), env=environment)
+    first = dataclasses.replace(main, name="first", directory=image, as_root=False)
     manifest = manifests.render(
         "job",
-        job=jobs.Wanted("load", "dataset", image, args=tuple(arguments), env=environment),
+        job=jobs.Wanted("load", "dataset", main, before=(first,)),
         namespace="aws-efs",
         claim="aws-efs",
         labels=client.labels(OWNER),
         files="",
         files_path="/loader",
         mount_path="/mnt/aws-efs",
+        data_path="/data",
         zone_label="topology.kubernetes.io/zone",
     )
-    (container,) = manifest["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == image
-    assert container.get("args", []) == arguments
-    assert {e["name"]: e["value"] for e in container.get("env", [])} == environment
+    pod = manifest["spec"]["template"]["spec"]
+    for container in (*pod["containers"], *pod["initContainers"]):
+        assert container["image"] == image
+        assert container.get("command", []) == arguments
+        assert {e["name"]: e["value"] for e in container.get("env", [])} == environment
     assert manifests.resource(manifest).to_dict() == manifest
 
 

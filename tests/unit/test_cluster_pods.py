@@ -36,13 +36,13 @@ def event(
     [
         (
             "mount: /var/x: unknown filesystem type 'nfs'.",
-            "no NFS client on juju-1: juju exec",
+            "no NFS client; juju exec",
             True,
         ),
         (
             "mount: /var/x: bad option; for several filesystems (e.g. nfs, cifs) you might need a "
             "/sbin/mount.<type> helper program.",
-            "no NFS client on juju-1: juju exec",
+            "no NFS client; juju exec",
             True,
         ),
         (

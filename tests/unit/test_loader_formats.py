@@ -62,7 +62,7 @@ def test_a_checksum_is_held_against_what_was_fetched(
     ("path", "name"),
     [
         ("labels.csv", "labels.csv"),
-        ("a/b/caf%C3%A9%201.csv?v=2", "café 1.csv"),
+        ("a/b/%C3%A9t%C3%A9%201.csv?v=2", "été 1.csv"),
         ("", "data"),
         ("..%2f..%2fetc%2fpasswd", "passwd"),
         ("dir/..", "data"),
@@ -80,7 +80,7 @@ def test_one_file_keeps_the_name_that_its_url_gives_it(
     ("header", "name"),
     [
         ('attachment; filename="set.csv"', "set.csv"),
-        ("attachment; filename*=UTF-8''caf%C3%A9.csv", "café.csv"),
+        ("attachment; filename*=UTF-8''%C3%A9t%C3%A9.csv", "été.csv"),
         ('attachment; filename="../../etc/passwd"', "passwd"),
         ('attachment; filename=".."', "download"),
         ("attachment", "download"),
@@ -141,10 +141,10 @@ def test_long_and_foreign_names_are_kept(rig: loader_rig.Rig, served: origin.Ori
 
 
 def test_a_name_that_is_not_utf8_is_kept_as_it_is(rig: loader_rig.Rig, served: origin.Origin):
-    packed = tar([entry("caf\udce9", b"1")], tarfile.GNU_FORMAT)
+    packed = tar([entry("fl\udcfb", b"1")], tarfile.GNU_FORMAT)
     assert rig.load(served.put("set.tar", packed)).code == 0
     names = [os.fsencode(path.name) for path in (rig.volume / "datasets/x").iterdir()]
-    assert names == [b"caf\xe9"]
+    assert names == [b"fl\xfb"]
 
 
 def test_names_that_differ_only_in_case_or_form_are_different_files(

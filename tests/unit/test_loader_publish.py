@@ -128,9 +128,9 @@ def test_a_load_killed_at_any_point_can_be_run_again_and_leaves_no_litter(
     rig.load(put(served, "o.tar", OTHER), version="before")
     source = put(served, "s.tar", FILES, bytes_per_second=8_000_000)
     chance = random.Random(3)
-    for _ in range(6):
+    for _ in range(5):
         process = rig.begin(source, overwrite=True, version="killed")
-        time.sleep(chance.uniform(0.1, 0.7))
+        time.sleep(chance.uniform(0.1, 0.5))
         loader_rig.end_at_once(process)
         assert rig.files() in (OTHER, FILES)
     assert rig.load(source, overwrite=True, version="killed").code == 0

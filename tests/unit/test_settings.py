@@ -73,7 +73,9 @@ def test_actions_yaml_and_the_parameters_agree_on_names_types_defaults_and_range
             parameters.CreateDatasetParams(name="a", source="https://a.example/b", wait=outside)
 
 
-@pytest.mark.parametrize("value", ["", "100", "100GB", "-1Gi", "1e9Gi", "0", "0Gi", "1.5Gi", "9Ei", "8192Pi", " 1Gi"])
+@pytest.mark.parametrize(
+    "value", ["", "100", "100GB", "-1Gi", "1e9Gi", "0", "0Gi", "1.5Gi", "9Ei", "8192Pi", " 1Gi"]
+)
 def test_a_capacity_that_is_none_is_refused_with_the_form_it_takes(value: str) -> None:
     message = refusal(capacity=value)
     assert message.startswith("capacity ")

@@ -11,12 +11,14 @@ import traceback
 from collections.abc import Generator
 from typing import Any, NoReturn
 
-from . import failure, load, report, spec, volume
+from . import failure, given, load, report, spec, volume
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
 TERMINATION_LOG_VARIABLE = "TERMINATION_LOG"
 TERMINATION_LOG = "/dev/termination-log"
 EXIT_FAILED, EXIT_STOPPED = 1, 128 + signal.SIGTERM
+# The one argument there is: make the directory ready that a loader of the user's own fills.
+PREPARE = "prepare"
 
 
 class _Stopped(BaseException):
@@ -24,7 +26,7 @@ class _Stopped(BaseException):
 
 
 def main() -> int:
-    """Does what the environment asks for; 0 where the data set is there."""
+    """Does what the environment asks for; 0 where it is done."""
     os.umask(0o022)
     # As process 1 of its container it would not even notice the signal.
     signal.signal(signal.SIGTERM, _stop)
@@ -33,10 +35,14 @@ def main() -> int:
         task = spec.Spec.from_json(os.environ.get(TASK_VARIABLE, ""))
         slot = volume.Slot(pathlib.Path(task.root), task.name)
         with slot.locked():
+            if sys.argv[1:] == [PREPARE]:
+                given.prepare(task, slot)
+                return 0
+            work = load.load if task.source else given.publish
             try:
                 # Before the sweep: that takes its time, and we may be killed in it.
                 with _last_words(told):
-                    told.published(load.load(task, slot, told))
+                    told.published(work(task, slot, told))
             finally:
                 with contextlib.suppress(OSError):
                     slot.sweep()

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import spec
 
-PROGRESS_SECONDS = 2.0
+PROGRESS_SECONDS = 1.0
 # Kubernetes cuts the message at 4,096 bytes, and a cut JSON says nothing. A character may take 12
 # bytes in JSON, but only the names in a sentence are not ASCII, and those are short.
 LONGEST_ERROR = 600

@@ -40,7 +40,7 @@ class Spec:
 
     Attributes:
         name: The data set's name.
-        source: The URL that it comes from.
+        source: The URL that it comes from; empty where a loader of the user's own brings it.
         checksum: `algorithm:digest` of what is fetched, or empty.
         unpack: Whether an archive is unpacked.
         overwrite: Whether a data set of that name that was made otherwise is replaced.
@@ -78,7 +78,8 @@ class Spec:
             fields: dict[str, Any] = json.loads(text)
             limits = Limits(**fields.pop("limits", {}))
             spec = cls(**fields, limits=limits)
-            urls.check(spec.source)
+            if spec.source:
+                urls.check(spec.source)
         except (AttributeError, TypeError, ValueError):
             raise failure.Failure(
                 "the loader was given a task that it does not understand: upgrade the charm, "

@@ -30,6 +30,8 @@ from . import failure, spec
 
 DATASETS, VERSIONS = "datasets", ".versions"
 ATTEMPT_PREFIX = ".attempt-"
+GIVEN_PREFIX = f"{ATTEMPT_PREFIX}given-"
+FILES = "files"
 LOCK_WAIT_SECONDS = 120.0
 LOCK_POLL_SECONDS = 0.1
 
@@ -49,6 +51,11 @@ class Record:
     fingerprint: str
     previous: str
     result: spec.Result | None
+
+
+def given_files(name: str, version: str) -> str:
+    """The directory, from the volume's root, that a loader of the user's own fills."""
+    return f"{DATASETS}/{VERSIONS}/{name}/{GIVEN_PREFIX}{version}/{FILES}"
 
 
 class Slot:
@@ -138,6 +145,10 @@ class Slot:
         attempt = pathlib.Path(tempfile.mkdtemp(prefix=ATTEMPT_PREFIX, dir=self._home))
         attempt.chmod(0o755)
         return attempt
+
+    def given(self, version: str) -> pathlib.Path:
+        """Where a loader of the user's own leaves its files: known before it runs."""
+        return self._home / f"{GIVEN_PREFIX}{version}"
 
     def publish(self, attempt: pathlib.Path, tree: pathlib.Path, record: Record) -> None:
         """Makes a finished tree the data set, by one rename.
