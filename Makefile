@@ -5,6 +5,8 @@ READY := .venv/.ready
 # More workers only wait for each other: each runs a control plane of its own.
 WORKERS ?= 2
 
+export PYTHONPATH := $(CURDIR)/src
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types unit sandbox-tests sandbox format lock benchmark pack clean
 
@@ -19,7 +21,7 @@ test: lint types unit sandbox-tests ## lint, types, unit tests, and the charm ag
 lint: $(READY) ## ruff, import-linter, codespell
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	PYTHONPATH=src .venv/bin/lint-imports --no-logo
+	.venv/bin/lint-imports --no-logo
 	$(PY) -m codespell_lib
 
 types: $(READY) ## pyright, strict

@@ -1,1 +1,1 @@
-"""A whole cloud on one machine: AWS, Kubernetes with nodes that run pods, and Juju, for the tests and the demo."""
+"""A whole cloud on one machine, for tests and demo: AWS, Kubernetes with its nodes, and Juju."""

@@ -100,7 +100,7 @@ def _build(directory: pathlib.Path, progress: Progress) -> None:
             go = golang.find(pathlib.Path(scratch), progress)
         except golang.GoError as error:
             raise BuildError(str(error)) from error
-        progress("building etcd and Kubernetes, once: 7 minutes on two cores, less on more")
+        progress("building etcd and Kubernetes, once: up to 7 minutes on two cores, less on more")
         result = pathlib.Path(scratch) / "programs"
         result.mkdir()
         first, *others = (result / name for name in PROGRAMS)

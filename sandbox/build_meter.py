@@ -54,6 +54,8 @@ class Meter:
         """
         self._files = files
         self._build_began = self._clock()
+        if len(files) <= 1:  # the program itself: all else is in the build cache
+            self._linking()
 
     def line(self, text: str) -> None:
         """Take note of a line that go wrote."""
@@ -63,7 +65,7 @@ class Meter:
         elif text in self._files:
             self._built.add(text)
             if len(self._built) == len(self._files):
-                self._progress(f"linking, the last step: about {spoken(_LINK_SECONDS)}")
+                self._linking()
             else:
                 self._report(
                     f"building the control plane: {len(self._built)} of {len(self._files)} "
@@ -85,6 +87,9 @@ class Meter:
         ):
             each = (seconds + weight * each) / (files + weight)
         return each * (total - done) + _LINK_SECONDS
+
+    def _linking(self) -> None:
+        self._progress(f"linking, the last step: about {spoken(_LINK_SECONDS)}")
 
     def _report(self, text: str) -> None:
         now = self._clock()

@@ -23,28 +23,37 @@ class Stage:
 
     Args:
         cloud: AWS.
-        plane: The Kubernetes control plane.
+        plane: The Kubernetes control plane; where it is not there yet, `attach` brings it.
         nodes: Its nodes.
         version: The version of Juju.
         proxies: The model's proxies.
 
     Attributes:
+        cloud: AWS.
         model: The Juju model.
     """
+
+    plane: kubernetes.ControlPlane
+    nodes: node.Nodes
 
     def __init__(
         self,
         cloud: aws.Cloud,
-        plane: kubernetes.ControlPlane,
-        nodes: node.Nodes,
+        plane: kubernetes.ControlPlane | None = None,
+        nodes: node.Nodes | None = None,
         *,
         version: Literal["2.9", "3.6"] = "3.6",
         proxies: Mapping[str, str] | None = None,
     ) -> None:
         self.cloud = cloud
-        self.plane = plane
-        self.nodes = nodes
-        self.model = juju.Model(cloud, plane, nodes, version=version, proxies=proxies)
+        self.model = juju.Model(cloud, version=version, proxies=proxies)
+        if plane and nodes:
+            self.attach(plane, nodes)
+
+    def attach(self, plane: kubernetes.ControlPlane, nodes: node.Nodes) -> None:
+        """Have a cluster, for the Kubernetes that is added to the model from now on."""
+        self.plane = self.model.plane = plane
+        self.nodes = self.model.nodes = nodes
 
     @classmethod
     @contextlib.contextmanager
@@ -100,6 +109,11 @@ class Stage:
     def claim(self, namespace: str, name: str = APPLICATION) -> core_v1.PersistentVolumeClaim:
         """A claim as the API server has it."""
         return self.kube.get(core_v1.PersistentVolumeClaim, name, namespace=namespace)
+
+    def install_nfs_common(self) -> None:
+        """As `juju exec --application kubernetes-worker -- sudo apt-get install nfs-common`."""
+        for each in self.kube.list(core_v1.Node):  # pyright: ignore[reportUnknownMemberType]
+            self.nodes.install_nfs_common((each.metadata and each.metadata.name) or "")
 
     def create_namespace(self, name: str) -> None:
         """As `kubectl create namespace`."""

@@ -96,32 +96,32 @@ class AwsEfsCharm(ops.CharmBase):
 
         aws = self._aws(options, region)
         cluster, nodes, unreachable = self._observe_cluster()
-        state = file_system.reconcile(
-            aws,
-            desired.file_system_wanted(
-                self._owner,
-                options,
-                known_id=record.file_system_id,
-                addresses={
-                    *self._control_plane.addresses(),
-                    *workers.addresses(self),
-                    *(node.address for node in nodes),
-                },
-                instance_ids={node.instance_id for node in nodes if node.instance_id},
-            ),
-            timeout_seconds=timeout_seconds,
-        )
-        peers.save(self, peers.Record(file_system_id=state.file_system_id, region=region))
-        for problem in state.problems:
-            self._report(problem)
-        if self._control_plane.relation is None:
-            raise problems.Blocked(
-                f"{state.file_system_id} ready in {region}; next: juju relate "
-                f"{self.app.name}:{control_plane.ENDPOINT} kubernetes-control-plane"
+        with cluster or contextlib.nullcontext():
+            state = file_system.reconcile(
+                aws,
+                desired.file_system_wanted(
+                    self._owner,
+                    options,
+                    known_id=record.file_system_id,
+                    addresses={
+                        *self._control_plane.addresses(),
+                        *workers.addresses(self),
+                        *(node.address for node in nodes),
+                    },
+                    instance_ids={node.instance_id for node in nodes if node.instance_id},
+                ),
+                timeout_seconds=timeout_seconds,
             )
-        if cluster is None:
-            raise unreachable
-        with cluster:
+            peers.save(self, peers.Record(file_system_id=state.file_system_id, region=region))
+            for problem in state.problems:
+                self._report(problem)
+            if self._control_plane.relation is None:
+                raise problems.Blocked(
+                    f"{state.file_system_id} ready in {region}; next: juju relate "
+                    f"{self.app.name}:{control_plane.ENDPOINT} kubernetes-control-plane"
+                )
+            if cluster is None:
+                raise unreachable
             self._reconcile_cluster(options, cluster, state)
 
     def _reconcile_cluster(
@@ -157,8 +157,12 @@ class AwsEfsCharm(ops.CharmBase):
         """The cluster and its nodes, or why there are none: AWS's half goes on without."""
         try:
             cluster = self._cluster()
+        except problems.Problem as problem:
+            return None, (), problem
+        try:
             return cluster, cluster.nodes(), problems.Waiting("")
         except problems.Problem as problem:
+            cluster.close()
             return None, (), problem
 
     # --- actions

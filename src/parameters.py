@@ -10,7 +10,7 @@ from typing import Annotated
 import pydantic
 
 from datasets import dataset
-from settings import shown
+from settings import image_name, shown
 
 # A value of `env` that is to be read from a Juju secret instead of standing in the clear.
 SECRET_VALUE = re.compile(r"secret:(?P<id>[\w/-]+)/(?P<key>[a-z][a-z0-9-]*)")
@@ -80,7 +80,9 @@ class CreateDatasetParams(Parameters):
         pydantic.AfterValidator(lambda value: dataset.validate_checksum(value) if value else ""),
     ] = ""
     unpack: bool = True
-    image: str = ""
+    image: Annotated[
+        str, pydantic.AfterValidator(lambda value: image_name(value) if value else "")
+    ] = ""
     command: Annotated[tuple[str, ...], pydantic.BeforeValidator(_words)] = ()
     env: Annotated[dict[str, str], pydantic.BeforeValidator(_environment)] = {}
     overwrite: bool = False

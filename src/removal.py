@@ -1,4 +1,4 @@
-"""Teardown: the cluster's half, then AWS's, in order; only what is ours, resumable at any point."""
+"""Teardown: the cluster's half, then AWS's; only what is ours, resumable at any point."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Removal:
             What was said.
 
         Raises:
-            problems.Blocked: It is not confirmed, or the cluster is out of reach; nothing was changed.
+            problems.Blocked: It is not confirmed, or there is no cluster; nothing was changed.
             problems.Waiting: Something is still in use or going: run again, it goes on from there.
         """
         found = file_system.find(self.aws, self.owner)
@@ -62,8 +62,8 @@ class Removal:
                 raise problems.Blocked(self._refusal(found.id, found.size_bytes))
             if served and self.cluster is None and not params.force:
                 raise problems.Blocked(
-                    f"the cluster is out of reach ({self.unreachable.message}): relate it again, or "
-                    "force=true leaves what is in it"
+                    f"the cluster is out of reach ({self.unreachable.message}): relate it again, "
+                    "or force=true leaves what is in it"
                 )
             teardown.mark(self.aws, self.owner)
         deadline = time.monotonic() + timeout_seconds

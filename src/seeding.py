@@ -1,4 +1,4 @@
-"""create-dataset: a data set becomes a Job in the charm's namespace, and the Job's end an answer."""
+"""create-dataset: a data set becomes a Job in our namespace, and the Job's end an answer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ KIND = "dataset"
 NAME = "aws-efs/dataset"
 FINGERPRINT = "aws-efs/fingerprint"
 SOURCE = "aws-efs/source"
+VERSION = "aws-efs/version"
 LOADER = "loader.pyz"
 # The loader's task holds the source with its query, which may be signed: so it is a secret.
 TASK = "AWS_EFS_DATASET"
@@ -54,8 +55,10 @@ def create(
         jobs.remove(cluster, name)
         jobs.wait_gone(cluster, name)
         state = None
-    if state is None:
-        jobs.start(cluster, _job(name, wanted, image, environment, secrets))
+    if state is None or state.phase == jobs.QUEUED:
+        # One that is queued may have been cut off between its parts: starting it again goes on.
+        version = state.annotations[VERSION] if state else dataset.new_version()
+        jobs.start(cluster, _job(name, wanted, version, image, environment, secrets))
     state = jobs.wait(cluster, name, wait_seconds)
     if state is None:
         raise problems.Waiting(f"data set {wanted.name} was deleted meanwhile: run it again")
@@ -65,7 +68,9 @@ def create(
 def _is_to_go(state: jobs.State, wanted: dataset.Dataset) -> bool:
     """Whether an earlier Job of the name has to make room for a new one."""
     if state.annotations.get(FINGERPRINT) == wanted.fingerprint():
-        return state.phase == jobs.FAILED
+        # What is stuck has not begun: a new Job has the settings that mend it.
+        stuck = state.cause is not None and state.cause.blocked
+        return stuck or state.phase == jobs.FAILED
     if not wanted.overwrite:
         raise problems.Blocked(
             f"data set {wanted.name} exists with other parameters (from "
@@ -77,11 +82,11 @@ def _is_to_go(state: jobs.State, wanted: dataset.Dataset) -> bool:
 def _job(
     name: str,
     wanted: dataset.Dataset,
+    version: str,
     image: str,
     environment: Mapping[str, str],
     secrets: Mapping[str, str],
 ) -> jobs.Wanted:
-    version = dataset.new_version()
     main = jobs.Container(
         name=KIND,
         image=image,
@@ -99,6 +104,7 @@ def _job(
         annotations={
             NAME: wanted.name,
             FINGERPRINT: wanted.fingerprint(),
+            VERSION: version,
             SOURCE: wanted.shown_source(),
         },
     )

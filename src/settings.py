@@ -108,7 +108,12 @@ def _matching(pattern: str, expected: str) -> Any:
     return pydantic.AfterValidator(check)
 
 
-def _image(value: str) -> str:
+def image_name(value: str) -> str:
+    """Returns the value if it can name a container image.
+
+    Raises:
+        ValueError: It can not; the text says what one looks like.
+    """
     if not IMAGE.fullmatch(value):
         raise ValueError(
             f"{shown(value)}: use a container image, as in docker.io/library/python:3.12"
@@ -148,7 +153,7 @@ class Settings(pydantic.BaseModel):
         _matching("[0-7]{3,4}", "three or four octal digits, as in 1777"),
         pydantic.Field(min_length=1),
     ]
-    loader_image: Annotated[str, pydantic.AfterValidator(_image)]
+    loader_image: Annotated[str, pydantic.AfterValidator(image_name)]
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Settings:

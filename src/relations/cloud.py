@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -51,7 +52,7 @@ class JujuCloud:
         """
         if option:
             return self._from_secret(option)
-        spec = self._spec()
+        spec = self._spec
         credential = spec.credential if spec else None
         if credential is None or credential.auth_type != "access-key":
             return None
@@ -72,8 +73,12 @@ class JujuCloud:
         """
         try:
             return self._charm.model.get_secret(id=uri).get_content(refresh=True)
-        except (ops.ModelError, RuntimeError):
-            # RuntimeError is ops' word for a Juju that has no secrets.
+        except RuntimeError:
+            # ops' word for Juju 2.9.
+            raise problems.Blocked(
+                f"{option}: this Juju has no secrets: leave it out, juju trust lends a credential"
+            ) from None
+        except ops.ModelError:
             raise problems.Blocked(
                 f"{option}: the secret can not be read: juju grant-secret <its name> "
                 f"{self._charm.app.name}"
@@ -93,6 +98,7 @@ class JujuCloud:
             session_token=content.get("session-token", ""),
         )
 
+    @functools.cached_property
     def _spec(self) -> ops.CloudSpec | None:
         try:
             return self._charm.model.get_cloud_spec()
@@ -101,7 +107,7 @@ class JujuCloud:
             return None
 
     def _spec_region(self) -> str:
-        spec = self._spec()
+        spec = self._spec
         return (spec.region or "") if spec else ""
 
 

@@ -84,9 +84,8 @@ class ControlPlane:
             raise problems.Waiting("waiting for the control plane to send its address")
         endpoints = self._requirer.get_api_endpoints()
         try:
-            credentials = self._requirer.get_auth_credentials(  # pyright: ignore[reportUnknownMemberType]
-                self._charm.unit.name
-            )
+            user = self._charm.unit.name
+            credentials = self._requirer.get_auth_credentials(user)  # pyright: ignore
             ca = self._ca()
         except (ops.ModelError, pydantic.ValidationError) as error:
             # A secret that is published but not granted yet: the library lets it through.
@@ -96,8 +95,8 @@ class ControlPlane:
             raise problems.Waiting("waiting for the control plane to send its address")
         if credentials is None:
             raise problems.Waiting("waiting for the control plane to send credentials")
-        # Charmed Kubernetes hands the shared admin token to everyone as client_token; kubelet_token
-        # is ours alone, and revoked when we leave. Canonical Kubernetes may leave it empty.
+        # Charmed Kubernetes hands everyone the admin's own token as client_token; kubelet_token is
+        # ours alone, and revoked when we leave. Canonical Kubernetes may leave it empty.
         token = credentials["kubelet_token"] or credentials["client_token"]
         if not token:
             raise problems.Waiting("waiting for the control plane to send credentials")
@@ -109,7 +108,7 @@ class ControlPlane:
             yield from unit_addresses(self.relation)
 
     def publish(self, manifests: Sequence[dict[str, Any]]) -> None:
-        """Show the manifests in the relation, for people and other tools: we apply them ourselves."""
+        """Show the manifests to people and other tools: we apply them ourselves."""
         if self.relation is None:
             return
         bag = self.relation.data[self._charm.app]

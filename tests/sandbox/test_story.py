@@ -73,9 +73,7 @@ def test_workers_without_an_nfs_client_are_named_with_the_line_that_mends_them(
         "zone us-east-1a: no NFS client; juju exec --application kubernetes-worker -- "
         "sudo apt-get install -y nfs-common"
     )
-    for node in stage.kube.list(core_v1.Node):
-        assert node.metadata and node.metadata.name
-        stage.nodes.install_nfs_common(node.metadata.name)
+    stage.install_nfs_common()
     stage.model.update_status()
     assert stage.status().name == "active"
 
@@ -198,7 +196,10 @@ def test_a_loader_of_the_users_own_fills_a_directory_and_ours_publishes_it(stage
     stage.settle()
     token = stage.model.add_secret({"token": "opensesame"})
     stage.model.grant_secret(token, "aws-efs")
-    script = 'mkdir -p /data/sub && echo "$WORD" > /data/sub/word && printf %s "$TOKEN" | wc -c > /data/n'
+    script = (
+        'mkdir -p /data/sub && echo "$WORD" > /data/sub/word && '
+        'printf %s "$TOKEN" | wc -c > /data/n'
+    )
     done = stage.run(
         "create-dataset",
         name="mine",

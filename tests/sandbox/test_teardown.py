@@ -91,7 +91,6 @@ def test_a_dry_run_lists_what_would_go_in_order_and_deletes_nothing(stage: Stage
 @pytest.mark.parametrize("confirm", ["", "fs-00000000000000000"])
 def test_unconfirmed_it_is_refused_with_what_would_be_lost(stage: Stage, confirm: str) -> None:
     stage.settle()
-    (stage.volume() / "datasets").mkdir()
     before = world(stage)
     stage.cloud.reset_calls()
     refused = stage.run("teardown", confirm=confirm) if confirm else stage.run("teardown")
@@ -153,9 +152,7 @@ def test_a_pod_that_uses_the_claim_is_named_and_then_it_goes_on(
     hold_claim(stage)
     refused = stage.run("teardown", confirm=made)
     assert refused.status == "failed"
-    assert refused.message == (
-        "claims are in use: delete pod default/reader, then run it again"
-    )
+    assert refused.message == ("claims are in use: delete pod default/reader, then run it again")
     claim = stage.claim("default")
     assert claim.metadata and claim.metadata.deletionTimestamp is None
     assert len(stage.cloud.mount_targets()) == 3

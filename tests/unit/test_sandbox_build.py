@@ -188,6 +188,12 @@ def test_when_the_machine_gets_busy_more_time_is_told_within_two_minutes() -> No
     assert 0.6 < left / (125 + 1250 + 40 - now) < 1.5
 
 
+def test_where_all_is_in_the_build_cache_only_the_last_step_is_told() -> None:
+    told: list[str] = []
+    build_meter.Meter(told.append).expect({"main": 1})
+    assert told == ["linking, the last step: about 40 s"]
+
+
 def _replay(costs: list[float]) -> list[tuple[float, float]]:
     """When something was told of a build whose packages take so long, and the seconds left."""
     now = 0.0

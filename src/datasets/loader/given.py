@@ -38,7 +38,8 @@ def publish(task: spec.Spec, slot: volume.Slot, told: report.Report) -> spec.Res
         told: Is told how far it is.
 
     Raises:
-        Failure: Nothing was left, or something that a data set may not hold; nothing was published.
+        Failure: Nothing was left, or something that a data set may not hold; then nothing was
+            published.
     """
     place = slot.given(task.version)
     files = place / volume.FILES
@@ -89,19 +90,23 @@ def _accept(root: pathlib.Path, path: pathlib.Path) -> int | None:
         return None
     if not stat.S_ISREG(found.st_mode):
         raise failure.Failure(
-            f"your loader left {failure.shown(str(path.relative_to(root)))}, which is neither file, "
-            "directory nor link: leave it out"
+            f"your loader left {failure.shown(str(path.relative_to(root)))}, which is neither "
+            "file, directory nor link: leave it out"
         )
     path.chmod(tree.EXECUTABLE_MODE if found.st_mode & stat.S_IXUSR else tree.PLAIN_MODE)
     return found.st_size
 
 
 def _check_link(root: pathlib.Path, path: pathlib.Path) -> None:
-    inside = path.parent.relative_to(root)
-    target = os.readlink(path)  # noqa: PTH115 - as text, as it stands
-    where = os.path.normpath(inside / target)
-    if target.startswith("/") or where.split("/")[0] == "..":
+    """Accepts what climbs at its beginning only, where each step up is a real directory.
+
+    Behind a name it may climb out of another link's end, wherever that is.
+    """
+    parts = os.readlink(path).split("/")  # noqa: PTH115 - as text, as it stands
+    up = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    depth = len(path.parent.relative_to(root).parts)
+    if parts[0] == "" or up > depth or ".." in parts[up:]:
         raise failure.Failure(
-            f"your loader left the link {failure.shown(str(path.relative_to(root)))}, which points "
-            "out of its directory: copy what it points to"
+            f"your loader left the link {failure.shown(str(path.relative_to(root)))}, which may "
+            "lead out of its directory: copy what it leads to"
         )

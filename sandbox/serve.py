@@ -1,0 +1,125 @@
+"""Leaves the sandbox running, with the charm on it, so that a person can try it by hand."""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+
+from sandbox import aws, build, juju, kubernetes, node
+from sandbox.stage import APPLICATION, Stage
+
+_VERBS = """\
+  status                        what juju status shows
+  config KEY=VALUE ...          juju config aws-efs
+  run ACTION [KEY=VALUE ...]    juju run aws-efs/leader
+  relate ONE OTHER              juju relate
+  update                        let the time of an update-status pass
+  nfs                           install nfs-common on all workers
+  log                           the last lines of juju debug-log
+  quit                          end it all"""
+
+
+def run() -> None:
+    """Start everything, print how to reach it, and obey until the user has enough."""
+    build.ensure(_say)
+    _say("Starting AWS, Kubernetes, three workers and the charm ...")
+    with (
+        tempfile.TemporaryDirectory(prefix="aws-efs-serve-") as directory,
+        kubernetes.ControlPlane.start() as plane,
+        aws.Cloud.start(aws.Latencies.real().scaled(0.1)) as cloud,
+        node.Nodes.start(plane, cloud) as nodes,
+    ):
+        stage = Stage(cloud, plane, nodes)
+        stage.settle()
+        config = plane.kubeconfig(pathlib.Path(directory) / "kubeconfig")
+        keys = cloud.credentials
+        _say(f"Kubernetes:  {plane.endpoint}")
+        _say(f"  export KUBECONFIG={config}")
+        _say(f"AWS:         {cloud.endpoint_url}")
+        _say(f"  export AWS_ENDPOINT_URL={cloud.endpoint_url} AWS_REGION={cloud.region}")
+        _say(f"  export AWS_ACCESS_KEY_ID={keys.access_key}")
+        _say(f"  export AWS_SECRET_ACCESS_KEY={keys.secret_key}")
+        _say("Here you are Juju:")
+        _say(_VERBS)
+        _status(stage, [])
+        _obey(stage)
+
+
+def _obey(stage: Stage) -> None:
+    verbs: dict[str, Callable[[Stage, list[str]], None]] = {
+        "status": _status,
+        "config": _config,
+        "run": _run,
+        "relate": lambda stage, words: stage.model.relate(*words),
+        "update": lambda stage, _: stage.model.update_status(),
+        "nfs": lambda stage, _: stage.install_nfs_common(),
+        "log": _log,
+    }
+    while True:
+        sys.stdout.write("juju> ")
+        sys.stdout.flush()
+        line = sys.stdin.readline()
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            _say(str(error))
+            continue
+        if not line or words == ["quit"]:
+            return
+        if not words:
+            continue
+        if words[0] not in verbs:
+            _say(_VERBS)
+            continue
+        try:
+            verbs[words[0]](stage, words[1:])
+        except (juju.JujuError, TypeError, ValueError) as error:
+            _say(f"ERROR {error}")
+        if words[0] in ("config", "relate", "update"):
+            _status(stage, [])
+
+
+def _status(stage: Stage, _words: list[str]) -> None:
+    status = stage.status()
+    _say(f"{APPLICATION}/0*  {status.name}  {status.message}")
+
+
+def _config(stage: Stage, words: list[str]) -> None:
+    stage.model.config(APPLICATION, _pairs(words))
+
+
+def _run(stage: Stage, words: list[str]) -> None:
+    if not words:
+        raise ValueError("which action?")
+    result = stage.model.run(f"{APPLICATION}/leader", words[0], _typed(_pairs(words[1:])))
+    for line in result.log:
+        _say(line)
+    _say(f"{result.status} {result.message}".rstrip())
+    for key, value in result.results.items():
+        _say(f"{key}: {value}")
+
+
+def _log(stage: Stage, _words: list[str]) -> None:
+    for line in stage.model.log[-30:]:
+        _say(f"unit-{line.unit}: {line.level} {line.message}")
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in words)
+
+
+def _typed(params: dict[str, str]) -> dict[str, str | bool | int]:
+    """As the juju command reads parameters: true, false and whole numbers are what they say."""
+    special = {"true": True, "false": False}
+    return {
+        key: special.get(value, int(value) if value.isdigit() else value)
+        for key, value in params.items()
+    }
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lightkube.resources import core_v1, storage_v1
+
+from sandbox.juju import ActionResult
+from sandbox.juju_charm import JujuError
+from sandbox.stage import APPLICATION, Stage
+
+SOURCE = "https://origin.invalid/flowers.tar.gz"
+PASSWORD = "hunter2-is-secret"
+BAD_OPTIONS = [
+    *(
+        ("capacity", value)
+        for value in ("", "100", "100GB", "-1Gi", "1e9Gi", "0", "0Gi", "1.5Gi", " 1Gi", "9999Pi")
+    ),
+    ("claim-capacity", "101Gi"),
+    ("claim-capacity", "much"),
+    ("namespaces", ""),
+    ("namespaces", "default default"),
+    ("namespaces", "Default"),
+    ("namespaces", "n" * 64),
+    ("namespaces", "default $(reboot)"),
+    ("namespaces", "default;reboot"),
+    ("namespaces", "-default"),
+    ("claim-name", "My_Claim"),
+    ("storage-class", "two words"),
+    ("mount-options", "hard; reboot"),
+    ("performance-mode", "fast"),
+    ("throughput-mode", ""),
+    ("throughput-mode", "provisioned"),
+    ("kms-key", "a key"),
+    ("tags", "loose"),
+    ("tags", "juju-model-uuid=1"),
+    ("tags", "aws:owner=1"),
+    ("root-mode", "rwx"),
+    ("root-mode", "9999"),
+    ("loader-image", ""),
+    ("loader-image", "image with blanks"),
+    ("region", "Virginia"),
+    ("vpc", "default"),
+    ("credentials", "AKIA-in-the-clear"),
+]
+BAD_NAMES = [
+    "..",
+    ".",
+    "a/b",
+    "",
+    "x" * 300,
+    "blümchen",
+    ".hidden",
+    "-x",
+    "x-",
+    "Two Words",
+    "a;b",
+]
+
+
+@pytest.mark.parametrize(("option", "value"), BAD_OPTIONS)
+def test_a_bad_option_is_named_and_changes_nothing(stage: Stage, option: str, value: str) -> None:
+    stage.deploy()
+    good = stage.status()
+    stage.cloud.reset_calls()
+    stage.model.config(APPLICATION, {option: value})
+    status = stage.status()
+    assert status.name == "blocked"
+    assert status.message.startswith(f"{option} "), status
+    assert len(status.message) <= 120
+    assert stage.cloud.calls == []
+    stage.model.reset(APPLICATION, option)
+    assert stage.status() == good
+
+
+def objects(stage: Stage) -> dict[str, str | None]:
+    kinds = (core_v1.PersistentVolume, core_v1.PersistentVolumeClaim, storage_v1.StorageClass)
+    return {
+        f"{each.kind or type(each).__name__} {each.metadata.namespace}/{each.metadata.name}": (
+            each.metadata.resourceVersion
+        )
+        for kind in kinds
+        for each in stage.kube.list(kind, namespace="*")  # type: ignore[call-overload]
+        if each.metadata
+    }
+
+
+def test_a_bad_option_changes_nothing_in_the_cluster(stage: Stage) -> None:
+    stage.settle()
+    good, before = stage.status(), objects(stage)
+    stage.cloud.reset_calls()
+    for option in dict(BAD_OPTIONS):
+        stage.model.config(APPLICATION, {option: dict(BAD_OPTIONS)[option]})
+        assert stage.status().name == "blocked", option
+        stage.model.reset(APPLICATION, option)
+    assert objects(stage) == before
+    assert stage.writes() == []
+    assert stage.status() == good
+
+
+def test_a_bad_option_at_deploy_makes_nothing_until_it_is_mended(stage: Stage) -> None:
+    stage.deploy(config={"capacity": "100GB"})
+    assert stage.status().name == "blocked"
+    assert "capacity '100GB'" in stage.status().message
+    assert "juju config" in stage.status().message
+    assert stage.cloud.calls == []
+    stage.model.config(APPLICATION, {"capacity": "100Gi"})
+    assert "ready in us-east-1" in stage.status().message
+
+
+def test_claim_capacity_above_capacity_is_refused_whichever_changes(stage: Stage) -> None:
+    stage.deploy(config={"claim-capacity": "50Gi"})
+    stage.model.config(APPLICATION, {"capacity": "10Gi"})
+    assert stage.status().message.startswith("claim-capacity 50Gi is above capacity 10Gi")
+    stage.model.config(APPLICATION, {"claim-capacity": "10Gi"})
+    assert "ready in us-east-1" in stage.status().message
+
+
+def test_a_region_that_does_not_exist_is_told_with_the_nearest_name(stage: Stage) -> None:
+    stage.deploy(config={"region": "us-eats-1"})
+    assert stage.status().name == "blocked"
+    assert "us-eats-1" in stage.status().message
+    assert "us-east-1" in stage.status().message
+    assert stage.cloud.calls == []
+    stage.model.config(APPLICATION, {"region": "us-east-1"})
+    assert "ready in us-east-1" in stage.status().message
+
+
+@pytest.mark.parametrize(("option", "value"), [("encrypted", "maybe"), ("colour", "blue")])
+def test_juju_itself_refuses_what_the_charm_does_not_declare(
+    stage: Stage, option: str, value: str
+) -> None:
+    stage.deploy()
+    with pytest.raises(JujuError, match=option):
+        stage.model.config(APPLICATION, {option: value})
+
+
+def refused(stage: Stage, **params: Any) -> ActionResult:
+    """Run create-dataset, which is to fail with nothing done and no secret told."""
+    done = stage.run("create-dataset", **params)
+    assert done.status == "failed", done
+    assert "exit status" not in done.message
+    assert done.results == {}
+    assert stage.writes() == []
+    assert PASSWORD not in repr((done, stage.model.log, stage.status()))
+    return done
+
+
+@pytest.fixture
+def deployed(stage: Stage) -> Stage:
+    stage.deploy()
+    stage.cloud.reset_calls()
+    return stage
+
+
+def test_a_name_that_no_directory_should_have_is_refused(deployed: Stage) -> None:
+    for name in BAD_NAMES:
+        message = refused(deployed, name=name, source=SOURCE).message
+        assert message.startswith("name "), message
+        assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "file:///etc/passwd",
+        "ftp://origin.invalid/x.tar",
+        "s3://bucket/x.tar",
+        "not a url",
+        "https://",
+        "https:///x.tar",
+        "https://[::1/x.tar",
+        "https://origin.invalid:port/x.tar",
+        f"https://user:{PASSWORD}@origin.invalid/x.tar",
+        f"https://{PASSWORD}@origin.invalid/x.tar",
+        f"ftp://user:{PASSWORD}@origin.invalid/x.tar",
+    ],
+)
+def test_a_source_that_is_no_plain_link_is_refused_and_not_repeated(
+    deployed: Stage, source: str
+) -> None:
+    assert refused(deployed, name="flowers", source=source).message.startswith("source ")
+
+
+def test_a_checksum_of_another_form_is_refused(deployed: Stage) -> None:
+    for checksum in ("1234", "sha256:", "sha256:12", f"crc32:{'0' * 8}", f"md5:{'g' * 32}"):
+        message = refused(deployed, name="x", source=SOURCE, checksum=checksum).message
+        assert message.startswith("checksum "), message
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        PASSWORD,
+        f"A=1 {PASSWORD}",
+        f"1A={PASSWORD}",
+        f"={PASSWORD}",
+        f"A={PASSWORD} A=2",
+        f"A='{PASSWORD}",
+        f"A=secret:{PASSWORD}",
+    ],
+)
+def test_env_that_is_not_key_value_is_refused_and_not_repeated(deployed: Stage, env: str) -> None:
+    message = refused(deployed, name="x", image="busybox", env=env).message
+    assert message.startswith("env "), message
+
+
+@pytest.mark.parametrize(
+    ("params", "word"),
+    [
+        ({}, "source"),
+        ({"source": SOURCE, "image": "busybox"}, "one of them"),
+        ({"image": "busybox", "checksum": f"md5:{'0' * 32}"}, "checksum"),
+        ({"image": "busybox", "unpack": False}, "unpack"),
+        ({"source": SOURCE, "command": "ls"}, "command"),
+        ({"source": SOURCE, "env": "A=1"}, "env"),
+        ({"image": "busybox", "command": "echo 'x"}, "command"),
+        ({"image": "two words"}, "image"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused(
+    deployed: Stage, params: dict[str, Any], word: str
+) -> None:
+    assert word in refused(deployed, name="x", **params).message
+
+
+@pytest.mark.parametrize("wait", [-1, 601, 10**9, "soon", True])
+def test_juju_refuses_to_wait_longer_than_an_action_may(deployed: Stage, wait: object) -> None:
+    with pytest.raises(JujuError, match="wait"):
+        deployed.run("create-dataset", name="x", source=SOURCE, wait=wait)
+
+
+@pytest.mark.parametrize("action", ["create-dataset", "setup", "show-mount", "teardown"])
+def test_a_parameter_that_does_not_exist_is_refused(deployed: Stage, action: str) -> None:
+    required = {"name": "x", "source": SOURCE} if action == "create-dataset" else {}
+    with pytest.raises(JujuError, match="colour"):
+        deployed.run(action, **required, colour="blue")
+
+
+def test_a_mount_point_that_is_no_plain_path_is_refused(deployed: Stage) -> None:
+    for path in ("relative", "/a/../b", "/a b", "/a;reboot", "/$(reboot)", "/", "", "/a/"):
+        done = deployed.run("show-mount", path=path)
+        assert done.status == "failed", path
+        assert done.message.startswith("path "), done
+
+
+def test_teardown_without_the_right_confirmation_deletes_nothing(deployed: Stage) -> None:
+    (made,) = deployed.cloud.file_systems()
+    for confirm in ("", "yes", "fs-0123456789abcdef0", made.id.upper(), f"{made.id} "):
+        done = deployed.run("teardown", confirm=confirm)
+        assert done.status == "failed"
+        assert f"confirm={made.id}" in done.message
+        assert deployed.writes() == []
+    assert deployed.cloud.file_systems() == (made,)

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import botocore.client
+import pytest
+from lightkube.resources import core_v1
+
+from sandbox.juju_charm import JujuError
+from sandbox.stage import APPLICATION, Stage
+
+CONTROL_PLANE = "kubernetes-control-plane"
+
+
+def keys(stage: Stage) -> dict[str, str]:
+    credentials = stage.cloud.credentials
+    return {"access-key": credentials.access_key, "secret-key": credentials.secret_key}
+
+
+def file_system(stage: Stage) -> str:
+    (made,) = stage.cloud.file_systems()
+    return made.id
+
+
+def is_active(stage: Stage) -> None:
+    status = stage.status()
+    assert status.name == "active", status
+    assert "3 zones proven, claim default/aws-efs bound" in status.message
+
+
+def test_without_trust_it_is_blocked_and_trust_lets_it_go_on(stage: Stage) -> None:
+    stage.deploy(trust=False)
+    assert stage.status().name == "blocked"
+    assert "juju trust" in stage.status().message
+    assert stage.cloud.file_systems() == ()
+    stage.model.trust(APPLICATION)
+    assert "ready in us-east-1" in stage.status().message
+    assert file_system(stage)
+
+
+def test_a_secret_with_credentials_has_to_be_granted(stage: Stage) -> None:
+    uri = stage.model.add_secret(keys(stage))
+    stage.deploy(trust=False, config={"credentials": uri})
+    assert stage.status().name == "blocked"
+    assert stage.status().message.startswith("credentials: ")
+    assert "juju grant-secret" in stage.status().message
+    assert stage.cloud.calls == []
+    stage.model.grant_secret(uri, APPLICATION)
+    stage.model.update_status()
+    assert "ready in us-east-1" in stage.status().message
+
+
+@pytest.mark.parametrize("missing", ["access-key", "secret-key"])
+def test_a_secret_without_a_key_is_told_and_its_next_revision_heals(
+    stage: Stage, missing: str
+) -> None:
+    content = keys(stage)
+    uri = stage.model.add_secret({key: content[key] for key in content if key != missing})
+    stage.model.grant_secret(uri, APPLICATION)
+    stage.deploy(trust=False, config={"credentials": uri})
+    assert stage.status().name == "blocked"
+    assert f"credentials: the secret has no {missing}" in stage.status().message
+    stage.model.update_secret(uri, content)
+    assert "ready in us-east-1" in stage.status().message
+
+
+def test_a_secret_that_does_not_exist_is_told(stage: Stage) -> None:
+    stage.deploy(config={"credentials": "secret:d0nt2exist0000000000"})
+    assert stage.status().name == "blocked"
+    assert stage.status().message.startswith("credentials: ")
+    assert stage.cloud.calls == []
+
+
+def test_the_machine_s_role_is_enough(stage: Stage) -> None:
+    stage.cloud.give_role()
+    stage.model.update_credential(None)
+    stage.settle()
+    is_active(stage)
+
+
+def test_a_relation_that_ends_takes_no_data_and_can_be_made_again(stage: Stage) -> None:
+    stage.settle()
+    before = file_system(stage)
+    stage.cloud.reset_calls()
+    stage.model.remove_relation("aws-efs:kube-control", CONTROL_PLANE)
+    status = stage.status()
+    assert status.name == "blocked"
+    assert f"{before} ready" in status.message
+    assert "juju relate aws-efs:kube-control" in status.message
+    assert stage.writes() == []
+    claim = stage.claim("default")
+    assert claim.status and claim.status.phase == "Bound"
+    stage.model.relate("aws-efs:kube-control", CONTROL_PLANE)
+    is_active(stage)
+    assert file_system(stage) == before
+    assert stage.writes() == []
+
+
+def test_a_unit_that_does_not_lead_stands_by_and_calls_nobody(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers: set[str] = set()
+    call: Any = botocore.client.BaseClient._make_api_call
+
+    def noted(self: Any, *args: Any) -> Any:
+        callers.add(os.environ["JUJU_UNIT_NAME"])
+        return call(self, *args)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", noted)
+    stage.settle(units=2)
+    stage.model.update_status()
+    assert stage.status("aws-efs/1").name == "active"
+    assert stage.status("aws-efs/1").message == "standby"
+    assert callers == {"aws-efs/0"}
+
+
+def test_a_new_leader_goes_on_with_the_same_file_system(stage: Stage) -> None:
+    stage.settle(units=2)
+    before = file_system(stage)
+    stage.cloud.reset_calls()
+    stage.model.set_leader("aws-efs/1")
+    is_active(stage)
+    stage.model.update_status()
+    assert stage.status("aws-efs/0").message == "standby"
+    assert file_system(stage) == before
+    assert stage.writes() == []
+
+
+def test_the_next_unit_leads_when_the_leader_is_removed(stage: Stage) -> None:
+    stage.settle(units=2)
+    before = file_system(stage)
+    stage.cloud.reset_calls()
+    stage.model.remove_unit("aws-efs/0")
+    is_active(stage)
+    assert file_system(stage) == before
+    assert stage.writes() == []
+
+
+def test_scaled_to_zero_and_back_it_finds_the_file_system(stage: Stage) -> None:
+    stage.settle()
+    before = file_system(stage)
+    stage.cloud.reset_calls()
+    stage.model.remove_unit("aws-efs/0")
+    stage.model.add_unit(APPLICATION)
+    is_active(stage)
+    assert file_system(stage) == before
+    assert "CreateFileSystem" not in stage.writes()
+
+
+def test_removing_the_application_keeps_the_data(stage: Stage) -> None:
+    stage.settle()
+    before = file_system(stage)
+    (stage.volume() / "precious").write_text("data")
+    stage.model.remove_application(APPLICATION)
+    assert file_system(stage) == before
+    assert (stage.volume() / "precious").read_text() == "data"
+    assert len(stage.cloud.mount_targets()) == 3
+    claim = stage.claim("default")
+    assert claim.status and claim.status.phase == "Bound"
+
+
+def test_deployed_again_under_the_same_name_it_goes_on(stage: Stage) -> None:
+    stage.settle()
+    before = file_system(stage)
+    stage.model.remove_application(APPLICATION)
+    stage.deploy()
+    stage.relate()
+    is_active(stage)
+    assert file_system(stage) == before
+
+
+def test_a_model_with_a_kept_file_system_can_be_destroyed(stage: Stage) -> None:
+    stage.settle()
+    stage.model.destroy_model()
+    assert file_system(stage)
+    assert [hook for hook in stage.model.hooks if hook.error] == []
+
+
+def test_juju_2_9_plays_the_whole_beginning(stage: Stage) -> None:
+    old = Stage(stage.cloud, stage.plane, stage.nodes, version="2.9")
+    old.settle(units=2)
+    is_active(old)
+    done = old.run("teardown", confirm=file_system(old))
+    assert done.status == "completed", done
+    assert old.cloud.file_systems() == ()
+
+
+def test_juju_2_9_refuses_a_secret_with_a_sentence(stage: Stage) -> None:
+    old = Stage(stage.cloud, stage.plane, stage.nodes, version="2.9")
+    old.deploy(config={"credentials": "secret:d0nt2exist0000000000"})
+    assert old.status().name == "blocked"
+    assert old.status().message.startswith("credentials: this Juju has no secrets")
+    old.model.reset(APPLICATION, "credentials")
+    assert "ready in us-east-1" in old.status().message
+
+
+def test_canonical_kubernetes_sends_its_ca_over_kube_control(stage: Stage) -> None:
+    stage.model.add_kubernetes(ca_over="secret")
+    stage.deploy()
+    stage.model.relate("aws-efs:kube-control", CONTROL_PLANE)
+    is_active(stage)
+
+
+def test_across_models_the_nodes_tell_where_they_are(stage: Stage) -> None:
+    stage.model.add_kubernetes()
+    stage.deploy()
+    stage.model.relate("aws-efs:certificates", "easyrsa", cross_model=True)
+    stage.model.relate("aws-efs:kube-control", CONTROL_PLANE, cross_model=True)
+    is_active(stage)
+
+
+def test_a_control_plane_of_two_units_is_one_cluster(stage: Stage) -> None:
+    stage.model.add_kubernetes(control_planes=2)
+    stage.deploy()
+    stage.relate()
+    is_active(stage)
+    stage.model.set_leader(f"{CONTROL_PLANE}/1")
+    stage.model.update_status()
+    is_active(stage)
+
+
+def test_older_bundles_call_the_control_plane_kubernetes_master(stage: Stage) -> None:
+    stage.model.add_kubernetes(control_plane_name="kubernetes-master")
+    stage.deploy()
+    stage.model.relate("aws-efs:certificates", "easyrsa")
+    stage.model.relate("aws-efs:kube-control", "kubernetes-master")
+    is_active(stage)
+
+
+def test_a_second_control_plane_is_refused_by_juju(stage: Stage) -> None:
+    stage.settle()
+    stage.model.deploy(
+        stage.model.world.applications[CONTROL_PLANE].charm_type,
+        stage.model.world.applications[CONTROL_PLANE].metadata,
+        "another-control-plane",
+    )
+    with pytest.raises(JujuError, match="kube-control"):
+        stage.model.relate("aws-efs:kube-control", "another-control-plane")
+
+
+@pytest.mark.parametrize(
+    ("action", "params"),
+    [
+        ("create-dataset", {"name": "flowers", "source": "https://origin.invalid/x.tar"}),
+        ("setup", {}),
+        ("teardown", {"confirm": "fs-0"}),
+    ],
+)
+def test_an_action_on_a_unit_that_does_not_lead_is_refused(
+    stage: Stage, action: str, params: dict[str, str]
+) -> None:
+    stage.deploy(units=2)
+    stage.cloud.reset_calls()
+    done = stage.run(action, unit="aws-efs/1", **params)
+    assert done.status == "failed"
+    assert "run it on aws-efs/leader" in done.message
+    assert stage.cloud.calls == []
+
+
+def test_a_token_that_was_revoked_is_told(stage: Stage) -> None:
+    stage.settle()
+    mine = [
+        content["kubelet_token"]
+        for secret in stage.model.world.secrets.values()
+        for content in secret.revisions
+        if content.get("kubelet_token")
+    ]
+    for token in mine:
+        stage.plane.revoke(token)
+    stage.model.update_status(APPLICATION)
+    assert stage.status().name == "blocked", stage.status()
+    assert "Kubernetes refuses our token" in stage.status().message
+    assert "juju" not in stage.model.hooks[-1].error
+
+
+def test_two_applications_have_a_file_system_and_a_claim_each(stage: Stage) -> None:
+    stage.settle()
+    stage.deploy("second")
+    stage.relate("second")
+    assert stage.status("second/leader").name == "active", stage.status("second/leader")
+    assert len(stage.cloud.file_systems()) == 2
+    volumes = [
+        stage.claim("default", name).spec.volumeName  # type: ignore[union-attr]
+        for name in (APPLICATION, "second")
+    ]
+    assert len({*volumes}) == 2
+    servers = {
+        volume.spec.nfs.server
+        for volume in stage.kube.list(core_v1.PersistentVolume)
+        if volume.spec and volume.spec.nfs
+    }
+    assert len(servers) == 2
