@@ -58,7 +58,8 @@ def create(
     if state is None or state.phase == jobs.QUEUED:
         # One that is queued may have been cut off between its parts: starting it again goes on.
         version = state.annotations[VERSION] if state else dataset.new_version()
-        jobs.start(cluster, _job(name, wanted, version, image, environment, secrets))
+        job = _job(name, wanted, version, image=image, environment=environment, secrets=secrets)
+        jobs.start(cluster, job)
     state = jobs.wait(cluster, name, wait_seconds)
     if state is None:
         raise problems.Waiting(f"data set {wanted.name} was deleted meanwhile: run it again")
@@ -83,6 +84,7 @@ def _job(
     name: str,
     wanted: dataset.Dataset,
     version: str,
+    *,
     image: str,
     environment: Mapping[str, str],
     secrets: Mapping[str, str],

@@ -71,13 +71,12 @@ class JujuCloud:
         Raises:
             problems.Blocked: It does not exist, or is not granted.
         """
-        try:
-            return self._charm.model.get_secret(id=uri).get_content(refresh=True)
-        except RuntimeError:
-            # ops' word for Juju 2.9.
+        if not self._charm.model.juju_version.has_secrets:
             raise problems.Blocked(
                 f"{option}: this Juju has no secrets: leave it out, juju trust lends a credential"
-            ) from None
+            )
+        try:
+            return self._charm.model.get_secret(id=uri).get_content(refresh=True)
         except ops.ModelError:
             raise problems.Blocked(
                 f"{option}: the secret can not be read: juju grant-secret <its name> "

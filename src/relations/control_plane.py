@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -56,8 +57,10 @@ class ControlPlane:
 
     def __init__(self, charm: ops.CharmBase) -> None:
         self._charm = charm
-        # Schema 1 lets the provider keep our credentials in Juju secrets.
-        self._requirer = _Requirer(charm, ENDPOINT, schemas="0,1")
+        # Schema 1 lets the provider keep our credentials in Juju secrets, where there are any: asked
+        # for it on Juju 2.9, the provider's hook fails.
+        schemas = "0,1" if charm.model.juju_version.has_secrets else "0"
+        self._requirer = _Requirer(charm, ENDPOINT, schemas=schemas)
 
     @property
     def relation(self) -> ops.Relation | None:
@@ -137,10 +140,18 @@ class ControlPlane:
 def unit_addresses(relation: ops.Relation) -> Iterator[str]:
     """The private address of each unit at the other end.
 
-    Across models Juju hands out public addresses as ingress-address: those are in no subnet, and
-    the Nodes that the API server lists stand in for them.
+    Across models Juju hands out public addresses, under both names: those are in no subnet, and the
+    Nodes that the API server lists stand in for them.
     """
     for unit in relation.units:
         bag = relation.data[unit]
-        if address := bag.get("private-address") or bag.get("ingress-address"):
+        address = bag.get("private-address") or bag.get("ingress-address")
+        if address and not _is_public(address):
             yield address
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False

@@ -73,16 +73,14 @@ def test_a_bad_option_is_named_and_changes_nothing(stage: Stage, option: str, va
     assert stage.status() == good
 
 
-def objects(stage: Stage) -> dict[str, str | None]:
-    kinds = (core_v1.PersistentVolume, core_v1.PersistentVolumeClaim, storage_v1.StorageClass)
-    return {
-        f"{each.kind or type(each).__name__} {each.metadata.namespace}/{each.metadata.name}": (
-            each.metadata.resourceVersion
-        )
-        for kind in kinds
-        for each in stage.kube.list(kind, namespace="*")  # type: ignore[call-overload]
-        if each.metadata
-    }
+def objects(stage: Stage) -> set[tuple[str, str | None]]:
+    found = [
+        *stage.kube.list(core_v1.PersistentVolume),
+        *stage.kube.list(core_v1.PersistentVolumeClaim, namespace="*"),
+        *stage.kube.list(storage_v1.StorageClass),
+    ]
+    named = [each.metadata for each in found if each.metadata]
+    return {(f"{each.namespace}/{each.name}", each.resourceVersion) for each in named}
 
 
 def test_a_bad_option_changes_nothing_in_the_cluster(stage: Stage) -> None:

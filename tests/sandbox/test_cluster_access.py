@@ -8,7 +8,6 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -21,9 +20,8 @@ OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", applic
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[kubernetes.ControlPlane]:
-    with kubernetes.ControlPlane.start() as running:
-        yield running
+def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
+    return running_plane
 
 
 @pytest.fixture

@@ -57,8 +57,9 @@ def test_a_secret_without_a_key_is_told_and_its_next_revision_heals(
 ) -> None:
     content = keys(stage)
     uri = stage.model.add_secret({key: content[key] for key in content if key != missing})
-    stage.model.grant_secret(uri, APPLICATION)
     stage.deploy(trust=False, config={"credentials": uri})
+    stage.model.grant_secret(uri, APPLICATION)
+    stage.model.update_status()
     assert stage.status().name == "blocked"
     assert f"credentials: the secret has no {missing}" in stage.status().message
     stage.model.update_secret(uri, content)
@@ -179,7 +180,12 @@ def test_a_model_with_a_kept_file_system_can_be_destroyed(stage: Stage) -> None:
 
 def test_juju_2_9_plays_the_whole_beginning(stage: Stage) -> None:
     old = Stage(stage.cloud, stage.plane, stage.nodes, version="2.9")
-    old.settle(units=2)
+    # The workers' own charm, as the sandbox has it, asks for secrets: so its machines only.
+    old.model.add_kubernetes(workers={})
+    for number, zone in enumerate(old.cloud.subnets, 100):
+        old.nodes.add(old.cloud.launch(str(number), zone, model_uuid=old.model.uuid))
+    old.deploy(units=2)
+    old.relate()
     is_active(old)
     done = old.run("teardown", confirm=file_system(old))
     assert done.status == "completed", done
@@ -215,9 +221,19 @@ def test_a_control_plane_of_two_units_is_one_cluster(stage: Stage) -> None:
     stage.deploy()
     stage.relate()
     is_active(stage)
+
+
+def test_credentials_that_the_control_plane_s_new_leader_does_not_send_are_waited_for(
+    stage: Stage,
+) -> None:
+    stage.model.add_kubernetes(control_planes=2)
+    stage.deploy()
+    stage.relate()
+    # The provider's library sends none then: it reads its secret by a label, and misses its id.
     stage.model.set_leader(f"{CONTROL_PLANE}/1")
-    stage.model.update_status()
-    is_active(stage)
+    assert stage.status().name == "waiting"
+    assert stage.status().message == "waiting for the control plane to send credentials"
+    assert len(stage.cloud.mount_targets()) == 3
 
 
 def test_older_bundles_call_the_control_plane_kubernetes_master(stage: Stage) -> None:
@@ -261,17 +277,18 @@ def test_an_action_on_a_unit_that_does_not_lead_is_refused(
 def test_a_token_that_was_revoked_is_told(stage: Stage) -> None:
     stage.settle()
     mine = [
-        content["kubelet_token"]
+        content["kubelet-token"]
         for secret in stage.model.world.secrets.values()
         for content in secret.revisions
-        if content.get("kubelet_token")
+        if content.get("kubelet-token")
     ]
+    assert mine
     for token in mine:
         stage.plane.revoke(token)
     stage.model.update_status(APPLICATION)
     assert stage.status().name == "blocked", stage.status()
     assert "Kubernetes refuses our token" in stage.status().message
-    assert "juju" not in stage.model.hooks[-1].error
+    assert not stage.model.hooks[-1].error
 
 
 def test_two_applications_have_a_file_system_and_a_claim_each(stage: Stage) -> None:

@@ -24,9 +24,8 @@ T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[kubernetes.ControlPlane]:
-    with kubernetes.ControlPlane.start() as running:
-        yield running
+def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
+    return running_plane
 
 
 @pytest.fixture(scope="module")

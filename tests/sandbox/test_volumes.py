@@ -36,9 +36,8 @@ WAIT = 30.0
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[kubernetes.ControlPlane]:
-    with kubernetes.ControlPlane.start() as running:
-        yield running
+def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
+    return running_plane
 
 
 @pytest.fixture
