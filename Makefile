@@ -28,7 +28,7 @@ types: $(READY) ## pyright, strict
 	.venv/bin/pyright
 
 unit: $(READY) ## the pure code, in seconds
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest -n $(WORKERS) tests/unit
 
 sandbox-tests: $(READY) ## every behaviour that a user sees, against a real control plane
 	$(PY) -m sandbox build

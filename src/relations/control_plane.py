@@ -57,8 +57,8 @@ class ControlPlane:
 
     def __init__(self, charm: ops.CharmBase) -> None:
         self._charm = charm
-        # Schema 1 lets the provider keep our credentials in Juju secrets, where there are any: asked
-        # for it on Juju 2.9, the provider's hook fails.
+        # Schema 1 lets the provider keep our credentials in Juju secrets. Juju 2.9 has none: asked
+        # for schema 1 there, the provider's hook fails.
         schemas = "0,1" if charm.model.juju_version.has_secrets else "0"
         self._requirer = _Requirer(charm, ENDPOINT, schemas=schemas)
 
@@ -140,8 +140,8 @@ class ControlPlane:
 def unit_addresses(relation: ops.Relation) -> Iterator[str]:
     """The private address of each unit at the other end.
 
-    Across models Juju hands out public addresses, under both names: those are in no subnet, and the
-    Nodes that the API server lists stand in for them.
+    Across models Juju hands out public addresses, under both names: those are in no subnet, and
+    the Nodes that the API server lists stand in for them.
     """
     for unit in relation.units:
         bag = relation.data[unit]

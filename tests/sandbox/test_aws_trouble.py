@@ -197,9 +197,12 @@ def test_names_that_do_not_resolve_are_told_with_the_fix_and_it_heals(
 
 def test_units_in_another_vpc_are_told_with_both_names(stage: Stage) -> None:
     stage.settle()
+    stage.model.relate("aws-efs:workers", "kubernetes-worker")
     other = stage.cloud.add_vpc("10.9.0.0/16")
-    stage.model.add_unit("kubernetes-worker", vpc=other)
+    # Its kubelet does not run: the machine alone is to be told.
+    stage.model.nodes = None
     stage.cloud.reset_calls()
+    stage.model.add_unit("kubernetes-worker", vpc=other)
     stage.model.update_status(APPLICATION)
     is_blocked(stage, other.id, stage.cloud.vpc_id)
     assert stage.writes() == []
@@ -219,7 +222,7 @@ def test_a_zone_that_lost_its_last_unit_keeps_its_mount_target(stage: Stage) -> 
 def test_a_group_that_only_has_our_name_is_left_alone(stage: Stage) -> None:
     name = ownership.group_name(identity.Owner(stage.model.uuid, APPLICATION))
     foreign = owner_s_client(stage, "ec2").create_security_group(
-        GroupName=name, Description="somebody's", VpcId=stage.cloud.vpc_id
+        GroupName=name, Description="not the charm", VpcId=stage.cloud.vpc_id
     )["GroupId"]
     (before,) = [each for each in stage.cloud.security_groups() if each.id == foreign]
     stage.settle()
@@ -271,7 +274,7 @@ def test_the_model_s_proxies_reach_pods_and_its_exceptions_hold(stage: Stage) ->
     )
     proxied.settle()
     assert proxied.status().name == "active", proxied.status()
-    (job,) = stage.kube.list(batch_v1.Job, namespace=APPLICATION)
+    job = next(iter(stage.kube.list(batch_v1.Job, namespace=APPLICATION)))
     assert job.spec and job.spec.template.spec
     environment = {
         each.name: each.value
