@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Callable, Mapping
 
 from lightkube.models import batch_v1 as batch_models
@@ -21,7 +20,6 @@ FILES_PATH = "/loader"
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
 
-_NONE: Mapping[str, str] = types.MappingProxyType({})
 _JOB_NAME = "batch.kubernetes.io/job-name"
 _JOB_UID = "batch.kubernetes.io/controller-uid"
 
@@ -44,7 +42,7 @@ class Container:
     name: str
     image: str
     command: tuple[str, ...] = ()
-    env: Mapping[str, str] = _NONE
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     secrets: tuple[str, ...] = ()
     directory: str = ""
     as_root: bool = True
@@ -73,10 +71,10 @@ class Wanted:
     kind: str
     main: Container
     before: tuple[Container, ...] = ()
-    secrets: Mapping[str, str] = dataclasses.field(default=_NONE, repr=False)
-    files: Mapping[str, bytes] = dataclasses.field(default=types.MappingProxyType({}), repr=False)
-    labels: Mapping[str, str] = _NONE
-    annotations: Mapping[str, str] = _NONE
+    secrets: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes], repr=False)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    annotations: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     zone: str = ""
     prefer_node: str = ""
     retries: int = 2
@@ -101,8 +99,8 @@ class State:
     message: str = ""
     cause: pods.Cause | None = None
     node: str = ""
-    labels: Mapping[str, str] = _NONE
-    annotations: Mapping[str, str] = _NONE
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    annotations: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     @property
     def finished(self) -> bool:

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import types
 from collections.abc import Mapping
 
 import problems
@@ -35,7 +34,7 @@ class Wanted:
     mount_options: tuple[str, ...]
     root_mode: str
     image: str
-    environment: Mapping[str, str] = types.MappingProxyType({})
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
 @dataclasses.dataclass(frozen=True)
