@@ -84,12 +84,7 @@ class AwsEfsCharm(ops.CharmBase):
         record = peers.load(self)
         if record.torn_down:
             raise problems.Blocked(torn_down(self.app.name))
-        region = self._cloud.region(options.region)
-        if record.file_system_id and record.region != region:
-            raise problems.Blocked(
-                f"region is {region} but {record.file_system_id} lives in {record.region}: "
-                "set it back, or run teardown first"
-            )
+        region = self._region(options, record)
         # Here, and not at the top: a hook that needs no API does not load their clients.
         import desired
         from aws import file_system
@@ -202,11 +197,11 @@ class AwsEfsCharm(ops.CharmBase):
         from aws import teardown
 
         options = self._settings()
-        aws = self._aws(options, self._cloud.region(options.region))
+        aws = self._aws(options, self._region(options, peers.load(self)))
         teardown.unmark(aws, self._owner)
         peers.save(self, peers.Record())
         self._on_change(event)
-        return {"file-system": peers.load(self).file_system_id}
+        return {"file-system": peers.load(self).file_system_id or "none yet: see juju status"}
 
     def _on_show_mount(self, event: ops.ActionEvent) -> None:
         self._act(event, parameters.ShowMountParams, self._show_mount, leader_only=False)
@@ -215,21 +210,14 @@ class AwsEfsCharm(ops.CharmBase):
         options, record = self._settings(), peers.load(self)
         if record.torn_down or not record.file_system_id:
             raise problems.Blocked("there is no file system: see juju status")
-        from aws import session
+        import mounting
 
-        region = session.connect(record.region, None, {})
-        server = region.file_system_name(record.file_system_id)
-        mount_options = ",".join(options.mount_options)
-        return {
-            "commands": "\n".join(
-                (
-                    "sudo apt-get install -y nfs-common",
-                    f"sudo mkdir -p {params.path}",
-                    f"sudo mount -t nfs4 -o {mount_options} {server}:/ {params.path}",
-                )
-            ),
-            "fstab": f"{server}:/ {params.path} nfs4 {mount_options},_netdev 0 0",
-        }
+        return mounting.instructions(
+            record.file_system_id,
+            record.region,
+            options=options.mount_options,
+            path=params.path,
+        )
 
     def _on_teardown(self, event: ops.ActionEvent) -> None:
         self._act(event, parameters.TeardownParams, self._teardown)
@@ -287,6 +275,15 @@ class AwsEfsCharm(ops.CharmBase):
             return self.load_config(settings.Settings)
         except pydantic.ValidationError as error:
             raise problems.Blocked(f"{settings.sentence(error)} (juju config)") from None
+
+    def _region(self, options: settings.Settings, record: peers.Record) -> str:
+        region = self._cloud.region(options.region)
+        if record.file_system_id and record.region != region:
+            raise problems.Blocked(
+                f"region is {region} but {record.file_system_id} lives in {record.region}: "
+                "set it back, or run teardown first"
+            )
+        return region
 
     def _aws(self, options: settings.Settings, region: str) -> session.Aws:
         from aws import session

@@ -228,3 +228,15 @@ def test_a_loader_of_the_users_own_that_fails_is_told_with_its_last_words(stage:
     assert "exit code 3" in done.message
     assert "no such bucket" in done.message
     assert not (stage.volume() / "datasets" / "mine").is_symlink()
+
+
+def test_setup_does_not_leave_a_file_system_behind_in_another_region(stage: Stage) -> None:
+    stage.deploy()
+    (made,) = stage.cloud.file_systems()
+    stage.model.config("aws-efs", {"region": "eu-west-1"})
+    refused = stage.run("setup")
+    assert refused.status == "failed"
+    assert made.id in refused.message
+    assert stage.cloud.file_systems("eu-west-1") == ()
+    stage.model.reset("aws-efs", "region")
+    assert stage.status().message.startswith(f"{made.id} ready in us-east-1")

@@ -1,0 +1,31 @@
+"""show-mount: the commands that mount the file system on a host outside the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aws import session
+
+
+def instructions(
+    file_system_id: str, region: str, *, options: Sequence[str], path: str
+) -> dict[str, str]:
+    """What to type on a host of those subnets, as an action's results; nobody is asked.
+
+    Args:
+        file_system_id: The file system.
+        region: Where it is.
+        options: The NFS mount options.
+        path: The directory to mount it at.
+    """
+    server = session.connect(region, None, {}).file_system_name(file_system_id)
+    joined = ",".join(options)
+    commands = (
+        "sudo apt-get install -y nfs-common",
+        f"sudo mkdir -p {path}",
+        f"sudo mount -t nfs4 -o {joined} {server}:/ {path}",
+    )
+    return {
+        "commands": "\n".join(commands),
+        "fstab": f"{server}:/ {path} nfs4 {joined},_netdev 0 0",
+    }
