@@ -147,7 +147,8 @@ class WorkerCharm(ReconcilingCharm):
         super().__init__(framework)
         # The library has no types.
         requirer = cast("Any", interface_kube_control).KubeControlRequirer
-        self._control = requirer(self, schemas="0,1")
+        secrets = self.model.juju_version.has_secrets
+        self._control = requirer(self, schemas="0,1" if secrets else "0")
         framework.observe(self.on.start, self._on_start)
         framework.observe(self.on.stop, self._on_stop)
 

@@ -32,6 +32,7 @@ for _library in ("botocore", "urllib3", "lightkube", "httpx2", "httpcore2", "hpa
 AWS_TIMEOUT_SECONDS = 180
 VOLUMES_TIMEOUT_SECONDS = 30
 PROBE_TIMEOUT_SECONDS = 90
+HINDERED_PROBE_TIMEOUT_SECONDS = 10
 # An action of the operator's may take longer: `juju run --wait` says how long they mean to.
 TEARDOWN_TIMEOUT_SECONDS = 900
 STATUS_LIMIT = 120
@@ -130,10 +131,14 @@ class AwsEfsCharm(ops.CharmBase):
         self._control_plane.publish(volumes.manifests(wanted, self._owner))
         for problem in claims.problems:
             self._report(problem)
+        # Where something is known to be wrong, to wait for the probe's failure tells no more.
+        patience_seconds = (
+            HINDERED_PROBE_TIMEOUT_SECONDS if state.problems else PROBE_TIMEOUT_SECONDS
+        )
         proof = probe.reconcile(
             cluster,
             desired.probe_wanted(options, state, cloud.proxy_environment()),
-            timeout_seconds=PROBE_TIMEOUT_SECONDS,
+            timeout_seconds=patience_seconds,
         )
         for problem in proof.problems:
             self._report(problem)

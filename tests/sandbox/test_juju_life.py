@@ -180,12 +180,7 @@ def test_a_model_with_a_kept_file_system_can_be_destroyed(stage: Stage) -> None:
 
 def test_juju_2_9_plays_the_whole_beginning(stage: Stage) -> None:
     old = Stage(stage.cloud, stage.plane, stage.nodes, version="2.9")
-    # The workers' own charm, as the sandbox has it, asks for secrets: so its machines only.
-    old.model.add_kubernetes(workers={})
-    for number, zone in enumerate(old.cloud.subnets, 100):
-        old.nodes.add(old.cloud.launch(str(number), zone, model_uuid=old.model.uuid))
-    old.deploy(units=2)
-    old.relate()
+    old.settle(units=2)
     is_active(old)
     done = old.run("teardown", confirm=file_system(old))
     assert done.status == "completed", done
