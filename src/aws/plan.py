@@ -114,7 +114,7 @@ def _check_new(wanted: resources.Wanted) -> None:
     if wanted.known_id:
         raise problems.Blocked(
             f"{wanted.known_id} is on record but gone from AWS: "
-            "run setup to begin with an empty one"
+            "run teardown, or setup for an empty one"
         )
     if wanted.performance_mode == "maxIO" and wanted.throughput_mode == "elastic":
         raise problems.Blocked(

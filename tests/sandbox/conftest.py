@@ -20,10 +20,10 @@ def running_plane() -> Iterator[kubernetes.ControlPlane]:
 
 
 @pytest.fixture
-def plane(running_plane: kubernetes.ControlPlane) -> Iterator[kubernetes.ControlPlane]:
-    """A cluster that is as good as new."""
-    yield running_plane
+def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
+    """A cluster that is as good as new, whatever ran before on it."""
     running_plane.wipe()
+    return running_plane
 
 
 @pytest.fixture

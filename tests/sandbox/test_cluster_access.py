@@ -19,11 +19,6 @@ from sandbox import certificates, kubernetes
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 
 
-@pytest.fixture(scope="module")
-def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
-    return running_plane
-
-
 @pytest.fixture
 def access(plane: kubernetes.ControlPlane) -> identity.ClusterAccess:
     return identity.ClusterAccess(plane.endpoint, plane.ca, plane.admin_token)

@@ -76,18 +76,6 @@ def file_system(cloud: aws.Cloud) -> str:
     return made
 
 
-def test_a_pod_that_does_nothing_succeeds_well_under_a_second(client: lightkube.Client) -> None:
-    ended(client, run(client, "first", "true"))  # the new nodes' taints are gone by now
-
-    def seconds(name: str) -> float:
-        began = time.monotonic()
-        assert phase(client, run(client, name, "true")) == "Succeeded"
-        return time.monotonic() - began
-
-    # The best of three: other tests may keep this machine busy.
-    assert min(map(seconds, ("a", "b", "c"))) < 1
-
-
 def test_a_pods_end_is_told_with_its_exit_code_and_its_own_message(
     client: lightkube.Client,
 ) -> None:
@@ -312,12 +300,7 @@ def test_a_missing_reference_is_waited_for(client: lightkube.Client) -> None:
 
 def test_a_shell_as_first_process_takes_its_whole_grace_period(client: lightkube.Client) -> None:
     run(client, "deaf", "sh", "-c", "sleep 100; true")
-    listening = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); signal.pause()"
-    run(client, "listening", "python3", "-c", listening)
-    for name in ("deaf", "listening"):
-        eventually(lambda name=name: read(client, name)["status"]["phase"] == "Running")
-    time.sleep(0.3)  # until its handler stands
-    assert seconds_to_go(client, "listening") < 0.9
+    eventually(lambda: read(client, "deaf")["status"]["phase"] == "Running")
     assert seconds_to_go(client, "deaf") >= 1.4  # 30 seconds, scaled
     assert "Stopping container main" in event(client, "deaf", "Killing")["message"]
 

@@ -155,10 +155,8 @@ def test_a_load_that_is_told_to_stop_says_so_and_cleans_up(
 ):
     process = rig.begin(put(served, "s.tar", FILES, hold_after=2_000_000))
     loader_rig.wait_for(lambda: list(rig.volume.rglob("d0/0")))
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     run = rig.end(process)
-    assert time.monotonic() - began < 5
     assert run.code == 128 + signal.SIGTERM
     assert "was stopped before its end: run create-dataset again" in run.error
     assert rig.everything() == set()
