@@ -6,6 +6,7 @@ credentials from the leader only, the admin's token as everyone's client token.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -51,9 +52,9 @@ class ReconcilingCharm(ops.CharmBase):
         for event in events:
             framework.observe(event, self._on_any)
 
+    @abc.abstractmethod
     def reconcile(self) -> None:
         """Tell the other end what there is to tell."""
-        raise NotImplementedError
 
     def _on_any(self, _: ops.EventBase) -> None:
         self.reconcile()

@@ -8,6 +8,8 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Literal
 
 import lightkube
+import tenacity
+from lightkube.models import core_v1 as models
 from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
@@ -118,6 +120,30 @@ class Stage:
     def create_namespace(self, name: str) -> None:
         """As `kubectl create namespace`."""
         self.kube.create(core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
+
+    @tenacity.retry(
+        wait=tenacity.wait_fixed(0.1),
+        stop=tenacity.stop_after_delay(10),
+        # A new namespace has no service account for a moment.
+        retry=tenacity.retry_if_exception_type(lightkube.ApiError),
+        reraise=True,
+    )
+    def hold_claim(self, namespace: str = "default", *, name: str = "reader") -> None:
+        """Start a pod of a user's that mounts the claim, and does not end by itself."""
+        source = models.PersistentVolumeClaimVolumeSource(claimName=APPLICATION)
+        container = models.Container(
+            name="main",
+            image="docker.io/library/busybox:1",
+            command=["sleep", "600"],
+            volumeMounts=[models.VolumeMount(name="data", mountPath="/data")],
+        )
+        spec = models.PodSpec(
+            automountServiceAccountToken=False,
+            containers=[container],
+            volumes=[models.Volume(name="data", persistentVolumeClaim=source)],
+        )
+        metadata = meta_v1.ObjectMeta(name=name, namespace=namespace)
+        self.kube.create(core_v1.Pod(metadata=metadata, spec=spec))
 
     def volume(self) -> pathlib.Path:
         """The directory that is the root of the only file system there is."""

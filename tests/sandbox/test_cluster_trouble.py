@@ -5,7 +5,6 @@ import time
 import types
 from typing import Any
 
-import lightkube
 import tenacity
 from lightkube.models import core_v1 as models
 from lightkube.models import meta_v1
@@ -56,29 +55,6 @@ def error_of(stage: Stage) -> list[str]:
     return [hook.error for hook in stage.model.hooks if hook.error]
 
 
-@tenacity.retry(
-    wait=tenacity.wait_fixed(0.1),
-    stop=tenacity.stop_after_delay(10),
-    retry=tenacity.retry_if_exception_type(lightkube.ApiError),
-    reraise=True,
-)
-def hold_claim(stage: Stage, namespace: str) -> None:
-    source = models.PersistentVolumeClaimVolumeSource(claimName="aws-efs")
-    container = models.Container(
-        name="main",
-        image="docker.io/library/busybox:1",
-        command=["sleep", "600"],
-        volumeMounts=[models.VolumeMount(name="data", mountPath="/data")],
-    )
-    spec = models.PodSpec(
-        automountServiceAccountToken=False,
-        containers=[container],
-        volumes=[models.Volume(name="data", persistentVolumeClaim=source)],
-    )
-    metadata = meta_v1.ObjectMeta(name="reader", namespace=namespace)
-    stage.kube.create(core_v1.Pod(metadata=metadata, spec=spec))
-
-
 def test_while_the_api_server_is_down_aws_is_served_and_afterwards_all_heals(
     stage: Stage,
 ) -> None:
@@ -124,7 +100,7 @@ def test_a_namespace_taken_off_waits_for_the_pod_that_uses_its_claim_and_keeps_t
     stage.create_namespace("research")
     stage.settle(config={"namespaces": "default research"})
     (stage.volume() / "result").write_text("42")
-    hold_claim(stage, "research")
+    stage.hold_claim("research")
     stage.model.config("aws-efs", {"namespaces": "default"})
     assert stage.status().name == "waiting"
     assert stage.status().message == (
@@ -279,7 +255,7 @@ def test_another_claim_name_and_storage_class_replace_the_old_ones_and_keep_the_
 
 def test_another_claim_name_waits_for_the_pod_that_uses_the_old_one(stage: Stage) -> None:
     stage.settle()
-    hold_claim(stage, "default")
+    stage.hold_claim("default")
     stage.model.config("aws-efs", {"claim-name": "shared"})
     assert stage.status().name == "waiting"
     assert "claim default/aws-efs has to go but is used" in stage.status().message

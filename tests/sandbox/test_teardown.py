@@ -51,23 +51,6 @@ def assert_nothing_is_left(stage: Stage) -> None:
     }
 
 
-def hold_claim(stage: Stage, name: str = "reader") -> None:
-    source = models.PersistentVolumeClaimVolumeSource(claimName="aws-efs")
-    container = models.Container(
-        name="main",
-        image="docker.io/library/busybox:1",
-        command=["sleep", "600"],
-        volumeMounts=[models.VolumeMount(name="data", mountPath="/data")],
-    )
-    spec = models.PodSpec(
-        automountServiceAccountToken=False,
-        containers=[container],
-        volumes=[models.Volume(name="data", persistentVolumeClaim=source)],
-    )
-    metadata = meta_v1.ObjectMeta(name=name, namespace="default")
-    stage.kube.create(core_v1.Pod(metadata=metadata, spec=spec))
-
-
 def delete_pod(stage: Stage, name: str = "reader") -> None:
     stage.kube.delete(core_v1.Pod, name, namespace="default", grace_period=0)
 
@@ -149,7 +132,7 @@ def test_a_pod_that_uses_the_claim_is_named_and_then_it_goes_on(
     monkeypatch.setattr(charm, "TEARDOWN_TIMEOUT_SECONDS", 2)
     stage.settle()
     made = file_system(stage)
-    hold_claim(stage)
+    stage.hold_claim()
     refused = stage.run("teardown", confirm=made)
     assert refused.status == "failed"
     assert refused.message == ("claims are in use: delete pod default/reader, then run it again")
@@ -164,7 +147,7 @@ def test_a_pod_that_uses_the_claim_is_named_and_then_it_goes_on(
 
 def test_a_pod_that_ends_meanwhile_is_waited_for(stage: Stage) -> None:
     stage.settle()
-    hold_claim(stage)
+    stage.hold_claim()
     timer = threading.Timer(1.5, delete_pod, [stage])
     timer.start()
     done = stage.run("teardown", confirm=file_system(stage))
