@@ -80,11 +80,13 @@ class _Resource:
             return len(self.content)
         return self.content.stat().st_size
 
-    def start(self, headers: Mapping[str, str]) -> int:
-        """Where the part begins that is asked for; 0 where all of it is to be sent."""
-        span = re.fullmatch(r"bytes=(\d+)-", headers.get("range", ""))
+    def span(self, headers: Mapping[str, str]) -> tuple[int, int] | None:
+        """The first and the last byte that are asked for; None where all of it is to be sent."""
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
         same = headers.get("if-range", self.tag) == self.tag
-        return int(span[1]) if span and same and self.faults.ranges else 0
+        if not found or not same or not self.faults.ranges:
+            return None
+        return int(found[1]), min(int(found[2] or self.size), self.size - 1)
 
     def chunks(self, start: int, end: int) -> Generator[bytes]:
         if isinstance(self.content, bytes):
@@ -186,20 +188,19 @@ class Origin:
         return Handler
 
     def _answer(self, connection: http.server.BaseHTTPRequestHandler) -> None:
-        connection.close_connection = True
         with self._lock:
             resource = self._resources.get(path_of(connection.path))
         faults = resource.faults if resource else Faults()
         time.sleep(faults.delay_seconds)
         headers = {name.lower(): value for name, value in connection.headers.items()}
-        start = 0
+        span = None
         if resource is None:
             status = http.HTTPStatus.NOT_FOUND
         elif faults.status and self._happens(resource, "refused", faults.status_times):
             status = http.HTTPStatus(faults.status)
         else:
-            start = resource.start(headers)
-            status = http.HTTPStatus.PARTIAL_CONTENT if start else http.HTTPStatus.OK
+            span = resource.span(headers)
+            status = http.HTTPStatus.PARTIAL_CONTENT if span else http.HTTPStatus.OK
         with self._lock:
             self.requests.append(Request(connection.path, headers, status))
         connection.send_response(status)
@@ -207,28 +208,35 @@ class Origin:
         for name, value in extra.items():
             connection.send_header(name, value)
         if resource and status in {http.HTTPStatus.OK, http.HTTPStatus.PARTIAL_CONTENT}:
-            self._send(connection, resource, start)
+            self._send(connection, resource, span)
         else:
             connection.send_header("Content-Length", "0")
             connection.end_headers()
 
     def _send(
-        self, connection: http.server.BaseHTTPRequestHandler, resource: _Resource, start: int
+        self,
+        connection: http.server.BaseHTTPRequestHandler,
+        resource: _Resource,
+        span: tuple[int, int] | None,
     ) -> None:
         faults = resource.faults
         size = resource.size
+        start, last = span or (0, size - 1)
         if faults.validators:
             connection.send_header("ETag", resource.tag)
-        if start:
-            connection.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        if faults.ranges:
+            connection.send_header("Accept-Ranges", "bytes")
+        if span:
+            connection.send_header("Content-Range", f"bytes {start}-{last}/{size}")
         if faults.length:
-            connection.send_header("Content-Length", str(size - start))
+            connection.send_header("Content-Length", str(last + 1 - start))
         else:
             connection.send_header("Transfer-Encoding", "chunked")
         connection.end_headers()
-        end = size
+        end = last + 1
         if faults.drop_after is not None and self._happens(resource, "dropped", faults.drop_times):
-            end = min(size, start + faults.drop_after)
+            end = min(end, start + faults.drop_after)
+            connection.close_connection = True
         sent = 0
         for chunk in resource.chunks(start, end):
             if faults.hold_after is not None and sent >= faults.hold_after:
@@ -239,7 +247,7 @@ class Origin:
             )
             if faults.bytes_per_second:
                 time.sleep(len(chunk) / faults.bytes_per_second)
-        if not faults.length and end == size:
+        if not faults.length and end == last + 1:
             connection.wfile.write(b"0\r\n\r\n")
 
     def _happens(self, resource: _Resource, kind: str, times: int | None) -> bool:

@@ -1,4 +1,4 @@
-"""One HTTP request, and what its failure means: come again, or tell the user.
+"""HTTP requests over connections that are kept, and what their failure means: come again, or not.
 
 It speaks http and https and nothing else, through the environment's proxies, and verifies
 certificates. No text of an exception is passed on: those can carry URLs.
@@ -7,148 +7,273 @@ certificates. No text of an exception is passed on: those can carry URLs.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
-import socket
 import ssl
-import urllib.error
+import threading
 import urllib.parse
-import urllib.request
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from email import message as email_message
 from typing import Any
 
-from . import failure, urls
+from . import failure, http_answers, proxies, urls
 
 USER_AGENT = "aws-efs-loader/1"
-WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504, 507, 509}
-LONGEST_RETRY_AFTER = 30.0
-# The first that fits counts. socket.timeout and ssl.SSLError are OSErrors of their own in 3.9.
-TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((socket.gaierror,), "can not be reached: the host {host} does not resolve"),
-    ((socket.timeout, TimeoutError), "did not answer in time"),
-    ((ssl.SSLError,), "can not be reached: TLS failed"),
-    ((ConnectionRefusedError,), "can not be reached: the connection was refused"),
-    ((ConnectionError, http.client.HTTPException), "broke the connection off"),
-)
+MOST_REDIRECTS = 10
+# Of an answer that says no: enough to see what it says.
+REFUSAL_BYTES = 4096
+REDIRECTS = {301, 302, 303, 307, 308}
+# What a connection answers with that the other side had closed while nobody used it.
+STALE = (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
+
+Signer = Callable[[str, str], Mapping[str, str]]
+NOTHING: Mapping[str, Any] = {}
+
+ComeAgain = http_answers.ComeAgain
+Refused = http_answers.Refused
 
 
-class ComeAgain(Exception):  # noqa: N818 - not an error, an order
-    """It may work later.
+@dataclasses.dataclass(frozen=True)
+class Body:
+    """A small answer that was read to its end.
+
+    Attributes:
+        content: Its bytes.
+        headers: Its headers.
+        status: Its status.
+        url: Where it came from in the end.
+    """
+
+    content: bytes
+    headers: email_message.Message
+    status: int
+    url: str
+
+
+class Response:
+    """An answer whose body is still to be read.
+
+    Attributes:
+        status: Its status.
+        headers: Its headers.
+        url: Where it came from in the end.
+    """
+
+    def __init__(self, answer: Any, url: str, give_back: Callable[[bool], None]) -> None:
+        self._answer = answer
+        self._give_back = give_back
+        self.status: int = answer.status
+        self.headers: email_message.Message = answer.headers
+        self.url = url
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, `count` at the most; none at the end.
+
+        Raises:
+            ComeAgain: The connection is in trouble.
+        """
+        with translated(self.url):
+            return self._answer.read(count)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Reads the next bytes into a buffer; how many there were, 0 at the end.
+
+        Raises:
+            ComeAgain: The connection is in trouble.
+        """
+        with translated(self.url):
+            return self._answer.readinto(buffer)
+
+    def close(self) -> None:
+        """Ends it; the connection is kept if all was read."""
+        whole = self._answer.isclosed()
+        self._answer.close()
+        self._give_back(whole)
+
+
+class Client:
+    """Asks origins. One serves many threads.
 
     Args:
-        reason: What happened, as the end of a sentence about the source.
-        wait_seconds: How long the origin asked to be left alone.
+        timeout_seconds: How long one look at the network may take.
+        signers: What signs requests, by name: gets method and URL, returns headers.
+        refused: By the same names, what a user is told to do where a request is refused.
     """
 
-    def __init__(self, reason: str, *, wait_seconds: float = 0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait_seconds = wait_seconds
+    def __init__(
+        self,
+        timeout_seconds: float,
+        signers: Mapping[str, Signer] = NOTHING,
+        refused: Mapping[str, str] = NOTHING,
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._signers = signers
+        self._refused = refused
+        self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self._context: ssl.SSLContext | None = None
 
+    def request(
+        self,
+        url: str,
+        headers: Mapping[str, str] = NOTHING,
+        *,
+        auth: str = "",
+        method: str = "GET",
+    ) -> Response:
+        """Asks for a URL and returns the answer, with nothing of its body read.
 
-def request(url: str, headers: Mapping[str, str], timeout: float) -> Any:
-    """Asks for a URL and returns the response, with nothing of its body read.
+        Args:
+            url: The URL: http or https.
+            headers: Further headers.
+            auth: The name of the signer; its headers go to this URL's own host only.
+            method: The method.
 
-    Raises:
-        ComeAgain: The origin or the way to it is in trouble.
-        Failure: The origin will not serve this.
-    """
-    with translated(url):
-        message = urllib.request.Request(  # noqa: S310 - the opener knows http(s) only
-            url, headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        Raises:
+            ComeAgain: The origin or the way to it is in trouble.
+            Refused: The origin will not serve this.
+            Failure: It can not be done.
+        """
+        first = urllib.parse.urlsplit(url)
+        for _ in range(MOST_REDIRECTS):
+            parts = urllib.parse.urlsplit(url)
+            own = (parts.scheme, parts.netloc) == (first.scheme, first.netloc)
+            signed = self._signers[auth](method, url) if auth and own else NOTHING
+            response = self._exchange(method, url, {**headers, **signed})
+            if response.status in REDIRECTS and "Location" in response.headers:
+                response.close()
+                url = http_answers.redirected(url, response.headers["Location"])
+            elif response.status >= 300:
+                raise self._refusal(response, url, auth)
+            else:
+                return response
+        raise http_answers.circle(url)
+
+    def body(
+        self,
+        url: str,
+        headers: Mapping[str, str] = NOTHING,
+        *,
+        auth: str = "",
+        limit_bytes: int,
+        patience_seconds: float,
+    ) -> Body:
+        """A small answer, whole; what is in trouble is asked again.
+
+        Args:
+            url: The URL.
+            headers: Further headers.
+            auth: The name of the signer.
+            limit_bytes: How long it may be.
+            patience_seconds: How long the origin may be in trouble.
+
+        Raises:
+            Refused: The origin will not serve this.
+            Failure: It is too long, or the origin stays in trouble.
+        """
+        patience = http_answers.Patience(url, patience_seconds)
+        while True:
+            try:
+                return self._body(url, headers, auth, limit_bytes)
+            except ComeAgain as trouble:  # noqa: PERF203 - a request costs more
+                patience.wait(trouble)
+
+    def _body(self, url: str, headers: Mapping[str, str], auth: str, limit_bytes: int) -> Body:
+        with contextlib.closing(self.request(url, headers, auth=auth)) as response:
+            content = bytearray()
+            while chunk := response.read(2**16):
+                content += chunk
+                if len(content) > limit_bytes:
+                    raise failure.Failure(
+                        f"{urls.shown(url)} answers with more than {limit_bytes} bytes, where a "
+                        "list was expected: check the source"
+                    )
+            length = response.headers.get("Content-Length", "")
+            if length.isdecimal() and len(content) < int(length):
+                raise ComeAgain("breaks off in the middle")
+            return Body(bytes(content), response.headers, response.status, response.url)
+
+    def _exchange(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
+        """One request and the head of its answer, on a connection that is open if there is one."""
+        whole = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        with translated(url):
+            route = proxies.route(url)
+            whole.update(route.headers)
+            while kept := self._take(route.key):
+                with contextlib.suppress(*STALE):
+                    return self._ask(kept, method, url, route, whole)
+            return self._ask(self._connect(route), method, url, route, whole)
+        raise AssertionError  # not reached: for the type checker
+
+    def _ask(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        url: str,
+        route: proxies.Route,
+        headers: Mapping[str, str],
+    ) -> Response:
+        try:
+            connection.request(method, route.target, headers=headers)
+            answer = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+        return Response(answer, url, lambda whole: self._keep(route.key, connection, whole))
+
+    def _take(self, key: tuple[str, str]) -> http.client.HTTPConnection | None:
+        with self._lock:
+            idle = self._idle.get(key)
+            return idle.pop() if idle else None
+
+    def _keep(
+        self, key: tuple[str, str], connection: http.client.HTTPConnection, whole: bool
+    ) -> None:
+        """Keeps a connection for the next request, if it stands where that can begin."""
+        with self._lock:
+            if whole and not self._closed:
+                self._idle.setdefault(key, []).append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Ends the connections that nobody uses; those in use end when they are given back."""
+        with self._lock:
+            self._closed = True
+            idle = [connection for each in self._idle.values() for connection in each]
+            self._idle = {}
+        for connection in idle:
+            connection.close()
+
+    def _connect(self, route: proxies.Route) -> http.client.HTTPConnection:
+        timeout = self._timeout_seconds
+        if route.scheme == "http":
+            return http.client.HTTPConnection(route.connect_to, timeout=timeout)
+        with self._lock:
+            self._context = self._context or ssl.create_default_context()
+        connection = http.client.HTTPSConnection(
+            route.connect_to, timeout=timeout, context=self._context
         )
-        return _opener().open(message, timeout=timeout)
+        if route.tunnel_to:
+            connection.set_tunnel(route.tunnel_to, headers=dict(route.tunnel_headers))
+        return connection
+
+    def _refusal(self, response: Response, url: str, auth: str) -> Exception:
+        with contextlib.closing(response):
+            try:
+                content = response.read(REFUSAL_BYTES)
+            except ComeAgain:
+                content = b""
+        return http_answers.refusal(
+            response.status, response.headers, content, url, self._refused.get(auth, "")
+        )
 
 
 @contextlib.contextmanager
 def translated(url: str) -> Generator[None]:
     """Turns what the network raises into ComeAgain or Failure."""
-    host = urllib.parse.urlsplit(url).hostname
     try:
         yield
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise _refusal(error.code, error.headers, url) from None
-    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise failure.Failure(
-                f"the certificate of {host} does not verify ({reason.verify_message}): check the "
-                "source, or use an image that trusts its authority"
-            ) from None
-        raise ComeAgain(_trouble(reason, host)) from None
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects as far as they are as safe as the source itself."""
-
-    def redirect_request(  # noqa: PLR0917 - urllib's own signature
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        try:
-            urls.check(newurl)
-        except ValueError as error:
-            fp.close()
-            raise failure.Failure(
-                f"{urls.shown(req.full_url)} redirects to a place that {error}: use the link to "
-                "the file itself"
-            ) from None
-        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
-            fp.close()
-            raise failure.Failure(
-                f"{urls.shown(req.full_url)} redirects from https to {urls.shown(newurl)}, which "
-                "is not safe: if that will do, give that one as the source, with a checksum"
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    # build_opener() would add file: and ftp: too.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.UnknownHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
-        _Redirects,
-    ):
-        opener.add_handler(handler())
-    return opener
-
-
-def _refusal(status: int, headers: Any, url: str) -> Exception:
-    source = urls.shown(url)
-    if status in WORTH_ANOTHER_TRY:
-        after = headers.get("Retry-After", "")
-        return ComeAgain(
-            f"answers {status} ({http.client.responses.get(status, 'unknown')})",
-            wait_seconds=min(float(after), LONGEST_RETRY_AFTER) if after.isdecimal() else 0,
-        )
-    if status in {401, 403}:
-        return failure.Failure(
-            f"{source} answers {status}: it wants credentials, or a signed link has expired; use "
-            "a link that can be read without a login"
-        )
-    if status in {404, 410}:
-        return failure.Failure(f"{source} answers {status}: nothing is there; check the source")
-    if status == 407:
-        return failure.Failure(
-            f"the proxy wants credentials for {source}: check the model's proxy settings"
-        )
-    if status in http.client.responses and 300 <= status < 400:
-        return failure.Failure(
-            f"{source} redirects in a circle, or to something that is not http(s): use the link "
-            "to the file itself"
-        )
-    return failure.Failure(f"{source} answers {status}: check the source")
-
-
-def _trouble(reason: Any, host: str | None) -> str:
-    if str(reason).startswith("Tunnel connection failed"):
-        return "can not be reached: the proxy refused"
-    for kinds, text in TROUBLES:
-        if isinstance(reason, kinds):
-            return text.format(host=host)
-    detail = reason.strerror if isinstance(reason, OSError) else None
-    return f"can not be reached: {detail or 'the network failed'}"
+    except (OSError, http.client.HTTPException) as error:
+        raise http_answers.trouble(error, urllib.parse.urlsplit(url).hostname) from None

@@ -1,0 +1,179 @@
+"""What an origin's answer, or its silence, means: come again, or tell the user."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+import urllib.parse
+from email import message as email_message
+from typing import Any
+
+from . import failure, urls
+
+WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504, 507, 509}
+LONGEST_RETRY_AFTER = 30.0
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 15.0
+# The first that fits counts. socket.timeout and ssl.SSLError are OSErrors of their own in 3.9.
+TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((socket.gaierror,), "can not be reached: the host {host} does not resolve"),
+    ((socket.timeout, TimeoutError), "did not answer in time"),
+    ((ssl.SSLError,), "can not be reached: TLS failed"),
+    ((ConnectionRefusedError,), "can not be reached: the connection was refused"),
+    ((ConnectionError, http.client.HTTPException), "broke the connection off"),
+)
+LOGIN = (
+    "it wants credentials, or a signed link has expired; use a link that can be read without a "
+    "login"
+)
+
+
+class ComeAgain(Exception):  # noqa: N818 - not an error, an order
+    """It may work later.
+
+    Args:
+        reason: What happened, as the end of a sentence about the source.
+        wait_seconds: How long the origin asked to be left alone.
+    """
+
+    def __init__(self, reason: str, *, wait_seconds: float = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait_seconds = wait_seconds
+
+
+class Refused(failure.Failure):
+    """The origin will not serve this.
+
+    Args:
+        sentence: For the user.
+        status: The answer's status.
+        headers: Its headers.
+        content: The beginning of its body.
+    """
+
+    def __init__(
+        self, sentence: str, status: int, headers: email_message.Message, content: bytes
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = headers
+        self.content = content
+
+
+class Patience:
+    """How long an origin in trouble is asked again, at growing intervals.
+
+    Args:
+        url: The URL, for the sentence in the end.
+        seconds: How long it may bring nothing.
+    """
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self._url = url
+        self._waits = 0
+        self._last_news = time.monotonic()
+        self.seconds = seconds
+
+    def news(self) -> None:
+        """Something came."""
+        self._last_news = time.monotonic()
+        self._waits = 0
+
+    def wait(self, trouble: ComeAgain) -> None:
+        """Waits before another try.
+
+        Raises:
+            Failure: It has been too long.
+        """
+        wait = min(FIRST_WAIT_SECONDS * 2**self._waits, LONGEST_WAIT_SECONDS)
+        wait = max(wait, trouble.wait_seconds)
+        if time.monotonic() + wait - self._last_news > self.seconds:
+            raise failure.Later(
+                f"{urls.shown(self._url)} {trouble.reason}, even after {self.seconds:g} seconds: "
+                "check the source and the model's proxy settings, then run create-dataset again"
+            )
+        self._waits += 1
+        time.sleep(wait)
+
+
+def redirected(url: str, location: str) -> str:
+    """Where a redirect leads, if that is as safe as the source itself.
+
+    Raises:
+        Failure: It is not.
+    """
+    target = urllib.parse.urljoin(url, urllib.parse.quote(location, safe="%/:=&?~#+!$,;'@()*[]"))
+    target = urllib.parse.urldefrag(target).url
+    try:
+        urls.check(target)
+        if urllib.parse.urlsplit(target).scheme not in {"http", "https"}:
+            raise ValueError("is not an http or https URL")
+    except ValueError as error:
+        raise failure.Failure(
+            f"{urls.shown(url)} redirects to a place that {error}: use the link to the file itself"
+        ) from None
+    if url.startswith("https:") and not target.startswith("https:"):
+        raise failure.Failure(
+            f"{urls.shown(url)} redirects from https to {urls.shown(target)}, which is not safe: "
+            "if that will do, give that one as the source, with a checksum"
+        )
+    return target
+
+
+def circle(url: str) -> failure.Failure:
+    """There are too many redirects."""
+    return failure.Failure(
+        f"{urls.shown(url)} redirects in a circle, or to something that is not http(s): use the "
+        "link to the file itself"
+    )
+
+
+def refusal(
+    status: int, headers: email_message.Message, content: bytes, url: str, advice: str
+) -> Exception:
+    """What an answer that says no means.
+
+    Args:
+        status: Its status.
+        headers: Its headers.
+        content: The beginning of its body.
+        url: What was asked for.
+        advice: What the user is told to do where credentials do not suffice; empty: the usual.
+    """
+    source = urls.shown(url)
+    if status in WORTH_ANOTHER_TRY:
+        after = headers.get("Retry-After", "")
+        return ComeAgain(
+            f"answers {status} ({http.client.responses.get(status, 'unknown')})",
+            wait_seconds=min(float(after), LONGEST_RETRY_AFTER) if after.isdecimal() else 0,
+        )
+    if status in {401, 403}:
+        sentence = f"{source} answers {status}: {advice or LOGIN}"
+    elif status in {404, 410}:
+        sentence = f"{source} answers {status}: nothing is there; check the source"
+    elif status == 407:
+        sentence = f"the proxy wants credentials for {source}: check the model's proxy settings"
+    elif 300 <= status < 400:
+        sentence = str(circle(url))
+    else:
+        sentence = f"{source} answers {status}: check the source"
+    return Refused(sentence, status, headers, content)
+
+
+def trouble(error: Any, host: str | None) -> Exception:
+    """What an error of the network means."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return failure.Failure(
+            f"the certificate of {host} does not verify ({error.verify_message}): check the "
+            "source, or use an image that trusts its authority"
+        )
+    if "Tunnel connection failed" in str(error):
+        return ComeAgain("can not be reached: the proxy refused")
+    for kinds, text in TROUBLES:
+        if isinstance(error, kinds):
+            return ComeAgain(text.format(host=host))
+    detail = error.strerror if isinstance(error, OSError) else None
+    return ComeAgain(f"can not be reached: {detail or 'the network failed'}")
