@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import importlib
 import lzma
 import zlib
 from collections.abc import Callable
@@ -12,8 +13,12 @@ from . import failure, streams
 
 # xz -9 takes 65 MiB; a file can ask for gigabytes.
 MOST_XZ_MEMORY_BYTES = 128 * 2**20
+# As a power of two; zstd --ultra asks for 128 MiB.
+MOST_ZSTD_WINDOW = 27
 
 ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
+# What lzma and zstd say.
+TOO_HUNGRY = ("emory usage limit", "too much memory")
 
 
 class Inflate:
@@ -46,19 +51,34 @@ class Inflate:
         return self._inflate.unused_data
 
 
+def zstd() -> Any:
+    """Python's own decompressor, which it has from 3.14 on."""
+    try:
+        library: Any = importlib.import_module("compression.zstd")
+    except ImportError:
+        raise failure.Failure(
+            "the archive is compressed with zstd, which the Python of this image can not read: "
+            "juju config aws-efs loader-image=python:3.14-slim, or offer it as tar.gz, or store "
+            "it as it is with unpack=false"
+        ) from None
+    options = {library.DecompressionParameter.window_log_max: MOST_ZSTD_WINDOW}
+    return library.ZstdDecompressor(options=options)
+
+
 DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     "gz": lambda: Inflate(16 + zlib.MAX_WBITS),
     "bz2": bz2.BZ2Decompressor,
+    "zst": zstd,
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_XZ_MEMORY_BYTES),
 }
 
 
 class Decompressed:
-    """Reads what a gz, bz2 or xz stream holds; streams that follow one another are one.
+    """Reads what a gz, bz2, xz or zst stream holds; streams that follow one another are one.
 
     Args:
         raw: The compressed stream.
-        kind: `gz`, `bz2` or `xz`.
+        kind: `gz`, `bz2`, `xz` or `zst`.
         count: Is told how many bytes came out, each time some do.
     """
 
@@ -95,7 +115,7 @@ class Decompressed:
                 data = self._raw.read(streams.CHUNK_BYTES)
                 if not data:
                     raise streams.cut_off()
-            if chunk := self._decompress(data):
+            if chunk := step(self._decompressor, data):
                 return chunk
 
     def _following(self) -> bytes:
@@ -105,18 +125,28 @@ class Decompressed:
             data = chunk.lstrip(b"\0")
         return data
 
-    def _decompress(self, data: bytes) -> bytes:
-        try:
-            return self._decompressor.decompress(data, streams.CHUNK_BYTES)
-        except MemoryError:
+
+def step(decompressor: Any, data: bytes) -> bytes:
+    """What a decompressor gives for its next input, a chunk at the most.
+
+    Raises:
+        Failure: The data are damaged, or take too much memory.
+    """
+    try:
+        return decompressor.decompress(data, streams.CHUNK_BYTES)
+    except MemoryError:
+        raise _too_hungry() from None
+    except Exception as error:
+        # zstd's own error is in a module that older Pythons lack.
+        if not isinstance(error, ERRORS) and type(error).__name__ != "ZstdError":
+            raise
+        if any(text in str(error) for text in TOO_HUNGRY):
             raise _too_hungry() from None
-        except ERRORS as error:
-            if "emory usage limit" in str(error):
-                raise _too_hungry() from None
-            raise streams.damaged("its compressed data do not fit together") from None
+        raise streams.damaged("its compressed data do not fit together") from None
 
 
 def _too_hungry() -> failure.Failure:
     return failure.Failure(
-        "the archive takes too much memory to decompress: compress it again with xz -9 at most"
+        "the archive takes too much memory to decompress: compress it again with xz -9 at most, "
+        "or zstd without --long"
     )

@@ -12,6 +12,19 @@ class Failure(Exception):  # noqa: N818 - the word that the user meets
     """The load can not be done; the text is for the user."""
 
 
+class Later(Failure):
+    """It may be done later; what has been done is kept for that.
+
+    Args:
+        sentence: For the user.
+        soon: Whether another pod may do it at once.
+    """
+
+    def __init__(self, sentence: str, *, soon: bool = False) -> None:
+        super().__init__(sentence)
+        self.soon = soon
+
+
 def from_os(error: OSError, where: str = "") -> Failure:
     """What the volume answered, as a failure.
 
@@ -33,13 +46,14 @@ def from_os(error: OSError, where: str = "") -> Failure:
             "255 bytes, so shorten it in the source"
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return Failure(
+        return Later(
             f"the loader may not write {place} ({reason}): check the options root-mode and "
             "mount-options, and who owns the directory"
         )
-    return Failure(
+    return Later(
         f"the volume failed at {place} ({reason}): run create-dataset again; if that does not "
-        "help, look at the file system in AWS"
+        "help, look at the file system in AWS",
+        soon=True,
     )
 
 

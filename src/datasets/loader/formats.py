@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import re
 
-from . import decompress, failure, streams, tar_reader
+from . import decompress, failure, tar_reader
 
 # bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
 HEAD_BYTES = 2**20
 FILE, TAR, ZIP = "file", "tar", "zip"
-MAGIC = {b"\x1f\x8b\x08": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz"}
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MAGIC = {b"\x1f\x8b\x08": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", ZSTD_MAGIC: "zst"}
 ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")
 UNREADABLE = {
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a rar archive",
 }
@@ -28,16 +28,16 @@ PAGE = re.compile(
 PAGE_NAME = re.compile(r"\.x?html?$", re.IGNORECASE)
 
 
-def recognise(head: bytes, name: str, *, unpack: bool) -> str:
+def recognise(head: bytes, name: str, *, unpack: str) -> str:
     """What the source is.
 
     Args:
         head: Its first HEAD_BYTES, or all of it.
         name: What it is called.
-        unpack: Whether an archive is wanted unpacked.
+        unpack: `true`, `false` or `recursive`: whether an archive is wanted unpacked.
 
     Returns:
-        `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz`; or `file`, for what is stored as it is.
+        `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz`, `tar.zst`; or `file`, for what is kept so.
 
     Raises:
         Failure: It is not what its name says, or can not be read here.
@@ -49,7 +49,7 @@ def recognise(head: bytes, name: str, *, unpack: bool) -> str:
             "the source is a web page (HTML), not the data: use the link to the file itself, and "
             "one that needs no login"
         )
-    if not unpack or (OTHER_ENDING.search(name) and not ARCHIVE_NAME.search(name)):
+    if unpack == "false" or (OTHER_ENDING.search(name) and not ARCHIVE_NAME.search(name)):
         return FILE
     named = bool(ARCHIVE_NAME.search(name))
     form = _archive(head, named=named)
@@ -78,7 +78,8 @@ def _begins_tar(data: bytes, *, named: bool) -> bool:
 def _unpacked(head: bytes, kind: str, *, named: bool) -> bytes:
     try:
         return decompress.Decompressed(io.BytesIO(head), kind).read(tar_reader.BLOCK_BYTES)
-    except streams.Damaged:
+    except failure.Failure:
+        # A file that is compressed and no archive stays as it is, whatever it is compressed with.
         if named:
             raise
         return b""

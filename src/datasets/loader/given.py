@@ -6,55 +6,69 @@ The user's container runs between the two, and sees nothing of the volume but th
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
 import stat
 from collections.abc import Iterator
+from typing import Any
 
-from . import failure, report, spec, tree, volume
+from . import failure, readback, report, spec, volume
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777
 FORM = "directory"
 
 
-def prepare(task: spec.Spec, slot: volume.Slot) -> None:
+def prepare(task: spec.Spec) -> None:
     """Makes the directory, empty: what an earlier attempt left there is not to be trusted."""
-    place = slot.given(task.version)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(place)
-    files = place / volume.FILES
-    files.mkdir(parents=True)
-    files.chmod(OPEN_MODE)
+    slot = _slot(task)
+    with slot.locked():
+        place = slot.given(task.version)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(place)
+        place.mkdir(mode=0o755)
+        files = place / volume.FILES
+        files.mkdir()
+        files.chmod(OPEN_MODE)
 
 
-def publish(task: spec.Spec, slot: volume.Slot, told: report.Report) -> spec.Result:
+def publish(task: spec.Spec, told: report.Report) -> spec.Result:
     """Verifies, counts and publishes what was left in the directory.
 
     Args:
         task: What was to be loaded.
-        slot: Its place, locked.
         told: Is told how far it is.
 
     Raises:
         Failure: Nothing was left, or something that a data set may not hold; then nothing was
             published.
     """
+    slot = _slot(task)
     place = slot.given(task.version)
     files = place / volume.FILES
-    current = slot.current()
-    if current and current.result and current.version == task.version:
-        return current.result
+    with slot.locked():
+        current = slot.current()
+        if current and current.result and current.request == task.version:
+            return current.result
+        if not files.is_dir():
+            raise failure.Failure(
+                "what your loader left is gone: run create-dataset again, and it runs again"
+            )
     told.state("verifying")
     count = total = 0
-    for path in _paths(files):
-        size = _accept(files, path)
-        if size is not None:
-            count, total = count + 1, total + size
-        if count > task.limits.most_entries or total > task.limits.most_bytes:
-            raise failure.Failure("your loader left more than a data set may hold: split it")
-        told.progress("verifying", files=count, bytes=total)
+    manifest = place / "manifest"
+    with manifest.open("w", encoding="ascii") as listed:
+        accepted = readback.side_by_side(lambda path: _accept(task, files, path), _paths(files))
+        for fields in accepted:
+            if "bytes" in fields:
+                count, total = count + 1, total + fields["bytes"]
+            if count > task.limits.most_entries or total > task.limits.most_bytes:
+                raise failure.Failure("your loader left more than a data set may hold: split it")
+            if fields:
+                listed.write(json.dumps(fields) + "\n")
+            told.progress("verifying", files=count, bytes=total)
     if not count:
         raise failure.Failure("your loader left no files in /data: have it write them there")
     result = spec.Result(
@@ -67,9 +81,13 @@ def publish(task: spec.Spec, slot: volume.Slot, told: report.Report) -> spec.Res
         fetched=0,
         form=FORM,
     )
-    previous = current.version if current else ""
-    slot.publish(place, files, volume.Record(task.version, task.fingerprint, previous, result))
+    with slot.locked():
+        slot.publish(files, manifest, task, result)
     return result
+
+
+def _slot(task: spec.Spec) -> volume.Slot:
+    return volume.Slot(pathlib.Path(task.root), task.name)
 
 
 def _paths(root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -79,22 +97,26 @@ def _paths(root: pathlib.Path) -> Iterator[pathlib.Path]:
             yield pathlib.Path(directory, name)
 
 
-def _accept(root: pathlib.Path, path: pathlib.Path) -> int | None:
-    """Makes it readable for all and writable for its owner alone; the size of a file."""
+def _accept(task: spec.Spec, root: pathlib.Path, path: pathlib.Path) -> dict[str, Any]:
+    """Gives it its mode and owner; what the list of files says of it, nothing of a directory."""
     found = path.lstat()
+    name = str(path.relative_to(root))
     if stat.S_ISLNK(found.st_mode):
         _check_link(root, path)
-        return None
-    if stat.S_ISDIR(found.st_mode):
-        path.chmod(tree.EXECUTABLE_MODE)
-        return None
-    if not stat.S_ISREG(found.st_mode):
+        return {"path": name, "link": os.readlink(path)}  # noqa: PTH115 - of 3.9, and as text
+    if not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
         raise failure.Failure(
-            f"your loader left {failure.shown(str(path.relative_to(root)))}, which is neither "
-            "file, directory nor link: leave it out"
+            f"your loader left {failure.shown(name)}, which is neither file, directory nor link: "
+            "leave it out"
         )
-    path.chmod(tree.EXECUTABLE_MODE if found.st_mode & stat.S_IXUSR else tree.PLAIN_MODE)
-    return found.st_size
+    executable = stat.S_ISDIR(found.st_mode) or found.st_mode & stat.S_IXUSR
+    path.chmod(task.directory_mode if executable else task.file_mode)
+    if task.owner_ids:
+        os.chown(path, *task.owner_ids)
+    if stat.S_ISDIR(found.st_mode):
+        return {}
+    size, sha256 = readback.sha256(path)
+    return {"path": name, "bytes": size, "sha256": sha256}
 
 
 def _check_link(root: pathlib.Path, path: pathlib.Path) -> None:

@@ -1,68 +1,95 @@
-"""One load from beginning to end: fetch, unpack, verify, publish."""
+"""One pod's part of a load, from beginning to end: plan, work, and, for the last one, publish."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO
 
 from . import (
-    budget,
-    decompress,
+    entries,
     failure,
-    fetch,
-    formats,
-    members,
+    http_client,
+    items,
+    meter,
+    place,
+    plan,
+    planner,
+    publish,
+    remote,
+    removal,
     report,
     spec,
-    streams,
-    tar_reader,
-    tree,
-    urls,
     volume,
-    zip_reader,
+    work,
+    writer,
 )
 
 MOST_ATTEMPTS = 5
-UNNAMED = "data"
 
 
-def load(task: spec.Spec, slot: volume.Slot, told: report.Report) -> spec.Result:
-    """Puts the data set on the volume, or finds it there.
+def load(
+    task: spec.Spec, told: report.Report, counts: meter.Meter, *, index: int
+) -> spec.Result | None:
+    """Does what is to be done, and publishes the data set if this was the last of it.
 
     Args:
         task: What to load.
-        slot: Its place, locked.
         told: Is told how far it is.
+        counts: Counts what this pod does.
+        index: This pod's index.
+
+    Returns:
+        What was published, now or before; None where other pods still work on it.
 
     Raises:
         Failure: It can not be done; nothing was published.
     """
-    current = slot.current()
-    if current and _is_wanted(current, task) and current.result:
-        return dataclasses.replace(current.result, existing=True)
-    slot.sweep()
+    slot = volume.Slot(pathlib.Path(task.root), task.name)
     reason = ""
     for _ in range(MOST_ATTEMPTS):
-        told.state("preparing", source=urls.shown(task.source))
+        told.state("preparing", source=task.shown)
+        with slot.locked():
+            current = slot.current()
+            if current and is_wanted(current, task) and current.result:
+                return dataclasses.replace(current.result, existing=True)
+            where = slot.load(task)
         try:
-            with contextlib.ExitStack() as opened:
-                attempt = _Attempt(task, slot.attempt(), told, opened)
-                return attempt.publish(slot, previous=current.version if current else "")
-        except fetch.StartOver as trouble:
+            result = _Load(task, slot, where, told=told, counts=counts, index=index).run()
+        except place.Gone:
+            reason = "was published or removed by others meanwhile"
+        except remote.StartOver as trouble:
             reason = trouble.reason
+            where.supersede(reason)
             told.state("starting over", reason=reason)
+        except (failure.Failure, OSError) as trouble:
+            error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
+            # What can not be done is not gone on with; but other pods may still be at it.
+            hopeless = not isinstance(error, failure.Later) or not where.begun()
+            if task.indexes == 1 and hopeless:
+                _discard(slot, where)
+            where.close()
+            raise error from None
+        else:
+            where.close()
+            return result
     raise failure.Failure(
-        f"{urls.shown(task.source)} {reason}, {MOST_ATTEMPTS} times: check the source, or try "
-        "again later"
+        f"{task.shown} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
     )
 
 
-def _is_wanted(current: volume.Record, task: spec.Spec) -> bool:
-    """Whether what is published is what the task would make; a version is made only once."""
-    if current.result and current.version == task.version:
+def _discard(slot: volume.Slot, where: place.Place) -> None:
+    with contextlib.suppress(OSError), slot.locked():
+        removal.remove([volume.to_trash(where.path)])
+
+
+def is_wanted(current: volume.Record, task: spec.Spec) -> bool:
+    """Whether what is published is what the task would make; a request is done only once.
+
+    Raises:
+        Failure: It is another one, and is not to be replaced.
+    """
+    if current.result and current.request == task.version:
         return True
     if task.overwrite:
         return False
@@ -74,88 +101,86 @@ def _is_wanted(current: volume.Record, task: spec.Spec) -> bool:
     return True
 
 
-class _Attempt:
-    """One reading of the source into a directory of its own."""
+class _Load:
+    """One pod's part of a load in one directory."""
 
     def __init__(
         self,
         task: spec.Spec,
-        place: pathlib.Path,
+        slot: volume.Slot,
+        where: place.Place,
+        *,
         told: report.Report,
-        opened: contextlib.ExitStack,
+        counts: meter.Meter,
+        index: int,
     ) -> None:
         self._task = task
-        self._place = place
+        self._slot = slot
+        self._place = where
         self._told = told
-        self._opened = opened
-        self._source = source = opened.enter_context(contextlib.closing(fetch.Source(task)))
-        self._budget = budget.Budget(task.limits, lambda: source.received)
-        self._files = place / "tree"
-        self._files.mkdir()
-        links = opened.enter_context((place / "links").open("w+"))
-        self._tree = tree.Tree(self._files, links, self._budget, self._tick)
+        self._index = index
+        self._meter = counts
+        signers, refused = entries.signers(task)
+        self._client = http_client.Client(task.timeout_seconds, signers, refused)
 
-    def publish(self, slot: volume.Slot, *, previous: str) -> spec.Result:
-        """Fetches, unpacks, verifies, and makes it the data set."""
-        source, task = self._source, self._task
-        head = source.peek(formats.HEAD_BYTES)
-        form = formats.recognise(head, source.name, unpack=task.unpack)
-        for member in self._members(form):
-            self._tree.add(member)
-        streams.drain(source)
-        checksum = source.check()
-        self._told.state("verifying", **self._so_far())
-        self._tree.finish()
-        if not self._tree.files:
-            raise failure.Failure("the archive holds no files: check that the source is right")
-        result = spec.Result(
-            files=self._tree.files,
-            bytes=self._tree.bytes,
-            seconds=self._told.seconds,
-            path=f"/{volume.DATASETS}/{task.name}",
-            version=task.version,
-            checksum=checksum,
-            fetched=source.received,
-            form=form,
-        )
-        record = volume.Record(task.version, task.fingerprint, previous, result)
-        slot.publish(self._place, self._files, record)
+    def run(self) -> spec.Result | None:
+        with contextlib.closing(self._client):
+            return self._run()
+
+    def _run(self) -> spec.Result | None:
+        planned = self._planned()
+        self._meter.total = planned.total
+        self._work(planned)
+        if len(self._place.finished()) < planned.shards:
+            return None
+        # Whoever comes first publishes; the others wait for that, or do it if it is killed.
+        with self._place.locked(place.END):
+            with self._slot.locked():
+                current = self._slot.current()
+                if current and current.result and current.version == self._place.version:
+                    return dataclasses.replace(current.result, existing=True)
+            return self._publish(planned)
+
+    def _planned(self) -> plan.Plan:
+        with self._place.locked(place.PLAN):
+            self._place.check()
+            planned = plan.read(self._place.plan)
+            if planned is None:
+                found = planner.items(self._task, self._client)
+                plan.write(self._place.plan, found, indexes=self._task.indexes)
+                planned = plan.read(self._place.plan)
+        if planned is None:
+            raise failure.Failure("the plan of the load is gone: run create-dataset again")
+        return planned
+
+    def _work(self, planned: plan.Plan) -> None:
+        tree = writer.Writer(str(self._place.tree), self._task)
+        doer = items.Doer(self._task, self._client, tree, self._meter)
+        pod = work.Work(self._place, planned, doer, index=self._index, indexes=self._task.indexes)
+        pod.run(lambda: self._told.progress("transferring", **self._meter.fields()))
+        tree.close()
+
+    def _publish(self, planned: plan.Plan) -> spec.Result:
+        self._told.state("verifying", **self._meter.fields())
+
+        def tick(files: int, size: int) -> None:
+            fields = {**self._meter.fields(), "files": files, "bytes": size}
+            self._told.progress("verifying", **fields)
+
+        publication = publish.Publication(self._task, self._place, planned, tick)
+        result = dataclasses.replace(publication.verify(), seconds=self._told.seconds)
+        with self._slot.locked():
+            self._place.check()
+            self._slot.publish(self._place.tree, self._place.manifest, self._task, result)
         return result
 
-    def _members(self, form: str) -> Iterable[members.Member]:
-        if form == formats.FILE:
-            return [members.File(self._source.name or UNNAMED, False, _chunks(self._source))]
-        if form == formats.ZIP:
-            return zip_reader.read(self._downloaded())
-        if form == formats.TAR:
-            return tar_reader.read(self._source)
-        kind = form.rpartition(".")[2]
-        return tar_reader.read(decompress.Decompressed(self._source, kind, self._budget.unpacked))
 
-    def _downloaded(self) -> BinaryIO:
-        """The whole source in a file that has no name any more, so that it can not stay behind."""
-        path = self._place / "archive"
-        archive = self._opened.enter_context(path.open("w+b"))
-        path.unlink()
-        for chunk in _chunks(self._source):
-            archive.write(chunk)
-            self._tick()
-        # Nothing of a wrong archive has to be unpacked to know that it is wrong.
-        self._source.check()
-        return archive
-
-    def _tick(self) -> None:
-        self._told.progress("transferring", **self._so_far())
-
-    def _so_far(self) -> dict[str, int | None]:
-        return {
-            "fetched": self._source.received,
-            "total": self._source.size,
-            "files": self._tree.files,
-            "bytes": self._tree.bytes,
-        }
-
-
-def _chunks(source: fetch.Source) -> Iterator[bytes]:
-    while chunk := source.read(fetch.CHUNK_BYTES):
-        yield chunk
+def sweep(task: spec.Spec) -> None:
+    """Removes what no reader and no load needs any more."""
+    slot = volume.Slot(pathlib.Path(task.root), task.name)
+    with contextlib.suppress(failure.Failure, OSError):
+        with slot.locked():
+            trash = slot.litter()
+        removal.remove(trash)
+        with contextlib.suppress(OSError):
+            slot.home.rmdir()

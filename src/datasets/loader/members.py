@@ -6,9 +6,13 @@ import dataclasses
 import posixpath
 from collections.abc import Iterable
 
-from . import failure
+from . import failure, streams
 
 REMEDY = "make the archive again without it, or take another source"
+
+
+class Unwanted(streams.Damaged):
+    """An archive has what a data set must not have, or what can not be read here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +37,14 @@ class File(Member):
 
     Attributes:
         executable: Whether it may be executed.
-        chunks: Its bytes; to be read before the archive is asked for its next member.
+        chunks: Its bytes. What is not in a tuple has to be read before the archive is asked for
+            its next member.
+        size: How many they are; None where that is not known before they have been read.
     """
 
     executable: bool
     chunks: Iterable[bytes]
+    size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +69,16 @@ class HardLink(Member):
     target: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Executable(Member):
+    """An earlier file may be executed: some archives say that only at their end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BecomesLink(Member):
+    """An earlier file holds what a symbolic link of its name leads to."""
+
+
 def inside(name: str) -> str:
     """A name out of an archive as a path that stays inside; empty for the archive's root.
 
@@ -69,16 +86,14 @@ def inside(name: str) -> str:
         Failure: It is absolute, climbs, or is no name.
     """
     if name.startswith("/"):
-        raise failure.Failure(f"the archive has the absolute path {failure.shown(name)}: {REMEDY}")
+        raise Unwanted(f"the archive has the absolute path {failure.shown(name)}: {REMEDY}")
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if ".." in parts:
-        raise failure.Failure(
+        raise Unwanted(
             f"the archive has the path {failure.shown(name)}, which leads out of it: {REMEDY}"
         )
     if "\0" in name:
-        raise failure.Failure(
-            f"the archive has the impossible name {failure.shown(name)}: {REMEDY}"
-        )
+        raise Unwanted(f"the archive has the impossible name {failure.shown(name)}: {REMEDY}")
     return "/".join(parts)
 
 
@@ -96,7 +111,7 @@ def symbolic_link(path: str, target: str) -> SymbolicLink:
     straight = posixpath.normpath(target)
     where = posixpath.normpath(posixpath.join(posixpath.dirname(path), straight))
     if not target or "\0" in target or target.startswith("/") or where.split("/")[0] == "..":
-        raise failure.Failure(
+        raise Unwanted(
             f"the archive has the link {failure.shown(path)} to {failure.shown(target)}, which "
             f"leads out of it: {REMEDY}"
         )
@@ -105,7 +120,7 @@ def symbolic_link(path: str, target: str) -> SymbolicLink:
 
 def refused(name: str, what: str) -> failure.Failure:
     """A member that is neither file, directory nor link."""
-    return failure.Failure(
+    return Unwanted(
         f"the archive has {failure.shown(name)}, which is {what}: a data set has only files, "
         f"directories and links; {REMEDY}"
     )

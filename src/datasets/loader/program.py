@@ -8,17 +8,19 @@ import pathlib
 import signal
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
-from . import failure, given, load, report, spec, volume
+from . import deletion, failure, given, inventory, load, meter, report, spec, verify
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 TERMINATION_LOG_VARIABLE = "TERMINATION_LOG"
 TERMINATION_LOG = "/dev/termination-log"
-EXIT_FAILED, EXIT_STOPPED = 1, 128 + signal.SIGTERM
-# The one argument there is: make the directory ready that a loader of the user's own fills.
-PREPARE = "prepare"
+# With the first one trying again is no use: the pod's Job knows it.
+EXIT_FAILED, EXIT_TROUBLE, EXIT_STOPPED = 1, 75, 128 + signal.SIGTERM
+# The one argument there may be; without one the loader loads.
+PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
 
 
 class _Stopped(BaseException):
@@ -27,26 +29,40 @@ class _Stopped(BaseException):
 
 def main() -> int:
     """Does what the environment asks for; 0 where it is done."""
-    os.umask(0o022)
+    # Modes are given as they are meant.
+    os.umask(0)
     # As process 1 of its container it would not even notice the signal.
     signal.signal(signal.SIGTERM, _stop)
-    told = report.Report(os.environ.get(TERMINATION_LOG_VARIABLE, TERMINATION_LOG))
+    index = int(os.environ.get(INDEX_VARIABLE) or 0)
+    told = report.Report(os.environ.get(TERMINATION_LOG_VARIABLE, TERMINATION_LOG), index=index)
     with _last_words(told):
         task = spec.Spec.from_json(os.environ.get(TASK_VARIABLE, ""))
-        slot = volume.Slot(pathlib.Path(task.root), task.name)
-        with slot.locked():
-            if sys.argv[1:] == [PREPARE]:
-                given.prepare(task, slot)
-                return 0
-            work = load.load if task.source else given.publish
-            try:
-                # Before the sweep: that takes its time, and we may be killed in it.
-                with _last_words(told):
-                    told.published(work(task, slot, told))
-            finally:
-                with contextlib.suppress(OSError):
-                    slot.sweep()
+        verbs: Mapping[str, Callable[[], None]] = {
+            PREPARE: lambda: given.prepare(task),
+            VERIFY: lambda: verify.verify(task, told),
+            DELETE: lambda: deletion.delete(task, told),
+            INVENTORY: lambda: inventory.tell(pathlib.Path(task.root), told),
+            "": lambda: _load(task, told, index),
+        }
+        verbs[(sys.argv[1:] or [""])[0]]()
     return 0
+
+
+def _load(task: spec.Spec, told: report.Report, index: int) -> None:
+    result = None
+    counts = meter.Meter()
+    # Before the sweep: that takes its time, and we may be killed in it.
+    with _last_words(told):
+        if task.sources or task.manifest:
+            result = load.load(task, told, counts, index=index)
+        else:
+            result = given.publish(task, told)
+        if result:
+            told.published(result)
+        else:
+            told.ended("done", **counts.fields())
+    if result:
+        load.sweep(task)
 
 
 def _stop(_signal: int, _frame: Any) -> NoReturn:
@@ -63,8 +79,11 @@ def _last_words(told: report.Report) -> Generator[None]:
         return
     except failure.Failure as error:
         sentence = str(error)
+        if isinstance(error, failure.Later) and error.soon:
+            code = EXIT_TROUBLE
     except OSError as error:
         sentence = str(failure.from_os(error))
+        code = EXIT_TROUBLE
     except _Stopped:
         sentence = "the load was stopped before its end: run create-dataset again"
         code = EXIT_STOPPED
@@ -76,4 +95,5 @@ def _last_words(told: report.Report) -> Generator[None]:
             "report it to the charm's developers with the pod's log"
         )
     told.failed(sentence)
+    # Threads that wait for the network or the volume are daemons: they are not waited for.
     sys.exit(code)

@@ -23,13 +23,15 @@ class Report:
 
     Args:
         termination_log: The file that Kubernetes reads the container's last words from.
+        index: The pod's index.
         clock: Tells seconds; monotonic.
     """
 
     def __init__(
-        self, termination_log: str, *, clock: Callable[[], float] = time.monotonic
+        self, termination_log: str, *, index: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._termination_log = termination_log
+        self._index = index
         self._clock = clock
         self._started = self._next = clock()
 
@@ -41,7 +43,9 @@ class Report:
     def state(self, state: str, **fields: Any) -> None:
         """Writes a line of progress at once: the load has come to another state."""
         self._next = self._clock() + PROGRESS_SECONDS
-        line = json.dumps({"state": state, "seconds": self.seconds, **fields})
+        line = json.dumps(
+            {"state": state, "index": self._index, "seconds": self.seconds, **fields}
+        )
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
@@ -53,6 +57,12 @@ class Report:
     def published(self, result: spec.Result) -> None:
         """Tells that the data set is there."""
         fields = {"state": "published", **dataclasses.asdict(result)}
+        self.state(**fields)
+        self._last_words(fields)
+
+    def ended(self, state: str, **fields: Any) -> None:
+        """Tells that what was to be done is done, other than publishing."""
+        fields = {"state": state, "index": self._index, "seconds": self.seconds, **fields}
         self.state(**fields)
         self._last_words(fields)
 

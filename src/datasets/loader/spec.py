@@ -14,6 +14,9 @@ from . import failure, urls
 # The Job's name is made from it, and Kubernetes takes 63 characters there.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
 VERSION = re.compile(r"[a-z0-9][-a-z0-9]{0,62}")
+PLAIN_MODE = "0644"
+# Of sources, in a sentence.
+MOST_SHOWN = 3
 CHECKSUM = re.compile(r"(?P<algorithm>md5|sha256|sha512):(?P<digest>[0-9a-f]+)")
 
 
@@ -35,18 +38,40 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+    """One place that data come from.
+
+    Attributes:
+        url: Its URL: http, https, s3 or hf.
+        checksum: `algorithm:digest` of what is fetched, or empty.
+        path: Where it goes in the data set; empty for its own name.
+    """
+
+    url: str
+    checksum: str = ""
+    path: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Spec:
     """What to load, and where to.
 
     Attributes:
         name: The data set's name.
-        source: The URL that it comes from; empty where a loader of the user's own brings it.
-        checksum: `algorithm:digest` of what is fetched, or empty.
-        unpack: Whether an archive is unpacked.
-        overwrite: Whether a data set of that name that was made otherwise is replaced.
-        version: The name of this load's directory: the same for each of its attempts.
+        version: This request's own name: each pod of it has the same.
         fingerprint: What two loads have in common that would bring the same data set.
+        sources: Where the data come from; none where a loader of the user's own brings them.
+        manifest: The URL of a list of further sources, or empty.
+        unpack: `true`, `false`, or `recursive`: archives inside of others are unpacked, too.
+        overwrite: Whether a data set of that name that was made otherwise is replaced.
         root: Where the volume is mounted.
+        endpoint: The S3 service, where it is not AWS's.
+        region: The region of the buckets; found out where it is empty.
+        hub: The Hub, where it is not huggingface.co.
+        credentials: What opens the sources: access-key and secret-key, or token.
+        owner: `uid:gid` of what is written; empty for the loader's own.
+        mode: The files' permissions as octal digits; a directory gets an x for each r.
+        indexes: How many pods work on it.
         opening_seconds: How long a source may refuse to begin: short, so that a user who waits
             for the action learns of a wrong source from it.
         patience_seconds: How long a source that had begun may bring nothing.
@@ -55,13 +80,20 @@ class Spec:
     """
 
     name: str
-    source: str
     version: str
     fingerprint: str
-    checksum: str = ""
-    unpack: bool = True
+    sources: tuple[Source, ...] = ()
+    manifest: str = ""
+    unpack: str = "true"
     overwrite: bool = False
     root: str = "/mnt/aws-efs"
+    endpoint: str = ""
+    region: str = ""
+    hub: str = ""
+    credentials: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
+    owner: str = ""
+    mode: str = PLAIN_MODE
+    indexes: int = 1
     opening_seconds: float = 25
     patience_seconds: float = 300
     timeout_seconds: float = 30
@@ -77,9 +109,11 @@ class Spec:
         try:
             fields: dict[str, Any] = json.loads(text)
             limits = Limits(**fields.pop("limits", {}))
-            spec = cls(**fields, limits=limits)
-            if spec.source:
-                urls.check(spec.source)
+            sources = tuple(Source(**each) for each in fields.pop("sources", ()))
+            spec = cls(**fields, sources=sources, limits=limits)
+            for url in (*(source.url for source in sources), spec.manifest):
+                if url:
+                    urls.check(url)
         except (AttributeError, TypeError, ValueError):
             raise failure.Failure(
                 "the loader was given a task that it does not understand: upgrade the charm, "
@@ -90,7 +124,7 @@ class Spec:
             raise failure.Failure(
                 "the name or the version of the data set is not one: use a-z0-9-"
             )
-        if spec.checksum and not CHECKSUM.fullmatch(spec.checksum):
+        if any(each.checksum and not CHECKSUM.fullmatch(each.checksum) for each in sources):
             raise failure.Failure("the checksum is not algorithm:digest: use sha256:<hex>")
         return spec
 
@@ -99,9 +133,30 @@ class Spec:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @property
-    def algorithm(self) -> str:
-        """What is fetched is hashed with this, whether or not a checksum is given."""
-        return self.checksum.partition(":")[0] or "sha256"
+    def shown(self) -> str:
+        """Where it comes from, without what may be secret in it."""
+        found = [source.url for source in self.sources] + [self.manifest] * bool(self.manifest)
+        shown = [urls.shown(url) for url in found[:MOST_SHOWN]]
+        more = len(found) - len(shown)
+        return " ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+    @property
+    def file_mode(self) -> int:
+        """The permissions of a file."""
+        return int(self.mode, 8)
+
+    @property
+    def directory_mode(self) -> int:
+        """The permissions of a directory, or of a file that may be executed."""
+        return self.file_mode | (self.file_mode & 0o444) >> 2
+
+    @property
+    def owner_ids(self) -> tuple[int, int] | None:
+        """The user and the group that files shall belong to; None for the loader's own."""
+        if not self.owner:
+            return None
+        user, _, group = self.owner.partition(":")
+        return int(user), int(group or user)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +171,8 @@ class Result:
         version: The directory under `.versions` that `path` leads to.
         checksum: `algorithm:digest` of what was fetched.
         fetched: The bytes that were fetched.
-        form: What the source was: `file`, `tar`, `tar.gz`, ...
+        form: What the source was: `file`, `tar`, `tar.gz`, ...; `many` for several.
+        shards: Into how many parts the work could be divided.
         existing: Whether it was there before.
     """
 
@@ -128,6 +184,7 @@ class Result:
     checksum: str
     fetched: int
     form: str
+    shards: int = 1
     existing: bool = False
 
     @classmethod

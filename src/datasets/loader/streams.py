@@ -23,6 +23,42 @@ class Readable(Protocol):
         ...
 
 
+class Buffered:
+    """A stream that is read in large pieces, and given out in small ones.
+
+    Args:
+        raw: The stream.
+    """
+
+    def __init__(self, raw: Readable) -> None:
+        self._raw = raw
+        self._data: bytes = b""
+        self._at = 0
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, `count` at the most; none at the end."""
+        if self._at == len(self._data):
+            self._data, self._at = self._raw.read(CHUNK_BYTES), 0
+        chunk = self._data[self._at : self._at + count]
+        self._at += len(chunk)
+        return chunk
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes, or all that are left."""
+        end = self._at + count
+        if end <= len(self._data):
+            chunk = self._data[self._at : end]
+            self._at = end
+            return chunk
+        held = [self._data[self._at :]]
+        self._data, self._at = b"", 0
+        left = count - len(held[0])
+        while left and (chunk := self.read(left)):
+            held.append(chunk)
+            left -= len(chunk)
+        return b"".join(held)
+
+
 def pieces(stream: Readable, count: int) -> Iterator[bytes]:
     """The next `count` bytes, a piece at a time.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from . import failure, streams
+from . import members, streams, tar_header
 
 BLOCK_BYTES = 512
 FIELD_BYTES = 12
@@ -53,12 +53,10 @@ def old_map(stream: streams.Readable, header: bytes) -> Map:
     return Map(size, tuple(extents))
 
 
-def pax_map(body: streams.Readable, extended: Mapping[str, str]) -> Map | None:
-    """The map at the beginning of a PAX member's body; None where the file is not sparse."""
-    if not any(key.startswith("GNU.sparse.") for key in extended):
-        return None
+def pax_map(body: streams.Readable, extended: Mapping[str, str]) -> Map:
+    """The map at the beginning of a sparse PAX member's body."""
     if extended.get("GNU.sparse.major") != "1":
-        raise failure.Failure(
+        raise members.Unwanted(
             "the archive has a sparse file in a format of 2006: make it again with a newer tar, "
             "or without --sparse"
         )
@@ -90,18 +88,15 @@ def _fields(table: bytes) -> list[tuple[int, int]]:
 
 def _number(field: bytes) -> int:
     """A number in a header: octal text, or, with the top bit set, the bytes themselves."""
-    if field[0] & 0x80:
-        return int.from_bytes(field[1:], "big")
-    text = field.strip(b" \0")
     try:
-        return int(text, 8) if text else 0
+        return tar_header.number(field)
     except ValueError:
         raise streams.damaged("a number can not be read") from None
 
 
 def _check_count(count: int) -> None:
     if count > MOST_EXTENTS:
-        raise failure.Failure(
+        raise members.Unwanted(
             f"the archive has a sparse file in more than {MOST_EXTENTS} parts: make it again "
             "without --sparse"
         )

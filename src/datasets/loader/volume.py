@@ -2,36 +2,34 @@
 
     /datasets/<name>                        -> .versions/<name>/<version>, a relative link
     /datasets/.versions/<name>/<version>    the files
-    /datasets/.versions/<name>/<version>.json   the record: what it was made from, and from when on
-    /datasets/.versions/<name>/.attempt-*   what a load has not finished
+    /datasets/.versions/<name>/<version>.json    the record: what it was made from, and when
+    /datasets/.versions/<name>/<version>.files   the list of files: path, bytes and sha256
+    /datasets/.versions/<name>/.load-<version>   a load that is not finished: see place
     /datasets/.versions/.lock               one byte of it is locked for each data set
 
 A reader sees one version or the next, never half of one. What no link leads to, and was not there
-just before, is litter: it goes at the beginning and at the end of each load.
+just before, and is no load that goes on, is litter.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 import stat
-import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
-from . import failure, spec
+from . import failure, place, spec
 
 DATASETS, VERSIONS = "datasets", ".versions"
-ATTEMPT_PREFIX = ".attempt-"
-GIVEN_PREFIX = f"{ATTEMPT_PREFIX}given-"
+LOAD_PREFIX, GIVEN_PREFIX, TRASH_PREFIX = ".load-", ".given-", ".trash-"
 FILES = "files"
+RECORD_SUFFIX, MANIFEST_SUFFIX = ".json", ".files"
 LOCK_WAIT_SECONDS = 120.0
 LOCK_POLL_SECONDS = 0.1
 
@@ -45,12 +43,18 @@ class Record:
         fingerprint: What it was made from.
         previous: The version that it replaced, empty for none; it stays for its readers.
         result: What the load brought; None where that is lost.
+        request: The request that made it.
+        source: Where it came from, without what may be secret.
+        published: When, in seconds since 1970.
     """
 
     version: str
     fingerprint: str
     previous: str
     result: spec.Result | None
+    request: str = ""
+    source: str = ""
+    published: float = 0
 
 
 def given_files(name: str, version: str) -> str:
@@ -69,42 +73,45 @@ class Slot:
     def __init__(self, root: pathlib.Path, name: str) -> None:
         self._name = name
         self._datasets = root / DATASETS
-        self._link = self._datasets / name
+        self.link = self._datasets / name
         self._versions = self._datasets / VERSIONS
-        self._home = self._versions / name
+        self.home = self._versions / name
 
     @contextlib.contextmanager
     def locked(self) -> Generator[None]:
-        """Keeps other loads of this data set away; the lock goes with the process that holds it.
+        """Keeps all other processes away; the lock goes with the process that holds it.
 
         Raises:
-            Failure: Another load does not end, or a file stands where a directory is needed.
+            Failure: Another one does not end, or a file stands where a directory is needed.
         """
         for directory in (self._datasets, self._versions):
             _make_directory(directory)
         # One file for all: a lock file of each data set would have to be removed, and a lock on
         # a removed file keeps nobody away.
-        with (self._versions / ".lock").open("a") as file:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        with os.fdopen(os.open(self._versions / ".lock", flags, 0o644), "r+") as file:
             self._lock(file.fileno())
-            _make_directory(self._home)
+            _make_directory(self.home)
             try:
                 yield
             finally:
                 # It stays where it is not empty.
                 with contextlib.suppress(OSError):
-                    self._home.rmdir()
+                    self.home.rmdir()
 
     def _lock(self, descriptor: int) -> None:
         digest = hashlib.sha256(self._name.encode()).digest()
         where = int.from_bytes(digest[:7], "big")
         deadline = time.monotonic() + LOCK_WAIT_SECONDS
-        while not _locks(descriptor, where):
+        while not place.try_lock(descriptor, where):
             if time.monotonic() > deadline:
-                raise failure.Failure(
+                raise failure.Later(
                     f"another load of {self._name} is still running: wait for it, then run "
                     "create-dataset again"
                 )
             time.sleep(LOCK_POLL_SECONDS)
+
+    # --- what is published
 
     def current(self) -> Record | None:
         """The version that is published; None where there is none.
@@ -116,7 +123,7 @@ class Slot:
         if not version:
             return None
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            fields: dict[str, Any] = json.loads(self._record(version).read_text())
+            fields: dict[str, Any] = json.loads(self.record_of(version).read_text())
             result = spec.Result.from_fields(fields.pop("result"))
             return Record(**fields, result=result)
         # It is ours by its link, but what it was made from is lost: it can only be replaced.
@@ -124,7 +131,7 @@ class Slot:
 
     def _current_version(self) -> str:
         try:
-            target = os.readlink(self._link)  # noqa: PTH115 - of 3.9, and as text
+            target = os.readlink(self.link)  # noqa: PTH115 - of 3.9, and as text
         except FileNotFoundError:
             return ""
         except OSError:
@@ -140,68 +147,128 @@ class Slot:
             "move it away, or choose another name"
         )
 
-    def attempt(self) -> pathlib.Path:
-        """A new directory for what a load has not finished."""
-        attempt = pathlib.Path(tempfile.mkdtemp(prefix=ATTEMPT_PREFIX, dir=self._home))
-        attempt.chmod(0o755)
-        return attempt
+    def record_of(self, version: str) -> pathlib.Path:
+        """The file that a version's record is in."""
+        return self.home / f"{version}{RECORD_SUFFIX}"
+
+    def manifest_of(self, version: str) -> pathlib.Path:
+        """The file that a version's list of files is in."""
+        return self.home / f"{version}{MANIFEST_SUFFIX}"
+
+    # --- what is not finished
+
+    def loads(self) -> Iterator[tuple[pathlib.Path, str]]:
+        """The loads that are not finished and can be gone on with, and their fingerprints."""
+        for path in sorted(self.home.glob(f"{LOAD_PREFIX}*")):
+            with contextlib.suppress(FileNotFoundError):
+                if not (path / "superseded").exists():
+                    yield path, (path / "fingerprint").read_text()
+
+    def load(self, task: spec.Spec) -> place.Place:
+        """The unfinished load of what a task asks for, or a new one. The slot is locked."""
+        for path, fingerprint in self.loads():
+            if fingerprint == task.fingerprint:
+                return place.Place(path)
+        number, path = 1, self.home / f"{LOAD_PREFIX}{task.version}"
+        while path.exists() or self.record_of(self._version(path)).exists():
+            number += 1
+            path = self.home / f"{LOAD_PREFIX}{task.version}-{number}"
+        # For the loader alone: what is in it keeps no mode of its own.
+        path.mkdir(mode=0o700)
+        draft = path / "fingerprint-draft"
+        draft.write_text(task.fingerprint)
+        draft.replace(path / "fingerprint")
+        return place.Place(path)
+
+    def _version(self, path: pathlib.Path) -> str:
+        return path.name[len(LOAD_PREFIX) :]
 
     def given(self, version: str) -> pathlib.Path:
         """Where a loader of the user's own leaves its files: known before it runs."""
-        return self._home / f"{GIVEN_PREFIX}{version}"
+        return self.home / f"{GIVEN_PREFIX}{version}"
 
-    def publish(self, attempt: pathlib.Path, tree: pathlib.Path, record: Record) -> None:
-        """Makes a finished tree the data set, by one rename.
+    # --- publishing
+
+    def publish(
+        self, tree: pathlib.Path, manifest: pathlib.Path, task: spec.Spec, result: spec.Result
+    ) -> None:
+        """Makes a finished tree the data set, by one rename. The slot is locked.
+
+        It can be cut off anywhere, and called again.
 
         Args:
-            attempt: The attempt's directory; it goes with the next `sweep`.
-            tree: The directory in it that holds the files.
-            record: What is kept of it.
+            tree: The directory that holds the files.
+            manifest: The list of them.
+            task: What was asked for.
+            result: What was brought.
         """
-        record_draft = attempt / "record"
-        record_draft.write_text(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
-        record_draft.replace(self._record(record.version))
-        tree.rename(self._home / record.version)
-        link_draft = attempt / "link"
-        link_draft.symlink_to(f"{VERSIONS}/{self._name}/{record.version}")
+        version = result.version
+        before = self.current()
+        previous = before.version if before and before.version != version else ""
+        record = Record(
+            version=version,
+            fingerprint=task.fingerprint,
+            previous=previous,
+            result=result,
+            request=task.version,
+            source=task.shown,
+            published=round(time.time(), 3),
+        )
+        draft = manifest.with_name("record")
+        draft.write_text(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
+        draft.chmod(0o644)
+        with contextlib.suppress(FileNotFoundError):
+            manifest.chmod(0o644)
+            manifest.replace(self.manifest_of(version))
+        draft.replace(self.record_of(version))
+        with contextlib.suppress(FileNotFoundError):
+            tree.rename(self.home / version)
+        link_draft = manifest.with_name("link")
+        with contextlib.suppress(FileNotFoundError):
+            link_draft.unlink()
+        link_draft.symlink_to(f"{VERSIONS}/{self._name}/{version}")
         # The rename would put it over a file of somebody else's that came meanwhile.
         self._current_version()
-        link_draft.replace(self._link)
+        link_draft.replace(self.link)
 
-    def sweep(self) -> None:
-        """Removes what is neither the published version nor the one before it."""
-        for entry in self._litter():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink()
+    def litter(self, keep: place.Place | None = None) -> list[pathlib.Path]:
+        """What is neither the published version, nor the one before it, nor a load that goes on.
 
-    def _litter(self) -> list[pathlib.Path]:
-        entries = list(self._home.iterdir())
-        attempts = [entry for entry in entries if entry.name.startswith(ATTEMPT_PREFIX)]
+        It is renamed, so that nobody takes it for something else. The slot is locked.
+
+        Args:
+            keep: The load that goes on.
+        """
         try:
             current = self.current()
         except failure.Failure:
             # Somebody put something in the link's place: what it led to is not ours to judge.
-            return attempts
+            return []
         kept = {current.version, current.previous} if current else set[str]()
-        return [entry for entry in entries if entry.name.removesuffix(".json") not in kept]
+        if keep:
+            kept |= {keep.path.name, keep.version}
+        found: list[pathlib.Path] = []
+        for entry in self.home.iterdir():
+            name = entry.name
+            for suffix in (RECORD_SUFFIX, MANIFEST_SUFFIX):
+                name = name.removesuffix(suffix)
+            if name not in kept:
+                found.append(to_trash(entry))
+        return found
 
-    def _record(self, version: str) -> pathlib.Path:
-        return self._home / f"{version}.json"
 
-
-def _locks(descriptor: int, where: int) -> bool:
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, where)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+def to_trash(entry: pathlib.Path) -> pathlib.Path:
+    """Renames what is to be removed, so that nobody takes it for something else."""
+    if entry.name.startswith(TRASH_PREFIX):
+        return entry
+    trash = entry.with_name(f"{TRASH_PREFIX}{entry.name.lstrip('.')}-{os.urandom(4).hex()}")
+    entry.rename(trash)
+    return trash
 
 
 def _make_directory(path: pathlib.Path) -> None:
     try:
-        path.mkdir()
+        path.mkdir(mode=0o755)
     except FileExistsError:
         if not stat.S_ISDIR(path.lstat().st_mode):
             raise failure.Failure(

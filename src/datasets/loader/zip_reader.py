@@ -1,190 +1,202 @@
-"""Reads a zip archive, whose list of members is at its end: so it needs a file, not a stream.
+"""Reads a zip archive whose parts can be asked for: its list of members stands at its end.
 
-The list is read entry by entry because zipfile keeps all of it in memory.
+The members are taken from one stream of the whole archive, so that it can be hashed as it comes;
+their list from another.
 """
 
 from __future__ import annotations
 
-import bz2
-import dataclasses
-import stat
-import struct
+import contextlib
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
-from . import decompress, failure, members, streams
+from . import failure, members, streams, zip_format
 
-END = struct.Struct("<4s4H2LH")
-END_SIGNATURE = b"PK\5\6"
-LONGEST_COMMENT = 2**16
-LOCATOR = struct.Struct("<4sLQL")
-END64 = struct.Struct("<4sQ2H2L4Q")
-ENTRY = struct.Struct("<4s6H3L5H2L")
-LOCAL = struct.Struct("<4s5H3L2H")
-EXTRA = struct.Struct("<2H")
-ENCRYPTED, UTF8 = 0x1, 0x800
-# What stands in the 32 bits of a number that is in the extra field instead.
-IN_EXTRA = 0xFFFFFFFF
-SIZES_EXTRA, NAME_EXTRA = 0x0001, 0x7075
-# The systems whose archives carry a file's mode: Unix and macOS.
-UNIX = (3, 19)
-LONGEST_TARGET = 4096
-REFUSED = {
-    stat.S_IFCHR: "a character device",
-    stat.S_IFBLK: "a block device",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-}
-METHODS: dict[int, Callable[[], Any]] = {
-    0: lambda: None,
-    8: lambda: decompress.Inflate(-zlib.MAX_WBITS),
-    12: bz2.BZ2Decompressor,
-}
+SMALL_BYTES = 2**20
+# To read over so many bytes is faster than to ask for what stands behind them.
+GAP_BYTES = 2**18
+# What stands in the fields of 16 bits where the number has no room.
+MOST_COUNTED = 0xFFFF
 
 
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    name: str
-    mode: int
-    flags: int
-    method: int
-    check: int
-    packed: int
+class Part(streams.Readable, Protocol):
+    """A stream that has to be closed."""
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
+
+class Archive(Protocol):
+    """An archive that can be read from anywhere in it."""
+
     size: int
-    offset: int
+
+    def stream(self, offset: int, /) -> Part:
+        """Its bytes from an offset on."""
+        ...
 
 
-def read(archive: BinaryIO) -> Iterator[members.Member]:
-    """The members of the archive, in its list's order; each is to be used before the next.
+def read(archive: Archive, data: streams.Readable) -> Iterator[members.Member]:
+    """The members of the archive, in its list's order.
+
+    A large file's content is to be read before the next member is asked for.
+
+    Args:
+        archive: The archive, for its list, and for members that stand where they should not.
+        data: All of the archive from its beginning; it is read as far as the last member goes.
 
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
-    count, start, base = _end(archive)
-    for _ in range(count):
-        archive.seek(start)
-        entry, length = _entry(archive, base)
-        start += length
-        yield _member(archive, entry)
+    found = _find_list(archive)
+    if not found.length:
+        return
+    content, raw = _Content(archive, data), archive.stream(found.start)
+    with contextlib.closing(content), contextlib.closing(raw):
+        listing = zip_format.Ahead(raw)
+        count = 0
+        while listing.position < found.length:
+            yield _member(content, zip_format.listed(listing), found.base)
+            count += 1
+        if listing.position != found.length or count % (MOST_COUNTED + 1) != found.members:
+            raise streams.damaged("its list of files is not as long as it says")
 
 
-def _end(archive: BinaryIO) -> tuple[int, int, int]:
-    """The number of entries, where their list begins, and where the archive does in its file."""
-    size = archive.seek(0, 2)
-    tail_start = max(0, size - END.size - LONGEST_COMMENT)
-    archive.seek(tail_start)
-    tail = archive.read()
-    at = tail.rfind(END_SIGNATURE)
-    if at < 0 or len(tail) - at < END.size:
-        raise streams.cut_off()
-    _, _, _, _, count, length, offset, _ = END.unpack_from(tail, at)
+class _List(NamedTuple):
+    """Where the list of members is.
+
+    Attributes:
+        start: Where it begins, in bytes.
+        length: How long it is, in bytes.
+        members: The number of them, or what is left of it in 16 bits.
+        base: Where the archive begins: something may have been put in front of it.
+    """
+
+    start: int
+    length: int
+    members: int
+    base: int
+
+
+def _find_list(archive: Archive) -> _List:
+    form = zip_format
+    tail_start = max(0, archive.size - form.END.size - form.LONGEST_COMMENT)
+    tail = _part(archive, tail_start, archive.size - tail_start)
+    at = _end(tail)
+    _, disk, _, _, count, length, offset, _ = form.END.unpack_from(tail, at)
+    if disk not in {0, MOST_COUNTED}:
+        raise form.split()
     end = tail_start + at
-    if at >= LOCATOR.size and tail[at - LOCATOR.size :].startswith(b"PK\6\7"):
-        _, _, where, _ = LOCATOR.unpack_from(tail, at - LOCATOR.size)
-        # It stands right before its locator, if nothing was put before the archive.
-        end = min(where, end)
-        count, length, offset = _end64(archive, where)
+    before = tail[at - form.LOCATOR.size : at] if at >= form.LOCATOR.size else b""
+    if before.startswith(form.LOCATOR_SIGNATURE):
+        end, (count, length, offset) = _end64(archive, end - form.LOCATOR.size, before)
     base = end - length - offset
     if base < 0:
         raise streams.damaged("its list of files is not where it should be")
-    return count, base + offset, base
+    return _List(base + offset, length, count & MOST_COUNTED, base)
 
 
-def _end64(archive: BinaryIO, where: int) -> tuple[int, int, int]:
-    archive.seek(where)
-    fields = END64.unpack(streams.exactly(archive, END64.size))
-    if fields[0] != b"PK\6\6":
-        raise streams.damaged("its list of files is not where it should be")
-    return fields[7], fields[8], fields[9]
+def _end(tail: bytes) -> int:
+    """Where the record at the archive's end begins: its comment may hold anything."""
+    size = zip_format.END.size
+    at = last = tail.rfind(zip_format.END_SIGNATURE, 0, len(tail) - size + 4)
+    if at < 0:
+        raise streams.cut_off()
+    while at >= 0:
+        if at + size + int.from_bytes(tail[at + size - 2 : at + size], "little") == len(tail):
+            return at
+        at = tail.rfind(zip_format.END_SIGNATURE, 0, at)
+    # Something stands behind the archive.
+    return last
 
 
-def _entry(archive: BinaryIO, base: int) -> tuple[_Entry, int]:
-    fields = ENTRY.unpack(streams.exactly(archive, ENTRY.size))
-    signature, made_by, _, flags, method, _, _, check, packed, size = fields[:10]
-    name_length, extra_length, comment_length, _, _, attributes, offset = fields[10:]
-    if signature != b"PK\1\2":
-        raise streams.damaged("its list of files is shorter than it says")
-    raw_name = streams.exactly(archive, name_length)
-    extras = _extras(streams.exactly(archive, extra_length))
-    wide = iter(struct.iter_unpack("<Q", _whole(extras.get(SIZES_EXTRA, b""))))
-    size, packed, offset = (
-        next(wide, (IN_EXTRA,))[0] if field == IN_EXTRA else field
-        for field in (size, packed, offset)
-    )
-    entry = _Entry(
-        name=_name(raw_name, flags, extras.get(NAME_EXTRA, b"")),
-        mode=attributes >> 16 if made_by >> 8 in UNIX else 0,
-        flags=flags,
-        method=method,
-        check=check,
-        packed=packed,
-        size=size,
-        offset=base + offset,
-    )
-    return entry, ENTRY.size + name_length + extra_length + comment_length
+def _end64(archive: Archive, end: int, locator: bytes) -> tuple[int, tuple[int, int, int]]:
+    """Where the record for large archives begins, and the list's count, length and offset."""
+    form = zip_format
+    _, _, told, disks = form.LOCATOR.unpack(locator)
+    if disks > 1:
+        raise form.split()
+    # It stands right before its locator if nothing was added to it, and where the locator says
+    # if nothing was put before the archive.
+    for where in (end - form.END64.size, told):
+        if 0 <= where <= end - form.END64.size:
+            fields = form.END64.unpack(_part(archive, where, form.END64.size))
+            if fields[0] == form.END64_SIGNATURE:
+                return where, (fields[7], fields[8], fields[9])
+    raise streams.damaged("its list of files is not where it should be")
 
 
-def _extras(text: bytes) -> dict[int, bytes]:
-    """The extra fields: identifier and length, then the field."""
-    fields: dict[int, bytes] = {}
-    while len(text) >= EXTRA.size:
-        identifier, length = EXTRA.unpack_from(text)
-        fields[identifier] = text[EXTRA.size : EXTRA.size + length]
-        text = text[EXTRA.size + length :]
-    return fields
+def _part(archive: Archive, offset: int, count: int) -> bytes:
+    if not count:
+        raise streams.cut_off()
+    with contextlib.closing(archive.stream(offset)) as stream:
+        return streams.exactly(stream, count)
 
 
-def _whole(field: bytes) -> bytes:
-    """The field without what is no whole number of 8 bytes (the disk's number stands there)."""
-    return field[: len(field) // 8 * 8]
+class _Content:
+    """The archive's data, read forward; what stands behind is fetched again."""
+
+    def __init__(self, archive: Archive, data: streams.Readable) -> None:
+        self._archive = archive
+        self._data = zip_format.Ahead(data)
+        self._part: Part | None = None
+        self._again = self._data
+        self._again_start = 0
+
+    def at(self, offset: int) -> zip_format.Ahead:
+        """The data from an offset on."""
+        if offset >= self._data.position:
+            stream, gap = self._data, offset - self._data.position
+        else:
+            stream, gap = self._behind(offset)
+        for _ in streams.pieces(stream, gap):
+            pass
+        return stream
+
+    def _behind(self, offset: int) -> tuple[zip_format.Ahead, int]:
+        gap = offset - self._again_start - self._again.position
+        if not self._part or not 0 <= gap <= GAP_BYTES:
+            self.close()
+            self._part = self._archive.stream(offset)
+            self._again, self._again_start, gap = zip_format.Ahead(self._part), offset, 0
+        return self._again, gap
+
+    def close(self) -> None:
+        part, self._part = self._part, None
+        if part:
+            part.close()
 
 
-def _name(raw: bytes, flags: int, extra: bytes) -> str:
-    # Info-ZIP puts the UTF-8 name there, with a check that it goes with the other one.
-    if len(extra) > 5 and extra[1:5] == struct.pack("<L", zlib.crc32(raw)):
-        raw, flags = extra[5:], UTF8
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("utf-8", "surrogateescape") if flags & UTF8 else raw.decode("cp437")
-
-
-def _member(archive: BinaryIO, entry: _Entry) -> members.Member:
+def _member(content: _Content, entry: zip_format.Entry, base: int) -> members.Member:
     path = members.inside(entry.name)
-    kind = stat.S_IFMT(entry.mode)
-    if kind in REFUSED:
-        raise members.refused(entry.name, REFUSED[kind])
-    if entry.name.endswith("/") or kind == stat.S_IFDIR:
+    zip_format.check_kind(entry)
+    if zip_format.is_directory(entry):
         return members.Directory(path)
-    if entry.flags & ENCRYPTED:
-        raise failure.Failure(
-            f"the archive has {failure.shown(entry.name)} encrypted: make it again without a "
-            "password"
-        )
-    if entry.method not in METHODS:
-        raise failure.Failure(
-            f"the archive has {failure.shown(entry.name)} compressed by the method "
-            f"{entry.method}, which this loader does not know: make it again with deflate"
-        )
-    chunks = _chunks(archive, entry)
-    if kind == stat.S_IFLNK:
-        if entry.size > LONGEST_TARGET:
-            raise streams.damaged(f"the link {failure.shown(entry.name)} is no path")
+    zip_format.check_readable(entry)
+    chunks = _chunks(content, entry, base)
+    if zip_format.is_link(entry):
+        zip_format.check_link(entry)
         target = b"".join(chunks).decode("utf-8", "surrogateescape")
         return members.symbolic_link(path, target)
-    return members.File(path, bool(entry.mode & 0o111), chunks)
+    executable = bool(entry.mode & 0o111)
+    if entry.size <= SMALL_BYTES:
+        return members.File(path, executable, (b"".join(chunks),), entry.size)
+    return members.File(path, executable, chunks, entry.size)
 
 
-def _chunks(archive: BinaryIO, entry: _Entry) -> Iterator[bytes]:
+def _chunks(content: _Content, entry: zip_format.Entry, base: int) -> Iterator[bytes]:
     """What the member holds, compared with its size and its check."""
-    archive.seek(entry.offset)
-    header = LOCAL.unpack(streams.exactly(archive, LOCAL.size))
-    if header[0] != b"PK\3\4":
+    data = content.at(base + entry.offset)
+    header = zip_format.LOCAL.unpack(data.exactly(zip_format.LOCAL.size))
+    if header[0] != zip_format.LOCAL_SIGNATURE:
         raise streams.damaged(f"{failure.shown(entry.name)} is not where the list says")
-    streams.exactly(archive, header[9] + header[10])
+    data.exactly(header[9])
+    data.exactly(header[10])
     size, check = 0, 0
-    for chunk in _unpacked(streams.pieces(archive, entry.packed), METHODS[entry.method]()):
+    packed = streams.pieces(data, entry.packed)
+    for chunk in zip_format.unpacked(packed, zip_format.METHODS[entry.method]()):
         size += len(chunk)
         check = zlib.crc32(chunk, check)
         if size > entry.size:
@@ -192,16 +204,4 @@ def _chunks(archive: BinaryIO, entry: _Entry) -> Iterator[bytes]:
         yield chunk
     if (size, check) != (entry.size, entry.check):
         raise streams.damaged(f"{failure.shown(entry.name)} is not what the list says")
-
-
-def _unpacked(packed: Iterator[bytes], decompressor: Any) -> Iterator[bytes]:
-    if decompressor is None:
-        yield from packed
-        return
-    try:
-        for chunk in packed:
-            yield decompressor.decompress(chunk, streams.CHUNK_BYTES)
-            while not decompressor.eof and not decompressor.needs_input:
-                yield decompressor.decompress(b"", streams.CHUNK_BYTES)
-    except decompress.ERRORS:
-        raise streams.damaged("its compressed data do not fit together") from None
+    # What a decompressor had no need of is skipped with the next member.

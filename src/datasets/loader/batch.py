@@ -1,0 +1,148 @@
+"""Files on their way to the writer: what they are, who wants them, and how they are grouped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from . import spec
+
+if TYPE_CHECKING:
+    from . import writer
+
+BATCH_FILES, BATCH_BYTES = 8, 2**18
+BLOCK_BYTES = 2**20
+# Python lets go of its interpreter lock to hash more than this at once, and to get it back takes
+# longer than to hash a small file.
+QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A file that is on the volume.
+
+    Attributes:
+        number: What its owner calls it.
+        path: Its path in the tree.
+        size: Its bytes.
+        sha256: The checksum of its content in hex; empty where nobody knows it.
+    """
+
+    number: int
+    path: str
+    size: int
+    sha256: str
+
+
+class Owner(Protocol):
+    """Who wants files written; the last two are called in some other thread."""
+
+    def begin(self, count: int) -> None:
+        """So many files more are under way."""
+        ...
+
+    def replacing(self, number: int, path: str) -> None:
+        """Something of that path is there, and will be removed; raises where it must not be."""
+        ...
+
+    def done(self, written: Sequence[Written]) -> None:
+        """They are on the volume."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Small:
+    """A file that is to be written, with its content.
+
+    Attributes:
+        number: What its owner calls it.
+        path: Its path in the tree.
+        data: Its content, in pieces.
+        executable: Whether it may be executed.
+        size: Its bytes.
+    """
+
+    number: int
+    path: str
+    data: Sequence[bytes]
+    executable: bool
+    size: int
+
+    def written(self) -> Written:
+        """What is told of it when it is on the volume."""
+        return Written(self.number, self.path, self.size, self._sha256())
+
+    def _sha256(self) -> str:
+        digest = spec.hasher("sha256")
+        for block in self.data:
+            if self.size > HASHED_AT_ONCE_BYTES:
+                digest.update(block)
+                continue
+            view = memoryview(block)
+            for at in range(0, len(view), QUIET_BYTES):
+                digest.update(view[at : at + QUIET_BYTES])
+        return digest.hexdigest()
+
+
+class Batch:
+    """Small files of one directory, taken together: a thread's turn costs more than a file.
+
+    One thread uses it.
+
+    Args:
+        tree: What writes them.
+        owner: Who wants them written.
+    """
+
+    def __init__(self, tree: writer.Writer, owner: Owner) -> None:
+        self._tree = tree
+        self._owner = owner
+        self._files: list[Small] = []
+        self._directory = ""
+        self._bytes = 0
+
+    def add(self, number: int, path: str, data: Sequence[bytes], *, executable: bool) -> None:
+        """Adds a file; it is written with the next ones, or by `flush`.
+
+        Args:
+            number: What its owner calls it.
+            path: Its path in the tree.
+            data: Its content, in pieces.
+            executable: Whether it may be executed.
+
+        Raises:
+            Failure: An earlier file could not be written.
+        """
+        directory = path.rpartition("/")[0]
+        if directory != self._directory or self._bytes >= BATCH_BYTES:
+            self.flush()
+        self._directory = directory
+        size = sum(map(len, data))
+        self._files.append(Small(number, path, data, executable, size))
+        self._bytes += size
+        if len(self._files) == BATCH_FILES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Has all be written that was added."""
+        files, self._files, self._bytes = self._files, [], 0
+        if files:
+            self._tree.small(files, self._owner)
+
+
+def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks of BLOCK_BYTES, so that no page is written in two parts."""
+    held: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while size + len(view) >= BLOCK_BYTES:
+            cut = BLOCK_BYTES - size
+            yield b"".join([*held, view[:cut]])
+            held, size, view = [], 0, view[cut:]
+        if view:
+            held.append(bytes(view))
+            size += len(view)
+    if held:
+        yield b"".join(held)

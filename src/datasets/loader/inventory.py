@@ -1,0 +1,52 @@
+"""Tells what data sets are on the volume: the volume is the truth, whatever others remember."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from typing import Any
+
+from . import failure, report, spec, volume
+
+
+def tell(root: pathlib.Path, told: report.Report) -> None:
+    """Writes one line for each data set that is published, or whose load is not finished.
+
+    Args:
+        root: Where the volume is mounted.
+        told: Where the lines go.
+    """
+    versions = root / volume.DATASETS / volume.VERSIONS
+    count = 0
+    names = sorted(path.name for path in versions.iterdir()) if versions.is_dir() else []
+    for name in names:
+        fields = _fields(root, name) if spec.NAME.fullmatch(name) else None
+        if fields:
+            count += 1
+            told.state("listed", name=name, **fields)
+    told.ended("inventoried", count=count)
+
+
+def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
+    slot = volume.Slot(root, name)
+    current = None
+    # What stands in a data set's place and is not ours is none.
+    with contextlib.suppress(failure.Failure):
+        current = slot.current()
+    if current:
+        result = current.result
+        return {
+            "dataset": "published",
+            "files": result.files if result else None,
+            "bytes": result.bytes if result else None,
+            "checksum": result.checksum if result else "",
+            "published": current.published,
+            "source": current.source,
+            "fingerprint": current.fingerprint,
+            "version": current.version,
+            "previous": current.previous,
+        }
+    for path, fingerprint in slot.loads():
+        version = path.name[len(volume.LOAD_PREFIX) :]
+        return {"dataset": "unfinished", "fingerprint": fingerprint, "version": version}
+    return None

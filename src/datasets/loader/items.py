@@ -1,0 +1,208 @@
+"""Does one item of a plan: fetches it, and hands what it holds to the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+from . import (
+    budget,
+    entry,
+    failure,
+    formats,
+    http_client,
+    journal,
+    large,
+    meter,
+    plan,
+    remote,
+    runs,
+    spec,
+    stream,
+    streams,
+    unpacking,
+    urls,
+    writer,
+)
+
+MOST_ATTEMPTS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Doer:
+    """What items are done with.
+
+    Attributes:
+        task: The task.
+        client: Asks origins.
+        tree: Writes files.
+        meter: Counts what came.
+    """
+
+    task: spec.Spec
+    client: http_client.Client
+    tree: writer.Writer
+    meter: meter.Meter
+
+    def do(self, run: runs.Run, connections: int) -> None:
+        """Does an item; some of its files may still be under way when it returns.
+
+        Args:
+            run: The item.
+            connections: How many connections it may use.
+
+        Raises:
+            StartOver: Its source is not the same any more: the whole load has to begin anew.
+            Failure: It can not be done.
+        """
+        if run.number in run.attempt.done.ended:
+            run.close()
+            return
+        item = run.item
+        url = runs.url_of(item, self.task)
+        reason = ""
+        for _ in range(MOST_ATTEMPTS):
+            source = self._remote(item)
+            try:
+                with contextlib.closing(source):
+                    self._do(run, source, connections)
+                return
+            except remote.StartOver as trouble:
+                # One file that is made in one go can be made again without the others.
+                if item.kind != plan.FILE or item.validator or run.attempt.done.begun(run.number):
+                    raise
+                reason = trouble.reason
+        raise failure.Failure(
+            f"{urls.shown(url)} {reason}, {MOST_ATTEMPTS} times: check the source, or try "
+            "again later"
+        )
+
+    def _do(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
+        kind, path = run.item.kind, run.item.path
+        if kind == plan.HASH:
+            self._hash(run, source, connections)
+        elif kind == plan.PART:
+            self._large(run, source, connections, path)
+        elif kind == plan.FILE:
+            if not run.item.validator:
+                self._look(run, source)
+            self._file(run, source, connections, path)
+        else:
+            if kind == plan.SOURCE:
+                self._look(run, source)
+                self.meter.total = source.size if self.meter.total is None else self.meter.total
+            self._open(run, source, connections)
+
+    @staticmethod
+    def _look(run: runs.Run, source: remote.Remote) -> None:
+        """Looks at an object, and makes sure that it is what an earlier attempt began with."""
+        source.look()
+        begun = run.attempt.done.versions.get(run.number)
+        if begun is None:
+            run.add(journal.VERSION, 0, "", text=source.validator)
+        elif begun != source.validator:
+            raise remote.StartOver("has changed since it was begun with")
+
+    def _open(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
+        """Looks at what came first, and keeps it as a file or unpacks it."""
+        item = run.item
+        opened = stream.open_stream(source, item.start, item.end, connections=1)
+        with contextlib.closing(opened):
+            head = opened.peek(formats.HEAD_BYTES)
+            form = self._form(item, source, head)
+            # One connection may go on with what it has begun; for several it is begun anew.
+            keep = connections == 1 or not source.divisible or not _is_long(source, item)
+            if form == formats.FILE:
+                path = entry.file_path(item.path, source.name or entry.UNNAMED)
+                self._file(run, source, connections, path, opened=opened if keep else None)
+            elif keep:
+                self._unpack(run, source, opened, form)
+            else:
+                opened.close()
+                many = stream.open_stream(
+                    source, item.start, item.end, head=head, connections=connections
+                )
+                with contextlib.closing(many):
+                    self._unpack(run, source, many, form)
+
+    def _form(self, item: plan.Item, source: remote.Remote, head: bytes) -> str:
+        try:
+            return formats.recognise(head, item.name or source.name, unpack=self.task.unpack)
+        except failure.Failure:
+            # What only looks like an archive in an archive is a file as others.
+            if item.kind == plan.INNER:
+                return formats.FILE
+            raise
+
+    # --- one file
+
+    def _file(
+        self,
+        run: runs.Run,
+        source: remote.Remote,
+        connections: int,
+        path: str,
+        *,
+        opened: stream.Stream | None = None,
+    ) -> None:
+        size = source.size
+        if size is None or size > writer.SMALL_BYTES:
+            self._large(run, source, connections, path, opened=opened)
+            return
+        budget.Budget(self.task.limits, lambda: size).written(size)
+        with contextlib.closing(opened or stream.open_stream(source, connections=1)) as data:
+            content = b"".join(streams.pieces(data, size))
+        checksum = runs.check(run.item, source, content)
+        group = self.tree.batch(run)
+        group.add(0, path, (content,), executable=False)
+        group.flush()
+        run.end(form=formats.FILE, checksum=checksum, fetched=size)
+
+    def _large(
+        self,
+        run: runs.Run,
+        source: remote.Remote,
+        connections: int,
+        path: str,
+        *,
+        opened: stream.Stream | None = None,
+    ) -> None:
+        start = run.attempt.done.positions.get(run.number, run.item.start)
+        if start > run.item.start and not source.validator:
+            raise remote.StartOver("can not be gone on with")
+        if start > run.item.start:
+            opened = None
+        data = opened or large.open_stream(source, start, run.item.end, connections)
+        with contextlib.closing(data):
+            limits = budget.Budget(self.task.limits, lambda: self.meter.fetched)
+            large.write(run, source, data, self.tree, path=path, limits=limits)
+
+    def _hash(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
+        digest = spec.hasher(run.item.checksum.partition(":")[0])
+        with contextlib.closing(large.open_stream(source, 0, None, connections)) as data:
+            while piece := data.next_piece():
+                digest.update(piece)
+        run.end(form="", checksum=runs.compare(run.item, source, digest), fetched=0)
+
+    def _unpack(
+        self, run: runs.Run, source: remote.Remote, opened: stream.Stream, form: str
+    ) -> None:
+        unpacking.Unpacking(run, source, self.tree, self.task).unpack(opened, form)
+
+    def _remote(self, item: plan.Item) -> remote.Remote:
+        return remote.Remote(
+            self.client,
+            runs.url_of(item, self.task),
+            auth=item.auth,
+            size=item.size,
+            validator=item.validator,
+            opening_seconds=self.task.opening_seconds,
+            patience_seconds=self.task.patience_seconds,
+            meter=self.meter.came if item.kind != plan.HASH else lambda _: None,
+        )
+
+
+def _is_long(source: remote.Remote, item: plan.Item) -> bool:
+    """Whether it is worth several connections."""
+    end = source.size if item.end is None else item.end
+    return (end or 0) - item.start > formats.HEAD_BYTES + stream.LEAST_BYTES

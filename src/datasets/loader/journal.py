@@ -1,0 +1,137 @@
+"""What an attempt at a shard has done, line by line, so that the next one need not do it again.
+
+A line is written when what it tells of is on the volume. A line that was cut off is no line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+# The kinds of lines.
+FILE, LINK, REPLACED = "file", "link", "replaced"
+VERSION, POSITION, ENDED = "version", "position", "ended"
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line.
+
+    Attributes:
+        kind: What it tells of.
+        item: The number of the item in the plan.
+        number: Which member of the item it is, counted from 0; or a position in bytes.
+        path: The path in the tree.
+        size: The file's bytes.
+        text: A file's checksum, what a link leads to, or the item's result as JSON.
+        form: What kind of a link it is.
+    """
+
+    kind: str
+    item: int
+    number: int = 0
+    path: str = ""
+    size: int = 0
+    text: str = ""
+    form: str = ""
+
+
+class Journal:
+    """A journal that is being written. One serves many threads.
+
+    Args:
+        path: Its file, which is made.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._file = path.open("w", encoding="ascii")
+        self._lock = threading.Lock()
+
+    def add(self, *lines: Line) -> None:
+        """Adds lines; they are in the file after the next `flush`."""
+        text = "".join(
+            json.dumps(
+                [each.kind, each.item, each.number, each.path, each.size, each.text, each.form]
+            )
+            + "\n"
+            for each in lines
+        )
+        with self._lock:
+            # What was stopped does not write down what comes after.
+            if not self._file.closed:
+                self._file.write(text)
+
+    def flush(self) -> None:
+        """Brings all lines to the volume."""
+        with self._lock:
+            # A journal that was closed has brought them already.
+            if self._file.closed:
+                return
+            self._file.flush()
+        with contextlib.suppress(OSError, ValueError):
+            os.fdatasync(self._file.fileno())
+
+    def close(self) -> None:
+        """Brings all lines to the volume, and ends."""
+        with self._lock:
+            self._file.close()
+
+
+def read(path: pathlib.Path) -> Iterator[Line]:
+    """The lines of a journal; none where there is no journal."""
+    with (
+        contextlib.suppress(FileNotFoundError),
+        path.open(encoding="ascii", errors="replace") as f,
+    ):
+        for text in f:
+            # What a lost node had not written out is missing, or zeros.
+            with contextlib.suppress(ValueError, TypeError):
+                fields: list[Any] = json.loads(text)
+                yield Line(*fields)
+
+
+class Done:
+    """What earlier attempts at a shard have done, in little memory.
+
+    Attributes:
+        members: For each item, a bit for each member that is on the volume.
+        positions: For each item that is one large file, up to where it is on the volume.
+        ended: The items that are all done.
+        versions: For each item, what told the version of its object that was begun with.
+    """
+
+    def __init__(self) -> None:
+        self.members: dict[int, bytearray] = {}
+        self.positions: dict[int, int] = {}
+        self.ended: set[int] = set()
+        self.versions: dict[int, str] = {}
+
+    def add(self, line: Line) -> None:
+        """Takes a line into account."""
+        if line.kind in {FILE, LINK}:
+            bits = self.members.setdefault(line.item, bytearray())
+            byte, bit = divmod(line.number, 8)
+            bits.extend(bytes(max(0, byte + 1 - len(bits))))
+            bits[byte] |= 1 << bit
+        elif line.kind == POSITION:
+            self.positions[line.item] = max(line.number, self.positions.get(line.item, 0))
+        elif line.kind == VERSION:
+            self.versions[line.item] = line.text
+        elif line.kind == ENDED:
+            self.ended.add(line.item)
+
+    def has(self, item: int, number: int) -> bool:
+        """Whether a member of an item is on the volume."""
+        byte, bit = divmod(number, 8)
+        bits = self.members.get(item, b"")
+        return byte < len(bits) and bool(bits[byte] >> bit & 1)
+
+    def begun(self, item: int) -> bool:
+        """Whether anything of an item is on the volume."""
+        return item in self.members or item in self.positions

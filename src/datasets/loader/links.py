@@ -1,0 +1,109 @@
+"""Makes the links of a data set, when all of its files are there.
+
+Each is made by its own parent, which is a real directory; so no path can lead out of the tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Generator, Iterable
+
+from . import failure, journal, members, writer
+
+# What a link is made from: a target, a file's other name, or a file that holds the target. And
+# what an archive says of a file only when it is over.
+SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable"
+LONGEST_TARGET = 4096
+
+
+def make(tree: writer.Writer, lines: Iterable[journal.Line]) -> int:
+    """Makes links; what is there already is left, or replaced.
+
+    Args:
+        tree: The tree.
+        lines: What the journals say of links.
+
+    Returns:
+        How many hard links there are: they are files, too.
+
+    Raises:
+        Failure: A link has another member's name, or there is nothing behind it.
+    """
+    late: list[journal.Line] = []
+    hard = 0
+    for line in lines:
+        hard += line.form == HARD
+        tree.link(line.path, lambda full, line=line: _make(tree, full, line, late))
+    tree.wait()
+    # A name of a file that is itself only another name may have been made too early.
+    for line in late:
+        with told(line.path):
+            _hard_link(tree.full(line.path), tree.full(line.text), line)
+    return hard
+
+
+def _make(tree: writer.Writer, full: str, line: journal.Line, late: list[journal.Line]) -> None:
+    with told(line.path):
+        if line.form == SYMBOLIC:
+            _symbolic_link(full, line.text, line.path)
+        elif line.form == CONTENT:
+            _from_content(full, line.path)
+        elif line.form == EXECUTABLE:
+            mode = stat.S_IMODE(os.lstat(full).st_mode)
+            os.chmod(full, mode | (mode & 0o444) >> 2)  # noqa: PTH101
+        elif not os.path.lexists(tree.full(line.text)):
+            late.append(line)
+        else:
+            _hard_link(full, tree.full(line.text), line)
+
+
+def _symbolic_link(full: str, target: str, path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISLNK(os.lstat(full).st_mode):
+            raise writer.twice(path)
+        os.unlink(full)  # noqa: PTH108 - once a link: speed
+    os.symlink(target, full)  # noqa: PTH211
+
+
+def _from_content(full: str, path: str) -> None:
+    if stat.S_ISLNK(os.lstat(full).st_mode):
+        return
+    with open(full, "rb") as file:  # noqa: PTH123
+        content = file.read(LONGEST_TARGET + 1)
+    target = members.symbolic_link(path, os.fsdecode(content)).target
+    os.unlink(full)  # noqa: PTH108
+    os.symlink(target, full)  # noqa: PTH211
+
+
+def _hard_link(full: str, target: str, line: journal.Line) -> None:
+    try:
+        os.link(target, full, follow_symlinks=False)
+    except FileExistsError:
+        if not os.path.samestat(os.lstat(full), os.lstat(target)):
+            raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise failure.Failure(
+            f"the archive has the hard link {failure.shown(line.path)} to "
+            f"{failure.shown(line.text)}, which is not in it: make the archive again from all of "
+            "the data"
+        ) from None
+    except OSError as error:
+        # EFS takes 177 names of one file.
+        if error.errno != errno.EMLINK:
+            raise
+        shutil.copy2(target, full, follow_symlinks=False)
+
+
+@contextlib.contextmanager
+def told(path: str) -> Generator[None]:
+    """Tells of the volume's errors in words of the source."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise writer.twice(path) from None
+    except OSError as error:
+        raise failure.from_os(error, path) from None

@@ -1,0 +1,151 @@
+"""Makes the items of a plan out of what the user named; what is large is divided among pods."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+
+from . import (
+    archives,
+    entries,
+    entry,
+    failure,
+    formats,
+    http_client,
+    plan,
+    remote,
+    spec,
+    stream,
+    streams,
+    tar_index,
+)
+
+# More sources than these are divided among the pods as they are, and not looked at before.
+MOST_LOOKED_AT = 64
+PARTS_PER_POD = 4
+LEAST_PART_BYTES = 64 * 2**20
+PART_MULTIPLE_BYTES = 4 * 2**20
+# Smaller archives in an archive are read as they stream by: a request for each would cost more.
+LEAST_INNER_BYTES = 2**18
+SAMPLE = 256
+
+
+def items(task: spec.Spec, client: http_client.Client) -> Iterator[plan.Item]:
+    """All items of a task, as its sources are now.
+
+    Args:
+        task: The task.
+        client: Asks origins.
+
+    Raises:
+        StartOver: A source changed while it was looked at.
+        Failure: There is nothing, or something that can not be a data set.
+    """
+    found = entries.expand(task, client)
+    first = list(itertools.islice(found, MOST_LOOKED_AT + 1))
+    if not first:
+        raise failure.Failure("there is nothing to load: check the sources")
+    look = len(first) <= MOST_LOOKED_AT and (task.indexes > 1 or task.unpack == "recursive")
+    for each in itertools.chain(first, found):
+        item = plan.Item(
+            plan.SOURCE,
+            url="" if each.source >= 0 else each.url,
+            source=each.source,
+            path=each.path,
+            size=each.size,
+            validator=each.validator,
+            checksum=each.checksum,
+            auth=each.auth,
+        )
+        if each.listed and not _is_to_unpack(each, task):
+            yield from _file(item, task)
+        elif each.listed:
+            yield dataclasses.replace(item, path=archives.directory_of(each.path))
+        elif look:
+            yield from _looked_at(item, each, task, client)
+        else:
+            yield item
+
+
+def _is_to_unpack(found: entry.Entry, task: spec.Spec) -> bool:
+    return task.unpack == "recursive" and bool(formats.ARCHIVE_NAME.search(found.path))
+
+
+def _file(item: plan.Item, task: spec.Spec) -> Iterator[plan.Item]:
+    """A file of a known size, in parts if it is large and there are pods to share it."""
+    size = item.size or 0
+    part_bytes = max(LEAST_PART_BYTES, -(-size // (PARTS_PER_POD * task.indexes)))
+    part_bytes += -part_bytes % PART_MULTIPLE_BYTES
+    if task.indexes == 1 or size <= part_bytes or not item.validator:
+        yield dataclasses.replace(item, kind=plan.FILE)
+        return
+    for start in range(0, size, part_bytes):
+        end = min(start + part_bytes, size)
+        yield dataclasses.replace(item, kind=plan.PART, start=start, end=end)
+
+
+def _looked_at(
+    item: plan.Item, found: entry.Entry, task: spec.Spec, client: http_client.Client
+) -> Iterator[plan.Item]:
+    source = remote.Remote(
+        client,
+        found.url,
+        auth=found.auth,
+        size=found.size,
+        validator=found.validator,
+        opening_seconds=task.opening_seconds,
+        patience_seconds=task.patience_seconds,
+    )
+    with contextlib.closing(source):
+        source.look()
+        item = dataclasses.replace(item, size=source.size, validator=source.validator)
+        opened = stream.open_stream(source, connections=1)
+        with contextlib.closing(opened):
+            head = opened.peek(formats.HEAD_BYTES)
+        form = formats.recognise(head, source.name, unpack=task.unpack)
+        if form == formats.FILE and source.divisible:
+            path = entry.file_path(item.path, source.name or entry.UNNAMED)
+            yield from _file(dataclasses.replace(item, path=path), task)
+            return
+        inner = None
+        if form == formats.TAR and task.unpack == "recursive" and source.divisible:
+            inner = _inner(item, source)
+        if inner is None:
+            yield item
+            return
+        yield from inner
+        if item.checksum:
+            yield dataclasses.replace(item, kind=plan.HASH)
+
+
+def _inner(item: plan.Item, source: remote.Remote) -> Iterable[plan.Item] | None:
+    """What a tar archive holds, each as an item; None where it is better read in its order."""
+
+    def read_at(offset: int, count: int) -> bytes:
+        with contextlib.closing(source.line(offset, offset + count)) as line:
+            return streams.exactly(line, count)
+
+    found = tar_index.scan(read_at, source.size or 0)
+    try:
+        first = list(itertools.islice(found, SAMPLE))
+        if not first or sum(each.size for each in first) < LEAST_INNER_BYTES * len(first):
+            return None
+        # All of them, before any is given out: it may turn out not to be plain at its end.
+        every = [*first, *found]
+    except tar_index.NotPlain:
+        return None
+    top = item.path.rstrip("/") + "/" if item.path else ""
+    return (
+        dataclasses.replace(
+            item,
+            kind=plan.INNER,
+            path=top + each.path,
+            name=each.path,
+            checksum="",
+            start=each.offset,
+            end=each.offset + each.size,
+        )
+        for each in every
+    )

@@ -1,0 +1,115 @@
+"""Reads files of the volume back, with several reads under way at once."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import os
+import pathlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar
+
+from . import failure, spec, stream
+
+READERS, PIECE_BYTES = 8, 4 * 2**20
+# Files that are read at once, and those that wait for their turn to be told of.
+FILES_AT_ONCE, FILES_AHEAD = 64, 256
+CHUNK_BYTES = 2**20
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
+
+
+class _Local:
+    """A file of the volume, read as an object at an origin is."""
+
+    divisible = True
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.bytes = os.fstat(self.descriptor).st_size
+        self.size: int | None = self.bytes
+
+    def line(self, start: int, end: int | None) -> _Span:
+        return _Span(self.descriptor, start, self.bytes if end is None else end)
+
+
+class _Span:
+    """A part of a file."""
+
+    def __init__(self, descriptor: int, start: int, end: int) -> None:
+        self._descriptor = descriptor
+        self._position = start
+        self._end = end
+
+    def readinto(self, buffer: memoryview) -> int:
+        wanted = buffer[: self._end - self._position]
+        count = os.preadv(self._descriptor, [wanted], self._position) if wanted else 0
+        if wanted and not count:
+            raise failure.Failure("a file became shorter while it was read: read it again")
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def digests(
+    path: pathlib.Path, algorithms: Collection[str], tick: Callable[[], None]
+) -> dict[str, str]:
+    """The digests of a file's content in hex, by their algorithms' names.
+
+    Args:
+        path: The file; a link is not followed.
+        algorithms: What the digests are made with.
+        tick: Called now and then.
+
+    Raises:
+        OSError: It can not be read.
+    """
+    local = _Local(path)
+    hashes = {name: spec.hasher(name) for name in algorithms}
+    try:
+        data = stream.open_stream(
+            local, connections=READERS, piece_bytes=PIECE_BYTES, ahead=2 * READERS
+        )
+        try:
+            while piece := data.next_piece():
+                for digest in hashes.values():
+                    digest.update(piece)
+                tick()
+        finally:
+            data.close()
+    finally:
+        os.close(local.descriptor)
+    return {name: digest.hexdigest() for name, digest in hashes.items()}
+
+
+def sha256(path: pathlib.Path) -> tuple[int, str]:
+    """The size of a file, and the checksum of its content in hex.
+
+    Raises:
+        OSError: It can not be read, or is a link.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    digest = spec.hasher("sha256")
+    size = 0
+    try:
+        while chunk := os.read(descriptor, CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    finally:
+        os.close(descriptor)
+    return size, digest.hexdigest()
+
+
+def side_by_side(function: Callable[[Given], Answer], items: Iterable[Given]) -> Iterator[Answer]:
+    """What a function answers for each of many items, in their order, many at once."""
+    with concurrent.futures.ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        waiting: collections.deque[concurrent.futures.Future[Answer]] = collections.deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > FILES_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,112 @@
+"""Removes directories, many at once: one file at a time in each, as its lock allows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import queue
+import stat
+import threading
+from collections.abc import Callable, Iterable
+
+THREADS = 64
+
+
+class _Directory:
+    """A directory that is being removed: it goes when all that was in it has gone."""
+
+    __slots__ = ("open", "parent", "path")
+
+    def __init__(self, path: str, parent: _Directory | None) -> None:
+        self.path = path
+        self.parent = parent
+        self.open = 1
+
+
+def remove(paths: Iterable[pathlib.Path], tick: Callable[[int], None] = lambda _: None) -> int:
+    """Removes files and directories, with all that is in them.
+
+    What can not be removed stays, and is left to the next one to try.
+
+    Args:
+        paths: What to remove; links are removed, not followed.
+        tick: Told now and then how many files have gone.
+
+    Returns:
+        How many files have gone.
+    """
+    tops: list[_Directory] = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if stat.S_ISDIR(path.lstat().st_mode):
+                tops.append(_Directory(str(path), None))
+            else:
+                path.unlink()
+    return _Removal(tops).run(tick) if tops else 0
+
+
+class _Removal:
+    """Directories on their way out."""
+
+    def __init__(self, tops: Iterable[_Directory]) -> None:
+        self._work: queue.SimpleQueue[_Directory | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._left = 0
+        self._files = 0
+        for top in tops:
+            self._add(top)
+
+    def run(self, tick: Callable[[int], None]) -> int:
+        threads = [threading.Thread(target=self._run, daemon=True) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        while not self._ended.wait(0.5):
+            tick(self._files)
+        for _ in threads:
+            self._work.put(None)
+        for thread in threads:
+            thread.join()
+        return self._files
+
+    def _add(self, directory: _Directory) -> None:
+        with self._lock:
+            self._left += 1
+            if directory.parent:
+                directory.parent.open += 1
+        self._work.put(directory)
+
+    def _run(self) -> None:
+        while directory := self._work.get():
+            try:
+                self._empty(directory)
+            finally:
+                self._close(directory)
+
+    def _empty(self, directory: _Directory) -> None:
+        with contextlib.suppress(OSError), os.scandir(directory.path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    self._add(_Directory(entry.path, directory))
+                    continue
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)  # noqa: PTH108 - speed
+                    with self._lock:
+                        self._files += 1
+
+    def _close(self, directory: _Directory) -> None:
+        """One of what was in it has gone; with the last, it goes, too."""
+        current: _Directory | None = directory
+        while current:
+            with self._lock:
+                current.open -= 1
+                if current.open:
+                    return
+            with contextlib.suppress(OSError):
+                os.rmdir(current.path)  # noqa: PTH106 - speed
+            with self._lock:
+                self._left -= 1
+                if not self._left:
+                    self._ended.set()
+            current = current.parent

@@ -1,0 +1,107 @@
+"""One header of a tar archive, read by hand: tarfile takes ten times as long."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from . import streams
+
+BLOCK_BYTES = 512
+ENCODING = ("utf-8", "surrogateescape")
+# The kinds of members, as the header's type field has them.
+REGULAR = (b"0", b"\0", b"7")
+HARD_LINK, SYMBOLIC_LINK, DIRECTORY = b"1", b"2", b"5"
+CHARACTER_DEVICE, BLOCK_DEVICE, PIPE = b"3", b"4", b"6"
+GNU_DIRECTORY, GNU_CONTINUED, GNU_SPARSE, GNU_VOLUME_LABEL = b"D", b"M", b"S", b"V"
+GNU_LONG_LINK, GNU_LONG_NAME = b"K", b"L"
+PAX, PAX_GLOBAL, PAX_SOLARIS = b"x", b"g", b"X"
+
+_FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
+_CHECKSUM = slice(148, 156)
+_USTAR = b"ustar\0"
+_BLANK_CHECKSUM = sum(b" " * 8)
+
+
+class Header(NamedTuple):
+    """What stands in a header.
+
+    Attributes:
+        name: The member's name, with its prefix.
+        mode: Its permissions.
+        size: The bytes that follow.
+        type: What it is.
+        target: What a link leads to.
+    """
+
+    name: str
+    mode: int
+    size: int
+    type: bytes
+    target: str
+
+
+def parse(block: bytes) -> Header | None:
+    """The header in a block; None where the block is of zeros.
+
+    Raises:
+        Failure: There is no header in it.
+    """
+    if len(block) != BLOCK_BYTES:
+        raise streams.cut_off()
+    if not block[0] and not any(block):
+        return None
+    if not is_header(block):
+        raise streams.damaged("there is no header where one should be")
+    fields = _FIELDS.unpack(block)
+    name, mode, size, kind, target = fields[0], fields[1], fields[4], fields[7], fields[8]
+    name = name.partition(b"\0")[0]
+    if fields[9] == _USTAR and fields[15][0]:
+        name = fields[15].partition(b"\0")[0] + b"/" + name
+    # Before there were types, a directory was a name with a slash at its end.
+    if kind == b"\0" and name.endswith(b"/"):
+        kind = DIRECTORY
+    try:
+        numbers = number(mode), number(size)
+    except ValueError:
+        raise streams.damaged("there is no header where one should be") from None
+    if numbers[1] < 0:
+        raise streams.damaged("a member has a negative size")
+    return Header(
+        name.decode(*ENCODING),
+        numbers[0],
+        numbers[1],
+        kind,
+        target.partition(b"\0")[0].decode(*ENCODING),
+    )
+
+
+def is_header(block: bytes) -> bool:
+    """Whether a block is a header, by its checksum."""
+    if len(block) != BLOCK_BYTES:
+        return False
+    try:
+        wanted = number(block[_CHECKSUM])
+    except ValueError:
+        return False
+    rest = sum(block) - sum(block[_CHECKSUM]) + _BLANK_CHECKSUM
+    if rest == wanted:
+        return True
+    # Some old tars added signed bytes.
+    negative = sum(byte > 127 for byte in block[:148]) + sum(byte > 127 for byte in block[156:])
+    return rest - 256 * negative == wanted
+
+
+def number(field: bytes) -> int:
+    """A number: octal text, or, with the top bit set, the bytes themselves.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big")
+        bits = 8 * len(field)
+        # 0x80 means positive and 0xff negative; the top bit itself is no digit.
+        return value - (1 << bits) if field[0] == 0xFF else value - (0x80 << (bits - 8))
+    text = field.partition(b"\0")[0].strip()
+    return int(text, 8) if text else 0

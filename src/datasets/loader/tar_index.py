@@ -1,0 +1,90 @@
+"""Finds the members of a tar archive by its headers alone: their bodies are not fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from . import members, streams, tar_header, tar_names, tar_reader
+
+WINDOW_BYTES = 2**16
+
+
+class NotPlain(Exception):  # noqa: N818 - not an error: it is read in its order instead
+    """The archive has members that only make sense in its order."""
+
+
+class Inner(NamedTuple):
+    """A file in the archive.
+
+    Attributes:
+        path: Its path.
+        offset: Where its content begins, in bytes.
+        size: How many bytes it has.
+    """
+
+    path: str
+    offset: int
+    size: int
+
+
+def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
+    """The files of an archive, and where they are.
+
+    Args:
+        read_at: Reads so many bytes from an offset on.
+        size: The archive's bytes.
+
+    Raises:
+        NotPlain: It has links, sparse files, or other things that are not plain.
+        Failure: It is cut off or damaged.
+    """
+    window = _Window(read_at, size)
+    names = tar_names.Names()
+    at = 0
+    ended = False
+    while at < size:
+        header = tar_header.parse(window.read(at, tar_reader.BLOCK_BYTES))
+        at += tar_reader.BLOCK_BYTES
+        ended = header is None
+        if header is None:
+            continue
+        length = 0 if header.type in tar_reader.WITHOUT_BODY else header.size
+        if header.type in tar_names.KINDS:
+            tar_names.check_size(length)
+            names.add(header.type, window.read(at, length))
+        else:
+            fields = names.of_member()
+            if tar_names.is_sparse(fields):
+                raise NotPlain
+            if header.type in tar_header.REGULAR:
+                length = tar_names.body_size(header, fields)
+                yield Inner(members.inside(fields.get("path") or header.name), at, length)
+            elif header.type != tar_header.DIRECTORY:
+                raise NotPlain
+        at += length + -length % tar_reader.BLOCK_BYTES
+    if not ended or at > size:
+        raise streams.cut_off()
+
+
+class _Window:
+    """The part of the archive that was read last."""
+
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int) -> None:
+        self._read_at = read_at
+        self._size = size
+        self._start = 0
+        self._data = b""
+
+    def read(self, offset: int, count: int) -> bytes:
+        """All of the bytes from an offset on."""
+        if not self._start <= offset <= offset + count <= self._start + len(self._data):
+            if offset + count > self._size:
+                raise streams.cut_off()
+            wanted = min(max(WINDOW_BYTES, count), self._size - offset)
+            self._start, self._data = offset, self._read_at(offset, wanted)
+        at = offset - self._start
+        data = self._data[at : at + count]
+        if len(data) < count:
+            raise streams.cut_off()
+        return data

@@ -1,0 +1,175 @@
+"""Whose turn it is to create: one thread in each directory, many directories at once.
+
+Linux holds the parent directory's lock while a file is created in it, so a second creator would
+only wait there. What follows the creation (data, closing) happens outside of the turn.
+"""
+
+from __future__ import annotations
+
+import collections
+import queue
+import threading
+from collections.abc import Callable
+
+THREADS = 128
+# What waits in memory to be written. It bounds how many directories are written to at once, where
+# an archive holds one after the other.
+AHEAD_BYTES = 96 * 2**20
+MOST_DIRECTORIES_REMEMBERED = 50_000
+
+# Creates something in its directory's turn, and returns what is to be done outside of it.
+Create = Callable[[], "Callable[[], None] | None"]
+
+
+class Directory:
+    """A directory and what waits to be created in it."""
+
+    __slots__ = ("busy", "made", "path", "pending")
+
+    def __init__(self, path: str, *, made: bool) -> None:
+        self.path = path
+        self.made = made
+        self.busy = False
+        self.pending: collections.deque[tuple[Create, int]] = collections.deque()
+
+
+class Turns:
+    """Work that is done in its directories' turns.
+
+    Args:
+        make: Makes a directory, whose parent is there.
+    """
+
+    def __init__(self, make: Callable[[str], None]) -> None:
+        self._make = make
+        self._directories = {"": Directory("", made=True)}
+        self._ready: queue.SimpleQueue[Directory | None] = queue.SimpleQueue()
+        self._changed = threading.Condition(threading.Lock())
+        self._ahead = self._open = self._waiting = 0
+        self._error: BaseException | None = None
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, directory: str, create: Create, weight: int) -> None:
+        """Has something created; returns when there is room for the next.
+
+        Args:
+            directory: The path of the directory; it is made if need be.
+            create: Creates it.
+            weight: The bytes that wait for it.
+
+        Raises:
+            BaseException: What an earlier one raised.
+        """
+        with self._changed:
+            # One that alone is heavier than all that may wait has to wait for all others only.
+            while self._ahead and self._ahead + weight > AHEAD_BYTES and not self._error:
+                self._wait()
+            self.check()
+            self._ahead += weight
+            self._enqueue(self._place(directory), create, weight)
+
+    def directory(self, path: str) -> None:
+        """Has a directory made, and those above it."""
+        with self._changed:
+            self.check()
+            self._place(path)
+
+    def wait(self) -> None:
+        """Returns when nothing is left to be done.
+
+        Raises:
+            BaseException: What something raised.
+        """
+        with self._changed:
+            while self._open and not self._error:
+                self._wait()
+            self.check()
+
+    def check(self) -> None:
+        """Raises what something has raised."""
+        if self._error:
+            raise self._error
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing more is taken."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends the threads, when nothing is left to be done."""
+        for _ in self._threads:
+            self._ready.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def _wait(self) -> None:
+        self._waiting += 1
+        self._changed.wait()
+        self._waiting -= 1
+
+    def _enqueue(self, place: Directory, create: Create, weight: int) -> None:
+        self._open += 1
+        place.pending.append((create, weight))
+        self._begin(place)
+
+    def _begin(self, place: Directory) -> None:
+        """Has a thread create what waits in a directory, if none does."""
+        if place.busy or not place.made or not place.pending:
+            return
+        place.busy = True
+        self._ready.put(place)
+        if len(self._threads) < min(THREADS, self._open):
+            thread = threading.Thread(target=self._run, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _place(self, path: str) -> Directory:
+        place = self._directories.get(path)
+        if place is None:
+            if len(self._directories) > MOST_DIRECTORIES_REMEMBERED:
+                self._forget()
+            place = self._directories[path] = Directory(path, made=False)
+            parent = self._place(path.rpartition("/")[0])
+            made = place
+            self._enqueue(parent, lambda: self._make_directory(made), 0)
+        return place
+
+    def _forget(self) -> None:
+        """Forgets the directories in which nothing waits; they are found again if need be."""
+        self._directories = {
+            path: place
+            for path, place in self._directories.items()
+            if not path or place.busy or place.pending or not place.made
+        }
+
+    def _make_directory(self, place: Directory) -> None:
+        self._make(place.path)
+        with self._changed:
+            place.made = True
+            self._begin(place)
+
+    def _run(self) -> None:
+        while place := self._ready.get():
+            create, weight = place.pending.popleft()
+            try:
+                rest = create()
+                self._pass_on(place)
+                if rest:
+                    rest()
+            except BaseException as error:  # noqa: BLE001 - the next call raises it
+                self.fail(error)
+            with self._changed:
+                self._open -= 1
+                self._ahead -= weight
+                if self._waiting:
+                    self._changed.notify_all()
+
+    def _pass_on(self, place: Directory) -> None:
+        """Lets the next one create in the directory."""
+        with self._changed:
+            if place.pending:
+                self._ready.put(place)
+            else:
+                place.busy = False

@@ -1,0 +1,164 @@
+"""Unpacks an archive as it streams by: files go to the writer, links into the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from . import (
+    archives,
+    budget,
+    entry,
+    formats,
+    journal,
+    links,
+    members,
+    plan,
+    remote,
+    runs,
+    spec,
+    stream,
+    streams,
+    writer,
+    zip_reader,
+)
+
+
+class Unpacking:
+    """An archive on its way into a tree.
+
+    Args:
+        run: The item that it is.
+        source: The object that it is, or is in.
+        tree: The tree.
+        task: The task.
+    """
+
+    def __init__(
+        self, run: runs.Run, source: remote.Remote, tree: writer.Writer, task: spec.Spec
+    ) -> None:
+        self._run = run
+        self._source = source
+        self._tree = tree
+        self._task = task
+        self._group = tree.batch(run)
+        self._top = _directory(run.item)
+        self._received = 0
+        self._budget = budget.Budget(task.limits, lambda: self._received)
+
+    def unpack(self, opened: stream.Stream, form: str) -> None:
+        """Unpacks what a stream brings.
+
+        Args:
+            opened: The archive.
+            form: What it is, as `formats.recognise` says it.
+
+        Raises:
+            StartOver: It is another one now than an earlier attempt began with.
+            Failure: It can not be unpacked.
+        """
+        run = self._run
+        if run.attempt.done.begun(run.number) and not self._source.validator:
+            # Nobody knows whether it is still what its first half was taken from.
+            raise remote.StartOver("can not be gone on with")
+        digest = spec.hasher(run.item.checksum.partition(":")[0] or "sha256")
+        data = _Counted(stream.Hashed(opened, digest), self)
+        try:
+            for number, member in enumerate(self._members(data, form)):
+                self._budget.entry()
+                self._add(number, member)
+            self._group.flush()
+            streams.drain(data)
+        except streams.Damaged as error:
+            raise runs.named(error, run.item) from None
+        checksum = ""
+        if run.item.kind == plan.SOURCE:
+            checksum = runs.compare(run.item, self._source, digest)
+        run.end(form=form, checksum=checksum, fetched=self._received)
+
+    def came(self, count: int) -> None:
+        """Counts bytes of the archive."""
+        self._received += count
+
+    def _members(self, data: streams.Readable, form: str) -> Iterable[members.Member]:
+        recursive = self._task.unpack == "recursive"
+        count = self._budget.unpacked
+        if form == formats.ZIP and self._source.divisible:
+            found = zip_reader.read(_Range(self._source, self._run.item), data)
+            return archives.inside(found, count=count) if recursive else found
+        return archives.read(data, form, count=count, recursive=recursive)
+
+    def _add(self, number: int, member: members.Member) -> None:
+        path = self._path(member.path)
+        if isinstance(member, members.Directory):
+            if path:
+                self._tree.directory(path)
+            return
+        if not member.path:
+            raise members.refused(".", "not a directory")
+        if isinstance(member, members.File):
+            self._file(number, path, member)
+        else:
+            self._link(number, path, member)
+
+    def _file(self, number: int, path: str, member: members.File) -> None:
+        chunks = self._written(member.chunks)
+        if self._run.has(number):
+            for _ in chunks:
+                pass
+        elif member.size is not None and member.size <= writer.SMALL_BYTES:
+            self._group.add(number, path, tuple(chunks), executable=member.executable)
+        else:
+            self._tree.large(number, path, chunks, self._run, executable=member.executable)
+
+    def _written(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._budget.written(len(chunk))
+            yield chunk
+
+    def _link(self, number: int, path: str, member: members.Member) -> None:
+        self._tree.directory(path.rpartition("/")[0])
+        form, target = links.CONTENT, ""
+        if isinstance(member, members.SymbolicLink):
+            form, target = links.SYMBOLIC, member.target
+        elif isinstance(member, members.HardLink):
+            form, target = links.HARD, self._path(member.target)
+        elif isinstance(member, members.Executable):
+            form = links.EXECUTABLE
+        self._run.add(journal.LINK, number, path, text=target, form=form)
+
+    def _path(self, path: str) -> str:
+        return "/".join(filter(None, (self._top, path)))
+
+
+class _Counted:
+    """Counts what is read from a stream."""
+
+    def __init__(self, data: streams.Readable, unpacking: Unpacking) -> None:
+        self._data = data
+        self._unpacking = unpacking
+
+    def read(self, count: int) -> bytes:
+        chunk = self._data.read(count)
+        self._unpacking.came(len(chunk))
+        return chunk
+
+
+class _Range:
+    """An archive that can be read from anywhere; see zip_reader."""
+
+    def __init__(self, source: remote.Remote, item: plan.Item) -> None:
+        self._source = source
+        self._start = item.start
+        self._end = item.end if item.end is not None else source.size
+        self.size = (self._end or 0) - item.start
+
+    def stream(self, offset: int) -> stream.Stream:
+        start = self._start + offset
+        return stream.open_stream(self._source, start, self._end, connections=1)
+
+
+def _directory(item: plan.Item) -> str:
+    """The directory that an archive is unpacked in."""
+    if item.kind == plan.INNER:
+        return archives.directory_of(item.path)
+    return entry.directory(item.path)

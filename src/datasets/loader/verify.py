@@ -1,0 +1,95 @@
+"""Proves a published data set again: every file of its list is read and compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from . import failure, readback, report, spec, volume
+
+# Wrong files that are named in the log; all of them are counted.
+MOST_NAMED = 1000
+
+
+def verify(task: spec.Spec, told: report.Report) -> None:
+    """Compares what is on the volume with the list that was made when it was published.
+
+    Args:
+        task: Names the data set.
+        told: Is told how far it is, and of each file that is wrong.
+
+    Raises:
+        Failure: There is no such data set, or something is not as it was published.
+    """
+    slot = volume.Slot(pathlib.Path(task.root), task.name)
+    current = slot.current()
+    if current is None:
+        raise failure.Failure(
+            f"there is no data set {task.name} on the volume: run create-dataset"
+        )
+    root = slot.home / current.version
+    manifest = slot.manifest_of(current.version)
+    if not manifest.exists():
+        raise failure.Failure(
+            f"the list of the files of {task.name} is gone: create-dataset with overwrite=true "
+            "makes both anew"
+        )
+    files = size = wrong = 0
+    first = ""
+    told.state("verifying", files=0, bytes=0)
+    for fields, why in readback.side_by_side(lambda each: _look(root, each), _listed(manifest)):
+        files += "bytes" in fields or "same" in fields
+        size += fields.get("bytes", 0)
+        if why:
+            wrong += 1
+            first = first or f"{failure.shown(fields['path'])} {why}"
+            if wrong <= MOST_NAMED:
+                told.state("verifying", wrong=fields["path"], why=why)
+        told.progress("verifying", files=files, bytes=size)
+    extra = _count(root) - files
+    if extra > 0 and not wrong:
+        wrong, first = extra, f"{extra} files are there that were not published"
+    if wrong:
+        raise failure.Failure(
+            f"{wrong} of {max(files, wrong)} files of {task.name} are not as they were published "
+            f"({first}): create-dataset with overwrite=true makes them anew"
+        )
+    told.ended("verified", files=files, bytes=size)
+
+
+def _listed(manifest: pathlib.Path) -> Iterator[dict[str, Any]]:
+    with manifest.open(encoding="ascii") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _look(root: pathlib.Path, fields: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """A line of the list, and what is wrong with what it tells of; empty for nothing."""
+    path = root / fields["path"]
+    try:
+        if "link" in fields:
+            same = os.readlink(path) == fields["link"]  # noqa: PTH115 - of 3.9, and as text
+            return fields, "" if same else "leads elsewhere"
+        if "same" in fields:
+            other = root / fields["same"]
+            same = path.is_file() and other.is_file()
+            return fields, "" if same else "is gone"
+        size, sha256 = readback.sha256(path)
+    except FileNotFoundError:
+        return fields, "is gone"
+    except OSError as error:
+        return fields, f"can not be read ({os.strerror(error.errno or 0)})"
+    if size != fields["bytes"]:
+        return fields, f"has {size} bytes, not {fields['bytes']}"
+    return fields, "" if sha256 == fields["sha256"] else "has another content"
+
+
+def _count(root: pathlib.Path) -> int:
+    """The files in a directory, without links."""
+    found = 0
+    for directory, _, names in os.walk(root):
+        found += sum(not os.path.islink(f"{directory}/{name}") for name in names)  # noqa: PTH114
+    return found

@@ -1,0 +1,258 @@
+"""The headers of zip archives, and how their members are compressed.
+
+Headers are read one by one because zipfile keeps all of them in memory.
+"""
+
+from __future__ import annotations
+
+import bz2
+import dataclasses
+import stat
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from . import decompress, failure, members, streams
+
+END = struct.Struct("<4s4H2LH")
+LOCAL_SIGNATURE, ENTRY_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
+END64_SIGNATURE, LOCATOR_SIGNATURE = b"PK\6\6", b"PK\6\7"
+# What stands behind the list; an archive without members begins with it.
+END_SIGNATURES = (END_SIGNATURE, END64_SIGNATURE)
+LONGEST_COMMENT = 2**16
+LOCATOR = struct.Struct("<4sLQL")
+END64 = struct.Struct("<4sQ2H2L4Q")
+ENTRY = struct.Struct("<4s6H3L5H2L")
+LOCAL = struct.Struct("<4s5H3L2H")
+EXTRA = struct.Struct("<2H")
+ENCRYPTED, UTF8 = 0x1, 0x800
+# What stands in the 32 bits of a number that is in the extra field instead.
+IN_EXTRA = 0xFFFFFFFF
+SIZES_EXTRA, NAME_EXTRA = 0x0001, 0x7075
+# The systems whose archives carry a file's mode: Unix and macOS.
+UNIX = (3, 19)
+LONGEST_TARGET = 4096
+REFUSED = {
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+METHODS: dict[int, Callable[[], Any]] = {
+    0: lambda: None,
+    8: lambda: decompress.Inflate(-zlib.MAX_WBITS),
+    12: bz2.BZ2Decompressor,
+    93: decompress.zstd,
+}
+
+
+class Ahead:
+    """A stream that is read in large pieces, given out in small ones, and takes some back.
+
+    Args:
+        raw: The stream.
+    """
+
+    def __init__(self, raw: streams.Readable) -> None:
+        self._raw = raw
+        self._data = b""
+        self._at = 0
+        self._before = 0
+
+    @property
+    def position(self) -> int:
+        """How many bytes were given out."""
+        return self._before + self._at
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, `count` at the most; none at the end."""
+        if self._at == len(self._data):
+            self._fill(1)
+        chunk = self._data[self._at : self._at + count]
+        self._at += len(chunk)
+        return chunk
+
+    def exactly(self, count: int) -> bytes:
+        """The next `count` bytes, some kilobytes at the most.
+
+        Raises:
+            Failure: The stream ends before.
+        """
+        if self._at + count > len(self._data):
+            self._fill(count)
+        chunk = self.read(count)
+        if len(chunk) < count:
+            raise streams.cut_off()
+        return chunk
+
+    def give_back(self, count: int) -> None:
+        """Gives back the last bytes of what was given out last."""
+        self._at -= count
+
+    def _fill(self, count: int) -> None:
+        self._before += self._at
+        self._data, self._at = self._data[self._at :], 0
+        while len(self._data) < count and (chunk := self._raw.read(streams.CHUNK_BYTES)):
+            self._data += chunk
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What a header says of a member.
+
+    Attributes:
+        name: Its name.
+        mode: Its permissions and kind, as Unix has them; 0 where it does not say.
+        flags: The header's flags.
+        method: How it is compressed.
+        check: Its CRC-32.
+        packed: Its bytes in the archive.
+        size: Its bytes.
+        offset: Where its own header begins in the archive.
+    """
+
+    name: str
+    mode: int
+    flags: int
+    method: int
+    check: int
+    packed: int
+    size: int
+    offset: int
+
+
+def listed(stream: Ahead, signature: bytes = b"") -> Entry:
+    """The next entry of the list at the end.
+
+    Args:
+        stream: Stands before it.
+        signature: Its signature, where that was read already.
+
+    Raises:
+        Failure: There is none.
+    """
+    head = signature + stream.exactly(ENTRY.size - len(signature))
+    fields = ENTRY.unpack(head)
+    mark, made_by, _, flags, method, _, _, check, packed, size = fields[:10]
+    name_length, extra_length, comment_length, _, _, attributes, offset = fields[10:]
+    if mark != ENTRY_SIGNATURE:
+        raise streams.damaged("its list of files is shorter than it says")
+    raw_name = stream.exactly(name_length)
+    extras = _extras(stream.exactly(extra_length))
+    stream.exactly(comment_length)
+    size, packed, offset = _wide(extras, size, packed, offset)
+    return Entry(
+        name=_name(raw_name, flags, extras.get(NAME_EXTRA, b"")),
+        mode=attributes >> 16 if made_by >> 8 in UNIX else 0,
+        flags=flags,
+        method=method,
+        check=check,
+        packed=packed,
+        size=size,
+        offset=offset,
+    )
+
+
+def local(stream: Ahead, offset: int) -> Entry:
+    """The header before a member, whose signature was read already."""
+    fields = LOCAL.unpack(LOCAL_SIGNATURE + stream.exactly(LOCAL.size - 4))
+    _, _, flags, method, _, _, check, packed, size, name_length, extra_length = fields
+    raw_name = stream.exactly(name_length)
+    extras = _extras(stream.exactly(extra_length))
+    size, packed = _wide(extras, size, packed)
+    name = _name(raw_name, flags, extras.get(NAME_EXTRA, b""))
+    return Entry(name, 0, flags, method, check, packed, size, offset)
+
+
+def _wide(extras: dict[int, bytes], *fields: int) -> tuple[int, ...]:
+    """Numbers that have no room in the header stand in its extra field, in the same order."""
+    wide = iter(struct.iter_unpack("<Q", _whole(extras.get(SIZES_EXTRA, b""))))
+    return tuple(next(wide, (IN_EXTRA,))[0] if each == IN_EXTRA else each for each in fields)
+
+
+def _extras(text: bytes) -> dict[int, bytes]:
+    """The extra fields: identifier and length, then the field."""
+    fields: dict[int, bytes] = {}
+    while len(text) >= EXTRA.size:
+        identifier, length = EXTRA.unpack_from(text)
+        fields[identifier] = text[EXTRA.size : EXTRA.size + length]
+        text = text[EXTRA.size + length :]
+    return fields
+
+
+def _whole(field: bytes) -> bytes:
+    """The field without what is no whole number of 8 bytes (the disk's number stands there)."""
+    return field[: len(field) // 8 * 8]
+
+
+def _name(raw: bytes, flags: int, extra: bytes) -> str:
+    # Info-ZIP puts the UTF-8 name there, with a check that it goes with the other one.
+    if len(extra) > 5 and extra[1:5] == struct.pack("<L", zlib.crc32(raw)):
+        raw, flags = extra[5:], UTF8
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "surrogateescape") if flags & UTF8 else raw.decode("cp437")
+
+
+def check_kind(entry: Entry) -> None:
+    """Refuses what is neither file, directory nor link."""
+    kind = stat.S_IFMT(entry.mode)
+    if kind in REFUSED:
+        raise members.refused(entry.name, REFUSED[kind])
+
+
+def is_directory(entry: Entry) -> bool:
+    """Whether it is a directory."""
+    return entry.name.endswith("/") or stat.S_IFMT(entry.mode) == stat.S_IFDIR
+
+
+def is_link(entry: Entry) -> bool:
+    """Whether its content is what a symbolic link leads to."""
+    return stat.S_IFMT(entry.mode) == stat.S_IFLNK
+
+
+def check_link(entry: Entry) -> None:
+    """Refuses a link that leads to more than a path can be."""
+    if entry.size > LONGEST_TARGET:
+        raise streams.damaged(f"the link {failure.shown(entry.name)} is no path")
+
+
+def check_readable(entry: Entry) -> None:
+    """Refuses what can not be unpacked here."""
+    if entry.flags & ENCRYPTED:
+        raise members.Unwanted(
+            f"the archive has {failure.shown(entry.name)} encrypted: make it again without a "
+            "password"
+        )
+    if entry.method not in METHODS:
+        raise members.Unwanted(
+            f"the archive has {failure.shown(entry.name)} compressed by the method "
+            f"{entry.method}, which this loader does not know: make it again with deflate"
+        )
+
+
+def split() -> failure.Failure:
+    """The archive is one part of several."""
+    return members.Unwanted(
+        "the archive is split in several parts, of which this is one: join them with zip -s 0 "
+        "--out, or make it again in one part"
+    )
+
+
+def unpacked(packed: Iterable[bytes], decompressor: Any) -> Iterator[bytes]:
+    """What comes out of a member's decompressor; None leaves it as it is.
+
+    Raises:
+        Failure: The data are damaged.
+    """
+    if decompressor is None:
+        yield from packed
+        return
+    for chunk in packed:
+        if decompressor.eof:
+            return
+        yield decompress.step(decompressor, chunk)
+        while not decompressor.eof and not decompressor.needs_input:
+            yield decompress.step(decompressor, b"")

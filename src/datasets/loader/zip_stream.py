@@ -1,0 +1,232 @@
+"""Reads a zip archive as it streams by, from an origin that gives no parts.
+
+What it holds stands before each member; its list at the end only says which of them may be
+executed, and which are links. Of what is listed and what has come, the sums are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import failure, members, streams, zip_format
+
+SMALL_BYTES = 2**20
+# What is read for a member of unknown length grows from this: the most of it may be the next one.
+FIRST_BYTES = 2**12
+DESCRIPTOR_SIGNATURE = SPLIT_SIGNATURE = b"PK\7\10"
+DESCRIPTOR_FLAG = 0x8
+STORED = 0
+# What can stand behind a member.
+FOLLOWING = (
+    zip_format.LOCAL_SIGNATURE,
+    zip_format.ENTRY_SIGNATURE,
+    *zip_format.END_SIGNATURES,
+)
+
+
+def read(
+    raw: streams.Readable, count: Callable[[int], None] = lambda _: None
+) -> Iterator[members.Member]:
+    """The members of the archive, in its order; then what its list says of them.
+
+    A large file's content is to be read before the next member is asked for.
+
+    Args:
+        raw: The archive.
+        count: Is told how many bytes came out of a decompressor.
+
+    Raises:
+        Failure: The archive is cut off, damaged, or has what a data set must not have.
+    """
+    stream = zip_format.Ahead(raw)
+    came, listed = _Sum(), _Sum()
+    signature = stream.exactly(4)
+    if signature == SPLIT_SIGNATURE:
+        raise zip_format.split()
+    if signature not in FOLLOWING:
+        raise members.Unwanted(
+            "the archive has something in front of its files, and comes from an origin that gives "
+            "no parts of it: offer it as tar.gz, or where ranges are served"
+        )
+    while signature == zip_format.LOCAL_SIGNATURE:
+        yield from _member(stream, came, count)
+        signature = stream.exactly(4)
+    while signature == zip_format.ENTRY_SIGNATURE:
+        entry = zip_format.listed(stream, signature)
+        listed.add(entry, entry.size, entry.check)
+        yield from _afterwards(entry)
+        signature = stream.exactly(4)
+    _end(stream, signature)
+    if came.value != listed.value:
+        raise streams.damaged("its list of files does not fit its files")
+
+
+class _Sum:
+    """What a number of members have in common with the same ones in another order."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, entry: zip_format.Entry, size: int, check: int) -> None:
+        text = f"{entry.name}\0{size}\0{check}\0{entry.offset}"
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        self.value += int.from_bytes(digest, "big")
+
+
+def _member(
+    stream: zip_format.Ahead, came: _Sum, count: Callable[[int], None]
+) -> Iterator[members.Member]:
+    entry = zip_format.local(stream, stream.position - len(zip_format.LOCAL_SIGNATURE))
+    path = members.inside(entry.name)
+    zip_format.check_readable(entry)
+    directory = entry.name.endswith("/")
+    if _is_endless(entry) and not directory:
+        raise members.Unwanted(
+            f"the archive has {failure.shown(entry.name)} stored without its size, and comes from "
+            "an origin that gives no parts of it: offer it as tar.gz, or where ranges are served"
+        )
+    content = _content(stream, entry, came, count)
+    yield members.Directory(path) if directory else _file(path, entry, content)
+    for _ in content:
+        pass
+
+
+def _is_endless(entry: zip_format.Entry) -> bool:
+    """Whether nothing tells where the content ends."""
+    return _is_described(entry) and entry.method == STORED and not entry.packed
+
+
+def _is_described(entry: zip_format.Entry) -> bool:
+    """Whether its size and check stand behind the content."""
+    return bool(entry.flags & DESCRIPTOR_FLAG)
+
+
+def _file(path: str, entry: zip_format.Entry, content: Iterator[bytes]) -> members.File:
+    """A small file has been read when it is given out, also where nobody knew that it is small."""
+    held: list[bytes] = []
+    size = 0
+    for chunk in content:
+        held.append(chunk)
+        size += len(chunk)
+        if size > SMALL_BYTES:
+            known = None if _is_described(entry) else entry.size
+            return members.File(path, False, itertools.chain(held, content), known)
+    return members.File(path, False, (b"".join(held),), size)
+
+
+def _content(
+    stream: zip_format.Ahead, entry: zip_format.Entry, came: _Sum, count: Callable[[int], None]
+) -> Iterator[bytes]:
+    """What the member holds, compared with what the archive says of it."""
+    decompressor = zip_format.METHODS[entry.method]()
+    packed = _Packed(stream, entry, decompressor)
+    size, check = 0, 0
+    for chunk in zip_format.unpacked(packed, decompressor):
+        if decompressor is not None:
+            count(len(chunk))
+        size += len(chunk)
+        check = zlib.crc32(chunk, check)
+        if size > entry.size and not _is_described(entry):
+            break
+        if chunk:
+            yield chunk
+    found = (check, packed.count, size)
+    wanted = (entry.check, entry.packed, entry.size)
+    if _is_described(entry):
+        wanted = _descriptor(stream, found)
+    if found != wanted:
+        raise streams.damaged(f"{failure.shown(entry.name)} is not what its header says")
+    came.add(entry, size, check)
+
+
+class _Packed:
+    """A member as it is in the archive; where its length is unknown, its decompressor finds it.
+
+    Attributes:
+        count: How many bytes it has.
+    """
+
+    def __init__(
+        self, stream: zip_format.Ahead, entry: zip_format.Entry, decompressor: Any
+    ) -> None:
+        self._stream = stream
+        self._decompressor = decompressor
+        known = entry.method == STORED or not _is_described(entry)
+        self._size = entry.packed if known else None
+        self.count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        wanted = FIRST_BYTES if self._size is None else streams.CHUNK_BYTES
+        while self._size is None or self.count < self._size:
+            most = wanted if self._size is None else min(wanted, self._size - self.count)
+            chunk = self._stream.read(most)
+            if not chunk:
+                raise streams.cut_off()
+            self.count += len(chunk)
+            yield chunk
+            if self._decompressor is not None and self._decompressor.eof:
+                rest = len(self._decompressor.unused_data)
+                self._stream.give_back(rest)
+                self.count -= rest
+                return
+            wanted = min(2 * wanted, streams.CHUNK_BYTES)
+
+
+def _descriptor(stream: zip_format.Ahead, found: tuple[int, int, int]) -> tuple[int, int, int]:
+    """What stands behind the content: with a signature or without, in 32 bits or in 64."""
+    data = stream.exactly(4)
+    if data == DESCRIPTOR_SIGNATURE:
+        data = stream.exactly(4)
+    short = data + stream.exactly(8)
+    check, packed, size = struct.unpack("<3L", short)
+    if (check, packed, size) == found:
+        # That of an empty file in 64 bits begins like this, too.
+        following = stream.exactly(4)
+        stream.give_back(4)
+        if following in FOLLOWING:
+            return check, packed, size
+    check, packed, size = struct.unpack("<LQQ", short + stream.exactly(8))
+    return check, packed, size
+
+
+def _afterwards(entry: zip_format.Entry) -> Iterator[members.Member]:
+    """What the list says of a member that is in the tree already."""
+    if entry.name.endswith("/"):
+        return
+    zip_format.check_kind(entry)
+    path = members.inside(entry.name)
+    if zip_format.is_directory(entry):
+        raise members.Unwanted(
+            f"the archive has the directory {failure.shown(entry.name)} without a slash at its "
+            "end, and comes from an origin that gives no parts of it: offer it as tar.gz, or "
+            "where ranges are served"
+        )
+    if zip_format.is_link(entry):
+        zip_format.check_link(entry)
+        yield members.BecomesLink(path)
+    elif entry.mode & 0o111:
+        yield members.Executable(path)
+
+
+def _end(stream: zip_format.Ahead, signature: bytes) -> None:
+    """What stands behind the list: an archive that ends in it is not whole."""
+    form = zip_format
+    if signature == form.END64_SIGNATURE:
+        length = int.from_bytes(stream.exactly(8), "little")
+        for _ in streams.pieces(stream, length):
+            pass
+        locator = stream.exactly(form.LOCATOR.size)
+        if not locator.startswith(form.LOCATOR_SIGNATURE):
+            raise streams.damaged("its list of files has no end")
+        signature = stream.exactly(4)
+    if signature != form.END_SIGNATURE:
+        raise streams.damaged("there is no header where one should be")
+    fields = form.END.unpack(signature + stream.exactly(form.END.size - len(signature)))
+    if fields[1] not in {0, 0xFFFF}:
+        raise form.split()
+    stream.exactly(fields[-1])
