@@ -1,0 +1,185 @@
+"""Brings all sources of a task into one stream of entries, whatever kind of source they are."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from . import (
+    distinct,
+    entry,
+    failure,
+    formats,
+    http_client,
+    hub,
+    remote,
+    s3,
+    s3_signature,
+    source_list,
+    spec,
+    urls,
+)
+
+Entry = entry.Entry
+CHUNK_BYTES = 2**16
+
+
+def expand(task: spec.Spec, client: http_client.Client) -> Iterator[Entry]:
+    """The entries of all sources of a task, as they are found.
+
+    Args:
+        task: The task.
+        client: What asks; it has the signers of `signers`.
+
+    Raises:
+        Failure: A source is not to be had, or two entries have one path; that is known in the end.
+        StartOver: A list changed while it was read.
+    """
+    names = distinct.Distinct()
+    for _, each in _Sources(task, client).entries():
+        names.add(_name(each))
+        yield each
+    suspects = names.suspects()
+    if suspects:
+        _look_again(task, client, suspects)
+
+
+def signers(task: spec.Spec) -> tuple[Mapping[str, http_client.Signer], Mapping[str, str]]:
+    """What signs requests for the entries of a task, and what is said where that does not do.
+
+    Args:
+        task: The task.
+
+    Returns:
+        By the name that entries have in `auth`: the signers, and the ends of sentences.
+    """
+    found = {
+        s3.AUTH: s3_signature.signer(task.credentials, task.region),
+        hub.AUTH: hub.signer(task.credentials),
+    }
+    return found, {s3.AUTH: _s3(task).advice, hub.AUTH: _hub(task).advice}
+
+
+class _Sources:
+    """The sources of a task; each entry comes with who named it."""
+
+    def __init__(self, task: spec.Spec, client: http_client.Client) -> None:
+        self._task = task
+        self._client = client
+        self._buckets = s3.Buckets(client, _s3(task))
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        for number, source in enumerate(self._task.sources):
+            for found in self._source(number, source):
+                yield f"the source {urls.shown(source.url)}", found
+        if self._task.manifest:
+            for line, found in self._manifest(self._task.manifest):
+                yield f"line {line} of the list", found
+
+    def _source(self, number: int, source: spec.Source) -> Iterator[Entry]:
+        shown = urls.shown(source.url)
+        path = entry.check_path(source.path, f"the source {shown}")
+        scheme = urls.scheme(source.url)
+        if scheme == urls.S3:
+            found = self._buckets.expand(source.url)
+        elif scheme == urls.HUB:
+            found = hub.expand(source.url, self._client, _hub(self._task))
+        else:
+            found = iter([Entry(source.url, source=number)])
+        for each in found:
+            if each.listed and source.checksum:
+                raise failure.Failure(
+                    f"{shown} is many files, which one checksum can not stand for: leave checksum "
+                    "out, or name one file"
+                )
+            checksum = source.checksum or each.checksum
+            yield dataclasses.replace(each, path=_below(path, each), checksum=checksum)
+
+    def _manifest(self, url: str) -> Iterator[tuple[int, Entry]]:
+        scheme = urls.scheme(url)
+        if scheme == urls.HUB:
+            raise failure.Failure(
+                f"{urls.shown(url)} is on the Hub, which lists its files itself: give the data "
+                "set as the source"
+            )
+        listed = self._buckets.locate(url) if scheme == urls.S3 else Entry(url)
+        for line, found in source_list.parse(self._chunks(listed), url):
+            yield line, self._located(found)
+
+    def _located(self, found: Entry) -> Entry:
+        """An entry of a list with the URL that is asked for."""
+        if urls.scheme(found.url) != urls.S3:
+            return found
+        place = self._buckets.locate(found.url)
+        return dataclasses.replace(found, url=place.url, auth=place.auth)
+
+    def _chunks(self, listed: Entry) -> Iterator[bytes]:
+        whole = remote.Remote(
+            self._client,
+            listed.url,
+            auth=listed.auth,
+            opening_seconds=self._task.opening_seconds,
+            patience_seconds=self._task.patience_seconds,
+        )
+        with contextlib.closing(whole):
+            whole.look()
+            with contextlib.closing(whole.line()) as line:
+                while chunk := line.read(CHUNK_BYTES):
+                    yield chunk
+
+
+def _s3(task: spec.Spec) -> s3.Service:
+    return s3.Service(
+        endpoint=task.endpoint,
+        region=task.region,
+        signed=s3_signature.signs(task.credentials),
+        opening_seconds=task.opening_seconds,
+        patience_seconds=task.patience_seconds,
+    )
+
+
+def _hub(task: spec.Spec) -> hub.Service:
+    return hub.Service(
+        endpoint=task.hub,
+        token=bool(task.credentials.get(hub.TOKEN)),
+        opening_seconds=task.opening_seconds,
+        patience_seconds=task.patience_seconds,
+    )
+
+
+def _below(path: str, found: Entry) -> str:
+    """Where an entry goes whose source the user has given a path."""
+    if not found.listed or not path:
+        return path or found.path
+    return f"{path.rstrip('/')}/{found.path}"
+
+
+def _name(found: Entry) -> str:
+    """What no two entries may have in common: the path of the file, or else the URL.
+
+    An archive is unpacked in a directory, where others may be, too; and the name of what a query
+    leads to is only known when it answers.
+    """
+    if found.path and not found.path.endswith("/"):
+        return found.path
+    name = urls.file_name(found.url)
+    if not name or "?" in found.url or formats.ARCHIVE_NAME.search(name):
+        return found.url
+    return entry.file_path(found.path, name)
+
+
+def _look_again(task: spec.Spec, client: http_client.Client, suspects: set[int]) -> None:
+    """Finds the two entries that have one name, if they really have."""
+    seen: dict[str, str] = {}
+    for where, each in _Sources(task, client).entries():
+        name = _name(each)
+        if hash(name) not in suspects:
+            continue
+        if name in seen:
+            what = f"the path {failure.shown(name)}" if name != each.url else urls.shown(name)
+            raise failure.Failure(
+                f"{what} comes twice, by {seen[name]} and by {where}: give one of them another "
+                "path, or leave it out"
+            )
+        seen[name] = where

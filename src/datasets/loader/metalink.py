@@ -1,0 +1,107 @@
+"""Reads Metalink, versions 3 and 4: files with their sizes, checksums and mirrors.
+
+See RFC 5854, and http://www.metalinker.org/Metalink_3.0_Spec.pdf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+
+from . import failure, urls, xml_reader
+
+MIRRORS = (*urls.WEB, urls.S3)
+# The best first.
+DIGITS = {"sha256": 64, "sha512": 128, "md5": 32}
+LAST_PRIORITY = 999_999
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file that a Metalink names.
+
+    Attributes:
+        line: The line that it begins in.
+        name: Its path, as it stands there.
+        url: The mirror that the Metalink prefers.
+        checksum: `algorithm:digest` of it, or empty.
+        size: Its bytes; None where the Metalink does not say.
+    """
+
+    line: int
+    name: str
+    url: str
+    checksum: str
+    size: int | None
+
+
+def files(chunks: Iterable[bytes]) -> Iterator[File]:
+    """The files of a Metalink.
+
+    Args:
+        chunks: The Metalink's bytes.
+
+    Raises:
+        Failure: It is none, or one of its files has no URL or no checksum that is of use.
+    """
+    try:
+        for element in xml_reader.elements(chunks, ["file", "html", "HTML"]):
+            if element.name != "file":
+                raise xml_reader.Malformed("it is a web page")
+            yield File(
+                line=element.line,
+                name=element.attributes.get("name", ""),
+                url=_url(element),
+                checksum=_checksum(element),
+                size=_size(element),
+            )
+    except xml_reader.Malformed as error:
+        raise failure.Failure(
+            f"the list begins as XML does, but is no Metalink ({error}): use the link to the list "
+            "itself"
+        ) from None
+
+
+def _url(file: xml_reader.Element) -> str:
+    found = [(_rank(each), each.text.strip()) for each in file.all("url")]
+    found += [(_rank(each), each.text.strip()) for each in file.all("resources", "url")]
+    known = [each for each in found if each[1].partition(":")[0].lower() in MIRRORS]
+    if not known:
+        raise failure.Failure(
+            f"line {file.line} of the list has a file without an http, https or s3 URL: add one"
+        )
+    return min(known, key=lambda each: each[0])[1]
+
+
+def _rank(url: xml_reader.Element) -> int:
+    """The smaller, the better: a priority of version 4, or a preference of version 3."""
+    preference = _number(url.attributes.get("preference", ""))
+    if preference is not None:
+        return -preference
+    priority = _number(url.attributes.get("priority", ""))
+    return LAST_PRIORITY if priority is None else priority
+
+
+def _checksum(file: xml_reader.Element) -> str:
+    found = {
+        re.sub("[-/]", "", each.attributes.get("type", "").lower()): each.text.strip().lower()
+        for each in (*file.all("hash"), *file.all("verification", "hash"))
+    }
+    for algorithm, digits in DIGITS.items():
+        if re.fullmatch(rf"[0-9a-f]{{{digits}}}", found.get(algorithm, "")):
+            return f"{algorithm}:{found[algorithm]}"
+    if found:
+        raise failure.Failure(
+            f"line {file.line} of the list has a file with no checksum that is checked here: add "
+            "its sha-256, or take the others away"
+        )
+    return ""
+
+
+def _size(file: xml_reader.Element) -> int | None:
+    return _number(file.value("size"))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None

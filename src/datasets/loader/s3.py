@@ -1,0 +1,284 @@
+"""Finds objects in S3, one that is named or all below a prefix, by S3's own API."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import urllib.parse
+from collections.abc import Iterator, Mapping
+
+from . import entry, failure, http_client, remote, s3_list, s3_signature, urls, xml_reader
+
+AUTH = "s3"
+REGION = re.compile(r"[a-z0-9-]{1,32}")
+REGION_HEADER = "x-amz-bucket-region"
+SIGNED_ADVICE = (
+    "the credentials do not open it, or have expired; check the secret that credentials= names, "
+    "and that its key may do s3:GetObject and s3:ListBucket there"
+)
+UNSIGNED_ADVICE = (
+    "it is not public; give credentials=secret:<id> with access-key and secret-key in it"
+)
+REASONS = {
+    "SignatureDoesNotMatch": "the secret-key does not belong to the access-key: check the secret "
+    "that credentials= names",
+    "InvalidAccessKeyId": "nobody there knows the access-key: check the secret that credentials= "
+    "names, and endpoint=",
+    "ExpiredToken": "the credentials have expired: put new ones into the secret, then run "
+    "create-dataset again",
+    "InvalidToken": "the session-token is not one: check the secret that credentials= names",
+    "NoSuchBucket": "there is no such bucket: check the source, and endpoint= if it is not AWS's",
+    "RequestTimeTooSkewed": "the clock of the pod's node is wrong: set it right, then run "
+    "create-dataset again",
+    "InvalidObjectState": "the object is archived: restore it in S3, or copy it to another "
+    "storage class",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """Where S3 is, and how it is spoken to.
+
+    Attributes:
+        endpoint: The service's URL; empty for AWS.
+        region: The buckets' region; empty where it is to be found out.
+        signed: Whether requests are signed.
+        opening_seconds: How long it may refuse to begin.
+        patience_seconds: How long it may be in trouble once it has begun.
+    """
+
+    endpoint: str = ""
+    region: str = ""
+    signed: bool = False
+    opening_seconds: float = 25
+    patience_seconds: float = 300
+
+    @property
+    def advice(self) -> str:
+        """What a user is told to do where a request is refused."""
+        return SIGNED_ADVICE if self.signed else UNSIGNED_ADVICE
+
+    def base(self, bucket: str, region: str) -> str:
+        """The URL of a bucket in a region; in one that is not known yet where that is empty."""
+        if self.endpoint:
+            return f"{self.endpoint.rstrip('/')}/{bucket}"
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        host = f"s3.{region}.{suffix}" if region else f"s3.{suffix}"
+        # A name with dots does not fit into the host's certificate.
+        return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
+
+
+class Buckets:
+    """The buckets of a service.
+
+    Args:
+        client: What asks; it signs with what is called AUTH.
+        service: The service.
+    """
+
+    def __init__(self, client: http_client.Client, service: Service) -> None:
+        self._client = client
+        self._service = service
+        self._bases: dict[str, str] = {}
+        self._begun = False
+        self._restored = False
+
+    def expand(self, url: str) -> Iterator[entry.Entry]:
+        """The object of an s3 URL; or, where there is none, those below it as a prefix.
+
+        Raises:
+            Failure: There is nothing, or it can not be read.
+        """
+        bucket, key = urls.bucket_and_key(url)
+        if key and not key.endswith("/"):
+            found = self._object(bucket, key)
+            if found:
+                yield found
+                return
+            key += "/"
+        yield from self._prefix(url, bucket, key)
+
+    def locate(self, url: str) -> entry.Entry:
+        """The object of an s3 URL, as one that nobody has looked at.
+
+        Raises:
+            Failure: It is not one object's URL, or its bucket can not be found.
+        """
+        bucket, key = urls.bucket_and_key(url)
+        if not key or key.endswith("/"):
+            raise failure.Failure(
+                f"{urls.shown(url)} is not one object: name its key, or give it as a source"
+            )
+        if bucket not in self._bases and not (self._service.endpoint or self._service.region):
+            self._find(bucket, key)
+        return entry.Entry(self._url(bucket, key), auth=AUTH)
+
+    def _find(self, bucket: str, key: str) -> None:
+        """Learns where a bucket is; whether its objects may be listed is another question."""
+        try:
+            self._page(bucket, {"prefix": key, "max-keys": "1"})
+        except http_client.Refused as refused:
+            if refused.status != 403:
+                raise self._explained(refused, bucket) from None
+
+    def _object(self, bucket: str, key: str) -> entry.Entry | None:
+        try:
+            page = self._page(bucket, {"prefix": key, "max-keys": "1"})
+        except http_client.Refused as refused:
+            # Who may not list the objects may read one all the same.
+            found = self._looked_at(bucket, key) if refused.status == 403 else None
+            if found:
+                return found
+            raise self._explained(refused, bucket) from None
+        for found in page.objects:
+            if found.key == key:
+                self._check_archived(bucket, found)
+                return self._entry(bucket, found)
+        return None
+
+    def _looked_at(self, bucket: str, key: str) -> entry.Entry | None:
+        url = self._url(bucket, key)
+        looked = remote.Remote(
+            self._client, url, auth=AUTH, opening_seconds=self._service.opening_seconds
+        )
+        try:
+            looked.look()
+        except http_client.Refused as refused:
+            if _code(refused) in {"", "AccessDenied", "NoSuchKey"}:
+                return None
+            raise self._explained(refused, bucket, key) from None
+        looked.close()
+        return entry.Entry(url, size=looked.size, validator=looked.validator, auth=AUTH)
+
+    def _prefix(self, url: str, bucket: str, prefix: str) -> Iterator[entry.Entry]:
+        empty = True
+        for found in self._below(bucket, prefix):
+            # What consoles make to show an empty directory.
+            if not found.key.endswith("/") or found.size:
+                empty = False
+                yield self._listed(bucket, found, prefix)
+        if empty:
+            raise failure.Failure(
+                f"{urls.shown(url)} names no object, and there is none below it: check the source"
+            )
+
+    def _below(self, bucket: str, prefix: str) -> Iterator[s3_list.Object]:
+        query = {"prefix": prefix}
+        while True:
+            try:
+                page = self._page(bucket, query)
+            except http_client.Refused as refused:
+                raise self._explained(refused, bucket) from None
+            yield from page.objects
+            if not page.more:
+                return
+            if page.next in {"", query.get("continuation-token", "")}:
+                raise s3_list.no_list(bucket)
+            query["continuation-token"] = page.next
+
+    def _listed(self, bucket: str, found: s3_list.Object, prefix: str) -> entry.Entry:
+        path = found.key[len(prefix) :]
+        reason = entry.why_not(path)
+        if reason:
+            raise failure.Failure(
+                f"the bucket {bucket} has the key {failure.shown(found.key)}, which can not stand "
+                f"in a data set ({reason}): rename it, or give others one by one as sources"
+            )
+        self._check_archived(bucket, found)
+        return dataclasses.replace(self._entry(bucket, found), path=path, listed=True)
+
+    def _entry(self, bucket: str, found: s3_list.Object) -> entry.Entry:
+        return entry.Entry(
+            self._url(bucket, found.key), size=found.size, validator=found.tag, auth=AUTH
+        )
+
+    def _check_archived(self, bucket: str, found: s3_list.Object) -> None:
+        """Refuses what is archived; a list does not tell whether it has been restored.
+
+        The first one is looked at: they are restored together.
+        """
+        if found.archived and not self._restored and not self._looked_at(bucket, found.key):
+            raise failure.Failure(
+                f"s3://{bucket} does not let the object {failure.shown(found.key)} be read, which "
+                f"is archived: {self._service.advice}"
+            )
+        self._restored = self._restored or found.archived
+
+    def _url(self, bucket: str, key: str) -> str:
+        base = self._bases.get(bucket) or self._service.base(bucket, self._service.region)
+        return f"{base}/{s3_signature.encoded(key, but='/')}"
+
+    def _page(self, bucket: str, query: Mapping[str, str]) -> s3_list.Page:
+        """One page of a list, from where the bucket is.
+
+        Raises:
+            Refused: S3 says no.
+        """
+        tried: set[str] = set()
+        whole = {"list-type": "2", "encoding-type": "url", **query}
+        text = urllib.parse.urlencode(sorted(whole.items()), quote_via=urllib.parse.quote, safe="")
+        while True:
+            base = self._bases.get(bucket) or self._service.base(bucket, self._service.region)
+            tried.add(base)
+            try:
+                body = self._ask(f"{base}/?{text}")
+            except http_client.Refused as refused:
+                self._learn(bucket, _region(refused))
+                if refused.status != 403 and self._bases.get(bucket, base) not in tried:
+                    continue
+                raise
+            self._learn(bucket, body.headers.get(REGION_HEADER, ""))
+            return s3_list.read(body.content, bucket)
+
+    def _ask(self, url: str) -> http_client.Body:
+        service = self._service
+        seconds = service.patience_seconds if self._begun else service.opening_seconds
+        body = self._client.body(
+            url, auth=AUTH, limit_bytes=s3_list.PAGE_BYTES, patience_seconds=seconds
+        )
+        self._begun = True
+        return body
+
+    def _learn(self, bucket: str, region: str) -> None:
+        """Takes note of the region that a bucket is in."""
+        if REGION.fullmatch(region) and not self._service.endpoint:
+            self._bases[bucket] = self._service.base(bucket, region)
+
+    def _explained(
+        self, refused: http_client.Refused, bucket: str, key: str = ""
+    ) -> failure.Failure:
+        code, region = _code(refused), _region(refused)
+        where = f"s3://{bucket}/{s3_signature.encoded(key, but='/')}"
+        if code in {"AuthorizationHeaderMalformed", "PermanentRedirect"} and region:
+            return failure.Failure(
+                f"{where} is in the region {failure.shown(region)}, says the service: give "
+                "region= with it, and the endpoint= of that region"
+            )
+        if code in REASONS:
+            return failure.Failure(f"{where} can not be read ({code}): {REASONS[code]}")
+        if refused.status in {401, 403}:
+            return failure.Failure(
+                f"{where} answers {code or refused.status}: {self._service.advice}"
+            )
+        return failure.Failure(
+            f"{where} answers {code or refused.status}: check the source, and "
+            "endpoint= if it is not AWS's"
+        )
+
+
+def _code(refused: http_client.Refused) -> str:
+    """S3's own word for why it says no; empty where there is none."""
+    code = _said(refused, "Code")
+    return code if re.fullmatch(r"[A-Za-z0-9.]{1,64}", code) else ""
+
+
+def _region(refused: http_client.Refused) -> str:
+    region = refused.headers.get(REGION_HEADER, "") or _said(refused, "Region")
+    return region if REGION.fullmatch(region) else ""
+
+
+def _said(refused: http_client.Refused, name: str) -> str:
+    try:
+        return next((each.text for each in xml_reader.elements([refused.content], [name])), "")
+    except xml_reader.Malformed:
+        return ""

@@ -1,0 +1,129 @@
+"""Signs requests to S3: AWS's signature version 4, with the body left out of it.
+
+See https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import re
+import urllib.parse
+from collections.abc import Callable, Mapping
+
+Signer = Callable[[str, str], Mapping[str, str]]
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+BODY = "UNSIGNED-PAYLOAD"
+DEFAULT_REGION = "us-east-1"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# bucket.s3.eu-west-1.amazonaws.com, s3.dualstack.eu-west-1.amazonaws.com, s3.amazonaws.com
+HOST = re.compile(r"(?:.+\.)?s3(?:\.dualstack)?(?:[.-]([a-z0-9-]+))?\.amazonaws\.com(?:\.cn)?")
+ACCESS_KEY, SECRET_KEY, SESSION_TOKEN = "access-key", "secret-key", "session-token"
+
+
+def signer(
+    credentials: Mapping[str, str],
+    region: str = "",
+    now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.timezone.utc),
+) -> Signer:
+    """What signs requests to S3; it adds nothing where there is no key to sign with.
+
+    Args:
+        credentials: access-key, secret-key, and session-token for keys that are lent.
+        region: The region of the service, where it is not AWS's, whose hosts tell it.
+        now: The time.
+    """
+    if not signs(credentials):
+        return lambda _method, _url: {}
+
+    def sign(method: str, url: str) -> Mapping[str, str]:
+        return _headers(
+            credentials, region_of(url) or region or DEFAULT_REGION, now(), method, url
+        )
+
+    return sign
+
+
+def signs(credentials: Mapping[str, str]) -> bool:
+    """Whether there is a key to sign with."""
+    return bool(credentials.get(ACCESS_KEY) and credentials.get(SECRET_KEY))
+
+
+def region_of(url: str) -> str:
+    """The region that a host of AWS's is in; empty for other hosts."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    found = HOST.fullmatch(host)
+    return (found[1] or DEFAULT_REGION) if found else ""
+
+
+def encoded(text: str, *, but: str = "") -> str:
+    """Text as S3 encodes it in URLs; `but` is left as it is."""
+    return urllib.parse.quote(text, safe=but)
+
+
+def _headers(
+    credentials: Mapping[str, str],
+    region: str,
+    now: datetime.datetime,
+    method: str,
+    url: str,
+) -> dict[str, str]:
+    parts = urllib.parse.urlsplit(url)
+    moment = now.strftime("%Y%m%dT%H%M%SZ")
+    signed = {
+        "host": _host(parts),
+        "x-amz-content-sha256": BODY,
+        "x-amz-date": moment,
+    }
+    if credentials.get(SESSION_TOKEN):
+        signed["x-amz-security-token"] = credentials[SESSION_TOKEN]
+    names = ";".join(sorted(signed))
+    request = "\n".join(
+        (
+            method,
+            parts.path or "/",
+            _query(parts.query),
+            *(f"{name}:{signed[name]}" for name in sorted(signed)),
+            "",
+            names,
+            BODY,
+        )
+    )
+    scope = f"{moment[:8]}/{region}/s3/aws4_request"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    text = "\n".join((ALGORITHM, moment, scope, digest))
+    key = f"AWS4{credentials[SECRET_KEY]}".encode()
+    for part in scope.split("/"):
+        key = _hmac(key, part)
+    authorization = (
+        f"{ALGORITHM} Credential={credentials[ACCESS_KEY]}/{scope}, SignedHeaders={names}, "
+        f"Signature={_hmac(key, text).hex()}"
+    )
+    # The host is what the connection says by itself.
+    return {
+        **{name: signed[name] for name in signed if name != "host"},
+        "Authorization": authorization,
+    }
+
+
+def _host(parts: urllib.parse.SplitResult) -> str:
+    """The host as the request names it: with its port, where that is not the scheme's own."""
+    if parts.port == DEFAULT_PORTS.get(parts.scheme):
+        return parts.netloc.rpartition(":")[0]
+    return parts.netloc
+
+
+def _query(query: str) -> str:
+    """The query in its canonical order and encoding."""
+    halves = [part.partition("=") for part in query.split("&") if part]
+    pairs = [
+        (encoded(urllib.parse.unquote(name)), encoded(urllib.parse.unquote(value)))
+        for name, _, value in halves
+    ]
+    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()

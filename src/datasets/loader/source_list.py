@@ -1,0 +1,228 @@
+"""Reads a list of sources: lines of URLs, lines as sha256sum writes them, or Metalink.
+
+It knows nothing of where the list comes from, and fetches nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator
+
+from . import entry, failure, metalink, urls
+
+MOST_LINE_BYTES = 16 * 2**10
+MOST_ENTRIES = 5_000_000
+MOST_BYTES = 2**31
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LOOKS_LIKE = "a line is `URL [checksum] [path]`, or `<hex digits>  path` as sha256sum writes it"
+ALGORITHMS = {32: "md5", 64: "sha256", 128: "sha512"}
+UNUSED_ALGORITHMS = {40: "sha1", 56: "sha224", 96: "sha384"}
+DIGEST = "|".join(f"[0-9a-fA-F]{{{digits}}}" for digits in (*ALGORITHMS, *UNUSED_ALGORITHMS))
+# GNU's tools put a backslash before a line whose path has some.
+SUM_LINE = re.compile(rf"(\\?)({DIGEST})[ \t][ *]?(.+)")
+BSD_LINE = re.compile(r"([A-Za-z0-9/-]+) ?\((.+)\) ?= ?([0-9a-fA-F]+)")
+CHECKSUM = re.compile(rf"(?:([A-Za-z0-9-]+)[:=])?({DIGEST})")
+NAMED_CHECKSUM = re.compile(r"(?:md5|sha-?\d+)[:=].*", re.IGNORECASE)
+OPTION = re.compile(r"\s+[a-z][a-z-]*=")
+ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
+
+
+def parse(chunks: Iterable[bytes], base_url: str) -> Iterator[tuple[int, entry.Entry]]:
+    """The entries of a list, each with the number of its line; their URLs are http(s) or s3.
+
+    Args:
+        chunks: The list's bytes, cut anywhere.
+        base_url: The list's own URL, which paths and relative URLs in it start from.
+
+    Raises:
+        Failure: A line is not one of a list, or there are none; the text names the line.
+    """
+    count = 0
+    for number, found in _entries(_bounded(chunks), base_url):
+        count += 1
+        if count > MOST_ENTRIES:
+            raise failure.Failure(
+                f"the list has more than {MOST_ENTRIES} entries: pack the files into archives, or "
+                "give their prefix as the source"
+            )
+        yield number, found
+    if not count:
+        raise failure.Failure(f"the list names nothing: {LOOKS_LIKE}")
+
+
+def _bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > MOST_BYTES:
+            raise failure.Failure(f"the list has more than {MOST_BYTES} bytes: split it")
+        yield chunk
+
+
+def _entries(chunks: Iterator[bytes], base_url: str) -> Iterator[tuple[int, entry.Entry]]:
+    reader = _Reader(base_url)
+    head = b""
+    while not head.lstrip().startswith(b"<") and len(head) < 1024:
+        chunk = next(chunks, b"")
+        if not chunk:
+            break
+        head = (head + chunk).removeprefix(BYTE_ORDER_MARK) if len(head) < 3 else head + chunk
+    whole = _chained(head, chunks)
+    if head.lstrip().startswith(b"<"):
+        for file in metalink.files(whole):
+            reader.number = file.line
+            yield file.line, reader.metalink(file)
+        return
+    for reader.number, text in _lines(whole):
+        found = reader.line(text)
+        if found:
+            yield reader.number, found
+
+
+def _chained(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from chunks
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, str]]:
+    number, rest = 0, b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            number += 1
+            yield number, _decoded(number, line)
+        if len(rest) > MOST_LINE_BYTES:
+            _decoded(number + 1, rest)
+    if rest:
+        yield number + 1, _decoded(number + 1, rest)
+
+
+def _decoded(number: int, line: bytes) -> str:
+    if len(line) > MOST_LINE_BYTES:
+        raise failure.Failure(
+            f"line {number} of the list has more than {MOST_LINE_BYTES} bytes: {LOOKS_LIKE}"
+        )
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise failure.Failure(
+            f"line {number} of the list is not UTF-8: write it so; {LOOKS_LIKE}"
+        ) from None
+    if "\0" in text:
+        raise failure.Failure(f"line {number} of the list has a zero byte: {LOOKS_LIKE}")
+    return text.rstrip("\r")
+
+
+class _Reader:
+    """Reads one line after the other, or one file of a Metalink after the other.
+
+    Args:
+        base_url: The list's own URL.
+
+    Attributes:
+        number: The number of the line.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self.number = 0
+        self._base_url = base_url
+        self._directory = self._joined(".")
+
+    def line(self, text: str) -> entry.Entry | None:
+        """What a line names; None where it is empty or a comment."""
+        stripped = text.strip(" \t")
+        if not stripped or stripped.startswith("#"):
+            return None
+        if OPTION.match(text):
+            raise self._wrong("is an option of another tool: write the path behind the URL")
+        sums = SUM_LINE.fullmatch(text.lstrip())
+        if sums:
+            escaped, digest, path = sums.groups()
+            if escaped:
+                path = re.sub(r"\\[\\nr]", lambda each: ESCAPES[each[0]], path)
+            return self._beside(path, self._checksum("", digest))
+        bsd = BSD_LINE.fullmatch(stripped)
+        if bsd:
+            return self._beside(bsd[2], self._checksum(bsd[1], bsd[3]))
+        return self._url_line(stripped)
+
+    def metalink(self, file: metalink.File) -> entry.Entry:
+        """What a file of a Metalink names."""
+        path = self._path(file.name)
+        if not path or path.endswith("/"):
+            raise self._wrong("names no file")
+        found = self._absolute(file.url, file.checksum)
+        if path.rpartition("/")[2] == urls.file_name(file.url):
+            path = path[: path.rfind("/") + 1]
+        return dataclasses.replace(found, path=path, size=file.size)
+
+    def _url_line(self, text: str) -> entry.Entry:
+        url, _, rest = text.replace("\t", " ").partition(" ")
+        rest = rest.strip()
+        word, _, path = rest.partition(" ")
+        checksum = ""
+        found = CHECKSUM.fullmatch(word)
+        if found:
+            checksum, rest = self._checksum(found[1] or "", found[2]), path.strip()
+        elif word == "-":
+            rest = path.strip()
+        elif NAMED_CHECKSUM.fullmatch(word):
+            raise self._wrong("has a checksum of another length than its algorithm's")
+        if ABSOLUTE.match(url):
+            made = self._absolute(url, checksum)
+            return entry.Entry(made.url, self._path(rest), checksum=checksum)
+        relative = urllib.parse.unquote(url)
+        if url.startswith("/") or "?" in url or ".." in relative.split("/"):
+            return self._absolute(self._joined(url), checksum, self._path(rest))
+        made = self._beside(relative, checksum)
+        return entry.Entry(made.url, self._path(rest) or made.path, checksum=checksum)
+
+    def _beside(self, path: str, checksum: str) -> entry.Entry:
+        """A file that is named by its path from where the list is."""
+        path = path.removeprefix("./")
+        checked = self._path(path)
+        if not checked or checked.endswith("/"):
+            raise self._wrong("names no file")
+        url = self._directory + urllib.parse.quote(checked)
+        return entry.Entry(url, checked[: checked.rfind("/") + 1], checksum=checksum)
+
+    def _absolute(self, url: str, checksum: str, path: str = "") -> entry.Entry:
+        try:
+            urls.check(url)
+            scheme = urls.scheme(url)
+            if scheme == urls.HUB:
+                raise ValueError("is on the Hub: name it as a source of its own")
+            if scheme == urls.S3 and not urls.file_name(url):
+                raise ValueError("is a prefix: name it as a source of its own")
+        except ValueError as error:
+            raise self._wrong(f"has a URL that {error}") from None
+        return entry.Entry(urllib.parse.urldefrag(url).url, path, checksum=checksum)
+
+    def _joined(self, url: str) -> str:
+        scheme, colon, rest = self._base_url.partition(":")
+        if scheme.lower() != urls.S3:
+            return urllib.parse.urljoin(self._base_url, url)
+        # What urljoin does not know as a scheme with paths.
+        joined = urllib.parse.urljoin(f"https:{rest}", url)
+        return scheme + colon + joined.partition(":")[2]
+
+    def _checksum(self, algorithm: str, digest: str) -> str:
+        by_length = ALGORITHMS.get(len(digest), "")
+        wanted = algorithm.lower().replace("-", "").replace("/", "")
+        if not by_length or wanted not in {"", by_length}:
+            other = algorithm or UNUSED_ALGORITHMS.get(len(digest), "a checksum")
+            raise self._wrong(
+                f"has {other} with {len(digest)} hex digits, which is not checked here: use "
+                "sha256, sha512 or md5"
+            )
+        return f"{by_length}:{digest.lower()}"
+
+    def _path(self, path: str) -> str:
+        return entry.check_path(path, f"line {self.number} of the list")
+
+    def _wrong(self, what: str) -> failure.Failure:
+        mark = ";" if ": " in what else ":"
+        return failure.Failure(f"line {self.number} of the list {what}{mark} {LOOKS_LIKE}")

@@ -1,0 +1,62 @@
+"""Expands the sources of a task, and fetches what was found, over real connections."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+from collections.abc import Generator
+
+from datasets.loader import entries, http_client, proxies, spec
+
+MOST_BYTES = 10**6
+
+
+class Client(http_client.Client):
+    """A client whose connections end with it.
+
+    Args:
+        task: The task whose signers it has.
+        aws_port: Where what is at AWS is here; 0 for nowhere.
+    """
+
+    def __init__(self, task: spec.Spec, aws_port: int = 0) -> None:
+        super().__init__(2, *entries.signers(task))
+        self._aws_port = aws_port
+        self._made: list[http.client.HTTPConnection] = []
+
+    def _connect(self, route: proxies.Route) -> http.client.HTTPConnection:
+        if "amazonaws.com" in route.connect_to:
+            made = http.client.HTTPConnection(route.connect_to, timeout=2)
+            here = ("127.0.0.1", self._aws_port)
+            made._create_connection = lambda *_, **__: socket.create_connection(here, 2)
+        else:
+            made = super()._connect(route)
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        for connection in self._made:
+            connection.close()
+
+
+@contextlib.contextmanager
+def client(task: spec.Spec, aws_port: int = 0) -> Generator[Client]:
+    with contextlib.closing(Client(task, aws_port)) as made:
+        yield made
+
+
+def expand(task: spec.Spec, aws_port: int = 0) -> list[entries.Entry]:
+    with client(task, aws_port) as made:
+        return list(entries.expand(task, made))
+
+
+def fetch(task: spec.Spec, found: entries.Entry, aws_port: int = 0) -> bytes:
+    with (
+        client(task, aws_port) as made,
+        contextlib.closing(made.request(found.url, auth=found.auth)) as response,
+    ):
+        content = bytearray()
+        while chunk := response.read(MOST_BYTES):
+            content += chunk
+        return bytes(content)
