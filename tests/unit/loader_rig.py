@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import dataclasses
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -23,8 +24,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from unittest import mock
 
-from datasets import dataset
-from datasets.loader import program
+from datasets import answers, dataset
+from datasets.loader import program, spec
 
 # The pod's Python may be as old as 3.9: with this, all tests run the loader with another one.
 OTHER_PYTHON = os.environ.get("AWS_EFS_LOADER_PYTHON", "")
@@ -36,7 +37,8 @@ def measure():
     status = pathlib.Path("/proc/self/status").read_text()
     pathlib.Path(os.environ["PEAK"]).write_text(re.search(r"VmHWM:\\s*(\\d+)", status)[1])
 atexit.register(measure)
-runpy.run_path(sys.argv[1], run_name="__main__")
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "tar": bytes,
@@ -60,16 +62,16 @@ class Run:
     peak_bytes: int
 
     @property
-    def result(self) -> dataset.Result:
-        ended = dataset.outcome(self.message)
-        assert isinstance(ended, dataset.Result), self
+    def result(self) -> answers.Result:
+        ended = answers.outcome(self.message)
+        assert isinstance(ended, answers.Result), self
         assert self.code == 0
         return ended
 
     @property
     def error(self) -> str:
-        ended = dataset.outcome(self.message)
-        assert isinstance(ended, dataset.Failed), self
+        ended = answers.outcome(self.message)
+        assert isinstance(ended, answers.Failed), self
         assert self.code != 0
         assert len(self.message.encode()) <= 4096
         return ended.error
@@ -117,19 +119,26 @@ class Rig:
         patience: float = 5,
         timeout: float = 2,
         version: str = "",
+        unpack: bool | str = True,
+        checksum: str = "",
         **parameters: Any,
     ) -> str:
-        wanted = dataset.Dataset(name=name, source=source, **parameters)
-        task = json.loads(
-            wanted.spec(version=version or dataset.new_version(), root=str(self.volume))
-        )
-        task["limits"] = {**task["limits"], **(limits or {})}
-        task |= {
-            "opening_seconds": patience,
-            "patience_seconds": patience,
-            "timeout_seconds": timeout,
-        }
-        return json.dumps(task)
+        sources = tuple(spec.Source(url, checksum) for url in source.split())
+        unpack = unpack if isinstance(unpack, str) else str(unpack).lower()
+        made_from = [source.partition("?")[0], checksum, unpack, repr(parameters)]
+        return spec.Spec(
+            name=name,
+            version=version or dataset.new_version(),
+            fingerprint=hashlib.sha256(repr(made_from).encode()).hexdigest(),
+            sources=sources,
+            unpack=unpack,
+            root=str(self.volume),
+            limits=spec.Limits(**(limits or {})),
+            opening_seconds=patience,
+            patience_seconds=patience,
+            timeout_seconds=timeout,
+            **parameters,
+        ).to_json()
 
     def end(self, process: subprocess.Popen[str]) -> Run:
         """Waits for a loader's end."""
@@ -160,6 +169,7 @@ class Rig:
         handler = signal.getsignal(signal.SIGTERM)
         with (
             mock.patch.dict(os.environ, {**self._environ(task), **environ}),
+            mock.patch.object(sys, "argv", ["loader.pyz"]),
             contextlib.redirect_stdout(log),
         ):
             try:
@@ -176,7 +186,7 @@ class Rig:
         """Runs a load that must fail and change nothing; returns its error."""
         before = self.everything()
         error = self.load(source, name, **parameters).error
-        assert self.everything() == before
+        assert self.everything() == before, "a load that can not be done leaves nothing behind"
         assert ": " in error, "an error says what is so, then what to do"
         return error
 
@@ -197,7 +207,7 @@ class Rig:
 def versions(volume: pathlib.Path, name: str = "x") -> list[str]:
     """What is kept of a data set on a volume, but the records."""
     home = volume / "datasets/.versions" / name
-    return sorted(path.name for path in home.iterdir() if path.suffix != ".json")
+    return sorted(path.name for path in home.iterdir() if path.is_dir())
 
 
 def tree(root: pathlib.Path) -> dict[str, bytes]:

@@ -144,22 +144,30 @@ def test_what_a_killed_load_left_goes_with_the_next_one(
     process = rig.begin(put(served, "s.tar", FILES, hold_after=2_000_000))
     loader_rig.wait_for(lambda: list(rig.volume.rglob("d0/0")))
     loader_rig.end_at_once(process)
-    assert any(name.startswith(".attempt-") for name in rig.versions())
+    assert any(name.startswith(".load-") for name in rig.versions())
     assert not (rig.volume / "datasets/x").exists()
     assert rig.load(put(served, "s.tar", FILES)).result.files == len(FILES)
     assert len(rig.versions()) == 1
 
 
-def test_a_load_that_is_told_to_stop_says_so_and_cleans_up(
+def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
     rig: loader_rig.Rig, served: origin.Origin
 ):
-    process = rig.begin(put(served, "s.tar", FILES, hold_after=2_000_000))
+    source = put(served, "s.tar", FILES, hold_after=2_000_000)
+    process = rig.begin(source, version="stopped")
     loader_rig.wait_for(lambda: list(rig.volume.rglob("d0/0")))
     process.send_signal(signal.SIGTERM)
     run = rig.end(process)
     assert run.code == 128 + signal.SIGTERM
     assert "was stopped before its end: run create-dataset again" in run.error
-    assert rig.everything() == set()
+    assert not (rig.volume / "datasets/x").exists()
+    begun = {path: path.stat().st_mtime_ns for path in rig.volume.rglob("d0/*")}
+    served.release()
+    assert rig.load(source).result.version == "stopped"
+    assert rig.files() == FILES
+    kept = {path: path.stat().st_mtime_ns for path in rig.volume.rglob("d0/*")}
+    assert begun
+    assert set(begun.values()) & set(kept.values()), "what was there is not written again"
 
 
 def test_two_loads_of_one_data_set_do_not_meet(rig: loader_rig.Rig, served: origin.Origin):
