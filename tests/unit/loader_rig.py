@@ -20,12 +20,12 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from unittest import mock
 
 from datasets import answers, dataset
-from datasets.loader import program, spec
+from datasets.loader import planner, program, spec
 
 # The pod's Python may be as old as 3.9: with this, all tests run the loader with another one.
 OTHER_PYTHON = os.environ.get("AWS_EFS_LOADER_PYTHON", "")
@@ -87,15 +87,23 @@ class Rig:
         self._loader = path / "loader.pyz"
         self._loader.write_bytes(dataset.zipapp())
         self._runs = 0
+        self._begun: dict[int, int] = {}
 
     def begin(
-        self, source: str, name: str = "x", *, environ: Environ = NOTHING, **parameters: Any
+        self,
+        source: str,
+        name: str = "x",
+        *,
+        verb: str = "",
+        environ: Environ = NOTHING,
+        **parameters: Any,
     ) -> subprocess.Popen[str]:
         """Starts the loader as the pod does."""
         self._runs += 1
+        program = [OTHER_PYTHON or sys.executable, "-W", "error", "-c", MEASURED, self._loader]
         with (self.path / f"log-{self._runs}").open("w") as log:
-            return subprocess.Popen(
-                [OTHER_PYTHON or sys.executable, "-W", "error", "-c", MEASURED, self._loader],
+            process = subprocess.Popen(
+                program + [verb] * bool(verb),
                 env={
                     **self._environ(self._task(source, name, **parameters)),
                     "PEAK": str(self.path / f"peak-{self._runs}"),
@@ -105,6 +113,8 @@ class Rig:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
+        self._begun[process.pid] = self._runs
+        return process
 
     def _environ(self, task: str) -> dict[str, str]:
         message = str(self.path / f"message-{self._runs}")
@@ -143,11 +153,12 @@ class Rig:
     def end(self, process: subprocess.Popen[str]) -> Run:
         """Waits for a loader's end."""
         process.wait()
-        peak = self.path / f"peak-{self._runs}"
-        message = self.path / f"message-{self._runs}"
+        number = self._begun[process.pid]
+        peak = self.path / f"peak-{number}"
+        message = self.path / f"message-{number}"
         return Run(
             code=process.returncode,
-            log=(self.path / f"log-{self._runs}").read_text(),
+            log=(self.path / f"log-{number}").read_text(),
             message=message.read_text() if message.exists() else "",
             peak_bytes=int(peak.read_text()) * 1024 if peak.exists() else 0,
         )
@@ -195,6 +206,39 @@ class Rig:
         paths = {str(path.relative_to(self.volume)) for path in self.volume.rglob("*")}
         return paths - {"datasets", "datasets/.versions", "datasets/.versions/.lock"}
 
+    def pods(self, source: str, count: int, name: str = "x", **parameters: Any) -> list[Run]:
+        """Runs as many pods of one load at once, and returns them in the order of their index."""
+        parameters.setdefault("version", dataset.new_version())
+        processes = [
+            self.begin(
+                source,
+                name,
+                environ={"JOB_COMPLETION_INDEX": str(index)},
+                indexes=count,
+                **parameters,
+            )
+            for index in range(count)
+        ]
+        return [self.end(process) for process in processes]
+
+    def run_pod(self, source: str, index: int, count: int, **parameters: Any) -> Run:
+        """Runs one of several pods to its end, in this process."""
+        task = self._task(source, "x", indexes=count, **parameters)
+        return self.run(task, {"JOB_COMPLETION_INDEX": str(index)})
+
+    def told(self, verb: str, name: str = "x") -> list[dict[str, Any]]:
+        """Runs a verb other than loading, and returns the lines of its log."""
+        run = self.end(self.begin("", name, verb=verb))
+        return [json.loads(line) for line in run.log.splitlines()]
+
+    def manifest(self, name: str = "x") -> dict[str, dict[str, Any]]:
+        """The list of files of what is published, by path."""
+        version = (self.volume / "datasets" / name).readlink().name
+        listed = self.volume / f"datasets/.versions/{name}/{version}.files"
+        lines = [json.loads(line) for line in listed.read_text().splitlines()]
+        assert len({line["path"] for line in lines}) == len(lines)
+        return {line["path"]: line for line in lines}
+
     def files(self, name: str = "x") -> dict[str, bytes]:
         """The data set as a reader sees it."""
         return tree(self.volume / "datasets" / name)
@@ -202,6 +246,16 @@ class Rig:
     def versions(self, name: str = "x") -> list[str]:
         """What is kept of a data set, but the records."""
         return versions(self.volume, name)
+
+
+@contextlib.contextmanager
+def small_parts() -> Iterator[None]:
+    """In it, the parts of a file that pods share are as small as they can be."""
+    with (
+        mock.patch.object(planner, "LEAST_PART_BYTES", 2**20),
+        mock.patch.object(planner, "PART_MULTIPLE_BYTES", 2**20),
+    ):
+        yield
 
 
 def versions(volume: pathlib.Path, name: str = "x") -> list[str]:

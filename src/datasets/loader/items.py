@@ -100,6 +100,9 @@ class Doer:
         begun = run.attempt.done.versions.get(run.number)
         if begun is None:
             run.add(journal.VERSION, 0, "", text=source.validator)
+            if run.item.kind == plan.SOURCE:
+                # Before the first of its files is there: another version may have other files.
+                run.attempt.journal.flush()
         elif begun != source.validator:
             raise remote.StartOver("has changed since it was begun with")
 

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from datasets.loader import plan
+from sandbox import origin
+from tests.unit import loader_rig
+
+RANDOM = random.Random(11)
+INNER = {
+    f"n{number:02}": {
+        f"{index}.jpg": RANDOM.randbytes(RANDOM.randint(20_000, 60_000)) for index in range(12)
+    }
+    for number in range(12)
+}
+UNPACKED = {f"{top}/{name}": data for top, files in INNER.items() for name, data in files.items()}
+
+
+def nested(form: str = "tar") -> bytes:
+    """ImageNet's shape: an archive of archives, each of one directory's files."""
+    inner = {f"{top}.tar": loader_rig.archive("tar", files) for top, files in INNER.items()}
+    return loader_rig.archive(form, inner)
+
+
+NESTED = nested()
+
+
+@pytest.fixture
+def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
+    return loader_rig.Rig(tmp_path)
+
+
+@pytest.fixture
+def served() -> Iterator[origin.Origin]:
+    with origin.Origin.start() as server:
+        yield server
+
+
+def listed(files: dict[str, bytes]) -> dict[str, dict[str, object]]:
+    return {
+        path: {"path": path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for path, data in files.items()
+    }
+
+
+@pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_archive_of_archives_is_unpacked_into_a_directory_for_each(
+    rig: loader_rig.Rig, served: origin.Origin, form: str, ranges: bool
+):
+    content = nested(form)
+    source = served.put(f"set.{form}", content, faults=origin.Faults(ranges=ranges))
+    result = rig.load(source, unpack="recursive").result
+    assert rig.files() == UNPACKED
+    assert rig.manifest() == listed(UNPACKED)
+    assert (result.files, result.bytes) == (len(UNPACKED), sum(map(len, UNPACKED.values())))
+
+
+def test_without_recursive_the_inner_archives_stay_files(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    rig.load(served.put("set.tar", NESTED))
+    assert sorted(rig.files()) == [f"{top}.tar" for top in sorted(INNER)]
+
+
+def test_inner_archives_are_fetched_side_by_side_and_nothing_twice(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    rig.load(served.put("set.tar", NESTED), unpack="recursive")
+    starts = [request.headers.get("range", "") for request in served.requests]
+    assert len(set(starts)) == len(starts)
+    assert len(starts) > len(INNER)
+
+
+def test_the_checksum_of_an_archive_whose_parts_are_fetched_is_held_against_all_of_it(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    source = served.put("set.tar", NESTED)
+    right = f"sha256:{hashlib.sha256(NESTED).hexdigest()}"
+    assert rig.load(source, unpack="recursive", checksum=right).result.checksum == right
+    error = rig.load(source, "y", unpack="recursive", checksum="sha256:" + "0" * 64).error
+    assert f"has the checksum {right}" in error
+    assert not (rig.volume / "datasets/y").exists()
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_pods_share_an_archive_of_archives_and_one_of_them_publishes(
+    rig: loader_rig.Rig, served: origin.Origin, count: int
+):
+    source = served.put("set.tar", NESTED, faults=origin.Faults(bytes_per_second=4_000_000))
+    runs = rig.pods(source, count, unpack="recursive")
+    assert [run.code for run in runs] == [0] * count
+    assert rig.files() == UNPACKED
+    assert rig.manifest() == listed(UNPACKED)
+    published = [run for run in runs if '"existing": false' in run.message]
+    assert len(published) == 1
+    fetched = [
+        max(json.loads(line).get("fetched", 0) for line in run.log.splitlines()) for run in runs
+    ]
+    assert sum(share > 0 for share in fetched if share < len(NESTED)) > 1, "they have shared it"
+
+
+def test_pods_share_one_large_file_by_ranges(
+    rig: loader_rig.Rig, served: origin.Origin, monkeypatch: pytest.MonkeyPatch
+):
+    big = RANDOM.randbytes(9 * 2**20)
+    monkeypatch.setattr(plan, "SHARD_BYTES", 2**20)
+    source = served.put("big.bin", big)
+    wanted = f"md5:{hashlib.md5(big).hexdigest()}"
+    # In this process, so that parts of a file may be small.
+    with loader_rig.small_parts():
+        first = rig.run_pod(source, 0, 3, checksum=wanted)
+    assert rig.files() == {"big.bin": big}
+    assert first.result.checksum == wanted
+    assert rig.manifest() == listed({"big.bin": big})
+    ranges = {request.headers.get("range") for request in served.requests}
+    assert len(ranges) > 3
+
+
+def test_several_sources_go_each_to_its_place(rig: loader_rig.Rig, served: origin.Origin):
+    one = served.put("one.tar", loader_rig.archive("tar", {"a/1": b"1", "README": b"one"}))
+    two = served.put("two.csv", b"2,2")
+    result = rig.load(f"{one} {two}").result
+    assert rig.files() == {"a/1": b"1", "README": b"one", "two.csv": b"2,2"}
+    assert result.form == "many"
+
+
+def test_two_sources_with_one_path_are_refused_with_the_path(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    one = served.put("one.tar", loader_rig.archive("tar", {"a": b"1", "README": b"one"}))
+    two = served.put("two.tar", loader_rig.archive("tar", {"b": b"2", "README": b"two"}))
+    error = rig.refused(f"{one} {two}")
+    assert "two sources have 'README'" in error
+
+
+def test_a_pod_killed_at_any_point_leaves_its_work_to_the_next(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    source = served.put("set.tar", NESTED, faults=origin.Faults(bytes_per_second=3_000_000))
+    chance = random.Random(4)
+    kills = 0
+    for attempt in itertools.count():
+        indexes = {"indexes": 2, "version": "v", "unpack": "recursive"}
+        pods = [
+            rig.begin(source, environ={"JOB_COMPLETION_INDEX": str(index)}, **indexes)
+            for index in range(2)
+        ]
+        time.sleep(chance.uniform(0.2, 0.6))
+        alive = [pod for pod in pods if pod.poll() is None]
+        if not alive or attempt == 30:
+            assert all(rig.end(pod).code == 0 for pod in pods)
+            break
+        for pod in alive:
+            pod.send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
+            kills += 1
+        assert [pod.wait() for pod in alive]
+        assert not (rig.volume / "datasets/x").exists() or rig.files() == UNPACKED
+    assert kills >= 4
+    assert rig.files() == UNPACKED
+    assert rig.manifest() == listed(UNPACKED)
+
+
+@pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
+def test_one_archive_killed_twenty_times_is_whole_in_the_end(
+    rig: loader_rig.Rig, served: origin.Origin, form: str
+):
+    content = loader_rig.archive(form, UNPACKED)
+    # Slower than the interpreter starts: each attempt comes a little further.
+    source = served.put(f"set.{form}", content, faults=origin.Faults(bytes_per_second=25_000_000))
+    chance = random.Random(form)
+    for _ in range(20 if form == "tar" else 7):
+        pod = rig.begin(source, version="v")
+        time.sleep(chance.uniform(0.15, 0.35))
+        loader_rig.end_at_once(pod)
+    assert rig.load(source, version="v").code == 0
+    assert rig.files() == UNPACKED
+    assert rig.manifest() == listed(UNPACKED)
+
+
+def test_another_attempt_does_not_mix_two_versions_of_a_source(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    old = {f"{number}": b"old" * 9000 for number in range(100)}
+    new = {f"{number}": b"new" * 9000 for number in range(0, 200, 2)}
+    slow = origin.Faults(hold_after=1_500_000)
+    source = served.put("set.tar", loader_rig.archive("tar", old), faults=slow)
+    pod = rig.begin(source, version="v")
+    loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/3")))
+    loader_rig.end_at_once(pod)
+    served.put("set.tar", loader_rig.archive("tar", new))
+    assert rig.load(source, version="v").code == 0
+    assert rig.files() == new
+    assert rig.manifest() == listed(new)
+
+
+def test_files_get_the_mode_and_the_owner_that_were_asked_for(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    if os.getuid():
+        pytest.skip("only root may give files away")
+    entries = [loader_rig.entry("d/f", b"1"), loader_rig.entry("run", b"2", mode=0o755)]
+    source = served.put("set.tar", loader_rig.tar(entries))
+    rig.load(source, mode="0640", owner="1000:2000")
+    root = rig.volume / "datasets/x/"
+    found = {
+        path.name: (oct(path.stat().st_mode & 0o7777), path.stat().st_uid, path.stat().st_gid)
+        for path in [root.resolve() / name for name in ("d", "d/f", "run")]
+    }
+    assert found == {
+        "d": ("0o750", 1000, 2000),
+        "f": ("0o640", 1000, 2000),
+        "run": ("0o750", 1000, 2000),
+    }
+
+
+def test_what_was_published_is_proved_again_and_a_changed_file_is_named(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    rig.load(served.put("set.tar", loader_rig.archive("tar", UNPACKED)))
+    assert rig.told("verify")[-1]["state"] == "verified"
+    victim = rig.volume / "datasets/x/n03/5.jpg"
+    content = victim.read_bytes()
+    victim.write_bytes(content[:-1] + b"?")
+    last = rig.told("verify")[-1]
+    assert last["state"] == "failed"
+    assert (
+        "1 of 144 files of x are not as they were published ('n03/5.jpg' has another"
+        in (last["error"])
+    )
+    victim.unlink()
+    assert "'n03/5.jpg' is gone" in rig.told("verify")[-1]["error"]
+    victim.write_bytes(content)
+    (rig.volume / "datasets/x/n03/more").write_bytes(b"")
+    assert "1 files are there that were not published" in rig.told("verify")[-1]["error"]
+
+
+def test_a_deleted_data_set_leaves_nothing_and_others_stay(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    source = served.put("set.tar", loader_rig.archive("tar", UNPACKED))
+    rig.load(source)
+    rig.load(source, overwrite=True)
+    rig.load(source, "y")
+    last = rig.told("delete")[-1]
+    assert (last["state"], last["files"]) == ("deleted", 2 * len(UNPACKED))
+    assert {path.split("/")[-1] for path in rig.everything() if "/x" in path} == set()
+    assert rig.files("y") == UNPACKED
+    assert rig.told("delete")[-1]["state"] == "deleted", "it can be run again"
+
+
+def test_the_inventory_tells_what_is_published_and_what_was_begun(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    source = served.put("set.csv", b"1,2")
+    rig.load(f"{source}?X-Amz-Signature=abc", "done")
+    held = served.put("set.tar", NESTED, faults=origin.Faults(hold_after=200_000))
+    pod = rig.begin(held, "begun", version="v")
+    loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/*.tar")))
+    loader_rig.end_at_once(pod)
+    begun, done, last = rig.told("inventory")
+    assert (begun["name"], begun["dataset"]) == ("begun", "unfinished")
+    assert (done["name"], done["dataset"], done["files"]) == ("done", "published", 1)
+    assert done["source"] == f"{source}?..."
+    assert (last["state"], last["count"]) == ("inventoried", 2)
