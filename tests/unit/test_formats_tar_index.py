@@ -123,7 +123,7 @@ def test_an_archive_that_is_cut_off_is_refused_wherever_it_is():
 def test_an_origin_that_gives_less_than_it_said_is_noticed():
     packed = member(b"a", b"1") + member(b"b", b"2") + END
     with pytest.raises(failure.Failure, match="in the middle"):
-        list(tar_index.scan(lambda offset, count: packed[offset:][: min(count, 700)], len(packed)))
+        list(tar_index.scan(lambda offset, count: packed[offset:][: min(count, 400)], len(packed)))
 
 
 def test_attributes_of_any_size_do_not_fill_the_memory():
@@ -134,7 +134,8 @@ def test_attributes_of_any_size_do_not_fill_the_memory():
 
 
 def test_a_member_that_ends_behind_the_archive_is_noticed():
-    assert "in the middle" in refused(header(b"a", 2**40) + END)
+    large = b"\x80" + (2**40).to_bytes(11, "big")
+    assert "in the middle" in refused(header(b"a", size_field=large) + END)
 
 
 @settings(max_examples=60, deadline=None)

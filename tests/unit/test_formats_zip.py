@@ -61,6 +61,7 @@ bodies = st.binary(max_size=40) | st.builds(
             st.booleans(),
         ),
         max_size=6,
+        unique_by=lambda each: each[1],
     ),
     st.sampled_from(["ranges", "stream", "piped"]),
     st.sampled_from([None, 1, 100]),
@@ -167,7 +168,7 @@ def test_what_was_not_read_of_a_large_file_is_skipped(how: str):
 
 
 @pytest.mark.parametrize("descriptor", ["plain", "signed", "plain64", "signed64"])
-@pytest.mark.parametrize("body", [b"", b"1", os.urandom(5000), bytes(2_500_000)])
+@pytest.mark.parametrize("body", [b"", b"1", formats_rig.noise(5000), bytes(2_500_000)])
 @pytest.mark.parametrize("how", BOTH)
 def test_sizes_may_stand_behind_the_content(how: str, descriptor: str, body: bytes):
     packed = [Packed(b"a", body, descriptor=descriptor), Packed(b"b", b"2" * 99)]
@@ -199,9 +200,7 @@ def test_numbers_may_stand_in_the_extra_field(how: str):
     packed = Packed(b"b", body, local_extra=wide(500, 500), method=0)
     packed.extra = struct.pack("<2HB", 0xCAFE, 1, 0) + wide(500, 500, 18)
     packed.listed = {"size": most, "packed": most, "offset": most}
-    content = bytearray(zipped(Packed(b"", b""), packed, order=[1]))
-    # In front of it stands nothing: only its offset is not 0.
-    content = bytearray(zipped(Packed(b"aaaa", b"1"), packed, listing=None))
+    content = bytearray(zipped(Packed(b"aaaa", b"1"), packed))
     first = len(Packed(b"aaaa", b"1").local())
     content = content.replace(wide(500, 500, 18), wide(500, 500, first))
     struct.pack_into("<2L", content, first + 18, most, most)
@@ -288,13 +287,17 @@ def test_a_directory_that_only_the_list_knows_needs_ranges():
 
 
 @pytest.mark.parametrize("how", BOTH)
-@pytest.mark.parametrize(
-    "listed", [{"size": 4}, {"check": 1}, {"packed": 1}, {"packed": 10_000}, {"size": 2}]
-)
+@pytest.mark.parametrize("listed", [{"size": 4}, {"size": 2}, {"check": 1}])
 def test_a_list_that_says_something_else_of_a_file_is_refused(how: str, listed: dict[str, int]):
-    if how == "stream" and "packed" in listed:
-        pytest.skip("how large it is in the archive, its own header says")
     refused(how, zipped(Packed(b"a", b"123", listed=listed), Packed(b"b", b"2")))
+
+
+@pytest.mark.parametrize("packed", [1, 10_000])
+def test_a_list_with_a_wrong_length_in_the_archive_is_refused(packed: int):
+    content = zipped(Packed(b"a", b"123", listed={"packed": packed}), Packed(b"b", b"2"))
+    refused("ranges", content)
+    # Its own header knows it, too.
+    assert len(read("stream", content)) == 2
 
 
 def test_a_list_that_fits_no_file_is_refused():
@@ -401,25 +404,25 @@ def test_streams_are_closed_when_a_reader_is_given_up():
 @pytest.mark.parametrize("how", BOTH)
 def test_a_list_of_any_length_does_not_fill_the_memory(how: str):
     content = zipped(*(Packed(b"%099d" % number, method=0) for number in range(10_000)))
-    archive = RandomAccess(content)
-    archive.opened = Forgotten()
 
     def count() -> None:
         if how == "stream":
             found = zip_stream.read(io.BytesIO(content))
         else:
-            found = zip_reader.read(archive, io.BytesIO(content))
+            found = zip_reader.read(Window(content), io.BytesIO(content))
         assert sum(1 for _ in found) == 10_000
 
-    archive.stream = lambda offset: Window(content, offset)  # type: ignore[method-assign]
     assert formats_rig.peak_of(count) < 1.5 * 2**20
 
 
-class Forgotten(list[tuple[int, Trickle]]):
-    pass
+class Window:
+    """An archive that is never copied."""
 
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size = len(content)
 
-class Window(Trickle):
-    def __init__(self, content: bytes, offset: int) -> None:
-        super().__init__(content)
-        self._at = offset
+    def stream(self, offset: int) -> io.BytesIO:
+        opened = io.BytesIO(self._content)
+        opened.seek(offset)
+        return opened

@@ -226,7 +226,11 @@ def test_a_web_page_that_is_asked_for_as_one_is_stored(rig: loader_rig.Rig, serv
         ("s.7z", b"7z\xbc\xaf\x27\x1c....", "a 7z archive"),
         ("s.rar", b"Rar!\x1a\x07....", "a rar archive"),
         ("s.tar.gz", b"a,b\n1,2\n", "is not the archive that its name says"),
-        ("s.tar.gz", gzip.compress(b"a,b\n1,2\n", mtime=0), "is not the archive that its name says"),
+        (
+            "s.tar.gz",
+            gzip.compress(b"a,b\n1,2\n", mtime=0),
+            "is not the archive that its name says",
+        ),
         ("s.zip", b"PK", "is not the archive that its name says"),
     ],
 )

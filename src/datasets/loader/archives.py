@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from . import decompress, failure, formats, members, streams, tar_reader, zip_stream
 
 # An archive in an archive in an archive; what is in that stays a file.
 MOST_NESTED = 3
+_T = TypeVar("_T")
 
 
 def read(
@@ -73,56 +74,76 @@ def _nested(
     outer: members.File, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
     """The members of an archive in an archive; itself, where it only has the name of one."""
-    source = _Chunks(outer.chunks)
-    head = source.peek(formats.HEAD_BYTES)
-    try:
-        form = formats.recognise(head, outer.path, unpack="true")
-    except failure.Failure:
-        form = formats.FILE
+    source = _Inner(outer)
+    with source.named():
+        form = formats.recognise_inner(source.peek(formats.HEAD_BYTES), outer.path)
     if form == formats.FILE:
         whole = isinstance(outer.chunks, tuple)
         yield outer if whole else dataclasses.replace(outer, chunks=source.rest())
         return
     top = directory_of(outer.path)
-    with _named(outer.path):
+    with source.named():
         for member in _read(source, form, count, levels):
             path = f"{top}/{member.path}" if member.path else top
             if isinstance(member, members.HardLink):
                 yield members.HardLink(path, f"{top}/{member.target}")
+            elif isinstance(member, members.File) and not isinstance(member.chunks, tuple):
+                yield dataclasses.replace(member, path=path, chunks=source.name(member.chunks))
             else:
                 yield dataclasses.replace(member, path=path)
         streams.drain(source)
 
 
-class _Chunks:
-    """A file's chunks as a stream."""
+class _Inner:
+    """A file in an archive, read as a stream.
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
+    Args:
+        outer: The file.
+    """
+
+    def __init__(self, outer: members.File) -> None:
+        self._path = outer.path
+        self._chunks = iter(outer.chunks)
         self._head = b""
+        self._trouble: streams.Damaged | None = None
 
     def peek(self, count: int) -> bytes:
+        """The first bytes, `count` at the most; they will be read again."""
         held = bytearray(self._head)
-        while len(held) < count and (chunk := next(self._chunks, b"")):
+        while len(held) < count and (chunk := self._next()):
             held += chunk
         self._head = bytes(held)
         return self._head[:count]
 
     def read(self, count: int) -> bytes:
-        data = self._head or next(self._chunks, b"")
+        """The next bytes, `count` at the most; none at the end."""
+        data = self._head or self._next()
         self._head = data[count:]
         return data[:count]
 
     def rest(self) -> Iterator[bytes]:
-        if self._head:
-            yield self._head
-        yield from self._chunks
+        """All that was not read."""
+        while chunk := self.read(streams.CHUNK_BYTES):
+            yield chunk
 
+    def _next(self) -> bytes:
+        try:
+            return next(self._chunks, b"")
+        except streams.Damaged as error:
+            self._trouble = error
+            raise
 
-@contextlib.contextmanager
-def _named(path: str) -> Generator[None]:
-    """Names the inner archive that is damaged, or has what it must not have."""
-    try:
-        yield
-    except streams.Damaged as error:
-        raise streams.Damaged(f"{failure.shown(path)}: {error}") from None
+    @contextlib.contextmanager
+    def named(self) -> Generator[None]:
+        """Names this archive where it is the one that is damaged, and not the one it is in."""
+        try:
+            yield
+        except streams.Damaged as error:
+            if error is self._trouble:
+                raise
+            raise streams.Damaged(f"{failure.shown(self._path)}: {error}") from None
+
+    def name(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks, with this archive named where it is damaged."""
+        with self.named():
+            yield from chunks

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from . import spec
 
@@ -18,8 +17,7 @@ BLOCK_BYTES = 2**20
 QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
 
 
-@dataclasses.dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """A file that is on the volume.
 
     Attributes:
@@ -51,8 +49,7 @@ class Owner(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Small:
+class Small(NamedTuple):
     """A file that is to be written, with its content.
 
     Attributes:

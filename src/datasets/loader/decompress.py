@@ -21,6 +21,10 @@ ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
 TOO_HUNGRY = ("emory usage limit", "too much memory")
 
 
+class Missing(failure.Failure):
+    """This Python lacks what an archive takes to be read."""
+
+
 class Inflate:
     """zlib's decompressor, with the face of bz2's and lzma's."""
 
@@ -52,11 +56,15 @@ class Inflate:
 
 
 def zstd() -> Any:
-    """Python's own decompressor, which it has from 3.14 on."""
+    """Python's own decompressor, which it has from 3.14 on.
+
+    Raises:
+        Missing: It is an older one.
+    """
     try:
         library: Any = importlib.import_module("compression.zstd")
     except ImportError:
-        raise failure.Failure(
+        raise Missing(
             "the archive is compressed with zstd, which the Python of this image can not read: "
             "juju config aws-efs loader-image=python:3.14-slim, or offer it as tar.gz, or store "
             "it as it is with unpack=false"
@@ -145,8 +153,8 @@ def step(decompressor: Any, data: bytes) -> bytes:
         raise streams.damaged("its compressed data do not fit together") from None
 
 
-def _too_hungry() -> failure.Failure:
-    return failure.Failure(
+def _too_hungry() -> streams.Damaged:
+    return streams.Damaged(
         "the archive takes too much memory to decompress: compress it again with xz -9 at most, "
         "or zstd without --long"
     )

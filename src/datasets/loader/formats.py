@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 
-from . import decompress, failure, tar_reader
+from . import decompress, failure, streams, tar_reader
 
 # bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
 HEAD_BYTES = 2**20
@@ -58,6 +58,22 @@ def recognise(head: bytes, name: str, *, unpack: str) -> str:
     return form
 
 
+def recognise_inner(head: bytes, name: str) -> str:
+    """What a file in an archive is; one that only has the name of an archive is a file.
+
+    Args:
+        head: Its first HEAD_BYTES, or all of it.
+        name: What it is called.
+
+    Returns:
+        As `recognise`.
+
+    Raises:
+        Failure: It is compressed, and damaged; or this Python can not decompress it.
+    """
+    return _archive(head, named=True) if ARCHIVE_NAME.search(name) else FILE
+
+
 def _archive(head: bytes, *, named: bool) -> str:
     if head.startswith(ZIP_MAGIC):
         return ZIP
@@ -77,7 +93,8 @@ def _begins_tar(data: bytes, *, named: bool) -> bool:
 
 def _unpacked(head: bytes, kind: str, *, named: bool) -> bytes:
     try:
-        return decompress.Decompressed(io.BytesIO(head), kind).read(tar_reader.BLOCK_BYTES)
+        stream = decompress.Decompressed(io.BytesIO(head), kind)
+        return streams.Buffered(stream).take(tar_reader.BLOCK_BYTES)
     except failure.Failure:
         # A file that is compressed and no archive stays as it is, whatever it is compressed with.
         if named:

@@ -6,21 +6,20 @@ A line is written when what it tells of is on the volume. A line that was cut of
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import pathlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 # The kinds of lines.
 FILE, LINK, REPLACED = "file", "link", "replaced"
 VERSION, POSITION, ENDED = "version", "position", "ended"
+_FILE_START = f'["{FILE}"'
 
 
-@dataclasses.dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line.
 
     Attributes:
@@ -55,13 +54,7 @@ class Journal:
 
     def add(self, *lines: Line) -> None:
         """Adds lines; they are in the file after the next `flush`."""
-        text = "".join(
-            json.dumps(
-                [each.kind, each.item, each.number, each.path, each.size, each.text, each.form]
-            )
-            + "\n"
-            for each in lines
-        )
+        text = "".join(json.dumps(each) + "\n" for each in lines)
         with self._lock:
             # What was stopped does not write down what comes after.
             if not self._file.closed:
@@ -83,13 +76,20 @@ class Journal:
             self._file.close()
 
 
-def read(path: pathlib.Path) -> Iterator[Line]:
-    """The lines of a journal; none where there is no journal."""
+def read(path: pathlib.Path, *, files: bool = True) -> Iterator[Line]:
+    """The lines of a journal; none where there is no journal.
+
+    Args:
+        path: The journal.
+        files: Whether lines that tell of files are wanted: they are many.
+    """
     with (
         contextlib.suppress(FileNotFoundError),
         path.open(encoding="ascii", errors="replace") as f,
     ):
         for text in f:
+            if not files and text.startswith(_FILE_START):
+                continue
             # What a lost node had not written out is missing, or zeros.
             with contextlib.suppress(ValueError, TypeError):
                 fields: list[Any] = json.loads(text)

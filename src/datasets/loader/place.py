@@ -154,10 +154,10 @@ class Place:
         """Takes a shard over from whoever worked on it before. Its byte is locked."""
         return Attempt(self._shards / str(shard))
 
-    def journals(self, shards: int) -> Iterator[tuple[int, Iterator[journal.Line]]]:
-        """What was done, by shard."""
+    def lines(self, shards: int, *, files: bool = True) -> Iterator[journal.Line]:
+        """What was done of all shards; see `journal.read`."""
         for shard in range(shards):
-            yield shard, _owned(self._shards / str(shard))
+            yield from _owned(self._shards / str(shard), files=files)
 
 
 class Attempt:
@@ -199,12 +199,12 @@ class Attempt:
             )
 
 
-def _owned(shard: pathlib.Path) -> Iterator[journal.Line]:
+def _owned(shard: pathlib.Path, *, files: bool = True) -> Iterator[journal.Line]:
     try:
         token = (shard / "owner").read_text()
     except FileNotFoundError:
         return iter(())
-    return journal.read(shard / token / "journal")
+    return journal.read(shard / token / "journal", files=files)
 
 
 def append(path: pathlib.Path, data: bytes) -> None:

@@ -60,16 +60,15 @@ class Publication:
             raise failure.Failure("the archive holds no files: check that the source is right")
         return self._result()
 
-    def _lines(self) -> Iterator[journal.Line]:
-        for _, lines in self._place.journals(self._plan.shards):
-            yield from lines
+    def _lines(self, *, files: bool) -> Iterator[journal.Line]:
+        return self._place.lines(self._plan.shards, files=files)
 
     def _links(self) -> Iterator[journal.Line]:
-        return (line for line in self._lines() if line.kind == journal.LINK)
+        return (line for line in self._lines(files=False) if line.kind == journal.LINK)
 
     def _survey(self) -> None:
         """What has to be known before anything else."""
-        for line in self._lines():
+        for line in self._lines(files=False):
             if line.kind == journal.REPLACED:
                 self._replaced.add(line.path)
             elif line.kind == journal.LINK and line.form == links.CONTENT:
@@ -88,7 +87,7 @@ class Publication:
 
     def _manifest(self) -> Iterator[dict[str, Any]]:
         twice: dict[str, journal.Line] = {}
-        for line in self._lines():
+        for line in self._lines(files=True):
             if line.kind == journal.FILE and line.path not in self._contents:
                 if line.path in self._unread and line.text:
                     raise _two_sources(line.path)

@@ -242,7 +242,11 @@ def split() -> failure.Failure:
 
 
 def unpacked(packed: Iterable[bytes], decompressor: Any) -> Iterator[bytes]:
-    """What comes out of a member's decompressor; None leaves it as it is.
+    """What comes out of a member's decompressor, in chunks that are not empty.
+
+    Args:
+        packed: What goes in.
+        decompressor: None leaves it as it is.
 
     Raises:
         Failure: The data are damaged.
@@ -250,9 +254,13 @@ def unpacked(packed: Iterable[bytes], decompressor: Any) -> Iterator[bytes]:
     if decompressor is None:
         yield from packed
         return
-    for chunk in packed:
+    for data in packed:
         if decompressor.eof:
             return
-        yield decompress.step(decompressor, chunk)
-        while not decompressor.eof and not decompressor.needs_input:
-            yield decompress.step(decompressor, b"")
+        left = data
+        while True:
+            if chunk := decompress.step(decompressor, left):
+                yield chunk
+            if decompressor.eof or decompressor.needs_input:
+                break
+            left = b""

@@ -133,8 +133,7 @@ def _content(
         check = zlib.crc32(chunk, check)
         if size > entry.size and not _is_described(entry):
             break
-        if chunk:
-            yield chunk
+        yield chunk
     found = (check, packed.count, size)
     wanted = (entry.check, entry.packed, entry.size)
     if _is_described(entry):
