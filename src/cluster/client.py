@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import logging
 import ssl
 from collections.abc import Iterable, Mapping
@@ -216,6 +215,28 @@ class Cluster:
                     raise
         logger.info("deleted %s", titled)
 
+    def log(self, pod: str, container: str, *, tail_lines: int) -> str:
+        """The end of the log of a pod of ours.
+
+        Args:
+            pod: Its name.
+            container: The container's name.
+            tail_lines: How many lines of it.
+
+        Returns:
+            "" where there is none: the pod is gone, or has not begun.
+        """
+        with errors.translated(f"read the log of pod {pod}"):
+            try:
+                lines = self._api.log(
+                    pod, namespace=self.namespace, container=container, tail_lines=tail_lines
+                )
+            except lightkube.core.exceptions.ApiError as error:
+                if errors.code(error) not in {errors.NOT_FOUND, errors.BAD_REQUEST}:
+                    raise
+                return ""
+            return "".join(lines)
+
     def owns(self, resource: Resource) -> bool:
         """Whether the object carries our labels."""
         return self.labels.items() <= objects.labels_of(resource).items()
@@ -232,19 +253,6 @@ def labels(owner: identity.Owner) -> dict[str, str]:
         MODEL: owner.model_uuid,
         APPLICATION: owner.application,
     }
-
-
-def named(*parts: str, limit: int = 63) -> str:
-    """A name made of parts; one that would be too long ends in a hash of the whole instead.
-
-    Args:
-        parts: What the name tells, the most important first.
-        limit: How long it may be; 63 is what a label holds.
-    """
-    whole = "-".join(parts)
-    if len(whole) <= limit:
-        return whole
-    return f"{whole[: limit - 9].rstrip('-.')}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def _config(access: identity.ClusterAccess) -> lightkube.KubeConfig:

@@ -1,27 +1,31 @@
-"""Jobs in the charm's own namespace that mount the volume: started, looked at, removed."""
+"""Jobs in the charm's own namespace that mount the volume: started, waited for, removed."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from lightkube.models import batch_v1 as batch_models
 from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
 import problems
-from cluster import client, job_inputs, manifests, objects, pods, polling
+from cluster import client, job_inputs, job_state, manifests, objects, polling
 from cluster import nodes as node_state
 
-KIND = "aws-efs/kind"
 MOUNT_PATH = "/mnt/aws-efs"
 DATA_PATH = "/data"
 FILES_PATH = "/loader"
 
-QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
+# A pod that is told to end writes down what it has done.
+GRACE_SECONDS = 30
 
-_JOB_NAME = "batch.kubernetes.io/job-name"
-_JOB_UID = "batch.kubernetes.io/controller-uid"
+QUEUED, RUNNING = job_state.QUEUED, job_state.RUNNING
+SUCCEEDED, FAILED = job_state.SUCCEEDED, job_state.FAILED
+State = job_state.State
+Pod = job_state.Pod
+state = job_state.state
+states = job_state.states
+phases = job_state.phases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,21 +54,23 @@ class Container:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """A Job of one pod that mounts the volume.
+    """A Job whose pods mount the volume.
 
     Attributes:
         name: Its name.
-        kind: What it is for: "probe", "dataset".
+        kind: What it is for: "probe", "dataset", ...
         main: The container whose end is the Job's.
         before: The containers that run before it, one after the other.
         secrets: Secret values by name: kept in a Kubernetes Secret.
         files: Files by name, mounted at `FILES_PATH`: kept in an immutable ConfigMap named by its
             content, so that a later pod of the Job runs what the first one ran.
-        labels: Further labels of the Job and its pod.
+        labels: Further labels of the Job and its pods.
         annotations: The Job's annotations.
         zone: The availability zone that it has to run in.
         prefer_node: The node that it shall run on if that one takes it.
-        retries: How many failures of its pod are forgiven.
+        retries: How many failures of a pod are forgiven; what disrupts one does not count.
+        parallelism: How many pods there are, an index each, on nodes and in zones of their own as
+            far as there are some; 0 for one that has none.
     """
 
     name: str
@@ -78,39 +84,7 @@ class Wanted:
     zone: str = ""
     prefer_node: str = ""
     retries: int = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class State:
-    """How far a Job is.
-
-    Attributes:
-        name: Its name.
-        phase: queued (no container runs yet), running, succeeded or failed.
-        message: What its last container left as its last words.
-        cause: What keeps it from running, or made it fail before it could say anything.
-        node: Where its last pod is.
-        labels: Its labels.
-        annotations: Its annotations.
-    """
-
-    name: str
-    phase: str
-    message: str = ""
-    cause: pods.Cause | None = None
-    node: str = ""
-    labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
-    annotations: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is over, either way."""
-        return self.phase in (SUCCEEDED, FAILED)
-
-    @property
-    def why(self) -> str:
-        """The most telling thing there is to say of a Job that has not succeeded."""
-        return self.message or (self.cause.sentence if self.cause else "")
+    parallelism: int = 0
 
 
 def start(cluster: client.Cluster, wanted: Wanted) -> None:
@@ -143,43 +117,25 @@ def start(cluster: client.Cluster, wanted: Wanted) -> None:
     cluster.patch(batch_v1.Job, wanted.name, cluster.namespace, {"spec": {"suspend": False}})
 
 
-def state(cluster: client.Cluster, name: str) -> State | None:
-    """How far a Job is; None where there is none.
-
-    Args:
-        cluster: The cluster.
-        name: Its name.
-    """
-    job = cluster.find(batch_v1.Job, name, cluster.namespace)
-    if job is None or not cluster.owns(job):
-        return None
-    return _states(cluster, [job], {_JOB_NAME: name})[0]
-
-
-def states(cluster: client.Cluster, kind: str) -> list[State]:
-    """How far all Jobs of a kind are: one call where all have succeeded, else three.
-
-    Args:
-        cluster: The cluster.
-        kind: What they are for.
-    """
-    found = cluster.ours(batch_v1.Job, {KIND: kind})
-    if all(_phase(job, None) == SUCCEEDED for job in found):
-        return [_state(job, None, [], cluster.namespace) for job in found]
-    return _states(cluster, found, {**cluster.labels, KIND: kind})
-
-
-def wait(cluster: client.Cluster, name: str, timeout_seconds: float) -> State | None:
-    """Wait until a Job is over, or the time is up.
+def wait(
+    cluster: client.Cluster,
+    name: str,
+    timeout_seconds: float,
+    done: Callable[[State], bool] = lambda _: False,
+) -> State | None:
+    """Wait until a Job is over, or needs the user, or the time is up.
 
     Args:
         cluster: The cluster.
         name: Its name.
         timeout_seconds: How long to wait.
+        done: What else ends the waiting.
     """
-    return polling.until(
-        lambda: state(cluster, name), lambda seen: seen is None or seen.finished, timeout_seconds
-    )
+
+    def decided(seen: State | None) -> bool:
+        return seen is None or seen.finished or seen.stuck or done(seen)
+
+    return polling.until(lambda: state(cluster, name), decided, timeout_seconds)
 
 
 def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -> None:
@@ -195,10 +151,22 @@ def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -
     """
 
     def left() -> list[core_v1.Pod]:
-        return cluster.select(core_v1.Pod, {_JOB_NAME: name}, namespace=cluster.namespace)
+        return cluster.select(core_v1.Pod, {job_state.JOB_NAME: name}, namespace=cluster.namespace)
 
     if polling.until(left, lambda found: not found, timeout_seconds):
         raise problems.Waiting(f"the pod of job {name} is still ending: run it again")
+
+
+def label(cluster: client.Cluster, name: str, labels: Mapping[str, str]) -> None:
+    """Put labels on a Job of ours.
+
+    Args:
+        cluster: The cluster.
+        name: Its name.
+        labels: The labels.
+    """
+    body = {"metadata": {"labels": dict(labels)}}
+    cluster.patch(batch_v1.Job, name, cluster.namespace, body)
 
 
 def remove(
@@ -238,65 +206,12 @@ def _manifest(cluster: client.Cluster, wanted: Wanted) -> manifests.Manifest:
         job=wanted,
         namespace=cluster.namespace,
         claim=cluster.namespace,
-        labels={**cluster.labels, **wanted.labels, KIND: wanted.kind},
+        labels={**cluster.labels, **wanted.labels, job_state.KIND: wanted.kind},
         files=job_inputs.files_name(wanted.files) if wanted.files else "",
         files_path=FILES_PATH,
         mount_path=MOUNT_PATH,
         data_path=DATA_PATH,
         zone_label=node_state.ZONE,
+        job_label=job_state.JOB_NAME,
+        grace_seconds=GRACE_SECONDS,
     )
-
-
-def _states(
-    cluster: client.Cluster, jobs: list[batch_v1.Job], selector: Mapping[str, str]
-) -> list[State]:
-    namespace = cluster.namespace
-    found = cluster.select(core_v1.Pod, selector, namespace=namespace)
-    newest: dict[str, core_v1.Pod] = {}
-    for pod in sorted(found, key=lambda pod: str(objects.meta(pod).creationTimestamp)):
-        newest[objects.labels_of(pod).get(_JOB_UID, "")] = pod
-    warnings: list[core_v1.Event] = []
-    if any(not _ended(job) for job in jobs):
-        fields = {"type": "Warning"}
-        warnings = cluster.select(core_v1.Event, {}, namespace=namespace, fields=fields)
-    application = cluster.owner.application
-    return [
-        _state(job, newest.get(objects.meta(job).uid or ""), warnings, application) for job in jobs
-    ]
-
-
-def _state(
-    job: batch_v1.Job, pod: core_v1.Pod | None, warnings: list[core_v1.Event], application: str
-) -> State:
-    phase = _phase(job, pod)
-    cause = None
-    if phase == QUEUED:
-        cause = pods.cause(pod, warnings, application) if pod else pods.refused(job, warnings)
-    if phase == FAILED:
-        said = next((c.message for c in _conditions(job) if c.type == "Failed"), None)
-        cause = pods.Cause(said or "it failed", blocked=True, stamp=objects.meta(job).uid or "")
-    return State(
-        name=objects.name(job),
-        phase=phase,
-        message=pods.last_words(pod) if pod else "",
-        cause=cause,
-        node=(pod and pod.spec and pod.spec.nodeName) or "",
-        labels=objects.labels_of(job),
-        annotations=objects.annotations_of(job),
-    )
-
-
-def _phase(job: batch_v1.Job, pod: core_v1.Pod | None) -> str:
-    ended = _ended(job)
-    if ended:
-        return ended
-    return RUNNING if pod is not None and pods.started(pod) else QUEUED
-
-
-def _ended(job: batch_v1.Job) -> str:
-    true = {condition.type for condition in _conditions(job) if condition.status == "True"}
-    return SUCCEEDED if "Complete" in true else FAILED if "Failed" in true else ""
-
-
-def _conditions(job: batch_v1.Job) -> list[batch_models.JobCondition]:
-    return (job.status and job.status.conditions) or []

@@ -1,7 +1,8 @@
-"""Reads what lightkube leaves untyped or optional: metadata, labels, quantities."""
+"""Reads what lightkube leaves untyped or optional, and makes names that Kubernetes takes."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from lightkube.models import meta_v1
@@ -53,3 +54,16 @@ def storage(quantities: Any) -> str:
     """
     found: dict[str, str] = quantities or {}
     return found.get("storage", "")
+
+
+def named(*parts: str, limit: int = 63) -> str:
+    """A name made of parts; one that would be too long ends in a hash of the whole instead.
+
+    Args:
+        parts: What the name tells, the most important first.
+        limit: How long it may be; 63 is what a label holds.
+    """
+    whole = "-".join(parts)
+    if len(whole) <= limit:
+        return whole
+    return f"{whole[: limit - 9].rstrip('-.')}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"

@@ -26,6 +26,9 @@ class Cause:
     stamp: str
 
 
+# The container of a Job of ours that runs an image which the user named in an action.
+USERS_CONTAINER = "loader"
+
 _NO_CLIENT = (
     "no NFS client; "
     "juju exec --application kubernetes-worker -- sudo apt-get install -y nfs-common"
@@ -66,6 +69,8 @@ def cause(pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str) -
         waiting = status.state and status.state.waiting
         if waiting and waiting.reason in _IMAGE_FAILURES:
             hint = f"juju config {application} loader-image=…"
+            if status.name == USERS_CONTAINER:
+                hint = "check image"
             sentence = f"image {status.image} cannot be pulled ({waiting.reason}): {hint}"
             return Cause(sentence, blocked=True, stamp=uid)
         if waiting and waiting.reason == "CreateContainerConfigError":

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping
 
 import problems
-from cluster import client, errors, jobs, nodes, polling
+from cluster import client, errors, jobs, nodes, objects, polling
 
 KIND = "probe"
 _ZONE = "aws-efs/zone"
@@ -77,7 +77,7 @@ def reconcile(
     if not names:
         nowhere = problems.Waiting("no ready node in a zone with a mount target: add a worker")
         return State(proven=(), problems=(nowhere,))
-    before = {state.name: state for state in jobs.states(cluster, KIND)}
+    before = {state.name: state for state in jobs.phases(cluster, KIND)}
     for name, state in before.items():
         if name not in names.values() or state.phase == jobs.FAILED:
             jobs.remove(cluster, name)
@@ -93,7 +93,7 @@ def _name(wanted: Wanted, zone: str, ready: list[nodes.Node]) -> str:
     options = list(wanted.mount_options)
     proves = [wanted.file_system_id, options, wanted.root_mode, wanted.image, here]
     digest = hashlib.sha256(json.dumps(proves).encode()).hexdigest()[:8]
-    return client.named(KIND, zone, digest)
+    return objects.named(KIND, zone, digest)
 
 
 def _job(wanted: Wanted, zone: str, name: str, ready: list[nodes.Node]) -> jobs.Wanted:
@@ -128,7 +128,7 @@ def _outcome(
     timeout_seconds: float,
 ) -> State:
     def look() -> dict[str, jobs.State]:
-        return {state.name: state for state in jobs.states(cluster, KIND)}
+        return {state.name: state for state in jobs.phases(cluster, KIND)}
 
     def decided(seen: Mapping[str, jobs.State]) -> bool:
         return all(_decided(seen.get(name), before.get(name)) for name in names.values())

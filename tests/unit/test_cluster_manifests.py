@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 import identity
-from cluster import client, jobs, manifests, volumes
+from cluster import client, jobs, manifests, objects, volumes
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 WANTED = volumes.Wanted(
@@ -41,14 +41,19 @@ def test_all_that_is_applied_is_published_in_an_order_in_which_it_can_be_applied
         assert manifests.resource(manifest).to_dict() == manifest
 
 
-@hypothesis.given(TEXT, st.dictionaries(st.text("ABC", min_size=1), TEXT), st.lists(TEXT))
+@hypothesis.given(
+    TEXT,
+    st.dictionaries(st.text("ABC", min_size=1), TEXT),
+    st.lists(TEXT),
+    st.integers(0, 2),
+)
 @hypothesis.settings(deadline=None)
-def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment, arguments):
+def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment, arguments, pods):
     main = jobs.Container("main", image, command=tuple(arguments), env=environment)
     first = dataclasses.replace(main, name="first", directory=image, as_root=False)
     manifest = manifests.render(
         "job",
-        job=jobs.Wanted("load", "dataset", main, before=(first,)),
+        job=jobs.Wanted("load", "dataset", main, before=(first,), parallelism=pods),
         namespace="aws-efs",
         claim="aws-efs",
         labels=client.labels(OWNER),
@@ -57,6 +62,8 @@ def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment,
         mount_path="/mnt/aws-efs",
         data_path="/data",
         zone_label="topology.kubernetes.io/zone",
+        job_label="batch.kubernetes.io/job-name",
+        grace_seconds=30,
     )
     pod = manifest["spec"]["template"]["spec"]
     for container in (*pod["containers"], *pod["initContainers"]):
@@ -85,6 +92,6 @@ def test_two_models_with_one_application_name_have_volumes_of_their_own():
 
 @pytest.mark.parametrize("parts", [("probe", "us-east-1a"), ("probe", "z" * 80)])
 def test_a_name_fits_a_label_and_tells_apart_what_is_cut(parts):
-    name = client.named(*parts)
+    name = objects.named(*parts)
     assert len(name) <= 63
-    assert name != client.named(*parts, "x")
+    assert name != objects.named(*parts, "x")

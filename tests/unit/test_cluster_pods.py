@@ -85,12 +85,16 @@ def test_a_failure_that_is_seen_again_has_another_stamp():
     assert len(stamps) == 2
 
 
-def test_an_image_that_cannot_be_pulled_names_the_option():
+@pytest.mark.parametrize(
+    ("container", "hint"),
+    [("probe", "juju config efs loader-image=…"), ("loader", "check image")],
+)
+def test_an_image_that_cannot_be_pulled_names_the_option_or_the_parameter(container, hint):
     waiting = core_v1.ContainerStateWaiting(reason="ImagePullBackOff", message="Back-off")
     status = core_v1.ContainerStatus(
         image="example.com/missing:1",
         imageID="",
-        name="probe",
+        name=container,
         ready=False,
         restartCount=0,
         state=core_v1.ContainerState(waiting=waiting),
@@ -98,8 +102,7 @@ def test_an_image_that_cannot_be_pulled_names_the_option():
     found = pods.cause(pod(containerStatuses=[status]), [], "efs")
     assert found is not None
     assert found.sentence == (
-        "image example.com/missing:1 cannot be pulled (ImagePullBackOff): "
-        "juju config efs loader-image=…"
+        f"image example.com/missing:1 cannot be pulled (ImagePullBackOff): {hint}"
     )
 
 
