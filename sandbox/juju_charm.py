@@ -159,11 +159,10 @@ def _typed(kind: str, value: ConfigValue) -> ConfigValue | None:
 def _against_schema(where: str, schema: Mapping[str, Any], value: Any) -> list[str]:
     """List what a JSON schema has against a value, in the words of Juju's validator."""
     given = f", given {json.dumps(value)}"
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        a_flag = isinstance(value, bool) and kind in {"integer", "number"}
-        if a_flag or not isinstance(value, JSON_TYPES[kind]):
-            return [f"{where} : must be of type {kind}{given}"]
+    declared = schema.get("type", [])
+    kinds = cast("list[str]", declared if isinstance(declared, list) else [declared])
+    if kinds and not any(_is_of(kind, value) for kind in kinds):
+        return [f"{where} : must be of type {' or '.join(kinds)}{given}"]
     wrong: list[str] = []
     if "enum" in schema and value not in schema["enum"]:
         wrong.append(f"{where} : must match one of the enum values {schema['enum']}{given}")
@@ -174,3 +173,8 @@ def _against_schema(where: str, schema: Mapping[str, Any], value: Any) -> list[s
     if "pattern" in schema and not re.search(schema["pattern"], str(value)):
         wrong.append(f"{where} : does not match pattern '{schema['pattern']}'{given}")
     return wrong
+
+
+def _is_of(kind: str, value: Any) -> bool:
+    a_flag = isinstance(value, bool) and kind in {"integer", "number"}
+    return isinstance(value, JSON_TYPES[kind]) and not a_flag

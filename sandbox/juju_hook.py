@@ -159,9 +159,10 @@ class _Context(testing.Context[ops.CharmBase]):
         application, _, number = process.unit.partition("/")
         actions: dict[str, Any] = copy.deepcopy(dict(process.metadata.actions))
         for name in params:
-            # Scenario takes none but declared parameters; whether Juju does is checked already.
+            # Scenario takes none but declared parameters, and those of one type alone; whether
+            # Juju takes them is checked already.
             declared = actions[action].setdefault("params", {})
-            declared.setdefault(name, {"type": _json_type(params[name])})
+            declared[name] = {"type": _json_type(params[name])}
         super().__init__(
             process.charm_type,
             meta=dict(process.metadata.meta),

@@ -59,7 +59,8 @@ class AwsEfsCharm(ops.CharmBase):
             changes += [relation.relation_broken]
         for event in changes:
             framework.observe(event, self._on_change)
-        framework.observe(on.create_dataset_action, self._on_create_dataset)
+        for action in parameters.DATA_SETS:
+            framework.observe(on[action].action, self._on_data_set)
         framework.observe(on.setup_action, self._on_setup)
         framework.observe(on.show_mount_action, self._on_show_mount)
         framework.observe(on.teardown_action, self._on_teardown)
@@ -124,6 +125,7 @@ class AwsEfsCharm(ops.CharmBase):
         self, options: settings.Settings, cluster: client.Cluster, state: file_system.State
     ) -> None:
         import desired
+        import watching
         from cluster import probe, volumes
 
         wanted = desired.volumes_wanted(self._owner, options, state.dns_name)
@@ -142,6 +144,7 @@ class AwsEfsCharm(ops.CharmBase):
         )
         for problem in proof.problems:
             self._report(problem)
+        watching.note(cluster)
         where = f"{state.file_system_id} in {state.region}"
         zones = f"{len(proof.proven)} zone{'s' if len(proof.proven) != 1 else ''} proven"
         names = [f"{claim.namespace}/{claim.name}" for claim in claims.claims]
@@ -167,33 +170,19 @@ class AwsEfsCharm(ops.CharmBase):
 
     # --- actions
 
-    def _on_create_dataset(self, event: ops.ActionEvent) -> None:
-        self._act(event, parameters.CreateDatasetParams, self._create_dataset)
+    def _on_data_set(self, event: ops.ActionEvent) -> None:
+        action = event.handle.kind.removesuffix("_action").replace("_", "-")
+        self._act(event, parameters.DATA_SETS[action], self._data_set)
 
-    def _create_dataset(
-        self, params: parameters.CreateDatasetParams, _event: ops.ActionEvent
-    ) -> Results:
-        options, record = self._settings(), peers.load(self)
-        if record.torn_down or not record.file_system_id:
-            raise problems.Blocked("there is no file system: see juju status")
-        secrets = {name: self._secret_key(*where) for name, where in params.secrets.items()}
-        import seeding
+    def _data_set(self, params: parameters.DataSetParams, _event: ops.ActionEvent) -> Results:
+        options, _ = self._settings(), self._file_system()
+        import data_sets
 
         with self._cluster() as cluster:
-            return seeding.create(
-                cluster,
-                params.wanted(),
-                image=options.loader_image,
-                environment=cloud.proxy_environment(),
-                secrets=secrets,
-                wait_seconds=params.wait,
+            ground = data_sets.Ground(
+                cluster, options, cloud.proxy_environment(), self._cloud.secret
             )
-
-    def _secret_key(self, secret_id: str, key: str) -> str:
-        content = self._cloud.secret(f"secret:{secret_id}", option="env")
-        if key not in content:
-            raise problems.Blocked(f"env: the secret has no {key}: juju update-secret ...")
-        return content[key]
+            return data_sets.act(ground, params)
 
     def _on_setup(self, event: ops.ActionEvent) -> None:
         self._act(event, parameters.SetupParams, self._setup)
@@ -212,9 +201,7 @@ class AwsEfsCharm(ops.CharmBase):
         self._act(event, parameters.ShowMountParams, self._show_mount, leader_only=False)
 
     def _show_mount(self, params: parameters.ShowMountParams, _event: ops.ActionEvent) -> Results:
-        options, record = self._settings(), peers.load(self)
-        if record.torn_down or not record.file_system_id:
-            raise problems.Blocked("there is no file system: see juju status")
+        options, record = self._settings(), self._file_system()
         import mounting
 
         return mounting.instructions(
@@ -280,6 +267,12 @@ class AwsEfsCharm(ops.CharmBase):
             return self.load_config(settings.Settings)
         except pydantic.ValidationError as error:
             raise problems.Blocked(f"{settings.sentence(error)} (juju config)") from None
+
+    def _file_system(self) -> peers.Record:
+        record = peers.load(self)
+        if record.torn_down or not record.file_system_id:
+            raise problems.Blocked("there is no file system: see juju status")
+        return record
 
     def _region(self, options: settings.Settings, record: peers.Record) -> str:
         region = self._cloud.region(options.region)

@@ -5,13 +5,21 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from typing import Annotated
+import urllib.parse
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import pydantic
 
 from datasets import dataset
 from settings import image_name, shown
 
+S3, HUB = "s3", "hf"
+# What the secret of `credentials` holds for each kind of source, and what it may hold besides.
+KEYS = {S3: ("access-key", "secret-key"), HUB: ("token",)}
+MAY_LACK = ("session-token",)
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LONGEST_WAIT_SECONDS = 600
 # A value of `env` that is to be read from a Juju secret instead of standing in the clear.
 SECRET_VALUE = re.compile(r"secret:(?P<id>[\w/-]+)/(?P<key>[a-z][a-z0-9-]*)")
 
@@ -68,44 +76,123 @@ def _environment(value: str) -> dict[str, str]:
     return environment
 
 
+def _secret(value: str) -> str:
+    # Not repeated: what is no secret's URI may be the secret itself.
+    if not re.fullmatch(r"secret:[\w/-]+", value):
+        raise ValueError("is not the secret: URI that juju add-secret printed")
+    return value
+
+
+def _sources(value: str) -> tuple[str, ...]:
+    sources = tuple(value.split())
+    for number, source in enumerate(sources, 1):
+        where = f"number {number} " if len(sources) > 1 else ""
+        try:
+            dataset.validate_source(source)
+        except ValueError as error:
+            raise ValueError(f"{where}{error}") from None
+        if sources.index(source) != number - 1:
+            raise ValueError(f"{where}is there twice: name each once")
+    return sources
+
+
+def _unpack(value: object) -> str:
+    # Juju reads true and false as booleans, unless it was told to take all for strings.
+    text = str(value).lower() if isinstance(value, (bool, str)) else ""
+    if text not in dataset.UNPACK:
+        raise ValueError("is not one of true, false and recursive: use one of them")
+    return text
+
+
+def _text(value: object) -> object:
+    # Juju reads a number for one, even where it stands for a mode or for a user.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _checked(check: Callable[[str], str]) -> Any:
+    """A parameter that may be empty."""
+    return pydantic.AfterValidator(lambda value: check(value) if value else "")
+
+
+Name = Annotated[str, pydantic.AfterValidator(dataset.validate_name)]
+Wait = Annotated[int, pydantic.Field(ge=0, le=LONGEST_WAIT_SECONDS)]
+
+
 class CreateDatasetParams(Parameters):
     """What `create-dataset` takes."""
 
-    name: Annotated[str, pydantic.AfterValidator(dataset.validate_name)]
-    source: Annotated[
-        str, pydantic.AfterValidator(lambda value: dataset.validate_source(value) if value else "")
-    ] = ""
-    checksum: Annotated[
-        str,
-        pydantic.AfterValidator(lambda value: dataset.validate_checksum(value) if value else ""),
-    ] = ""
-    unpack: bool = True
-    image: Annotated[
-        str, pydantic.AfterValidator(lambda value: image_name(value) if value else "")
-    ] = ""
+    name: Name
+    source: Annotated[tuple[str, ...], pydantic.BeforeValidator(_sources)] = ()
+    manifest: Annotated[str, _checked(dataset.validate_source)] = ""
+    checksum: Annotated[str, _checked(dataset.validate_checksum)] = ""
+    unpack: Annotated[str, pydantic.BeforeValidator(_unpack)] = "true"
+    endpoint: Annotated[str, _checked(dataset.validate_endpoint)] = ""
+    region: Annotated[str, _checked(dataset.validate_region)] = ""
+    credentials: Annotated[str, _checked(_secret)] = ""
+    parallelism: Annotated[int, pydantic.Field(ge=1, le=dataset.MOST_PODS)] = 1
+    owner: Annotated[str, pydantic.BeforeValidator(_text), _checked(dataset.validate_owner)] = ""
+    mode: Annotated[str, pydantic.BeforeValidator(_text), _checked(dataset.validate_mode)] = ""
+    image: Annotated[str, _checked(image_name)] = ""
     command: Annotated[tuple[str, ...], pydantic.BeforeValidator(_words)] = ()
     env: Annotated[dict[str, str], pydantic.BeforeValidator(_environment)] = {}
     overwrite: bool = False
-    wait: Annotated[int, pydantic.Field(ge=0, le=600)] = 40
+    wait: Wait = 40
 
     @pydantic.model_validator(mode="after")
     def _one_way(self) -> CreateDatasetParams:
-        if bool(self.source) == bool(self.image):
-            raise ValueError("give either source, or image with command: one of them")
-        if self.image and (self.checksum or not self.unpack):
-            raise ValueError("checksum and unpack go with source: leave them out with image")
-        if not self.image and (self.command or self.env):
+        if self.image:
+            self._check_image()
+        elif not self.source and not self.manifest:
+            raise ValueError("give source, manifest, or image with command: one of them is needed")
+        elif self.command or self.env:
             raise ValueError("command and env go with image: leave them out with source")
+        if self.checksum and (len(self.source) != 1 or self.manifest):
+            raise ValueError(
+                "checksum goes with one source alone: give those of several in a manifest"
+            )
+        self._check_services()
         return self
+
+    def _check_image(self) -> None:
+        if self.source or self.manifest:
+            raise ValueError("give either source or manifest, or image: one of them")
+        plain = CreateDatasetParams.model_fields
+        for name in ("checksum", "unpack", "endpoint", "region", "credentials", "parallelism"):
+            if getattr(self, name) != plain[name].default:
+                raise ValueError(f"{name} goes with source or manifest: leave it out with image")
+
+    def _check_services(self) -> None:
+        schemes = self.wanted().schemes
+        services = schemes & {S3, HUB}
+        # What a manifest lists is not known yet: it may well be on S3.
+        if not services and not self.manifest:
+            for name in ("endpoint", "credentials"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} goes with s3:// and hf:// sources: leave it out")
+        if self.region and S3 not in services and not self.manifest:
+            raise ValueError("region goes with s3:// sources: leave it out")
+        if self.endpoint and len(services) > 1:
+            raise ValueError("endpoint is of s3:// or of hf:// sources: load them apart")
+        # A request to S3 is signed; to the Hub it carries the token itself.
+        host = urllib.parse.urlsplit(self.endpoint)
+        clear = host.scheme == "http" and host.hostname not in LOOPBACK
+        if clear and self.credentials and HUB in services:
+            raise ValueError("endpoint is not https, and a token goes nowhere else: use https://")
 
     def wanted(self) -> dataset.Dataset:
         """The data set that is asked for."""
         return dataset.Dataset(
             name=self.name,
-            source=self.source,
+            sources=self.source,
+            manifest=self.manifest,
             checksum=self.checksum,
             unpack=self.unpack,
+            endpoint=self.endpoint,
+            region=self.region,
+            owner=self.owner,
+            mode=self.mode or dataset.PLAIN_MODE,
             overwrite=self.overwrite,
+            parallelism=self.parallelism,
             image=self.image,
             command=self.command,
             env=self.env,
@@ -116,3 +203,48 @@ class CreateDatasetParams(Parameters):
         """The environment variables that come from Juju secrets: name -> (secret id, key)."""
         found = {key: SECRET_VALUE.fullmatch(text) for key, text in self.env.items()}
         return {key: (match["id"], match["key"]) for key, match in found.items() if match}
+
+
+class ListDatasetsParams(Parameters):
+    """What `list-datasets` takes."""
+
+    refresh: bool = False
+    wait: Wait = 40
+
+
+class ShowDatasetParams(Parameters):
+    """What `show-dataset` takes."""
+
+    name: Name
+    wait: Wait = 40
+
+
+class VerifyDatasetParams(Parameters):
+    """What `verify-dataset` takes."""
+
+    name: Name
+    wait: Wait = 40
+
+
+class DeleteDatasetParams(Parameters):
+    """What `delete-dataset` takes."""
+
+    name: Name
+    force: bool = False
+    wait: Wait = 40
+
+
+DataSetParams = (
+    CreateDatasetParams
+    | ListDatasetsParams
+    | ShowDatasetParams
+    | VerifyDatasetParams
+    | DeleteDatasetParams
+)
+DATA_SETS: Mapping[str, type[DataSetParams]] = {
+    "create-dataset": CreateDatasetParams,
+    "list-datasets": ListDatasetsParams,
+    "show-dataset": ShowDatasetParams,
+    "verify-dataset": VerifyDatasetParams,
+    "delete-dataset": DeleteDatasetParams,
+}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import catalog
 import problems
-import seeding
 from aws import file_system, teardown
-from cluster import jobs, volumes
+from cluster import volumes
 
 if TYPE_CHECKING:
     import identity
@@ -86,9 +86,7 @@ class Removal:
 
     def _refusal(self, file_system_id: str, size_bytes: int) -> str:
         """What would be lost. Pods write too, so the size counts, not only our data sets."""
-        names = sorted(
-            {state.annotations.get(seeding.NAME, state.name) for state in self._data_sets()}
-        )
+        names = sorted(self._data_sets())
         what = f"{size_bytes:,} bytes as AWS last metered"
         if names:
             what += f", data sets {', '.join(names)}"
@@ -97,5 +95,7 @@ class Removal:
             f"good; if that is meant, run it with confirm={file_system_id}"
         )
 
-    def _data_sets(self) -> list[jobs.State]:
-        return jobs.states(self.cluster, seeding.KIND) if self.cluster is not None else []
+    def _data_sets(self) -> Iterator[str]:
+        """Those that are there, or are being loaded."""
+        known = catalog.read(self.cluster) if self.cluster is not None else {}
+        return (name for name, each in known.items() if each.version or not each.ended)

@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+import catalog
+import loading
 import problems
+import watching
 from cluster import jobs
-from datasets import dataset
-
-if TYPE_CHECKING:
-    from cluster import client
-
-KIND = "dataset"
-NAME = "aws-efs/dataset"
-FINGERPRINT = "aws-efs/fingerprint"
-SOURCE = "aws-efs/source"
-VERSION = "aws-efs/version"
-LOADER = "loader.pyz"
-# The loader's task holds the source with its query, which may be signed: so it is a secret.
-TASK = "AWS_EFS_DATASET"
+from datasets import answers, dataset
 
 
 def create(
-    cluster: client.Cluster,
+    loader: loading.Loader,
     wanted: dataset.Dataset,
     *,
-    image: str,
-    environment: Mapping[str, str],
+    credentials: Mapping[str, str],
     secrets: Mapping[str, str],
     wait_seconds: float,
 ) -> dict[str, str]:
     """Put a data set on the volume, or report on the one that is being put there, or is there.
 
     Args:
-        cluster: The cluster.
+        loader: Where the loader runs.
         wanted: The data set.
-        image: The image that our loader runs in.
-        environment: Further environment of the loader: proxies.
+        credentials: What opens its sources.
         secrets: What of the user's own loader's environment comes from Juju secrets.
         wait_seconds: How long to wait for the result.
 
@@ -48,117 +37,138 @@ def create(
     Raises:
         problems.Blocked: There is another one of that name, or it failed or is stuck: the loader's
             own last error, or the pod's own event.
+        problems.Waiting: What was there before is still going.
     """
-    name = f"{KIND}-{wanted.name}"
-    state = jobs.state(cluster, name)
-    if state is not None and _is_to_go(state, wanted):
-        jobs.remove(cluster, name)
-        jobs.wait_gone(cluster, name)
-        state = None
-    if state is None or state.phase == jobs.QUEUED:
-        # One that is queued may have been cut off between its parts: starting it again goes on.
-        version = state.annotations[VERSION] if state else dataset.new_version()
-        job = _job(name, wanted, version, image=image, environment=environment, secrets=secrets)
-        jobs.start(cluster, job)
-    state = jobs.wait(cluster, name, wait_seconds)
-    if state is None:
+    cluster = loader.cluster
+    _check_deletion(loader, wanted.name)
+    seen = watching.look(cluster, wanted.name)
+    if _is_to_start(seen, wanted):
+        _start(loader, wanted, seen, credentials=credentials, secrets=secrets)
+    elif seen and seen.job and seen.job.phase == jobs.QUEUED:
+        # It may have been cut off between its parts: starting it again goes on.
+        request = seen.record.request
+        again = loading.load(loader, wanted, request, credentials=credentials, secrets=secrets)
+        jobs.start(cluster, again)
+    elif seen and seen.record.ended:
+        return _answer(loader, seen)
+    jobs.wait(
+        cluster,
+        loading.job_name(loading.LOAD, wanted.name),
+        wait_seconds,
+        watching.is_published,
+    )
+    seen = watching.look(cluster, wanted.name)
+    if seen is None or (seen.job is None and not seen.record.ended):
         raise problems.Waiting(f"data set {wanted.name} was deleted meanwhile: run it again")
-    return _answer(cluster, wanted, state)
+    return _answer(loader, seen)
 
 
-def _is_to_go(state: jobs.State, wanted: dataset.Dataset) -> bool:
-    """Whether an earlier Job of the name has to make room for a new one."""
-    if state.annotations.get(FINGERPRINT) == wanted.fingerprint():
-        # What is stuck has not begun: a new Job has the settings that mend it.
-        stuck = state.cause is not None and state.cause.blocked
-        return stuck or state.phase == jobs.FAILED
-    if not wanted.overwrite:
-        raise problems.Blocked(
-            f"data set {wanted.name} exists with other parameters (from "
-            f"{state.annotations.get(SOURCE, 'elsewhere')}): overwrite=true replaces it"
+def _check_deletion(loader: loading.Loader, name: str) -> None:
+    """What a deletion that was cut off leaves is taken away; one that goes on has to end."""
+    job = loading.job_name(loading.DELETE, name)
+    deletion = jobs.state(loader.cluster, job)
+    if deletion is None:
+        return
+    if not deletion.finished:
+        raise problems.Waiting(
+            f"data set {name} is being deleted: run delete-dataset again to see that it has gone"
         )
-    return True
+    jobs.remove(loader.cluster, job)
+    if deletion.phase == jobs.SUCCEEDED:
+        catalog.forget(loader.cluster, name)
 
 
-def _job(
-    name: str,
+def _is_to_start(seen: watching.Seen | None, wanted: dataset.Dataset) -> bool:
+    """Whether a Job is to be started, in place of what was there.
+
+    Raises:
+        problems.Blocked: Something else is there, and is not to be replaced.
+    """
+    if seen is None:
+        return True
+    record, job = seen.record, seen.job
+    if record.state == catalog.FAILED and not record.version:
+        return True
+    if record.fingerprint != wanted.fingerprint():
+        if not wanted.overwrite:
+            raise problems.Blocked(
+                f"data set {wanted.name} exists with other parameters (from "
+                f"{record.source or 'elsewhere'}): overwrite=true replaces it"
+            )
+        return True
+    if record.state == catalog.PUBLISHED:
+        # Whoever asks again for the same has not seen yet that it is there.
+        return wanted.overwrite and record.told
+    # What is stuck has not begun: a new Job has the settings that mend it.
+    return record.state == catalog.FAILED or job is None or job.stuck
+
+
+def _start(
+    loader: loading.Loader,
     wanted: dataset.Dataset,
-    version: str,
+    seen: watching.Seen | None,
     *,
-    image: str,
-    environment: Mapping[str, str],
+    credentials: Mapping[str, str],
     secrets: Mapping[str, str],
-) -> jobs.Wanted:
-    main = jobs.Container(
-        name=KIND,
-        image=image,
-        command=("python3", f"{jobs.FILES_PATH}/{LOADER}"),
-        env=environment,
-        secrets=(TASK,),
+) -> None:
+    cluster, request = loader.cluster, dataset.new_version()
+    job = loading.load(loader, wanted, request, credentials=credentials, secrets=secrets)
+    if seen and seen.job:
+        jobs.remove(cluster, job.name)
+        jobs.wait_gone(cluster, job.name)
+    record = dataclasses.replace(
+        seen.record if seen else catalog.Record(wanted.name),
+        state=catalog.QUEUED,
+        source=wanted.shown_source,
+        fingerprint=wanted.fingerprint(),
+        request=request,
+        created=round(time.time()),
+        parallelism=wanted.parallelism,
+        error="",
+        told=False,
     )
-    return jobs.Wanted(
-        name=name,
-        kind=KIND,
-        main=main,
-        before=_own_loader(main, wanted, version, secrets) if wanted.image else (),
-        secrets={**secrets, TASK: wanted.spec(version=version, root=jobs.MOUNT_PATH)},
-        files={LOADER: dataset.zipapp()},
-        annotations={
-            NAME: wanted.name,
-            FINGERPRINT: wanted.fingerprint(),
-            VERSION: version,
-            SOURCE: wanted.shown_source(),
-        },
-    )
+    catalog.save(cluster, record)
+    jobs.start(cluster, job)
 
 
-def _own_loader(
-    main: jobs.Container, wanted: dataset.Dataset, version: str, secrets: Mapping[str, str]
-) -> tuple[jobs.Container, ...]:
-    """What runs before ours publishes: its directory is made, then the user's image fills it."""
-    prepare = dataclasses.replace(main, name="prepare", command=(*main.command, dataset.PREPARE))
-    load = jobs.Container(
-        name="loader",
-        image=wanted.image,
-        command=wanted.command,
-        env={**main.env, **{k: v for k, v in wanted.env.items() if k not in secrets}},
-        secrets=tuple(secrets),
-        directory=dataset.own_directory(wanted.name, version),
-        as_root=False,
-    )
-    return prepare, load
-
-
-def _answer(cluster: client.Cluster, wanted: dataset.Dataset, state: jobs.State) -> dict[str, str]:
-    answer = {"name": wanted.name, "source": wanted.shown_source()}
-    if state.phase == jobs.SUCCEEDED:
-        result = dataset.outcome(state.message)
-        if isinstance(result, dataset.Result):
-            return answer | {
-                "state": "published",
-                "path": result.path,
-                "files": str(result.files),
-                "bytes": str(result.bytes),
-                "seconds": str(result.seconds),
-                "checksum": result.checksum,
-            }
-        raise problems.Blocked(f"data set {wanted.name}: {result.error}")
-    if state.phase == jobs.FAILED:
-        raise problems.Blocked(f"data set {wanted.name}: {_why(wanted, state)}")
-    if state.cause is not None:
-        raise problems.Blocked(f"data set {wanted.name} is stuck: {state.cause.sentence}")
-    logs = f"kubectl -n {cluster.namespace} logs -f job/{state.name}"
+def _answer(loader: loading.Loader, seen: watching.Seen) -> dict[str, str]:
+    record = seen.record
+    if record.state == catalog.PUBLISHED:
+        catalog.tell(loader.cluster, record)
+        return {
+            "name": record.name,
+            "source": record.source,
+            "state": record.state,
+            "path": record.path,
+            "files": _number(record.files),
+            "bytes": _number(record.bytes),
+            "seconds": str(record.seconds),
+            "checksum": record.checksum,
+        } | ({"last-error": record.error} if record.error else {})
+    if record.state == catalog.FAILED:
+        raise problems.Blocked(f"data set {record.name}: {record.error}")
+    if seen.job and seen.job.cause:
+        raise problems.Blocked(f"data set {record.name} is stuck: {seen.job.cause.sentence}")
+    answer = {"name": record.name, "source": record.source, "state": record.state}
+    progress = seen.progress
+    if progress:
+        answer |= {
+            "progress": answers.words(dataclasses.replace(progress, state=record.state)),
+            "files": str(progress.files),
+            "bytes": str(progress.bytes),
+        }
+        if progress.percent is not None:
+            answer["percent"] = str(progress.percent)
+        if progress.eta is not None:
+            answer |= {"rate": f"{answers.size(progress.rate)}/s"}
+            answer |= {"eta": answers.duration(progress.eta)}
+    if record.error:
+        answer["last-error"] = record.error
+    logs = f"kubectl -n {loader.cluster.namespace} logs -f job/{loading.LOAD}-{record.name}"
     return answer | {
-        "state": state.phase,
-        "next": f"it goes on; run create-dataset again to see how far it is, or {logs}",
+        "next": f"it goes on; run create-dataset again to see how far it is, or {logs}"
     }
 
 
-def _why(wanted: dataset.Dataset, state: jobs.State) -> str:
-    """The last error of our loader; or of the user's own, which says it in its own words."""
-    if not state.message:
-        return state.why
-    result = dataset.outcome(state.message)
-    if wanted.image and result == dataset.Failed(dataset.NO_LAST_WORDS):
-        return state.message
-    return result.error if isinstance(result, dataset.Failed) else state.why
+def _number(count: int | None) -> str:
+    return "" if count is None else str(count)

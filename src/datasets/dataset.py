@@ -1,10 +1,11 @@
-"""What a data set is: its parameters, checked; the loader's task; and what the loader answers.
+"""What a data set is: its parameters, checked, and the loader's task and program.
 
 It knows nothing of how or where the loader runs.
 """
 
 from __future__ import annotations
 
+import calendar
 import dataclasses
 import functools
 import hashlib
@@ -17,15 +18,18 @@ import time
 import urllib.parse
 import zipfile
 from collections.abc import Mapping
-from typing import Any
 
-from datasets.loader import program, spec, urls, volume
+from datasets.loader import spec, urls
 
-Result = spec.Result
-PREPARE = program.PREPARE
-own_directory = volume.given_files
-
+# What the loader can be told to do, as its one argument; without one it loads.
+PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
 DIGEST_DIGITS = {"md5": 32, "sha256": 64, "sha512": 128}
+UNPACK = ("true", "false", "recursive")
+MOST_PODS = 64
+# Services other than AWS's have names of their own for it: auto, garage, fr-par.
+REGION = re.compile(r"[a-z0-9-]{1,32}")
+LARGEST_ID = 2**31
+PLAIN_MODE = spec.PLAIN_MODE
 # The parts of a query that open a link but do not say what it leads to: they change each time
 # that it is signed (S3, Cloudflare R2 and CloudFront; Google; Azure; and those of their own make).
 SIGNATURE = re.compile(
@@ -33,10 +37,7 @@ SIGNATURE = re.compile(
     r"|s[eiprtv]|sig|sk[estv]|skoid|sktid|token|access_token|auth)",
     re.IGNORECASE,
 )
-NO_LAST_WORDS = (
-    "the loader ended without a word (out of memory, or its node was lost): run create-dataset "
-    "again"
-)
+VERSION_TIME = "%Y%m%dt%H%M%S"
 MAIN = "from loader import program\n\nraise SystemExit(program.main())\n"
 
 
@@ -46,20 +47,32 @@ class Dataset:
 
     Attributes:
         name: Its name: the directory under /datasets.
-        source: The URL that it comes from; empty where `image` loads it.
+        sources: The URLs that it comes from; none where a manifest or an image brings it.
+        manifest: The URL of a list of sources, or empty.
         checksum: `algorithm:digest` of what is fetched, or empty.
-        unpack: Whether an archive is unpacked.
-        overwrite: Whether it replaces one of that name that was made otherwise.
+        unpack: Whether archives are unpacked: `true`, `false` or `recursive`.
+        endpoint: The service that s3 or hf sources are at, or empty for the usual one.
+        region: The region of the buckets, or empty where it is to be found out.
+        owner: `uid:gid` of the files, or empty.
+        mode: Octal digits of the files' permissions.
+        overwrite: Whether it is made, whatever there is of its name.
+        parallelism: How many pods load it.
         image: The image of a loader of the user's own, or empty.
         command: That loader's command.
         env: That loader's environment; values from secrets as references.
     """
 
     name: str
-    source: str = ""
+    sources: tuple[str, ...] = ()
+    manifest: str = ""
     checksum: str = ""
-    unpack: bool = True
+    unpack: str = "true"
+    endpoint: str = ""
+    region: str = ""
+    owner: str = ""
+    mode: str = PLAIN_MODE
     overwrite: bool = False
+    parallelism: int = 1
     image: str = ""
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
@@ -68,64 +81,61 @@ class Dataset:
         """What two data sets of the same parameters have in common; it gives no secret away."""
         fields = {
             "name": self.name,
-            "source": _unsigned(self.source),
+            "sources": [_unsigned(source) for source in self.sources],
+            "manifest": _unsigned(self.manifest),
             "checksum": self.checksum,
             "unpack": self.unpack,
+            "endpoint": self.endpoint,
+            "owner": self.owner,
+            "mode": self.mode,
             "image": self.image,
             "command": self.command,
             "env": sorted(self.env.items()),
         }
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def schemes(self) -> frozenset[str]:
+        """The kinds of its sources: https, http, s3, hf."""
+        return frozenset(urls.scheme(url) for url in (*self.sources, self.manifest) if url)
+
+    @property
     def shown_source(self) -> str:
         """Where it comes from, without what may be secret in it."""
-        return urls.shown(self.source) if self.source else self.image
+        return self.image or self.task(version="").shown
 
-    def spec(self, *, version: str, root: str = spec.Spec.root) -> str:
-        """The loader's task; it holds the source with its query, so it belongs in a Secret.
+    def task(
+        self,
+        *,
+        version: str,
+        root: str = spec.Spec.root,
+        credentials: Mapping[str, str] | None = None,
+    ) -> spec.Spec:
+        """The loader's task; with the queries of its sources, so it belongs in a Secret.
 
         Args:
-            version: The name of this load, the same for all its attempts: see `new_version`.
+            version: The name of this request, the same for all its pods: see `new_version`.
             root: Where the volume is mounted in the pod.
+            credentials: What opens the sources, by the names that the loader knows.
         """
+        at_hub = urls.HUB in self.schemes
         return spec.Spec(
             name=self.name,
-            source=self.source,
             version=version,
             fingerprint=self.fingerprint(),
-            checksum=self.checksum,
+            sources=tuple(spec.Source(url, checksum=self.checksum) for url in self.sources),
+            manifest=self.manifest,
             unpack=self.unpack,
             overwrite=self.overwrite,
             root=root,
-        ).to_json()
-
-
-@dataclasses.dataclass(frozen=True)
-class Failed:
-    """The loader's own last error: what is so, then what to do."""
-
-    error: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """How far a load is.
-
-    Attributes:
-        state: `preparing`, `transferring`, `verifying`, ...
-        seconds: How long it has been running.
-        fetched: The bytes that came.
-        total: The bytes that will have come in the end; None where the origin does not say.
-        files: The files that were written.
-        bytes: Their sizes together.
-    """
-
-    state: str
-    seconds: float = 0
-    fetched: int = 0
-    total: int | None = None
-    files: int = 0
-    bytes: int = 0
+            endpoint="" if at_hub else self.endpoint,
+            region=self.region,
+            hub=self.endpoint if at_hub else "",
+            credentials=credentials or {},
+            owner=self.owner,
+            mode=self.mode,
+            indexes=self.parallelism,
+        )
 
 
 def validate_name(name: str) -> str:
@@ -152,6 +162,27 @@ def validate_source(source: str) -> str:
     return source
 
 
+def validate_endpoint(endpoint: str) -> str:
+    """Returns the endpoint, without a slash at its end, if it is a service's URL.
+
+    Raises:
+        ValueError: It is not; the text does not repeat it.
+    """
+    urls.check_service(endpoint)
+    return endpoint.rstrip("/")
+
+
+def validate_region(region: str) -> str:
+    """Returns the region if it can be one.
+
+    Raises:
+        ValueError: It can not; the text says what one looks like.
+    """
+    if not REGION.fullmatch(region):
+        raise ValueError(f"{_short(region)}: use the region's name, as in us-east-1")
+    return region
+
+
 def validate_checksum(checksum: str) -> str:
     """Returns the checksum in lower case, if it is one.
 
@@ -167,34 +198,52 @@ def validate_checksum(checksum: str) -> str:
     return f"{algorithm}:{digest}"
 
 
-def new_version() -> str:
-    """A name for a load: in the order of time, and unique."""
-    return f"{time.strftime('%Y%m%dt%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+def validate_owner(owner: str) -> str:
+    """Returns the owner as `uid:gid`; one number alone is both.
 
-
-def outcome(message: str) -> Result | Failed:
-    """Reads a pod's termination message.
-
-    Where the loader was killed, Kubernetes puts the end of its log there.
+    Raises:
+        ValueError: It is not one; the text says what one looks like.
     """
-    for fields in reversed(_lines(message)):
-        if fields.get("state") == "failed":
-            return Failed(str(fields.get("error")))
-        if fields.get("state") == "published":
-            try:
-                return spec.Result.from_fields(fields)
-            except TypeError:
-                break
-    return Failed(NO_LAST_WORDS)
+    match = re.fullmatch(r"([0-9]{1,10})(?::([0-9]{1,10}))?", owner)
+    ids = [int(part) for part in (match[1], match[2] or match[1])] if match else []
+    if not ids or max(ids) > LARGEST_ID:
+        raise ValueError(f"{_short(owner)}: use uid or uid:gid, numbers from 0 to {LARGEST_ID}")
+    return f"{ids[0]}:{ids[1]}"
 
 
-def progress(log: str) -> Progress | None:
-    """The last line of progress in a pod's log; None where there is none."""
-    names = {field.name for field in dataclasses.fields(Progress)}
-    for fields in reversed(_lines(log)):
-        if "state" in fields:
-            return Progress(**{key: value for key, value in fields.items() if key in names})
-    return None
+def validate_mode(mode: str) -> str:
+    """Returns the mode with four digits, if files of data can have it.
+
+    YAML takes 0644 for the number 420, so what looks strange is refused, not guessed.
+
+    Raises:
+        ValueError: It is not one; the text says what one looks like.
+    """
+    match = re.fullmatch(r"0?([46])([046])([046])", mode)
+    if match is None or not match[1] >= match[2] >= match[3]:
+        raise ValueError(
+            f"{_short(mode)}: use three octal digits without x, as in 644 or 640: the owner may "
+            "read, and nobody may do more than the digit before allows"
+        )
+    return f"0{match[1]}{match[2]}{match[3]}"
+
+
+def new_version() -> str:
+    """A name for a request: in the order of time, and unique."""
+    return f"{time.strftime(VERSION_TIME, time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def made(version: str) -> float:
+    """When a request was made, in seconds since 1970; 0 for what is none.
+
+    Args:
+        version: Its name, or one made from it.
+    """
+    try:
+        when = time.strptime(version.partition("-")[0], VERSION_TIME)
+    except ValueError:
+        return 0
+    return calendar.timegm(when)
 
 
 @functools.lru_cache(maxsize=1)
@@ -216,19 +265,6 @@ def _unsigned(source: str) -> str:
     query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
     kept = [(key, value) for key, value in query if not SIGNATURE.fullmatch(key)]
     return parts._replace(query=urllib.parse.urlencode(kept)).geturl()
-
-
-def _lines(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in a text, one a line; the first line may be cut off."""
-    found: list[dict[str, Any]] = []
-    for line in text.splitlines():
-        try:
-            fields: Any = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(fields, dict):
-            found.append(fields)  # pyright: ignore[reportUnknownArgumentType]
-    return found
 
 
 def _short(value: str) -> str:

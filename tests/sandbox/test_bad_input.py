@@ -133,9 +133,9 @@ def test_juju_itself_refuses_what_the_charm_does_not_declare(
         stage.model.config(APPLICATION, {option: value})
 
 
-def refused(stage: Stage, **params: Any) -> ActionResult:
-    """Run create-dataset, which is to fail with nothing done and no secret told."""
-    done = stage.run("create-dataset", **params)
+def refused(stage: Stage, action: str = "create-dataset", **params: Any) -> ActionResult:
+    """Run an action, which is to fail with nothing done and no secret told."""
+    done = stage.run(action, **params)
     assert done.status == "failed", done
     assert "exit status" not in done.message
     assert done.results == {}
@@ -156,6 +156,8 @@ def test_a_name_that_no_directory_should_have_is_refused(deployed: Stage) -> Non
         message = refused(deployed, name=name, source=SOURCE).message
         assert message.startswith("name "), message
         assert len(message) < 200
+        for action in ("show-dataset", "verify-dataset", "delete-dataset"):
+            assert refused(deployed, action, name=name).message == message
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,10 @@ def test_a_name_that_no_directory_should_have_is_refused(deployed: Stage) -> Non
     [
         "file:///etc/passwd",
         "ftp://origin.invalid/x.tar",
-        "s3://bucket/x.tar",
+        "s3://my_bucket/x.tar",
+        "s3://bucket/x.tar?versionId=1",
+        "hf://models/org/name",
+        "hf://datasets/org/name/../x",
         "not a url",
         "https://",
         "https:///x.tar",
@@ -214,6 +219,23 @@ def test_env_that_is_not_key_value_is_refused_and_not_repeated(deployed: Stage, 
         ({"source": SOURCE, "env": "A=1"}, "env"),
         ({"image": "busybox", "command": "echo 'x"}, "command"),
         ({"image": "two words"}, "image"),
+        ({"image": "busybox", "parallelism": 2}, "parallelism"),
+        ({"manifest": SOURCE, "image": "busybox"}, "one of them"),
+        ({"manifest": "file:///etc/passwd"}, "manifest"),
+        ({"manifest": f"https://me:{PASSWORD}@origin.invalid/list"}, "manifest"),
+        ({"source": f"{SOURCE} {SOURCE}"}, "twice"),
+        ({"source": f"{SOURCE} {SOURCE}2", "checksum": f"md5:{'0' * 32}"}, "checksum"),
+        ({"source": SOURCE, "endpoint": "https://minio.invalid"}, "endpoint"),
+        ({"source": "s3://bucket/x", "endpoint": f"https://me:{PASSWORD}@x"}, "endpoint"),
+        ({"source": "s3://bucket/x", "credentials": PASSWORD}, "credentials"),
+        ({"source": SOURCE, "credentials": "secret:abc"}, "credentials"),
+        ({"source": SOURCE, "region": "us-east-1"}, "region"),
+        ({"source": "s3://bucket/x", "region": "US East"}, "region"),
+        ({"source": SOURCE, "owner": "root"}, "owner"),
+        ({"source": SOURCE, "owner": -1}, "owner"),
+        ({"source": SOURCE, "mode": "rw-r--r--"}, "mode"),
+        ({"source": SOURCE, "mode": 0o644}, "mode"),
+        ({"source": SOURCE, "mode": 44}, "mode"),
     ],
 )
 def test_parameters_that_do_not_go_together_are_refused(
@@ -228,9 +250,40 @@ def test_juju_refuses_to_wait_longer_than_an_action_may(deployed: Stage, wait: o
         deployed.run("create-dataset", name="x", source=SOURCE, wait=wait)
 
 
-@pytest.mark.parametrize("action", ["create-dataset", "setup", "show-mount", "teardown"])
-def test_a_parameter_that_does_not_exist_is_refused(deployed: Stage, action: str) -> None:
-    required = {"name": "x", "source": SOURCE} if action == "create-dataset" else {}
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("unpack", "all"),
+        ("unpack", 2),
+        ("parallelism", 0),
+        ("parallelism", 65),
+        ("parallelism", "many"),
+        ("owner", True),
+        ("mode", 6.4),
+        ("overwrite", "yes"),
+    ],
+)
+def test_juju_refuses_what_is_of_another_kind(deployed: Stage, param: str, value: object) -> None:
+    with pytest.raises(JujuError, match=param):
+        deployed.run("create-dataset", name="x", source=SOURCE, **{param: value})
+
+
+@pytest.mark.parametrize(
+    ("action", "required"),
+    [
+        ("create-dataset", {"name": "x", "source": SOURCE}),
+        ("delete-dataset", {"name": "x"}),
+        ("list-datasets", {}),
+        ("setup", {}),
+        ("show-dataset", {"name": "x"}),
+        ("show-mount", {}),
+        ("teardown", {}),
+        ("verify-dataset", {"name": "x"}),
+    ],
+)
+def test_a_parameter_that_does_not_exist_is_refused(
+    deployed: Stage, action: str, required: dict[str, str]
+) -> None:
     with pytest.raises(JujuError, match="colour"):
         deployed.run(action, **required, colour="blue")
 

@@ -178,7 +178,7 @@ def test_a_new_node_is_the_one_that_is_probed(plane, cloud, nodes, cluster, file
 
     (state,) = [jobs.state(cluster, name) for name in job_names(cluster)]
     assert state is not None
-    assert state.node == "new"
+    assert state.pods[-1].node == "new"
 
 
 def test_a_node_without_nfs_client_blocks_at_once_with_the_line_that_mends_it(

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
 import pathlib
 import subprocess
 import sys
+import time
+from typing import Any
 
 import pytest
 
 from datasets import dataset, loader
+from datasets.loader import program, spec
 
 LOADER = pathlib.Path(loader.__file__).parent
 DIGEST = "0" * 64
@@ -37,9 +39,11 @@ def test_a_name_that_could_be_anything_else_is_refused(name: str):
         "http://[::1]:8080/x",
         "https://a.example/?token=1",
         "HTTPS://A/x",
+        "s3://bucket/a/b",
+        "hf://datasets/org/name@main/data",
     ],
 )
-def test_an_http_source_is_taken(source: str):
+def test_a_source_that_can_be_read_is_taken(source: str):
     assert dataset.validate_source(source) == source
 
 
@@ -59,10 +63,13 @@ def test_an_http_source_is_taken(source: str):
         "https://a..example/x",
         "https://[/x",
         "//a.example/x",
+        "s3://b",
+        "s3://bucket/x?versionId=1",
+        "hf://models/a/b",
     ],
 )
-def test_a_source_that_is_no_http_url_is_refused(source: str):
-    with pytest.raises(ValueError, match=r"use https://host/path|write them as %20"):
+def test_a_source_that_is_no_url_that_can_be_read_is_refused(source: str):
+    with pytest.raises(ValueError, match=r"use [sh]\w+://|write them as %20|write \? and #"):
         dataset.validate_source(source)
 
 
@@ -99,75 +106,127 @@ def test_a_checksum_that_is_none_is_refused(checksum: str):
 
 
 def test_what_brings_other_data_has_another_fingerprint():
-    base = dataset.Dataset("x", "https://a.example/f?id=1")
-    others = [
+    base = dataset.Dataset("x", ("https://a.example/f?id=1",))
+    others: list[dict[str, Any]] = [
         {"name": "y"},
-        {"source": "https://a.example/f?id=2"},
+        {"sources": ("https://a.example/f?id=2",)},
+        {"sources": ("https://a.example/f?id=1", "https://a.example/f?id=2")},
+        {"manifest": "https://a.example/list"},
         {"checksum": "sha256:" + DIGEST},
-        {"unpack": False},
+        {"unpack": "false"},
+        {"endpoint": "https://minio.example"},
+        {"owner": "1:1"},
+        {"mode": "0640"},
         {"image": "i"},
         {"command": ("c",)},
         {"env": {"A": "1"}},
     ]
     prints = {dataclasses.replace(base, **other).fingerprint() for other in others}
     assert len(prints | {base.fingerprint()}) == len(others) + 1
+    fields = {field.name for field in dataclasses.fields(dataset.Dataset)}
+    assert fields - {key for other in others for key in other} == {
+        "overwrite",
+        "parallelism",
+        "region",
+    }
 
 
-def test_a_link_signed_again_and_overwrite_leave_the_fingerprint_as_it_is():
-    base = dataset.Dataset("x", "https://a.example/f?id=1")
-    signed = "https://a.example/f?id=1&X-Amz-Signature=1&Expires=2&sig=3&se=4"
-    assert dataclasses.replace(base, source=signed).fingerprint() == base.fingerprint()
-    assert dataclasses.replace(base, overwrite=True).fingerprint() == base.fingerprint()
+def test_a_link_signed_again_more_pods_and_overwrite_leave_the_fingerprint_as_it_is():
+    base = dataset.Dataset("x", ("https://a.example/f?id=1",), manifest="https://a.example/l")
+    query = "X-Amz-Signature=1&Expires=2&sig=3&se=4"
+    others: list[dict[str, Any]] = [
+        {"sources": (f"https://a.example/f?id=1&{query}",)},
+        {"manifest": f"https://a.example/l?{query}"},
+        {"overwrite": True},
+        {"parallelism": 5},
+        {"region": "us-east-1"},
+    ]
+    for other in others:
+        assert dataclasses.replace(base, **other).fingerprint() == base.fingerprint(), other
 
 
 def test_what_is_shown_of_a_source_has_no_query():
-    shown = dataset.Dataset("x", "https://a.example/f.tar?sig=hunter2").shown_source()
-    assert shown == "https://a.example/f.tar?..."
+    one = dataset.Dataset("x", ("https://a.example/f.tar?sig=hunter2",))
+    assert one.shown_source == "https://a.example/f.tar?..."
+    urls = tuple(f"https://a.example/{number}?sig=hunter2" for number in range(5))
+    many = dataset.Dataset("x", urls, manifest="https://a.example/l?sig=hunter2")
+    assert many.shown_source.endswith("/2?... and 3 more")
+    assert "hunter2" not in many.shown_source
 
 
-def test_a_result_is_read_from_the_termination_message():
-    result = dataset.Result(1, 2, 3.5, "/datasets/x", "v", "sha256:0", 4, "tar")
-    message = json.dumps({"state": "published", **dataclasses.asdict(result), "more": 1})
-    assert dataset.outcome(message) == result
-    assert dataset.outcome('{"state": "failed", "error": "it is so: do that"}') == (
-        dataset.Failed("it is so: do that")
+def test_the_task_is_one_that_the_loader_reads():
+    wanted = dataset.Dataset(
+        "x",
+        ("s3://bucket/a",),
+        endpoint="https://minio.example",
+        region="garage",
+        checksum="sha256:" + DIGEST,
+        unpack="recursive",
+        owner="1000:100",
+        mode="0640",
+        parallelism=4,
+    )
+    credentials = {"access-key": "a", "secret-key": "b"}
+    task = wanted.task(version="v", root="/r", credentials=credentials)
+    assert spec.Spec.from_json(task.to_json()) == task
+    assert task.sources == (spec.Source("s3://bucket/a", checksum="sha256:" + DIGEST),)
+    assert (task.endpoint, task.hub, task.indexes) == ("https://minio.example", "", 4)
+    assert task.region == "garage"
+    assert (task.owner_ids, task.file_mode, task.directory_mode) == ((1000, 100), 0o640, 0o750)
+    hub = dataset.Dataset("x", ("hf://datasets/a/b",), endpoint="https://hub.example")
+    assert (hub.task(version="v").endpoint, hub.task(version="v").hub) == (
+        "",
+        "https://hub.example",
     )
 
 
+def test_the_words_for_the_loader_are_those_that_it_knows():
+    words = (dataset.PREPARE, dataset.VERIFY, dataset.DELETE, dataset.INVENTORY)
+    assert words == (program.PREPARE, program.VERIFY, program.DELETE, program.INVENTORY)
+
+
 @pytest.mark.parametrize(
-    "message",
-    [
-        "",
-        "Killed",
-        '{"state": "published"}',
-        'ytes": 3}\n{"state": "transferring"}',
-        "[1]",
-        "null",
-    ],
+    ("owner", "taken"), [("0", "0:0"), ("1000", "1000:1000"), ("1:2", "1:2"), (str(2**31), None)]
 )
-def test_a_loader_that_was_killed_is_a_failure_with_a_sentence(message: str):
-    ended = dataset.outcome(message)
-    assert isinstance(ended, dataset.Failed)
-    assert "run create-dataset again" in ended.error
+def test_an_owner_is_a_number_or_two(owner: str, taken: str | None):
+    assert dataset.validate_owner(owner) == (taken or f"{owner}:{owner}")
 
 
-def test_the_last_line_of_progress_counts():
-    log = '{"state": "preparing"}\n{"state": "transferring", "fetched": 5, "rate": 1}\nnoise\n'
-    assert dataset.progress(log) == dataset.Progress("transferring", fetched=5)
-    assert dataset.progress("noise") is None
+@pytest.mark.parametrize("owner", ["", "root", "-1", "1:", ":1", "1:2:3", str(2**31 + 1), "1.5"])
+def test_an_owner_that_is_none_is_refused(owner: str):
+    with pytest.raises(ValueError, match="use uid or uid:gid"):
+        dataset.validate_owner(owner)
+
+
+@pytest.mark.parametrize("mode", ["644", "0640", "600", "444", "666", "664"])
+def test_a_mode_that_data_can_have_is_taken(mode: str):
+    assert dataset.validate_mode(mode) == mode.zfill(4)
+
+
+# 420 is what YAML makes of 0644.
+@pytest.mark.parametrize("mode", ["", "420", "755", "044", "244", "464", "9", "1644", "rw", "6"])
+def test_a_mode_that_data_can_not_have_is_refused(mode: str):
+    with pytest.raises(ValueError, match="three octal digits"):
+        dataset.validate_mode(mode)
+
+
+def test_a_version_tells_when_it_was_made():
+    assert abs(dataset.made(dataset.new_version()) - time.time()) < 5
+    assert dataset.made(dataset.new_version() + "-2") > 0
+    assert dataset.made("v1") == 0
 
 
 def test_the_loader_is_one_program_whose_bytes_depend_on_its_code_alone(tmp_path: pathlib.Path):
     first = dataset.zipapp()
     dataset.zipapp.cache_clear()
     assert dataset.zipapp() == first
-    # It is shipped in a ConfigMap, which takes 1 MiB in base64.
-    assert len(first) < 200_000
-    program = tmp_path / "loader.pyz"
-    program.write_bytes(first)
+    # It is shipped in a ConfigMap, which takes 1 MiB.
+    assert len(first) < 700_000
+    code = tmp_path / "loader.pyz"
+    code.write_bytes(first)
     message = tmp_path / "message"
     ended = subprocess.run(
-        [sys.executable, "-I", program],
+        [sys.executable, "-I", code],
         env={"TERMINATION_LOG": str(message)},
         stdout=subprocess.DEVNULL,
         check=False,
@@ -189,4 +248,5 @@ def test_the_loader_needs_nothing_but_an_old_python(path: pathlib.Path):
         if isinstance(node, ast.Import)
         for alias in node.names
     }
-    assert imported <= sys.stdlib_module_names
+    # What only newer Pythons have is imported where it is there.
+    assert imported <= sys.stdlib_module_names | {"compression"}

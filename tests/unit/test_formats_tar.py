@@ -249,6 +249,7 @@ def refused_stream(stream: Any) -> str:
         b" a=b\n",
         b"0 a=b\n",
         b"6 a=bc\n",
+        b"6 a=bc6 d=e\n",
         b"60 a=b\n",
         b"6 abc\n",
         b"-6 a=b\n",
@@ -288,6 +289,19 @@ def test_kinds_that_nobody_knows_are_files_and_labels_are_nothing():
 )
 def test_what_leads_out_of_the_archive_is_refused(packed: bytes):
     assert "make the archive again without it" in refused(packed + END)
+
+
+def test_a_file_that_anybody_may_execute_is_executable():
+    modes = [
+        b"0000100\0",
+        b"0000010\0",
+        b"0000001\0",
+        b"0100700\0",
+        b"0000666\0",
+        b"0" * 7 + b"\0",
+    ]
+    packed = b"".join(member(b"%d" % at, mode=mode) for at, mode in enumerate(modes)) + END
+    assert [each[2] for each in read(packed)] == [True, True, True, True, False, False]
 
 
 def test_archives_that_stand_one_after_another_are_one():

@@ -60,9 +60,9 @@ def test_an_origin_that_will_not_serve_it_is_not_asked_twice(
 def test_an_origin_that_is_in_trouble_for_ever_is_given_up(
     rig: loader_rig.Rig, served: origin.Origin, status: int
 ):
-    error = rig.refused(broken(served, status=status), patience=0.15)
+    error = rig.refused(broken(served, status=status), patience=0.5)
     assert f"answers {status}" in error
-    assert "even after 0.15 seconds: check the source" in error
+    assert "even after 0.5 seconds: check the source" in error
     assert len(served.requests) > 1
 
 

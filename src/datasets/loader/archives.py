@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from . import decompress, failure, formats, members, streams, tar_reader, zip_stream
 
 # An archive in an archive in an archive; what is in that stays a file.
 MOST_NESTED = 3
-_T = TypeVar("_T")
 
 
 def read(

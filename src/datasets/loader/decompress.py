@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from . import failure, streams
+from . import members, streams
 
 # xz -9 takes 65 MiB; a file can ask for gigabytes.
 MOST_XZ_MEMORY_BYTES = 128 * 2**20
@@ -19,10 +19,6 @@ MOST_ZSTD_WINDOW = 27
 ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
 # What lzma and zstd say.
 TOO_HUNGRY = ("emory usage limit", "too much memory")
-
-
-class Missing(failure.Failure):
-    """This Python lacks what an archive takes to be read."""
 
 
 class Inflate:
@@ -59,12 +55,12 @@ def zstd() -> Any:
     """Python's own decompressor, which it has from 3.14 on.
 
     Raises:
-        Missing: It is an older one.
+        Failure: It is an older one.
     """
     try:
         library: Any = importlib.import_module("compression.zstd")
     except ImportError:
-        raise Missing(
+        raise members.Unwanted(
             "the archive is compressed with zstd, which the Python of this image can not read: "
             "juju config aws-efs loader-image=python:3.14-slim, or offer it as tar.gz, or store "
             "it as it is with unpack=false"

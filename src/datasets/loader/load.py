@@ -63,6 +63,9 @@ def load(
             where.supersede(reason)
             told.state("starting over", reason=reason)
         except (failure.Failure, OSError) as trouble:
+            if not where.path.exists():
+                reason = "was published or removed by others meanwhile"
+                continue
             error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
             # What can not be done is not gone on with; but other pods may still be at it.
             hopeless = not isinstance(error, failure.Later) or not where.begun()
@@ -164,8 +167,8 @@ class _Load:
         self._told.state("verifying", **self._meter.fields())
 
         def tick(files: int, size: int) -> None:
-            fields = {**self._meter.fields(), "files": files, "bytes": size}
-            self._told.progress("verifying", **fields)
+            fields = {"verified_files": files, "verified_bytes": size}
+            self._told.progress("verifying", **self._meter.fields(), **fields)
 
         publication = publish.Publication(self._task, self._place, planned, tick)
         result = dataclasses.replace(publication.verify(), seconds=self._told.seconds)

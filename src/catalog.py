@@ -1,0 +1,110 @@
+"""The index of the data sets: what is told of each after its Job and its pods are long gone.
+
+It is brought up by who looks at Jobs and pods, and at the volume, which is the truth: see
+`watching` and `inventory`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import loading
+from cluster import records
+
+if TYPE_CHECKING:
+    from cluster import client
+
+KIND = loading.LOAD
+QUEUED, PREPARING, TRANSFERRING, VERIFYING = "queued", "preparing", "transferring", "verifying"
+PUBLISHED, FAILED, DELETING = "published", "failed", "deleting"
+ENDED = (PUBLISHED, FAILED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known of a data set; nothing in it is secret.
+
+    Where a version is published, `version` and all that is told of its content is of that one,
+    even while another is being loaded.
+
+    Attributes:
+        name: Its name.
+        state: queued, preparing, transferring, verifying, published, failed, deleting.
+        source: Where it comes from.
+        fingerprint: What it is made from.
+        request: The request that it is of: that of its Job.
+        created: When it was asked for, in seconds since 1970.
+        parallelism: How many pods load it.
+        error: What is wrong, in a sentence.
+        told: Whether a user has been told of its end.
+        version: The version that is published; empty for none.
+        published: When it was, in seconds since 1970.
+        files: Its files; None where that is lost.
+        bytes: Their sizes together; None where that is lost.
+        seconds: How long it took to load.
+        checksum: `algorithm:digest` of what was fetched.
+        verified: When its files were last compared, in seconds since 1970; 0 for never.
+    """
+
+    name: str
+    state: str = QUEUED
+    source: str = ""
+    fingerprint: str = ""
+    request: str = ""
+    created: float = 0
+    parallelism: int = 1
+    error: str = ""
+    told: bool = False
+    version: str = ""
+    published: float = 0
+    files: int | None = None
+    bytes: int | None = None
+    seconds: float = 0
+    checksum: str = ""
+    verified: float = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether its load is over, either way."""
+        return self.state in ENDED
+
+    @property
+    def path(self) -> str:
+        """Where it is, from the volume's root."""
+        return f"/datasets/{self.name}"
+
+
+def read(cluster: client.Cluster) -> dict[str, Record]:
+    """All records, by name: one call."""
+    return {name: _record(name, fields) for name, fields in records.read(cluster, KIND).items()}
+
+
+def find(cluster: client.Cluster, name: str) -> Record | None:
+    """The record of a data set; None where there is none."""
+    fields = records.find(cluster, KIND, name)
+    return _record(name, fields) if fields else None
+
+
+def save(cluster: client.Cluster, record: Record) -> None:
+    """Keep a record."""
+    fields = dataclasses.asdict(record)
+    fields.pop("name")
+    records.keep(cluster, KIND, record.name, fields)
+
+
+def tell(cluster: client.Cluster, record: Record) -> None:
+    """Keep in mind that a user has been told of the end of a load."""
+    if record.ended and not record.told:
+        save(cluster, dataclasses.replace(record, told=True))
+
+
+def forget(cluster: client.Cluster, name: str) -> None:
+    """Remove a record."""
+    records.forget(cluster, KIND, name)
+
+
+def _record(name: str, fields: Mapping[str, Any]) -> Record:
+    known = {field.name for field in dataclasses.fields(Record)} - {"name"}
+    return Record(name, **{key: value for key, value in fields.items() if key in known})

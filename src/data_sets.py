@@ -1,0 +1,108 @@
+"""The data set actions: each one's parameters, and what is done for it in the cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import deletion
+import loading
+import parameters
+import problems
+import proving
+import seeding
+import showing
+
+if TYPE_CHECKING:
+    import settings
+    from cluster import client
+
+# Reads a Juju secret; `option` names the parameter that it is of.
+Reader = Callable[..., Mapping[str, str]]
+Results = dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ground:
+    """What the actions need of the charm.
+
+    Attributes:
+        cluster: The cluster.
+        options: The application's options.
+        environment: Further environment of the loader: proxies.
+        secret: Reads a Juju secret.
+    """
+
+    cluster: client.Cluster
+    options: settings.Settings
+    environment: Mapping[str, str]
+    secret: Reader
+
+    @property
+    def loader(self) -> loading.Loader:
+        """Where the loader runs."""
+        return loading.Loader(self.cluster, self.options.loader_image, self.environment)
+
+
+def act(ground: Ground, params: parameters.DataSetParams) -> Results:
+    """Do what an action is for.
+
+    Args:
+        ground: What it needs.
+        params: Its parameters: they tell which action it is.
+
+    Raises:
+        problems.Problem: It can not be done, or not yet.
+    """
+    loader = ground.loader
+    if isinstance(params, parameters.CreateDatasetParams):
+        return _create(ground, params)
+    if isinstance(params, parameters.ListDatasetsParams):
+        return showing.table(loader, refresh=params.refresh, wait_seconds=params.wait)
+    if isinstance(params, parameters.ShowDatasetParams):
+        return showing.details(
+            loader,
+            params.name,
+            claim=ground.options.claim_name or ground.cluster.owner.application,
+            namespaces=ground.options.namespaces,
+            wait_seconds=params.wait,
+        )
+    if isinstance(params, parameters.VerifyDatasetParams):
+        return proving.verify(loader, params.name, wait_seconds=params.wait)
+    return deletion.delete(loader, params.name, force=params.force, wait_seconds=params.wait)
+
+
+def _create(ground: Ground, params: parameters.CreateDatasetParams) -> Results:
+    secrets = {
+        name: _value(ground.secret(f"secret:{secret_id}", option="env"), key, "env")
+        for name, (secret_id, key) in params.secrets.items()
+    }
+    return seeding.create(
+        ground.loader,
+        params.wanted(),
+        credentials=_credentials(ground, params),
+        secrets=secrets,
+        wait_seconds=params.wait,
+    )
+
+
+def _credentials(ground: Ground, params: parameters.CreateDatasetParams) -> Mapping[str, str]:
+    """What opens the sources: of the secret's values, only those that the loader knows."""
+    if not params.credentials:
+        return {}
+    content = ground.secret(params.credentials, option="credentials")
+    needed = params.wanted().schemes & set(parameters.KEYS)
+    # What a manifest lists is not known yet: one kind of key has to be there.
+    whole = [kind for kind in parameters.KEYS if all(map(content.get, parameters.KEYS[kind]))]
+    for kind in needed or ([] if whole else [parameters.S3]):
+        for key in parameters.KEYS[kind]:
+            _value(content, key, "credentials")
+    known = {*parameters.MAY_LACK, *(key for keys in parameters.KEYS.values() for key in keys)}
+    return {key: value for key, value in content.items() if key in known and value}
+
+
+def _value(content: Mapping[str, str], key: str, option: str) -> str:
+    if not content.get(key):
+        raise problems.Blocked(f"{option}: the secret has no {key}: juju update-secret ...")
+    return content[key]

@@ -1,0 +1,80 @@
+"""delete-dataset: what works on it is stopped, a pod deletes its files, and it is forgotten."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import catalog
+import errands
+import loading
+import problems
+import watching
+from cluster import errors, jobs, mounts, volume_state
+from datasets import answers
+from datasets.loader import volume
+
+
+def delete(
+    loader: loading.Loader, name: str, *, force: bool, wait_seconds: float
+) -> dict[str, str]:
+    """Delete a data set with all of its versions, and what is left of loads of it.
+
+    It can be cut off anywhere, and run again.
+
+    Args:
+        loader: Where the loader runs.
+        name: The data set.
+        force: Whether pods that may be reading it are no reason not to.
+        wait_seconds: How long to wait for its end.
+
+    Returns:
+        The state so far, as an action's results.
+
+    Raises:
+        problems.Blocked: Pods use it, or there is no such data set, or it can not be deleted.
+        problems.Waiting: What worked on it is still ending.
+    """
+    cluster = loader.cluster
+    seen = watching.look(cluster, name)
+    going = jobs.state(cluster, loading.job_name(loading.DELETE, name))
+    if going is None:
+        if not force:
+            _check_users(loader, name)
+        for kind in (loading.LOAD, loading.VERIFY):
+            job = loading.job_name(kind, name)
+            if jobs.remove(cluster, job):
+                jobs.wait_gone(cluster, job)
+        if seen:
+            catalog.save(cluster, dataclasses.replace(seen.record, state=catalog.DELETING))
+    state = errands.go(loader, loading.DELETE, name, wait_seconds)
+    if not state.finished:
+        line = errands.progress(loader, state)
+        return {
+            "name": name,
+            "state": catalog.DELETING,
+            "progress": answers.words(line) if line else "it has not begun yet",
+            "next": "it goes on; run delete-dataset again to see that it has gone",
+        }
+    if state.phase == jobs.FAILED:
+        raise problems.Blocked(f"data set {name}: {errands.why(state)}")
+    result = answers.outcome(state.message)
+    files = result.files if isinstance(result, answers.Progress) else 0
+    catalog.forget(cluster, name)
+    jobs.remove(cluster, state.name)
+    if seen is None and not files:
+        raise problems.Blocked(f"there is no data set {name}: list-datasets tells which there are")
+    return {"name": name, "state": answers.DELETED, "files": str(files)}
+
+
+def _check_users(loader: loading.Loader, name: str) -> None:
+    link = f"{volume.DATASETS}/{name}"
+    home = f"{volume.DATASETS}/{volume.VERSIONS}/{name}"
+    users = mounts.users(loader.cluster, (link, home))
+    if users:
+        raise problems.Blocked(
+            errors.short(
+                f"data set {name} may be in use by {volume_state.named_pods(users)}: delete them, "
+                "or force=true deletes it under them",
+                300,
+            )
+        )

@@ -1,0 +1,140 @@
+"""Brings the index to what is on the volume, which a pod looks at: the volume is the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import catalog
+import errands
+import loading
+import problems
+import watching
+from cluster import jobs
+from datasets import answers
+
+# What an older one has seen may have changed meanwhile.
+FRESH_SECONDS = 600
+MOST_LINES = 1_000_000
+UNFINISHED = (
+    "its load is not finished, and no pod works on it: create-dataset with the same parameters "
+    "goes on, delete-dataset removes it"
+)
+NEVER_BEGUN = "its load never began: run create-dataset again"
+
+
+def needed(seen: watching.Seen | None) -> bool:
+    """Whether only the volume can tell what is with a data set.
+
+    Args:
+        seen: What Job and index tell of it.
+    """
+    if seen is None:
+        return True
+    return seen.job is None and not seen.record.ended and seen.record.state != catalog.DELETING
+
+
+def take(loader: loading.Loader, wait_seconds: float) -> None:
+    """Look at the volume, and bring the index to what is there.
+
+    Args:
+        loader: Where the loader runs.
+        wait_seconds: How long to wait for it.
+
+    Raises:
+        problems.Waiting: It takes longer; it goes on, and the next call takes what it has found.
+        problems.Blocked: It can not be done.
+    """
+    listed = {each.name: each for each in _listed(loader, wait_seconds)}
+    seen = watching.look_at_all(loader.cluster)
+    for name in sorted({*listed, *seen}):
+        before = seen.get(name)
+        record = before.record if before else None
+        working = before is not None and before.job is not None
+        after = after_inventory(record, listed.get(name), working=working)
+        if after is None:
+            catalog.forget(loader.cluster, name)
+        elif after != record:
+            catalog.save(loader.cluster, after)
+
+
+def after_inventory(
+    record: catalog.Record | None, found: answers.Listed | None, *, working: bool
+) -> catalog.Record | None:
+    """What is known of a data set after the volume was looked at; None where there is none.
+
+    Args:
+        record: What was known before.
+        found: What is on the volume.
+        working: Whether a Job of its own tells what its state is.
+    """
+    if found is None:
+        return _absent(record, working=working) if record else None
+    record = record or catalog.Record(
+        found.name, source=found.source, fingerprint=found.fingerprint
+    )
+    before, record = record, _content(record, found)
+    if working or before.state == catalog.DELETING:
+        return record
+    if not found.whole:
+        failed = before.state == catalog.FAILED
+        error = before.error if failed else UNFINISHED
+        return dataclasses.replace(record, state=catalog.FAILED, error=error)
+    same = before.fingerprint == found.fingerprint
+    # The version before another one that could not be loaded is still there.
+    if before.state == catalog.FAILED and not same:
+        return record
+    kept = same and before.state == catalog.PUBLISHED and before.version == found.version
+    return dataclasses.replace(
+        record,
+        state=catalog.PUBLISHED,
+        source=found.source or record.source,
+        fingerprint=found.fingerprint,
+        error=before.error if kept else "",
+    )
+
+
+def _absent(record: catalog.Record, *, working: bool) -> catalog.Record | None:
+    gone = _content(record, answers.Listed(record.name, whole=False))
+    if working:
+        return gone
+    if record.state in {catalog.PUBLISHED, catalog.DELETING}:
+        return None
+    error = record.error if record.state == catalog.FAILED else NEVER_BEGUN
+    return dataclasses.replace(gone, state=catalog.FAILED, error=error)
+
+
+def _content(record: catalog.Record, found: answers.Listed) -> catalog.Record:
+    """The record with what the volume tells of the published version."""
+    if found.whole and found.version == record.version:
+        return record
+    return dataclasses.replace(
+        record,
+        version=found.version if found.whole else "",
+        published=found.published if found.whole else 0,
+        files=found.files,
+        bytes=found.bytes,
+        checksum=found.checksum,
+        seconds=0,
+        verified=0,
+    )
+
+
+def _listed(loader: loading.Loader, wait_seconds: float) -> list[answers.Listed]:
+    cluster = loader.cluster
+    state = errands.go(loader, loading.INVENTORY, "", wait_seconds, anew=_is_old)
+    if not state.finished:
+        raise problems.Waiting("the volume is still being looked at: run it again")
+    if state.phase == jobs.FAILED:
+        raise problems.Blocked(f"the volume can not be looked at: {errands.why(state)}")
+    pod = state.pods[-1].name if state.pods else ""
+    log = cluster.log(pod, loading.CONTAINER, tail_lines=MOST_LINES) if pod else ""
+    jobs.remove(cluster, state.name)
+    found = answers.listed(log)
+    if found is None:
+        raise problems.Waiting("what is on the volume could not be read: run it again")
+    return found
+
+
+def _is_old(state: jobs.State) -> bool:
+    return state.finished and time.time() - state.created > FRESH_SECONDS

@@ -1,0 +1,65 @@
+"""verify-dataset: a pod reads a data set again, and compares it with what was published."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import catalog
+import errands
+import loading
+import problems
+import watching
+from cluster import jobs
+from datasets import answers
+
+
+def verify(loader: loading.Loader, name: str, *, wait_seconds: float) -> dict[str, str]:
+    """Compare all files of a data set with those that were published.
+
+    Args:
+        loader: Where the loader runs.
+        name: The data set.
+        wait_seconds: How long to wait for the result.
+
+    Returns:
+        The state so far, as an action's results.
+
+    Raises:
+        problems.Blocked: Something is not as it was published, or there is no such data set.
+    """
+    cluster = loader.cluster
+    state = errands.go(loader, loading.VERIFY, name, wait_seconds, anew=_is_told)
+    if not state.finished:
+        line = errands.progress(loader, state)
+        return {
+            "name": name,
+            "state": catalog.VERIFYING if state.phase == jobs.RUNNING else catalog.QUEUED,
+            "progress": answers.words(line) if line else "it has not begun to read yet",
+            "next": "it goes on; run verify-dataset again to see what it has found",
+        }
+    record = catalog.find(cluster, name)
+    published = record if record and record.state == catalog.PUBLISHED else None
+    jobs.label(cluster, state.name, {watching.NOTED: "true"})
+    if state.phase == jobs.FAILED:
+        error = errands.why(state)
+        if published:
+            catalog.save(cluster, dataclasses.replace(published, error=error, told=True))
+        raise problems.Blocked(f"data set {name}: {error}")
+    result = answers.outcome(state.message)
+    if not isinstance(result, answers.Progress):
+        raise problems.Blocked(f"data set {name}: {errands.why(state)}")
+    if published:
+        now = round(state.ended or time.time())
+        catalog.save(cluster, dataclasses.replace(published, error="", verified=now))
+    return {
+        "name": name,
+        "state": answers.VERIFIED,
+        "files": str(result.files),
+        "bytes": str(result.bytes),
+        "seconds": str(result.seconds),
+    }
+
+
+def _is_told(state: jobs.State) -> bool:
+    return watching.NOTED in state.labels

@@ -1,0 +1,222 @@
+"""What Jobs and pods show of data sets, brought into the index each time that somebody looks."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import catalog
+import loading
+from cluster import jobs, logs
+from datasets import answers, dataset
+
+if TYPE_CHECKING:
+    from cluster import client
+
+# Of Jobs whose end is in the index, or was told.
+NOTED = "aws-efs/noted"
+OTHER_CONTAINER = re.compile(r"(?P<name>[\w-]+) ended with exit code \d+: (?P<said>.*)", re.DOTALL)
+UNPUBLISHED = (
+    "all pods have ended well, but none has published it: run create-dataset again, and it is"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A data set as it is now.
+
+    Attributes:
+        record: What the index has.
+        job: Its Job, with its pods; None where there is none.
+        pods: How far each pod is.
+    """
+
+    record: catalog.Record
+    job: jobs.State | None = None
+    pods: Sequence[answers.Progress] = ()
+
+    @property
+    def progress(self) -> answers.Progress | None:
+        """How far its pods are together."""
+        return answers.combined(self.pods) if self.pods else None
+
+
+def look(cluster: client.Cluster, name: str) -> Seen | None:
+    """A data set as its Job and the index show it; the index is brought up to it.
+
+    Args:
+        cluster: The cluster.
+        name: Its name.
+    """
+    job = jobs.state(cluster, loading.job_name(loading.LOAD, name))
+    return _brought_up(cluster, catalog.find(cluster, name), job)
+
+
+def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
+    """All data sets as their Jobs and the index show them; the index is brought up to it."""
+    known = catalog.read(cluster)
+    states = {
+        state.annotations.get(loading.NAME, ""): state
+        for state in jobs.states(cluster, catalog.KIND)
+    }
+    seen = {
+        name: _brought_up(cluster, known.get(name), states.get(name))
+        for name in sorted({*known, *filter(None, states)})
+    }
+    return {name: each for name, each in seen.items() if each}
+
+
+def note(cluster: client.Cluster) -> None:
+    """Put the ends of Jobs into the index, before the Jobs go: one call where there is none."""
+    states = jobs.states(cluster, catalog.KIND, without=NOTED)
+    known = catalog.read(cluster) if states else {}
+    for state in states:
+        name = state.annotations.get(loading.NAME, "")
+        record = known.get(name)
+        after = after_job(record, name, state)
+        if after.ended and after != record:
+            catalog.save(cluster, after)
+        if state.finished:
+            jobs.label(cluster, state.name, {NOTED: "true"})
+
+
+def progress(cluster: client.Cluster, job: jobs.State) -> list[answers.Progress]:
+    """How far each pod of a Job that runs is, as far as its log tells.
+
+    Args:
+        cluster: The cluster.
+        job: The Job.
+    """
+    if job.finished or job.phase == jobs.QUEUED:
+        return []
+    found: list[answers.Progress] = []
+    written = logs.ends(cluster, job, loading.CONTAINER)
+    for pod in job.pods:
+        ended = answers.outcome(pod.message) if pod.phase == jobs.SUCCEEDED else None
+        if isinstance(ended, answers.Progress):
+            found.append(dataclasses.replace(ended, index=pod.index))
+        elif pod.index in written:
+            line = answers.progress(written[pod.index])
+            found += [line] if line else []
+    return found
+
+
+def after_job(
+    record: catalog.Record | None,
+    name: str,
+    job: jobs.State,
+    pods: Sequence[answers.Progress] = (),
+) -> catalog.Record:
+    """What is known after a look at the Job.
+
+    Args:
+        record: What was known before.
+        name: The data set's name.
+        job: The Job.
+        pods: How far its pods are.
+    """
+    request = job.annotations.get(loading.REQUEST, "")
+    if record is None or record.request != request:
+        record = dataclasses.replace(
+            record or catalog.Record(name),
+            state=catalog.QUEUED,
+            source=job.annotations.get(loading.SOURCE, ""),
+            fingerprint=job.annotations.get(loading.FINGERPRINT, ""),
+            request=request,
+            created=job.created,
+            parallelism=job.parallelism,
+            error="",
+            told=False,
+        )
+    if record.ended or record.state == catalog.DELETING:
+        return record
+    result = _result(job)
+    if result:
+        published = job.ended or time.time()
+        if result.existing:
+            known = record.published if record.version == result.version else 0
+            published = known or dataset.made(result.version)
+        return dataclasses.replace(
+            record,
+            state=catalog.PUBLISHED,
+            error="",
+            version=result.version,
+            published=published,
+            files=result.files,
+            bytes=result.bytes,
+            seconds=result.seconds,
+            checksum=result.checksum,
+            verified=0,
+        )
+    if job.finished:
+        return dataclasses.replace(
+            record, state=catalog.FAILED, error=last_error(job) or UNPUBLISHED
+        )
+    if job.phase == jobs.QUEUED:
+        cause = job.cause.sentence if job.cause else ""
+        return dataclasses.replace(record, state=catalog.QUEUED, error=cause)
+    state = answers.combined(pods).state if pods else catalog.PREPARING
+    return dataclasses.replace(record, state=state, error=last_error(job))
+
+
+def is_published(job: jobs.State) -> bool:
+    """Whether a pod has published it: others may still be ending.
+
+    Args:
+        job: Its Job.
+    """
+    return _result(job) is not None
+
+
+def last_error(job: jobs.State) -> str:
+    """The last error of a load, in the loader's words or in those of the user's own one.
+
+    Args:
+        job: Its Job.
+    """
+    said = [error for error in map(pod_error, job.pods) if error]
+    if said:
+        return said[0]
+    return job.cause.sentence if job.phase == jobs.FAILED and job.cause else ""
+
+
+def pod_error(pod: jobs.Pod) -> str:
+    """What a pod failed with, or the pod that it replaced; empty where neither has.
+
+    Args:
+        pod: The newest pod of an index.
+    """
+    if pod.phase == jobs.SUCCEEDED:
+        return ""
+    message = pod.message if pod.phase == jobs.FAILED else pod.before
+    if not message:
+        return answers.NO_LAST_WORDS if pod.phase == jobs.FAILED else ""
+    # The user's own loader says it in its own words.
+    ended = OTHER_CONTAINER.fullmatch(message)
+    if ended and ended["name"] == loading.OWN_LOADER:
+        return message
+    result = answers.outcome(ended["said"] if ended else message)
+    return result.error if isinstance(result, answers.Failed) else ""
+
+
+def _brought_up(
+    cluster: client.Cluster, record: catalog.Record | None, job: jobs.State | None
+) -> Seen | None:
+    if job is None:
+        return Seen(record) if record else None
+    pods = progress(cluster, job)
+    name = job.annotations.get(loading.NAME, "")
+    after = after_job(record, name, job, pods)
+    if after != record:
+        catalog.save(cluster, after)
+    return Seen(after, job, pods)
+
+
+def _result(job: jobs.State) -> answers.Result | None:
+    """What was published; a pod that came late says that it was there."""
+    found = [answers.outcome(pod.message) for pod in job.pods if pod.phase == jobs.SUCCEEDED]
+    results = [each for each in found if isinstance(each, answers.Result)]
+    return min(results, key=lambda result: result.existing, default=None)

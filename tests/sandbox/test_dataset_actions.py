@@ -1,0 +1,565 @@
+"""What list, show, verify and delete do, whoever leads, and whatever became of the Jobs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightkube
+import pytest
+import yaml
+from lightkube.models import core_v1 as models
+from lightkube.models import meta_v1
+from lightkube.resources import batch_v1, core_v1
+from lightkube.types import CascadeType
+
+from cluster import job_inputs
+from sandbox import buckets, juju_process, origin
+from sandbox.stage import APPLICATION, Stage
+
+ROSE, TULIP = b"red", b"yellow"
+# Enough that a held answer leaves some of it to come.
+LARGE = bytes(range(256)) * 2**14
+SOON_SECONDS = 30
+
+
+@pytest.fixture
+def server() -> Iterator[origin.Origin]:
+    with origin.Origin.start() as running:
+        yield running
+
+
+@pytest.fixture
+def settled(stage: Stage) -> Stage:
+    stage.settle(units=2)
+    return stage
+
+
+def create(stage: Stage, name: str, *sources: str, **params: Any) -> Any:
+    return stage.run("create-dataset", name=name, source=" ".join(sources), **params)
+
+
+def published(stage: Stage, name: str, *sources: str, **params: Any) -> dict[str, str]:
+    done = create(stage, name, *sources, **params)
+    assert done.status == "completed", done
+    assert done.results["state"] == "published", done
+    return done.results
+
+
+def listed(stage: Stage, **params: Any) -> list[list[str]]:
+    done = stage.run("list-datasets", **params)
+    assert done.status == "completed", done
+    return [re.split(r"  +", line) for line in done.results["datasets"].splitlines()[1:]]
+
+
+def shown(stage: Stage, name: str) -> dict[str, str]:
+    done = stage.run("show-dataset", name=name)
+    assert done.status == "completed", done
+    return done.results
+
+
+def index(stage: Stage) -> dict[str, dict[str, Any]]:
+    found = stage.kube.list(
+        core_v1.ConfigMap, namespace=APPLICATION, labels={"aws-efs/kind": "dataset"}
+    )
+    records = {(each.metadata and each.metadata.name) or "": each.data or {} for each in found}
+    return {name: json.loads(data["record"]) for name, data in records.items()}
+
+
+def named(stage: Stage, kind: Any) -> set[str]:
+    return {
+        (each.metadata and each.metadata.name) or ""
+        for each in stage.kube.list(kind, namespace=APPLICATION)
+    }
+
+
+def delete_job(stage: Stage, name: str) -> None:
+    stage.kube.delete(batch_v1.Job, name, namespace=APPLICATION, cascade=CascadeType.FOREGROUND)
+    until(lambda: name not in named(stage, batch_v1.Job))
+
+
+def delete_index(stage: Stage, name: str) -> None:
+    stage.kube.delete(core_v1.ConfigMap, f"dataset-{name}", namespace=APPLICATION)
+
+
+def until(so: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (seen := so()):
+        assert time.monotonic() < deadline, "it does not come to be so"
+        time.sleep(0.1)
+    return seen
+
+
+def read_by(stage: Stage, name: str, *, sub_path: str, claim: str = APPLICATION) -> None:
+    mount = models.VolumeMount(
+        name="data", mountPath="/data", subPath=sub_path or None, readOnly=True
+    )
+    container = models.Container(
+        name="main",
+        image="docker.io/library/busybox:1",
+        command=["sleep", "600"],
+        volumeMounts=[mount],
+    )
+    source = models.PersistentVolumeClaimVolumeSource(claimName=claim)
+    spec = models.PodSpec(
+        automountServiceAccountToken=False,
+        containers=[container],
+        volumes=[models.Volume(name="data", persistentVolumeClaim=source)],
+    )
+    metadata = meta_v1.ObjectMeta(name=name, namespace="default")
+    stage.kube.create(core_v1.Pod(metadata=metadata, spec=spec))
+
+    def runs() -> bool:
+        status = stage.kube.get(core_v1.Pod, name, namespace="default").status
+        return bool(status and status.phase == "Running")
+
+    until(runs)
+
+
+def entries(stage: Stage) -> list[str]:
+    """What is in the data sets' directory, hidden things, too, but for the lock."""
+    found = (stage.volume() / "datasets").rglob("*")
+    paths = (str(path.relative_to(stage.volume() / "datasets")) for path in found)
+    return sorted(path for path in paths if path not in {".versions", ".versions/.lock"})
+
+
+# --- what there is
+
+
+def test_without_any_it_says_how_to_make_one(settled: Stage) -> None:
+    done = settled.run("list-datasets")
+    assert done.results == {
+        "datasets": "none: create-dataset puts one on the volume",
+        "count": "0",
+    }
+    for action in ("show-dataset", "verify-dataset", "delete-dataset"):
+        refused = settled.run(action, name="flowers")
+        assert refused.status == "failed", (action, refused)
+        assert "there is no data set flowers" in refused.message, (action, refused)
+    assert index(settled) == {}
+
+
+def test_the_list_tells_of_each_and_of_those_that_failed(
+    settled: Stage, server: origin.Origin
+) -> None:
+    rose = server.put("rose.txt", ROSE)
+    published(settled, "flowers", rose, server.put("tulip.txt", TULIP))
+    assert create(settled, "absent", f"{server.url}/x").status == "failed"
+    absent, flowers = listed(settled)
+    assert absent[:4] == ["absent", "failed", "-", "-"]
+    assert flowers[:4] == ["flowers", "published", "9 bytes", "2"]
+    assert flowers[4].endswith(" s")
+    assert flowers[5] == f"{rose} {server.url}/tulip.txt"
+
+
+def test_what_is_shown_has_a_mount_that_works(settled: Stage, server: origin.Origin) -> None:
+    published(settled, "flowers", server.put("rose.txt", ROSE))
+    told = shown(settled, "flowers")
+    assert told["state"] == "published"
+    assert (told["files"], told["bytes"], told["size"]) == ("1", "3", "3 bytes")
+    assert told["path"] == "/datasets/flowers"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told["published"])
+    assert "last-error" not in told
+    mount = yaml.safe_load(told["mount"])
+    claim = mount["volumes"][0]["persistentVolumeClaim"]["claimName"]
+    read_by(
+        settled,
+        "reader",
+        sub_path=mount["containers"][0]["volumeMounts"][0]["subPath"],
+        claim=claim,
+    )
+
+
+# --- while it goes on
+
+
+def test_a_load_that_goes_on_is_seen_in_numbers(settled: Stage, server: origin.Origin) -> None:
+    half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    source = server.put("large.bin", LARGE, faults=half)
+    first = create(settled, "large", source, wait=0)
+    assert first.results["state"] == "queued", first
+    told = until(lambda: (seen := shown(settled, "large")).get("progress", "")[-1:] and seen)
+    told = until(
+        lambda: seen if "%" in (seen := shown(settled, "large")).get("progress", "") else None
+    )
+    assert told["state"] == "transferring"
+    assert re.match(r"transferring: \d+% \(\d\.\d of 4\.2 MB\), 0 files", told["progress"]), told
+    assert re.match(r"0: transferring: \d+% .* \(on ip-", told["pods"]), told
+    again = create(settled, "large", source, wait=0)
+    assert again.results["state"] == "transferring"
+    assert int(again.results["percent"]) in range(1, 100)
+    assert "%" in again.results["progress"]
+    assert "run create-dataset again" in again.results["next"]
+    ((name, state, *_),) = listed(settled)
+    assert name == "large"
+    assert re.fullmatch(r"transferring \d+%", state)
+    server.release()
+    assert published(settled, "large", source)["bytes"] == str(len(LARGE))
+
+
+def test_several_pods_share_the_work_and_one_of_them_publishes(
+    settled: Stage, server: origin.Origin
+) -> None:
+    sources = [server.put(f"{number}.txt", b"x" * number) for number in range(1, 9)]
+    done = published(settled, "many", *sources, parallelism=3, wait=120)
+    assert (done["files"], done["bytes"]) == ("8", "36")
+    job = settled.kube.get(batch_v1.Job, "dataset-many", namespace=APPLICATION)
+    assert job.spec and job.spec.template.spec
+    assert (job.spec.completionMode, job.spec.completions, job.spec.parallelism) == (
+        "Indexed",
+        3,
+        3,
+    )
+    until(lambda: (seen := job_status(settled, "dataset-many")) and seen.succeeded == 3)
+    states = [json.loads(text)["state"] for text in last_words(settled, "dataset-many")]
+    assert states.count("published") >= 1
+    assert set(states) <= {"published", "done"}, last_words(settled, "dataset-many")
+    assert shown(settled, "many")["parallelism"] == "3"
+
+
+def job_status(stage: Stage, name: str) -> Any:
+    return stage.kube.get(batch_v1.Job, name, namespace=APPLICATION).status
+
+
+def last_words(stage: Stage, job: str) -> list[str]:
+    labels = {"batch.kubernetes.io/job-name": job}
+    found: list[str] = []
+    for pod in stage.kube.list(core_v1.Pod, namespace=APPLICATION, labels=labels):
+        assert pod.status and pod.status.containerStatuses
+        ended = pod.status.containerStatuses[0].state
+        assert ended and ended.terminated
+        found.append(ended.terminated.message or "")
+    return found
+
+
+def test_a_source_that_is_not_there_fails_its_load_at_once_and_is_told(
+    settled: Stage, server: origin.Origin
+) -> None:
+    sources = [server.put("rose.txt", ROSE), f"{server.url}/none.txt"]
+    began = time.monotonic()
+    failed = create(settled, "many", *sources, parallelism=2, wait=120)
+    assert failed.status == "failed"
+    assert "nothing is there" in failed.message
+    status = job_status(settled, "dataset-many")
+    assert status.failedIndexes
+    # Without having been tried again: that takes ten seconds at least.
+    assert time.monotonic() - began < 60
+    told = shown(settled, "many")
+    assert told["state"] == "failed"
+    assert "failed: " in told["pods"]
+    assert settled.run("delete-dataset", name="many").status == "completed"
+    assert entries(settled) == []
+
+
+def test_a_pod_that_the_cluster_evicts_does_not_count_as_a_failure(
+    settled: Stage, server: origin.Origin
+) -> None:
+    half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    source = server.put("large.bin", LARGE, faults=half)
+    create(settled, "large", source, wait=0)
+    until(lambda: "%" in shown(settled, "large").get("progress", ""))
+    (pod,) = (name for name in named(settled, core_v1.Pod) if name.startswith("dataset-large"))
+    metadata = meta_v1.ObjectMeta(name=pod, namespace=APPLICATION)
+    settled.kube.create(core_v1.PodEviction(metadata=metadata), pod, namespace=APPLICATION)
+    until(lambda: pod not in named(settled, core_v1.Pod))
+    server.release()
+    assert published(settled, "large", source, wait=120)["bytes"] == str(len(LARGE))
+    assert not job_status(settled, "dataset-large").failed
+
+
+def test_what_only_the_user_can_mend_ends_the_waiting_at_once(
+    settled: Stage, server: origin.Origin
+) -> None:
+    settled.model.config(APPLICATION, {"loader-image": "docker.io/missing/missing:1"})
+    source = server.put("rose.txt", ROSE)
+    began = time.monotonic()
+    for _ in range(2):
+        stuck = create(settled, "flowers", source, wait=600)
+        assert stuck.status == "failed"
+        assert "is stuck: image docker.io/missing/missing:1" in stuck.message
+    assert time.monotonic() - began < 120
+    told = shown(settled, "flowers")
+    assert told["state"] == "queued"
+    assert "docker.io/missing/missing:1" in told["last-error"]
+    for action in ("verify-dataset", "delete-dataset"):
+        stuck = settled.run(action, name="flowers", wait=600)
+        assert "is stuck: image docker.io/missing/missing:1" in stuck.message, (action, stuck)
+    settled.model.reset(APPLICATION, "loader-image")
+    assert settled.run("delete-dataset", name="flowers").status == "completed"
+    published(settled, "flowers", source)
+
+
+# --- whoever leads, and whatever became of Jobs and index
+
+
+def test_all_of_it_works_after_a_new_leader_and_without_the_job(
+    settled: Stage, server: origin.Origin
+) -> None:
+    source = server.put("rose.txt", ROSE)
+    first = published(settled, "flowers", source)
+    settled.model.set_leader("aws-efs/1")
+    assert create(settled, "flowers", source).results == first
+    delete_job(settled, "dataset-flowers")
+    assert create(settled, "flowers", source).results == first
+    assert [row[:2] for row in listed(settled)] == [["flowers", "published"]]
+    assert shown(settled, "flowers")["files"] == "1"
+    refused = create(settled, "flowers", f"{source}?other")
+    assert "exists with other parameters" in refused.message
+    assert named(settled, batch_v1.Job) & {"dataset-flowers", "inventory"} == set()
+    assert settled.run("verify-dataset", name="flowers").results["state"] == "verified"
+    assert settled.run("delete-dataset", name="flowers").results["state"] == "deleted"
+    assert entries(settled) == []
+
+
+def test_an_action_on_a_unit_that_does_not_lead_is_refused(settled: Stage) -> None:
+    for action in ("list-datasets", "show-dataset", "verify-dataset", "delete-dataset"):
+        params = {} if action == "list-datasets" else {"name": "x"}
+        refused = settled.run(action, "aws-efs/1", **params)
+        assert "run it on aws-efs/leader" in refused.message, (action, refused)
+
+
+def test_an_index_that_is_lost_is_made_anew_from_the_volume(
+    settled: Stage, server: origin.Origin
+) -> None:
+    source = server.put("rose.txt", ROSE)
+    published(settled, "flowers", source)
+    before = index(settled)["dataset-flowers"]
+    delete_job(settled, "dataset-flowers")
+    delete_index(settled, "flowers")
+    told = shown(settled, "flowers")
+    assert (told["state"], told["files"], told["source"]) == ("published", "1", source)
+    after = index(settled)["dataset-flowers"]
+    for field in ("version", "fingerprint", "checksum", "bytes"):
+        assert after[field] == before[field], field
+    assert abs(after["published"] - before["published"]) < 60
+    delete_index(settled, "flowers")
+    assert [row[0] for row in listed(settled)] == ["flowers"]
+    delete_index(settled, "flowers")
+    assert published(settled, "flowers", source)["files"] == "1"
+
+
+def test_what_was_removed_behind_our_back_is_seen_by_a_refresh(
+    settled: Stage, server: origin.Origin
+) -> None:
+    published(settled, "flowers", server.put("rose.txt", ROSE))
+    published(settled, "trees", server.put("oak.txt", ROSE))
+    delete_job(settled, "dataset-flowers")
+    (settled.volume() / "datasets/flowers").unlink()
+    assert [row[0] for row in listed(settled)] == ["flowers", "trees"]
+    rows = listed(settled, refresh=True)
+    assert [row[:2] for row in rows] == [["trees", "published"]]
+    assert set(index(settled)) == {"dataset-trees"}
+
+
+def test_a_load_that_lost_its_job_is_told_and_gone_on_with(
+    settled: Stage, server: origin.Origin
+) -> None:
+    half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    source = server.put("large.bin", LARGE, faults=half)
+    create(settled, "large", source, wait=0)
+    until(lambda: "%" in shown(settled, "large").get("progress", ""))
+    delete_job(settled, "dataset-large")
+    told = shown(settled, "large")
+    assert told["state"] == "failed"
+    assert "its load is not finished" in told["last-error"]
+    assert "create-dataset" in told["next"]
+    server.release()
+    assert published(settled, "large", source)["bytes"] == str(len(LARGE))
+    assert "last-error" not in shown(settled, "large")
+
+
+def test_the_end_of_a_load_that_nobody_looked_at_is_in_the_index(
+    settled: Stage, server: origin.Origin
+) -> None:
+    create(settled, "flowers", server.put("rose.txt", ROSE), wait=0)
+    until(lambda: job_status(settled, "dataset-flowers").succeeded)
+    assert index(settled)["dataset-flowers"]["state"] == "queued"
+    settled.model.update_status()
+    assert index(settled)["dataset-flowers"]["state"] == "published"
+    delete_job(settled, "dataset-flowers")
+    assert listed(settled)[0][:4] == ["flowers", "published", "3 bytes", "1"]
+
+
+@pytest.mark.parametrize("part", ["keep_secret", "share_files"])
+def test_a_hook_that_was_killed_between_the_parts_of_a_job_is_no_end(
+    settled: Stage, server: origin.Origin, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def killed(*_: object) -> None:
+        raise juju_process.Killed
+
+    source = server.put("rose.txt", ROSE)
+    with monkeypatch.context() as patch:
+        patch.setattr(job_inputs, part, killed)
+        assert create(settled, "flowers", source).status == "failed"
+    assert shown(settled, "flowers")["state"] == "queued"
+    published(settled, "flowers", source)
+
+
+# --- made anew
+
+
+def test_overwrite_makes_it_anew_once_its_end_was_told(
+    settled: Stage, server: origin.Origin
+) -> None:
+    source = server.put("rose.txt", ROSE)
+    first = create(settled, "flowers", source, overwrite=True, wait=0)
+    assert first.results["state"] == "queued"
+    published(settled, "flowers", source, overwrite=True)
+    version = shown(settled, "flowers")["version"]
+    server.put("rose.txt", TULIP)
+    published(settled, "flowers", source)
+    assert shown(settled, "flowers")["version"] == version
+    published(settled, "flowers", source, overwrite=True)
+    assert shown(settled, "flowers")["version"] != version
+    assert (settled.volume() / "datasets/flowers/rose.txt").read_bytes() == TULIP
+
+
+def test_the_old_one_is_told_of_until_the_new_one_is_there(
+    settled: Stage, server: origin.Origin
+) -> None:
+    published(settled, "flowers", server.put("rose.txt", ROSE))
+    version = shown(settled, "flowers")["version"]
+    wrong = create(settled, "flowers", f"{server.url}/none", overwrite=True)
+    assert wrong.status == "failed"
+    told = shown(settled, "flowers")
+    assert (told["state"], told["version"], told["files"]) == ("failed", version, "1")
+    assert "nothing is there" in told["last-error"]
+    assert f"version {version} stays" in told["next"]
+    assert (settled.volume() / "datasets/flowers/rose.txt").read_bytes() == ROSE
+
+
+def test_damage_is_found_told_and_mended_by_overwrite(
+    settled: Stage, server: origin.Origin
+) -> None:
+    source = server.put("rose.txt", ROSE)
+    published(settled, "flowers", source)
+    good = settled.run("verify-dataset", name="flowers")
+    assert (good.results["files"], good.results["bytes"]) == ("1", "3")
+    assert "verified" in shown(settled, "flowers")
+    (settled.volume() / "datasets/flowers/rose.txt").write_bytes(b"RED")
+    for _ in range(2):
+        bad = settled.run("verify-dataset", name="flowers")
+        assert bad.status == "failed", bad
+        assert "'rose.txt' has another content" in bad.message
+    told = shown(settled, "flowers")
+    assert told["state"] == "published"
+    assert "'rose.txt' has another content" in told["last-error"]
+    assert "overwrite=true" in told["next"]
+    published(settled, "flowers", source, overwrite=True)
+    assert settled.run("verify-dataset", name="flowers").results["state"] == "verified"
+    assert "last-error" not in shown(settled, "flowers")
+
+
+# --- deletion
+
+
+@pytest.mark.parametrize("sub_path", ["datasets/flowers", "", "datasets"])
+def test_what_a_pod_may_be_reading_is_not_deleted_unless_forced(
+    settled: Stage, server: origin.Origin, sub_path: str
+) -> None:
+    published(settled, "flowers", server.put("rose.txt", ROSE))
+    read_by(settled, "reader", sub_path=sub_path)
+    refused = settled.run("delete-dataset", name="flowers")
+    assert refused.status == "failed"
+    assert "in use by pod default/reader" in refused.message
+    assert (settled.volume() / "datasets/flowers/rose.txt").read_bytes() == ROSE
+    assert shown(settled, "flowers")["state"] == "published"
+    done = settled.run("delete-dataset", name="flowers", force=True)
+    assert (done.results["state"], done.results["files"]) == ("deleted", "1")
+    assert entries(settled) == []
+
+
+def test_a_pod_that_reads_another_one_or_has_ended_is_no_reason(
+    settled: Stage, server: origin.Origin
+) -> None:
+    published(settled, "flowers", server.put("rose.txt", ROSE))
+    published(settled, "trees", server.put("oak.txt", ROSE))
+    read_by(settled, "reader", sub_path="datasets/trees")
+    assert settled.run("delete-dataset", name="flowers").status == "completed"
+    assert [row[0] for row in listed(settled)] == ["trees"]
+    assert settled.run("delete-dataset", name="trees").status == "failed"
+
+
+def test_deletion_stops_a_load_and_leaves_nothing(settled: Stage, server: origin.Origin) -> None:
+    half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    create(settled, "large", server.put("large.bin", LARGE, faults=half), wait=0)
+    until(lambda: "%" in shown(settled, "large").get("progress", ""))
+    assert entries(settled) != []
+    done = settled.run("delete-dataset", name="large", wait=120)
+    assert done.results["state"] == "deleted", done
+    assert entries(settled) == []
+    assert index(settled) == {}
+    assert not any(name.endswith("-large") for name in named(settled, batch_v1.Job))
+    until(lambda: not any(name.endswith("-large") for name in named(settled, core_v1.Secret)))
+
+
+def test_a_deletion_that_was_cut_off_is_finished_by_the_same_command(
+    settled: Stage, server: origin.Origin
+) -> None:
+    source = server.put("rose.txt", ROSE)
+    published(settled, "flowers", source)
+    settled.model.kill_next_hook(after="apply")
+    assert settled.run("delete-dataset", name="flowers").status == "failed"
+    assert shown(settled, "flowers")["state"] == "deleting"
+    began = settled.run("delete-dataset", name="flowers", wait=0)
+    assert began.results["state"] == "deleting", began
+    done = settled.run("delete-dataset", name="flowers")
+    assert done.results["state"] == "deleted"
+    assert entries(settled) == []
+    published(settled, "flowers", source)
+
+
+# --- secrets
+
+
+def test_credentials_are_nowhere_but_in_the_jobs_secret(settled: Stage) -> None:
+    with buckets.Buckets.start() as s3:
+        keys = s3.credentials
+        s3.make("private")
+        s3.put("private", {"flowers/rose.txt": ROSE, "flowers/tulip.txt": TULIP})
+        where = {"source": "s3://private/flowers/", "endpoint": s3.url}
+        content = {"access-key": keys.access_key, "secret-key": keys.secret_key}
+        uri = settled.model.add_secret(content)
+        params = {**where, "credentials": uri}
+        refused = settled.run("create-dataset", name="flowers", **params)
+        assert "juju grant-secret" in refused.message
+        settled.model.grant_secret(uri, APPLICATION)
+        done = settled.run("create-dataset", name="flowers", **params)
+        assert done.results.get("state") == "published", done
+        assert done.results["files"] == "2"
+        results = [done, settled.run("show-dataset", name="flowers")]
+    kinds: list[Any] = [batch_v1.Job, core_v1.Pod, core_v1.ConfigMap, core_v1.Event]
+    objects = [each for kind in kinds for each in settled.kube.list(kind, namespace=APPLICATION)]
+    logs = [line for pod in named(settled, core_v1.Pod) for line in log_of(settled, pod)]
+    written = [
+        path.read_bytes().decode(errors="replace")
+        for path in settled.volume().rglob("*")
+        if path.is_file()
+    ]
+    seen = [repr(results), repr(settled.model.log), repr(settled.status()), *logs, *written]
+    assert not any(keys.secret_key in text for text in [*seen, *map(repr, objects)])
+    (kept,) = settled.kube.list(core_v1.Secret, namespace=APPLICATION)
+    values = [base64.b64decode(text).decode() for text in (kept.data or {}).values()]
+    assert any(keys.secret_key in text for text in values)
+
+
+def log_of(stage: Stage, pod: str) -> list[str]:
+    try:
+        return list(stage.kube.log(pod, namespace=APPLICATION))
+    except lightkube.ApiError:
+        return []
+
+
+def test_a_secret_that_lacks_what_the_source_needs_is_told(settled: Stage) -> None:
+    uri = settled.model.add_secret({"access-key": "AKIA", "token": ""})
+    settled.model.grant_secret(uri, APPLICATION)
+    for source, key in (("s3://private/x", "secret-key"), ("hf://datasets/a/b", "token")):
+        refused = settled.run("create-dataset", name="x", source=source, credentials=uri)
+        assert refused.status == "failed"
+        assert f"credentials: the secret has no {key}" in refused.message
+    assert named(settled, batch_v1.Job) & {"dataset-x"} == set()
+    assert index(settled) == {}

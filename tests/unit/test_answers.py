@@ -1,0 +1,129 @@
+"""What is read out of the logs and last words of the loader's pods, and how it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from datasets import answers
+
+GB = 10**9
+RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "v", "sha256:0", 4, "tar")
+
+
+def test_a_result_is_read_from_the_termination_message():
+    message = json.dumps({"state": "published", **dataclasses.asdict(RESULT), "more": 1})
+    assert answers.outcome(message) == RESULT
+    failed = '{"state": "failed", "error": "it is so: do that"}'
+    assert answers.outcome(failed) == answers.Failed("it is so: do that")
+
+
+@pytest.mark.parametrize("state", ["done", "verified", "deleted"])
+def test_a_pod_that_published_nothing_tells_what_it_did(state: str):
+    message = json.dumps({"state": state, "files": 3, "bytes": 5, "total": None})
+    assert answers.outcome(message) == answers.Progress(state, files=3, bytes=5)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "Killed",
+        '{"state": "published"}',
+        'ytes": 3}\n{"state": "transferring"}',
+        "[1]",
+        "null",
+    ],
+)
+def test_a_loader_that_was_killed_is_a_failure_with_a_sentence(message: str):
+    ended = answers.outcome(message)
+    assert isinstance(ended, answers.Failed)
+    assert "run create-dataset again" in ended.error
+
+
+def test_the_last_line_of_progress_counts():
+    log = '{"state": "preparing"}\n{"state": "transferring", "fetched": 5, "rate": 1}\nnoise\n'
+    assert answers.progress(log) == answers.Progress("transferring", fetched=5, rate=1)
+    assert answers.progress("noise") is None
+
+
+def test_the_pods_of_a_load_count_together():
+    pods = [
+        answers.Progress("transferring", 0, 10, 4 * GB, 15 * GB, 70, 40, rate=2e8),
+        answers.Progress("transferring", 1, 12, 2 * GB, None, 40, 20, rate=1e8),
+        answers.Progress("done", 2, 5, GB, 15 * GB, 10, 10, rate=7e8),
+    ]
+    both = answers.combined(pods)
+    assert both == answers.Progress(
+        "transferring", 0, 12, 7 * GB, 15 * GB, 120, 70, rate=3e8, eta=8 * GB / 3e8
+    )
+    assert both.percent == 46
+
+
+@pytest.mark.parametrize(
+    ("states", "together"),
+    [
+        (["preparing", "preparing"], "preparing"),
+        (["preparing", "transferring"], "transferring"),
+        (["preparing", "done"], "transferring"),
+        (["done", "verifying"], "verifying"),
+        (["starting over"], "preparing"),
+    ],
+)
+def test_a_load_is_where_its_pods_are(states: list[str], together: str):
+    assert answers.combined([answers.Progress(state) for state in states]).state == together
+
+
+def test_progress_is_told_in_words():
+    told = answers.Progress(
+        "transferring", fetched=6_500_000_000, total=15 * GB, files=120, rate=3.1e8, eta=27.4
+    )
+    assert answers.words(told) == (
+        "transferring: 43% (6.5 of 15.0 GB), 120 files, 310 MB/s, 27 s left"
+    )
+    unknown = answers.Progress("transferring", fetched=1500, files=1)
+    assert answers.words(unknown) == "transferring: 1.5 KB fetched, 1 file"
+    assert answers.words(answers.Progress("preparing")) == "preparing"
+    checked = answers.Progress("verifying", fetched=1, total=2, files=3, bytes=GB, rate=5, eta=1)
+    assert answers.words(checked) == "verifying: 3 files, 1.0 GB"
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 KB"), (123456, "123 KB"), (2e15, "2.0 PB")],
+)
+def test_a_size_has_a_unit(count: float, told: str):
+    assert answers.size(count) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.2, "0 s"),
+        (59, "59 s"),
+        (61, "1 min 1 s"),
+        (1200, "20 min"),
+        (7500, "2 h 5 min"),
+        (9e4, "1 d 1 h"),
+    ],
+)
+def test_a_time_has_its_two_largest_units(seconds: float, told: str):
+    assert answers.duration(seconds) == told
+
+
+def test_an_inventory_is_read_if_it_is_whole():
+    lines = [
+        {"state": "listed", "name": "a", "dataset": "published", "files": 1, "bytes": 2},
+        {"state": "listed", "name": "b", "dataset": "unfinished", "fingerprint": "f"},
+        {"state": "inventoried", "count": 2},
+    ]
+    log = [json.dumps(line) for line in lines]
+    assert answers.listed("\n".join(log)) == [
+        answers.Listed("a", whole=True, files=1, bytes=2),
+        answers.Listed("b", whole=False, fingerprint="f"),
+    ]
+    assert answers.listed("\n".join(log[:2])) is None
+    assert answers.listed("\n".join(log[1:])) is None
+    assert answers.listed("") is None

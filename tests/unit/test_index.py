@@ -1,0 +1,214 @@
+"""What the index says after a look at a Job, and after a look at the volume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+import catalog
+import inventory
+import watching
+from cluster import jobs, pods
+from datasets import answers
+
+RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "20260102t030405-aa", "sha256:0", 4, "tar")
+OLD = catalog.Record(
+    "x", catalog.PUBLISHED, "old", "f1", "r1", version="v1", published=10, files=5, bytes=6
+)
+ANNOTATIONS = {
+    "aws-efs/dataset": "x",
+    "aws-efs/version": "r2",
+    "aws-efs/fingerprint": "f2",
+    "aws-efs/source": "https://a.example/x",
+}
+
+
+def words(state: str, **fields: Any) -> str:
+    return json.dumps({"state": state, **fields})
+
+
+PUBLISHED = words("published", **dataclasses.asdict(RESULT))
+DONE = words("done", files=1)
+
+
+def job(phase: str, *found: tuple[str, str], **fields: Any) -> jobs.State:
+    made = tuple(jobs.Pod(f"p{i}", i, its, message) for i, (its, message) in enumerate(found))
+    return jobs.State("dataset-x", phase, 100, pods=made, annotations=ANNOTATIONS, **fields)
+
+
+def test_whoever_published_it_it_is_published():
+    state = job(jobs.RUNNING, (jobs.SUCCEEDED, DONE), (jobs.SUCCEEDED, PUBLISHED), ended=0)
+    record = watching.after_job(None, "x", state)
+    assert (record.state, record.files, record.bytes, record.version) == (
+        "published",
+        1,
+        2,
+        RESULT.version,
+    )
+    assert (record.source, record.fingerprint, record.created) == (
+        "https://a.example/x",
+        "f2",
+        100,
+    )
+    # Even where another pod has failed meanwhile.
+    failed = job(
+        jobs.FAILED, (jobs.FAILED, words("failed", error="so")), (jobs.SUCCEEDED, PUBLISHED)
+    )
+    assert watching.after_job(None, "x", failed).state == "published"
+
+
+def test_one_that_was_there_before_keeps_its_age():
+    message = words("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
+    state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, message), ended=2e9)
+    unknown = watching.after_job(None, "x", state)
+    assert unknown.published == 1767323045
+    known = dataclasses.replace(OLD, version=RESULT.version)
+    assert watching.after_job(known, "x", state).published == 10
+
+
+def test_a_pod_that_came_late_takes_no_ones_place():
+    late = words("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
+    state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, late), (jobs.SUCCEEDED, PUBLISHED), ended=2e9)
+    assert watching.after_job(None, "x", state).published == 2e9
+
+
+def test_if_all_have_ended_and_none_has_published_it_says_so():
+    state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, DONE), (jobs.SUCCEEDED, DONE))
+    record = watching.after_job(None, "x", state)
+    assert record.state == "failed"
+    assert "none has published it: run create-dataset again" in record.error
+
+
+def test_the_first_error_of_a_failed_load_is_told():
+    so = words("failed", error="it is so: do that")
+    state = job(jobs.FAILED, (jobs.SUCCEEDED, DONE), (jobs.FAILED, so), (jobs.FAILED, ""))
+    assert watching.after_job(None, "x", state).error == "it is so: do that"
+    gone = job(jobs.FAILED, cause=pods.Cause("too many failures", blocked=True, stamp=""))
+    assert watching.after_job(None, "x", gone).error == "too many failures"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "loader ended with exit code 3: no such bucket",
+            "loader ended with exit code 3: no such",
+        ),
+        ("loader ended with exit code 1: two\nlines", "two\nlines"),
+        ("prepare ended with exit code 1: " + words("failed", error="full: do"), "full: do"),
+        ("", "ended without a word"),
+    ],
+)
+def test_a_container_that_ran_before_the_loader_says_why(message: str, said: str):
+    record = watching.after_job(None, "x", job(jobs.FAILED, (jobs.FAILED, message)))
+    assert said in record.error
+    assert not record.error.startswith("prepare")
+
+
+def test_what_is_published_stays_told_of_while_another_one_is_loaded():
+    progress = [answers.Progress("transferring")]
+    record = watching.after_job(OLD, "x", job(jobs.RUNNING, (jobs.RUNNING, "")), progress)
+    assert (record.state, record.source, record.request) == (
+        "transferring",
+        "https://a.example/x",
+        "r2",
+    )
+    assert (record.version, record.published, record.files) == ("v1", 10, 5)
+
+
+def test_the_error_before_a_pod_that_runs_is_told_until_it_is_done():
+    before = jobs.Pod("p", 0, jobs.RUNNING, before=words("failed", error="broke: wait"))
+    state = dataclasses.replace(job(jobs.RUNNING), pods=(before,))
+    assert watching.after_job(None, "x", state).error == "broke: wait"
+    done = dataclasses.replace(before, phase=jobs.SUCCEEDED, message=DONE)
+    assert watching.pod_error(done) == ""
+
+
+def test_an_end_is_final():
+    known = dataclasses.replace(OLD, request="r2", told=True, error="damaged")
+    assert watching.after_job(known, "x", job(jobs.FAILED)) == known
+
+
+def on_volume(**fields: Any) -> answers.Listed:
+    base = answers.Listed("x", True, 5, 6, "md5:0", 10, "old", "f1", "v1")
+    return dataclasses.replace(base, **fields)
+
+
+UNFINISHED = on_volume(whole=False, files=None, bytes=None, version="v2", fingerprint="f2")
+
+
+def test_what_only_the_volume_knows_is_known():
+    found = inventory.after_inventory(None, on_volume(), working=False)
+    assert found == catalog.Record(
+        "x",
+        catalog.PUBLISHED,
+        "old",
+        "f1",
+        version="v1",
+        published=10,
+        files=5,
+        bytes=6,
+        checksum="md5:0",
+    )
+    begun = inventory.after_inventory(None, UNFINISHED, working=False)
+    assert begun
+    assert (begun.state, begun.version) == ("failed", "")
+    assert "not finished" in begun.error
+
+
+def test_what_is_as_the_index_says_stays_as_it_is():
+    damaged = dataclasses.replace(OLD, error="damaged", verified=3, seconds=4, told=True)
+    assert inventory.after_inventory(damaged, on_volume(), working=False) == damaged
+
+
+@pytest.mark.parametrize("state", [catalog.QUEUED, catalog.PREPARING, catalog.TRANSFERRING])
+def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
+    record = dataclasses.replace(OLD, state=state, fingerprint="f2", source="new")
+    back = inventory.after_inventory(record, on_volume(), working=False)
+    assert back
+    assert (back.state, back.fingerprint, back.source) == ("published", "f1", "old")
+    begun = inventory.after_inventory(record, UNFINISHED, working=False)
+    assert begun
+    assert (begun.state, begun.version, begun.source) == ("failed", "", "new")
+    never = inventory.after_inventory(record, None, working=False)
+    assert never
+    assert (never.state, never.version) == ("failed", "")
+    assert "never began" in never.error
+
+
+def test_what_a_job_works_on_is_what_the_job_says():
+    record = dataclasses.replace(OLD, state=catalog.TRANSFERRING, fingerprint="f2")
+    for found in (on_volume(), UNFINISHED, None):
+        after = inventory.after_inventory(record, found, working=True)
+        assert after
+        assert (after.state, after.fingerprint) == ("transferring", "f2")
+        assert bool(after.version) == (found is not None and found.whole)
+
+
+def test_a_failure_is_remembered_beside_the_version_that_is_still_there():
+    record = dataclasses.replace(
+        OLD, state=catalog.FAILED, fingerprint="f2", error="so", version="", files=None
+    )
+    after = inventory.after_inventory(record, on_volume(), working=False)
+    assert after
+    assert (after.state, after.error, after.version, after.files) == ("failed", "so", "v1", 5)
+
+
+def test_what_is_gone_from_the_volume_is_forgotten():
+    assert inventory.after_inventory(OLD, None, working=False) is None
+    going = dataclasses.replace(OLD, state=catalog.DELETING)
+    assert inventory.after_inventory(going, None, working=False) is None
+    kept = inventory.after_inventory(going, on_volume(), working=False)
+    assert kept is not None
+    assert kept.state == "deleting"
+
+
+def test_only_an_unfinished_one_without_a_job_makes_the_volume_be_asked():
+    assert inventory.needed(None)
+    assert not inventory.needed(watching.Seen(OLD))
+    queued = dataclasses.replace(OLD, state=catalog.QUEUED)
+    assert inventory.needed(watching.Seen(queued))
+    assert not inventory.needed(watching.Seen(queued, job(jobs.QUEUED)))

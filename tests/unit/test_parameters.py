@@ -1,0 +1,185 @@
+"""What the data set actions take, and what they refuse before anything is changed."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pydantic
+import pytest
+import yaml
+
+import parameters
+import settings
+
+SOURCE = "https://a.example/x.tar"
+ROOT = pathlib.Path(__file__).parents[2]
+MODELS: dict[str, type[parameters.Parameters]] = {
+    "create-dataset": parameters.CreateDatasetParams,
+    "delete-dataset": parameters.DeleteDatasetParams,
+    "list-datasets": parameters.ListDatasetsParams,
+    "setup": parameters.SetupParams,
+    "show-dataset": parameters.ShowDatasetParams,
+    "show-mount": parameters.ShowMountParams,
+    "teardown": parameters.TeardownParams,
+    "verify-dataset": parameters.VerifyDatasetParams,
+}
+
+
+def taken(**params: Any) -> parameters.CreateDatasetParams:
+    return parameters.CreateDatasetParams(**{"name": "x", "source": SOURCE, **params})
+
+
+def refusal(**params: Any) -> str:
+    with pytest.raises(pydantic.ValidationError) as refused:
+        taken(**params)
+    return settings.sentence(refused.value)
+
+
+def test_actions_yaml_declares_what_the_models_take_with_their_defaults():
+    declared = yaml.safe_load((ROOT / "actions.yaml").read_text())
+    assert declared.keys() == MODELS.keys()
+    for name, model in MODELS.items():
+        params = declared[name].get("params", {})
+        fields = model.model_fields
+        assert set(params) == {field.replace("_", "-") for field in fields}
+        required = {each.replace("_", "-") for each in fields if fields[each].is_required()}
+        assert set(declared[name].get("required", [])) == required
+        assert declared[name]["additionalProperties"] is False
+        given = {key: each["default"] for key, each in params.items() if "default" in each}
+        defaults = {key.replace("-", "_"): value for key, value in given.items()}
+        if name == "create-dataset":
+            assert taken(**{**defaults, "source": SOURCE}) == taken()
+        elif not required:
+            assert model(**defaults) == model()
+
+
+def test_one_source_or_several_are_taken():
+    assert taken().wanted().sources == (SOURCE,)
+    several = taken(source=f" {SOURCE}\n s3://bucket/key  hf://datasets/a/b ")
+    assert several.wanted().sources == (SOURCE, "s3://bucket/key", "hf://datasets/a/b")
+    assert several.wanted().schemes == {"https", "s3", "hf"}
+
+
+def test_a_wrong_source_among_several_is_told_by_its_number():
+    assert refusal(source=f"{SOURCE} ftp://a.example/x").startswith("source number 2 is not a URL")
+    assert refusal(source=f"{SOURCE} {SOURCE}") == (
+        "source number 2 is there twice: name each once"
+    )
+    secret = refusal(source=f"{SOURCE} https://me:hunter2@a.example/x")
+    assert secret.startswith("source number 2 has credentials")
+    assert "hunter2" not in secret
+
+
+@pytest.mark.parametrize(
+    ("value", "unpack"),
+    [
+        (True, "true"),
+        (False, "false"),
+        ("true", "true"),
+        ("False", "false"),
+        ("recursive", "recursive"),
+    ],
+)
+def test_unpack_is_taken_as_juju_hands_it(value: object, unpack: str):
+    assert taken(unpack=value).wanted().unpack == unpack
+
+
+@pytest.mark.parametrize("value", ["", "yes", 1, None, "all"])
+def test_unpack_of_another_kind_is_refused(value: object):
+    assert refusal(unpack=value).startswith("unpack is not one of true, false and recursive")
+
+
+def test_numbers_that_juju_makes_of_owner_and_mode_are_taken():
+    wanted = taken(owner=1000, mode=640).wanted()
+    assert (wanted.owner, wanted.mode) == ("1000:1000", "0640")
+    assert (taken().wanted().owner, taken().wanted().mode) == ("", "0644")
+    # YAML's 0644.
+    assert refusal(mode=0o644).startswith("mode '420': use three octal digits")
+    assert refusal(mode=True).startswith("mode ")
+    assert refusal(owner="root").startswith("owner 'root': use uid or uid:gid")
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"source": ""}, "give source, manifest, or image"),
+        ({"image": "busybox"}, "give either source or manifest, or image"),
+        ({"source": "", "manifest": SOURCE, "image": "busybox"}, "give either source"),
+        ({"command": "ls"}, "command and env go with image"),
+        ({"env": "A=1"}, "command and env go with image"),
+        ({"checksum": "md5:" + "0" * 32, "manifest": SOURCE}, "checksum goes with one source"),
+        (
+            {"checksum": "md5:" + "0" * 32, "source": f"{SOURCE} {SOURCE}2"},
+            "checksum goes with one source",
+        ),
+        ({"endpoint": "https://minio.example"}, "endpoint goes with s3:// and hf://"),
+        ({"credentials": "secret:abc"}, "credentials goes with s3:// and hf://"),
+        (
+            {"source": "s3://bucket/a hf://datasets/a/b", "endpoint": "https://a.example"},
+            "endpoint is of s3:// or of hf://",
+        ),
+        ({"manifest": "file:///etc/passwd"}, "manifest is not a URL of a kind"),
+        ({"manifest": "https://me:pw@a.example/l"}, "manifest has credentials"),
+        ({"source": "s3://bucket/a", "endpoint": "minio"}, "endpoint is not a URL"),
+        ({"source": "s3://bucket/a", "endpoint": "s3://b"}, "endpoint "),
+        ({"source": "s3://bucket/a", "endpoint": "https://u:p@a.example"}, "endpoint has cred"),
+        ({"source": "s3://bucket/a", "endpoint": "https://a.example?x=1"}, "endpoint is not the"),
+        ({"source": "s3://bucket/a", "credentials": "hunter2"}, "credentials is not the secret:"),
+        ({"region": "us-east-1"}, "region goes with s3://"),
+        ({"source": "hf://datasets/a/b", "region": "us-east-1"}, "region goes with s3://"),
+        ({"source": "s3://bucket/a", "region": "US East"}, "region 'US East': use the region's"),
+        ({"parallelism": 0}, "parallelism "),
+        ({"parallelism": 65}, "parallelism "),
+        ({"wait": 601}, "wait "),
+        ({"colour": "blue"}, "colour "),
+    ],
+)
+def test_what_does_not_go_together_or_is_none_is_refused(params: dict[str, Any], sentence: str):
+    said = refusal(**params)
+    assert said.startswith(sentence), said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "param",
+    [
+        {"checksum": "md5:" + "0" * 32},
+        {"unpack": False},
+        {"endpoint": "https://a.example"},
+        {"region": "us-east-1"},
+        {"credentials": "secret:a"},
+        {"parallelism": 2},
+    ],
+)
+def test_an_image_takes_none_of_what_is_for_sources(param: dict[str, Any]):
+    (name,) = param
+    assert refusal(source="", image="busybox", **param).startswith(f"{name} goes with source")
+    assert taken(source="", image="busybox", owner=5, mode=600).wanted().owner == "5:5"
+
+
+def test_a_manifest_may_need_an_endpoint_and_credentials():
+    params = taken(
+        source="",
+        manifest=SOURCE,
+        endpoint="http://minio/",
+        region="garage",
+        credentials="secret:a/b-c",
+    )
+    assert params.wanted().endpoint == "http://minio"
+    assert params.wanted().task(version="").region == "garage"
+
+
+def test_a_token_of_the_hub_goes_over_https_alone():
+    hub = {"source": "hf://datasets/a/b", "credentials": "secret:a"}
+    assert "use https://" in refusal(**hub, endpoint="http://hub.example")
+    for endpoint in ("https://hub.example", "http://127.0.0.1:8000", ""):
+        assert taken(**hub, endpoint=endpoint).wanted().endpoint == endpoint
+
+
+@pytest.mark.parametrize("name", ["../etc", "a/b", "", ".versions", "A", "x" * 51])
+def test_a_name_that_no_data_set_has_is_refused_by_all(name: str):
+    for action in ("create-dataset", "show-dataset", "verify-dataset", "delete-dataset"):
+        with pytest.raises(pydantic.ValidationError) as refused:
+            MODELS[action].model_validate({"name": name})
+        assert settings.sentence(refused.value).startswith("name "), action
