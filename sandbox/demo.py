@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
-import io
-import tarfile
 import time
 
 import rich.console
 from lightkube.resources import core_v1
 
-from sandbox import aws, build, juju, kubernetes, node, origin
+from sandbox import aws, build, demo_data, juju, kubernetes, node
 from sandbox.stage import APPLICATION, Stage
 
 # AWS's own waits, so much shorter that the whole story takes less than a minute.
 _SCALE = 0.01
-_FILES, _FILE_BYTES = 400, 8192
 
 
 class Narrator:
@@ -68,7 +64,7 @@ def play() -> None:
     tell.say("The README's story on this machine. AWS is emulated, and says no as AWS does;")
     tell.say("Kubernetes is real, and its pods run as processes. Nothing leaves this machine.")
     if build.ready():
-        tell.say("It takes less than a minute.")
+        tell.say("It takes about a minute.")
     else:
         tell.say("The control plane is built first, once: 7 to 10 minutes on 2 cores.")
     with (
@@ -82,7 +78,7 @@ def play() -> None:
         with kubernetes.ControlPlane.start() as plane, node.Nodes.start(plane, cloud) as nodes:
             stage.attach(plane, nodes)
             _relate(tell, stage)
-            _seed(tell, stage)
+            demo_data.seed(tell, stage)
             _change(tell, stage)
             _tear_down(tell, stage)
     tell.say(f"The end, after {tell.seconds():.0f} s.")
@@ -112,22 +108,6 @@ def _relate(tell: Narrator, stage: Stage) -> None:
     tell.command("juju relate aws-efs:workers kubernetes-worker")
     stage.model.relate("aws-efs:workers", "kubernetes-worker")
     tell.status(stage)
-
-
-def _seed(tell: Narrator, stage: Stage) -> None:
-    content = _archive()
-    checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    with origin.Origin.start() as server:
-        source = server.put("flowers.tar.gz", content)
-        tell.command(
-            f"juju run aws-efs/leader create-dataset name=flowers source={source} "
-            f"checksum={checksum[:19]}..."
-        )
-        tell.result(stage.run("create-dataset", name="flowers", source=source, checksum=checksum))
-    tell.say("what a pod finds at datasets/flowers:")
-    published = stage.volume() / "datasets" / "flowers"
-    found = sorted(path for path in published.rglob("*") if path.is_file())
-    tell.answer(f"{len(found)} files, the first of them {found[0].relative_to(published)}")
 
 
 def _change(tell: Narrator, stage: Stage) -> None:
@@ -166,14 +146,3 @@ def _tear_down(tell: Narrator, stage: Stage) -> None:
         f"{len(stage.cloud.mount_targets())} mount targets, {len(groups)} security groups; "
         f"in Kubernetes: {len(volumes)} volumes"
     )
-
-
-def _archive() -> bytes:
-    """A small data set: as many files as make its unpacking visible."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for number in range(_FILES):
-            member = tarfile.TarInfo(f"class-{number % 10}/{number:05}.jpg")
-            member.size = _FILE_BYTES
-            archive.addfile(member, io.BytesIO(number.to_bytes(4, "big") * (_FILE_BYTES // 4)))
-    return buffer.getvalue()
