@@ -1,0 +1,190 @@
+"""What is measured: data sets, those who load them, and what the loader has to reach."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+
+from benchmarks import contestants, shapes, slow_mount
+
+MIB, GIB = 2**20, 2**30
+ANYONE = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """How much faster one has to be than another.
+
+    Attributes:
+        factor: So many times as fast.
+        than: The name of the other; empty for the fastest rival.
+        who: Who has to be.
+    """
+
+    factor: float
+    than: str = ANYONE
+    who: str = contestants.OURS
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One data set, and those who load it.
+
+    Attributes:
+        name: What it is called on the command line.
+        title: What the data set is.
+        make: Makes it in a directory.
+        contestants: Who loads it.
+        goals: What is to be reached.
+        cap: MiB/s that the origin gives one connection; 0 for no limit.
+        read_seconds: The file system's latency for what reads.
+        write_seconds: The file system's latency for what writes.
+        most_memory: The bytes that may be resident in a pod.
+    """
+
+    name: str
+    title: str
+    make: Callable[[pathlib.Path], shapes.Made]
+    contestants: Sequence[contestants.Contestant]
+    goals: Sequence[Goal] = ()
+    cap: int = 0
+    read_seconds: float = slow_mount.READ_SECONDS
+    write_seconds: float = slow_mount.WRITE_SECONDS
+    most_memory: int = 256 * MIB
+
+
+def _tree(name: str, archive: str, shape: shapes.Shape) -> Callable[[pathlib.Path], shapes.Made]:
+    return functools.partial(_packed, name=name, archive=archive, shape=shape)
+
+
+def _packed(home: pathlib.Path, name: str, archive: str, shape: shapes.Shape) -> shapes.Made:
+    return shapes.packed(home, name, archive, shape, seed=len(name))
+
+
+def _file(name: str) -> Callable[[pathlib.Path], shapes.Made]:
+    return functools.partial(shapes.single, name=name, size=GIB, seed=7)
+
+
+def _of_table(archive: str, slow: str) -> Case:
+    return Case(
+        f"tree-{archive}",
+        f"10,000 files of 4-16 KiB in 100 directories, {archive}",
+        _tree(f"tree-{archive}", archive, TEN_THOUSAND),
+        contestants.for_tree(archive),
+        [Goal(2), Goal(40, than=slow)],
+    )
+
+
+def _of_shape(name: str, title: str, archive: str, shape: shapes.Shape) -> Case:
+    members = contestants.for_tree(archive)
+    return Case(name, f"{title}, {archive}", _tree(name, archive, shape), members, [Goal(2)])
+
+
+def _pods(name: str, title: str, case: Case, unpack: str, **changes: float) -> Case:
+    goals = [Goal(0.8 * count, "1 pod", f"{count} pods") for count in (2, 4, 8)]
+    return dataclasses.replace(
+        case,
+        name=name,
+        title=title,
+        contestants=contestants.for_pods(unpack),
+        goals=goals,
+        **changes,
+    )
+
+
+TEN_THOUSAND = shapes.even(10_000, 100, 4 * 1024, 16 * 1024)
+NESTED = Case(
+    "nested",
+    "tar of 100 tars, 10,000 files of 4-16 KiB in all",
+    _tree("nested", "nested", TEN_THOUSAND),
+    contestants.for_archives(),
+    [Goal(2.5)],
+)
+CAPPED = Case(
+    "file-capped",
+    "one file of 1 GiB, the origin gives 50 MiB/s a connection",
+    _file("file"),
+    contestants.for_file(),
+    [Goal(1.3)],
+    cap=50,
+)
+LIMIT = Case(
+    "limit",
+    "the file system's own limit: no latency at all; 10,000 files of 4-16 KiB in 100 directories",
+    _tree("limit", "tar", TEN_THOUSAND),
+    [contestants.Ideal(f"ideal writer, {count} threads", threads=count) for count in (1, 16, 128)],
+    read_seconds=0,
+    write_seconds=0,
+)
+CASES: Sequence[Case] = (
+    LIMIT,
+    dataclasses.replace(
+        LIMIT,
+        name="limit-file",
+        title="the file system's own limit: no latency at all; one file of 1 GiB",
+        make=_file("limit-file"),
+        contestants=[
+            contestants.Rival("cat", "cat {served} > {mount}/{name}"),
+            contestants.Rival("curl -o", "curl -sfo {mount}/{name} {url}"),
+        ],
+    ),
+    _of_table("tar", "curl | tar x"),
+    _of_table("tar.gz", "curl | tar x"),
+    _of_table("zip", "curl, unzip"),
+    NESTED,
+    Case(
+        "one-directory",
+        "2,000 files of 4-16 KiB in one directory, tar",
+        _tree("one-directory", "tar", shapes.even(2000, 0, 4 * 1024, 16 * 1024)),
+        contestants.for_tree("tar"),
+        [Goal(0.9, than=contestants.IDEAL)],
+    ),
+    CAPPED,
+    dataclasses.replace(
+        CAPPED,
+        name="file",
+        title="one file of 1 GiB, the origin gives what it can",
+        contestants=contestants.for_plain_file(),
+        goals=[Goal(1)],
+        cap=0,
+    ),
+    _of_shape(
+        "deep",
+        "3,000 files from nothing to 4 MiB, some directories full and many empty, 6 deep",
+        "tar.gz",
+        shapes.deep(3000),
+    ),
+    _of_shape(
+        "mixed",
+        "60 files of 2-12 MiB among 3,000 of 20-2,000 bytes",
+        "tar",
+        shapes.mixed(60, 3000),
+    ),
+    _of_shape(
+        "wide", "3,000 files in 1,500 directories", "zip", shapes.even(3000, 1500, 100, 40000)
+    ),
+    _pods("pods-nested", "the tar of 100 tars by 1 to 8 pods", NESTED, "recursive"),
+    _pods(
+        "pods-nested-far",
+        "the same with ten times the latency, so that two cores are not what limits",
+        NESTED,
+        "recursive",
+        read_seconds=10 * slow_mount.READ_SECONDS,
+        write_seconds=10 * slow_mount.WRITE_SECONDS,
+    ),
+    _pods(
+        "pods-file",
+        "one file of 1 GiB by ranges, the origin gives 4 MiB/s a connection",
+        CAPPED,
+        "true",
+        cap=4,
+    ),
+    Case(
+        "hundred-thousand",
+        "100,000 files of 1-2 KiB in 1,000 directories, tar",
+        _tree("hundred-thousand", "tar", shapes.even(100_000, 1000, 1024, 2048)),
+        [contestants.Ideal(), contestants.Ours()],
+    ),
+)

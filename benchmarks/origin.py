@@ -1,0 +1,126 @@
+"""An origin on the loopback device, in a process of its own: ranges, ETags, keep-alive, sendfile.
+
+A path /50/x serves x with 50 MiB/s a connection, /0/x as fast as it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import re
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+
+MIB = 2**20
+# What is sent between two looks at the clock.
+STEP_BYTES = MIB // 4
+PR_SET_PDEATHSIG = 1
+
+
+@contextlib.contextmanager
+def serving(directory: pathlib.Path) -> Generator[str]:
+    """Serves the files of a directory; gives the URL that their paths are added to."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.origin", directory],
+        cwd=pathlib.Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+    finally:
+        server.kill()
+        server.wait()
+        if server.stdout:
+            server.stdout.close()
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    """One connection; `_next` is when it may send again."""
+
+    rbufsize = 65536
+    _next = 0.0
+
+    def handle(self) -> None:
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(ConnectionError):
+            while self._answer():
+                pass
+
+    def _answer(self) -> bool:
+        first = self.rfile.readline().decode("latin-1").split()
+        if len(first) < 2:
+            return False
+        headers: dict[str, str] = {}
+        while (line := self.rfile.readline().decode("latin-1").strip()) != "":
+            key, _, value = line.partition(":")
+            headers[key.lower()] = value.strip()
+        cap, _, name = first[1].lstrip("/").partition("/")
+        path = self.server.directory / name  # type: ignore[attr-defined]
+        if not path.is_file():
+            self.request.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return True
+        with path.open("rb") as data:
+            self._send(data.fileno(), headers, first[0] != "HEAD", float(cap) * MIB)
+        return headers.get("connection", "").lower() != "close"
+
+    def _send(self, data: int, headers: dict[str, str], with_body: bool, cap: float) -> None:
+        status = os.fstat(data)
+        etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
+        start, end, answer = 0, status.st_size, "200 OK"
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
+        if asked and headers.get("if-range", etag) == etag:
+            start = int(asked[1])
+            end = min(int(asked[2]) + 1 if asked[2] else end, end)
+            answer = "206 Partial Content"
+        if start >= max(end, 1):
+            start, end, answer = 0, 0, "416 Range Not Satisfiable"
+        lines = [
+            f"HTTP/1.1 {answer}",
+            f"Content-Length: {end - start}",
+            "Accept-Ranges: bytes",
+            f"ETag: {etag}",
+            f"Last-Modified: {time.strftime('%a, %d %b %Y %T GMT', time.gmtime(status.st_mtime))}",
+        ]
+        if answer.startswith("206"):
+            lines.append(f"Content-Range: bytes {start}-{end - 1}/{status.st_size}")
+        self.request.sendall("\r\n".join([*lines, "", ""]).encode())
+        while with_body and start < end:
+            count = min(end - start, STEP_BYTES if cap else end - start)
+            if cap:
+                self._wait(count / cap)
+            start += os.sendfile(self.request.fileno(), data, start, count)
+
+    def _wait(self, seconds: float) -> None:
+        now = time.monotonic()
+        self._next = max(self._next, now) + seconds
+        time.sleep(self._next - now)
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.directory = directory
+        super().__init__(("127.0.0.1", 0), _Connection)
+
+
+def main() -> None:
+    """Serves the directory that is named until its parent ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with _Server(pathlib.Path(sys.argv[1])) as server:
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

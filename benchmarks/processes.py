@@ -1,0 +1,145 @@
+"""Runs what is measured, and watches how much memory it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import mmap
+import os
+import pathlib
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+LOOK_SECONDS = 0.02
+CHILDREN = "task/{0}/children"
+NO_ENVIRON: Mapping[str, str] = {}
+
+
+class BrokenRunError(Exception):
+    """What was measured did not do its work."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A program with its arguments, and what its environment has besides."""
+
+    words: Sequence[str]
+    environ: Mapping[str, str] = dataclasses.field(default_factory=lambda: NO_ENVIRON)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """Commands that ended well.
+
+    Attributes:
+        seconds: From the first one's start to the last one's end.
+        peaks: The most bytes that were resident in each command's processes together.
+        quarters: The most bytes resident in all in the first quarter of the time, in two, three.
+        logs: What each one wrote.
+    """
+
+    seconds: float
+    peaks: Sequence[int]
+    quarters: Sequence[int]
+    logs: Sequence[str]
+
+
+def run(commands: Sequence[Command], directory: pathlib.Path) -> Ran:
+    """Runs commands side by side to their ends.
+
+    Args:
+        commands: What to run.
+        directory: Where their logs may be kept.
+
+    Raises:
+        BrokenRunError: One did not end with 0.
+    """
+    logs = [directory / f"log-{number}" for number in range(len(commands))]
+    # As in a pod: no proxies, no settings of whoever measures.
+    plain = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    with contextlib.ExitStack() as files:
+        outputs = [files.enter_context(log.open("wb")) for log in logs]
+        began = time.monotonic()
+        started = [
+            subprocess.Popen(
+                command.words,
+                env={**plain, **command.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            for command, output in zip(commands, outputs, strict=True)
+        ]
+        watch = _Watch([process.pid for process in started])
+        try:
+            codes = [process.wait() for process in started]
+        finally:
+            seconds = time.monotonic() - began
+            for process in started:
+                process.kill()
+                process.wait()
+            watch.end()
+    texts = [log.read_text(errors="replace") for log in logs]
+    for code, command, text in zip(codes, commands, texts, strict=True):
+        if code:
+            raise BrokenRunError(
+                f"{' '.join(command.words)[:200]} ended with {code}: {text[-500:]}"
+            )
+    return Ran(seconds, watch.peaks, watch.quarters, texts)
+
+
+class _Watch:
+    """Looks at processes and their children until `end`."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._seen: list[dict[int, int]] = [{} for _ in pids]
+        self._course: list[int] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    @property
+    def peaks(self) -> Sequence[int]:
+        return [sum(seen.values()) for seen in self._seen]
+
+    @property
+    def quarters(self) -> Sequence[int]:
+        looks = len(self._course)
+        return [self._course[looks * part // 4] for part in (1, 2, 3)] if looks else []
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            for pid, seen in zip(self._pids, self._seen, strict=True):
+                for each in _family(pid):
+                    seen[each] = max(seen.get(each, 0), _high_water(each))
+            self._course.append(sum(self.peaks))
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for each in found:
+        with contextlib.suppress(OSError):
+            text = pathlib.Path(f"/proc/{each}", CHILDREN.format(each)).read_text()
+            found += map(int, text.split())
+    return found
+
+
+def _high_water(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        match = re.search(r"VmHWM:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())
+        return int(match[1]) * 1024 if match else 0
+    return 0
+
+
+def touch_memory(size: int) -> None:
+    """Has the machine give this much memory, so that nobody pays for it while time is taken."""
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE):
+        pass

@@ -1,0 +1,209 @@
+"""Puts what was measured into words: a table for each case, and a page with the machine on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from benchmarks import cases, contestants, slow_mount
+
+MIB = 2**20
+TOOLS = {
+    "curl": ["curl", "--version"],
+    "tar": ["tar", "--version"],
+    "cp": ["cp", "--version"],
+    "unzip": ["unzip", "-v"],
+    "aria2c": ["aria2c", "--version"],
+    "rclone": ["rclone", "version"],
+    "cc": ["cc", "--version"],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run, and what the file system counted meanwhile."""
+
+    took: contestants.Took
+    counted: slow_mount.Counters | None
+    broken: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """All runs of a case."""
+
+    case: cases.Case
+    files: int
+    bytes: int
+    runs: dict[str, list[Run]] = dataclasses.field(default_factory=dict)
+    absent: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def good(self) -> bool:
+        """Whether everyone did what was to be done."""
+        return not any(run.broken for runs in self.runs.values() for run in runs)
+
+    def whole(self, name: str) -> list[Run]:
+        """The runs of one that went well."""
+        return [run for run in self.runs.get(name, []) if not run.broken]
+
+    def median(self, name: str) -> float:
+        """The seconds of one's run in the middle; 0 where there is none."""
+        runs = self.whole(name)
+        return statistics.median(run.took.seconds for run in runs) if runs else 0
+
+    @property
+    def best_rival(self) -> str:
+        """The fastest of those that a user could take instead; empty where there is none."""
+        rivals = [
+            each.name
+            for each in self.case.contestants
+            if isinstance(each, contestants.Rival) and self.whole(each.name)
+        ]
+        return min(rivals, key=self.median, default="")
+
+
+def section(measured: Measured) -> str:
+    """A case's table and goals."""
+    case = measured.case
+    size = f"{measured.files:,} files, {measured.bytes / MIB:,.0f} MiB"
+    lines = [
+        f"### {case.name}",
+        "",
+        f"{case.title} ({size}; {case.read_seconds * 1e3:g} ms a read,"
+        f" {case.write_seconds * 1e3:g} ms a write).",
+        "",
+        "| who | min | median | max | the loader is | under way: mean | largest | trips |"
+        " peak MiB | |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(_row(measured, name) for name in measured.runs),
+        *(
+            f"| {_cell(name)} | not measured: {tool} is missing |"
+            for name, tool in measured.absent.items()
+        ),
+        "",
+        *(f"- {line}" for line in _goals(measured)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(measured: Measured, name: str) -> str:
+    runs = measured.whole(name)
+    failed = len(measured.runs[name]) - len(runs)
+    remark = f"{failed} of {len(measured.runs[name])} runs failed" if failed else ""
+    if not runs:
+        return f"| {_cell(name)} | | | | | | | | | {remark} |"
+    seconds = [run.took.seconds for run in runs]
+    middle = min(runs, key=lambda run: abs(run.took.seconds - statistics.median(seconds)))
+    ours = measured.median(contestants.OURS)
+    ratio = f"{measured.median(name) / ours:.2f}x" if ours and name != contestants.OURS else ""
+    counted = middle.counted
+    peak = max(run.took.peak for run in runs)
+    cells = [
+        _cell(name),
+        *(f"{value:.2f}" for value in (min(seconds), statistics.median(seconds), max(seconds))),
+        ratio,
+        f"{counted.mean:.1f}" if counted else "",
+        str(max(run.counted.largest for run in runs if run.counted)),
+        f"{counted.held:,}" if counted else "",
+        f"{peak / MIB:.0f}" if peak else "",
+        remark or middle.took.remark,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _goals(measured: Measured) -> list[str]:
+    lines: list[str] = []
+    for goal in measured.case.goals:
+        than = goal.than or measured.best_rival
+        ours, other = measured.median(goal.who), measured.median(than)
+        if ours and other:
+            reached = other / ours
+            told = "reached" if reached >= goal.factor else "NOT reached"
+            lines.append(
+                f"{goal.who} is {reached:.2f} times as fast as {than};"
+                f" goal {goal.factor:g}: {told}"
+            )
+    return lines + _memory(measured)
+
+
+def _memory(measured: Measured) -> list[str]:
+    lines: list[str] = []
+    for each in measured.case.contestants:
+        runs = measured.whole(each.name)
+        if isinstance(each, contestants.Ours) and runs:
+            top = max(runs, key=lambda run: run.took.peak)
+            peak = top.took.peak / each.pods
+            quarters = ", ".join(f"{value / each.pods / MIB:.0f}" for value in top.took.quarters)
+            told = "reached" if peak <= measured.case.most_memory else "NOT reached"
+            lines.append(
+                f"{each.name}: at most {peak / MIB:.0f} MiB resident a pod (after each quarter of"
+                f" the time {quarters}); goal {measured.case.most_memory // MIB}: {told}"
+            )
+    return lines
+
+
+def page(measured: Sequence[Measured], runs: int) -> str:
+    """All of it."""
+    command = " ".join(["python -m benchmarks.seed", *sys.argv[1:]])
+    return "\n".join(
+        [
+            "# Data sets: the loader, what a user would do instead, and the ideal",
+            "",
+            f"{datetime.date.today().isoformat()}, by `{command}`, {runs} runs each, in turn."
+            " Seconds; every tree and file was compared with what was made, byte for byte.",
+            "",
+            *(f"- {line}" for line in _machine()),
+            "",
+            *(section(each) for each in measured),
+            "## What the others ran",
+            "",
+            *_scripts(measured),
+            "",
+        ]
+    )
+
+
+def _machine() -> list[str]:
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return [
+        f"machine: {os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}),"
+        f" {memory / 2**30:.0f} GiB of memory, Linux {platform.release()}; they are shared by the"
+        " loader, the origin and the file system",
+        f"load average at the end: {os.getloadavg()[2]:.1f} (15 minutes)",
+        f"loader: Python {platform.python_version()}",
+        "tools: " + ", ".join(f"{name} {_version(words)}" for name, words in TOOLS.items()),
+    ]
+
+
+def _version(words: Sequence[str]) -> str:
+    try:
+        text = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return "missing"
+    found = re.search(r"\d+\.\d[\w.]*", text)
+    return found[0] if found else "unknown"
+
+
+def _scripts(measured: Sequence[Measured]) -> list[str]:
+    seen: dict[str, str] = {}
+    for each in measured:
+        for who in each.case.contestants:
+            if who.script:
+                seen.setdefault(f"{each.case.name}: {who.name}", who.script)
+    first = {script: name for name, script in reversed(seen.items())}
+    return [f"- {name}: `{script}`" for script, name in reversed(first.items())]

@@ -1,0 +1,170 @@
+/* slow_fs [--read-us N] [--write-us N] [--valid-ms N] [--control SOCKET] MOUNTPOINT...
+
+   Mounts one empty tree at each of the places (each with a connection and caches of its own) until
+   SIGTERM. A line to the control socket: "counters", "reset" or "latency READ_US WRITE_US". */
+#include "fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define WORKERS 4 /* threads a mount */
+#define HEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+
+_Atomic int64_t read_ns = 1000000, write_ns = 2700000;
+uint64_t valid_ns = 3000000000u;
+int mounts;
+static Mount places[MOUNTS];
+
+static _Noreturn void die(const char *what) {
+    fprintf(stderr, "slow_fs: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static void *work(void *argument) {
+    Worker worker = {.mount = argument, .block = block_new()};
+    worker.plain = malloc(HEAD + BLOCK);
+    worker.answer = malloc(BLOCK + 4096);
+    for (;;) {
+        struct iovec pieces[2] = {{worker.plain, HEAD}, {worker.block, BLOCK}};
+        ssize_t size = readv(worker.mount->fd, pieces, 2);
+        if (size < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) continue;
+        if (size < 0) return NULL; /* unmounted */
+        const struct fuse_in_header *in = (const struct fuse_in_header *)worker.plain;
+        if (in->opcode != FUSE_WRITE && (size_t)size > HEAD)
+            memcpy(worker.plain + HEAD, worker.block, (size_t)size - HEAD);
+        serve(&worker, in, worker.plain + sizeof *in);
+    }
+}
+
+static void put(const char *directory, const char *file, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", directory, file);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, strlen(text)) < 0)
+        fprintf(stderr, "slow_fs: %s: %s\n", path, strerror(errno));
+    if (fd >= 0) close(fd);
+}
+
+/* As an NFS mount has it: readahead as EFS's mount helper sets it, and no limit of FUSE's own on
+   what may be dirty. */
+static void tune(const char *path) {
+    struct stat status;
+    char directory[64];
+    if (stat(path, &status)) die(path);
+    snprintf(directory, sizeof directory, "/sys/class/bdi/%u:%u", major(status.st_dev),
+             minor(status.st_dev));
+    put(directory, "read_ahead_kb", "15360");
+    put(directory, "strict_limit", "0");
+    put(directory, "max_ratio", "100");
+}
+
+static void begin(Mount *place) {
+    char options[128];
+    place->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (place->fd < 0) die("/dev/fuse");
+    snprintf(options, sizeof options,
+             "fd=%d,rootmode=40755,user_id=0,group_id=0,default_permissions,allow_other",
+             place->fd);
+    if (mount("slow_fs", place->path, "fuse", MS_NOSUID | MS_NODEV, options)) die(place->path);
+    for (int count = 0; count < WORKERS; count++) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, work, place);
+    }
+    tune(place->path);
+}
+
+static void set_latencies(long long read_us, long long write_us) {
+    read_ns = read_us * 1000;
+    write_ns = write_us * 1000;
+}
+
+static void obey(int connection) {
+    char line[128], text[4096];
+    ssize_t size = read(connection, line, sizeof line - 1);
+    if (size <= 0) return;
+    line[size] = 0;
+    long long read_us, write_us;
+    int length = snprintf(text, sizeof text, "ok\n");
+    if (!strncmp(line, "reset", 5)) counters_reset();
+    else if (!strncmp(line, "counters", 8)) length = counters_print(text, sizeof text);
+    else if (sscanf(line, "latency %lld %lld", &read_us, &write_us) == 2)
+        set_latencies(read_us, write_us);
+    else length = snprintf(text, sizeof text, "unknown\n");
+    if (write(connection, text, (size_t)length) < 0) perror("slow_fs: control");
+}
+
+static void *control(void *argument) {
+    int listener = *(int *)argument;
+    for (;;) {
+        int connection = accept(listener, NULL, NULL);
+        if (connection < 0) continue;
+        obey(connection);
+        close(connection);
+    }
+    return NULL;
+}
+
+static void listen_at(const char *path) {
+    static int listener;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    pthread_t thread;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    unlink(path);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 8))
+        die(path);
+    pthread_create(&thread, NULL, control, &listener);
+}
+
+int main(int count, char **arguments) {
+    static const struct option options[] = {{"read-us", required_argument, NULL, 'r'},
+                                            {"write-us", required_argument, NULL, 'w'},
+                                            {"valid-ms", required_argument, NULL, 'v'},
+                                            {"control", required_argument, NULL, 'c'},
+                                            {0}};
+    const char *socket_path = NULL;
+    for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;) {
+        if (option == 'r') read_ns = atoll(optarg) * 1000;
+        else if (option == 'w') write_ns = atoll(optarg) * 1000;
+        else if (option == 'v') valid_ns = (uint64_t)atoll(optarg) * 1000000u;
+        else if (option == 'c') socket_path = optarg;
+        else return 2;
+    }
+    mounts = count - optind;
+    if (mounts < 1 || mounts > MOUNTS) {
+        fprintf(stderr, "slow_fs: name 1 to %d mount points\n", MOUNTS);
+        return 2;
+    }
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigprocmask(SIG_BLOCK, &ends, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    root = node_new(S_IFDIR | 0755, NULL);
+    replies_start();
+    for (int number = 0; number < mounts; number++) {
+        places[number] = (Mount){number, 1u << number, -1, arguments[optind + number]};
+        begin(&places[number]);
+    }
+    if (socket_path) listen_at(socket_path);
+    puts("mounted");
+    fflush(stdout);
+    int signal_number;
+    sigwait(&ends, &signal_number);
+    for (int number = 0; number < mounts; number++)
+        umount2(places[number].path, MNT_FORCE | MNT_DETACH);
+    return 0;
+}

@@ -1,0 +1,189 @@
+/* Replies: sent at once or held back until their time, and counted. */
+#include "fs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define TOGETHER 50000 /* ns: replies that are due within it go out together */
+
+/* Replies that take time to send have threads of their own, and keep no others: those of READ
+   copy, those that tell of another mount's changes may wait for pages being written out. */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t earlier;
+    Reply **heap;
+    size_t count, room;
+} Queue;
+
+static Queue queues[3];
+static atomic_int under_way, largest;
+static _Atomic uint64_t counts[KINDS], held, spent, first, last, since;
+
+static const char *const NAMES[KINDS] = {
+    [FUSE_LOOKUP] = "lookup", [FUSE_GETATTR] = "getattr", [FUSE_SETATTR] = "setattr",
+    [FUSE_READLINK] = "readlink", [FUSE_SYMLINK] = "symlink", [FUSE_MKNOD] = "mknod",
+    [FUSE_MKDIR] = "mkdir", [FUSE_UNLINK] = "unlink", [FUSE_RMDIR] = "rmdir",
+    [FUSE_RENAME] = "rename", [FUSE_RENAME2] = "rename2", [FUSE_LINK] = "link",
+    [FUSE_OPEN] = "open", [FUSE_READ] = "read", [FUSE_WRITE] = "write", [FUSE_STATFS] = "statfs",
+    [FUSE_RELEASE] = "release", [FUSE_FSYNC] = "fsync", [FUSE_FLUSH] = "flush",
+    [FUSE_OPENDIR] = "opendir", [FUSE_READDIR] = "readdir", [FUSE_READDIRPLUS] = "readdirplus",
+    [FUSE_RELEASEDIR] = "releasedir", [FUSE_FSYNCDIR] = "fsyncdir", [FUSE_GETLK] = "getlk",
+    [FUSE_SETLK] = "setlk", [FUSE_SETLKW] = "setlkw", [FUSE_CREATE] = "create",
+};
+
+uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+void reply_begin(uint32_t kind) {
+    if (kind < KINDS) atomic_fetch_add(&counts[kind], 1);
+    int count = atomic_fetch_add(&under_way, 1) + 1;
+    int before = atomic_load(&largest);
+    while (count > before && !atomic_compare_exchange_weak(&largest, &before, count)) {
+    }
+}
+
+void reply_end(uint32_t kind, uint64_t began) {
+    (void)kind;
+    uint64_t ended = now(), none = 0;
+    atomic_fetch_sub(&under_way, 1);
+    atomic_fetch_add(&spent, ended - began);
+    atomic_compare_exchange_strong(&first, &none, began);
+    atomic_store(&last, ended);
+}
+
+void reply_now(Mount *mount, uint64_t unique, int error, const void *body, size_t length) {
+    struct fuse_out_header out = {.error = error, .unique = unique};
+    if (error) length = 0;
+    out.len = (uint32_t)(sizeof out + length);
+    struct iovec pieces[2] = {{&out, sizeof out}, {(void *)body, length}};
+    /* ENOENT: whoever waited was killed and asks no more. */
+    if (writev(mount->fd, pieces, 2) < 0 && errno != ENOENT && errno != ENODEV)
+        fprintf(stderr, "slow_fs: a reply was refused: %s\n", strerror(errno));
+}
+
+Reply *reply_new(Mount *mount, uint64_t unique, uint32_t kind, uint64_t began, size_t length) {
+    Reply *reply = malloc(sizeof *reply + length);
+    *reply = (Reply){.mount = mount, .unique = unique, .kind = kind, .began = began,
+                     .length = (uint32_t)length};
+    return reply;
+}
+
+static void send_reply(Reply *reply) {
+    if (reply->behind) catch_up(reply->mount, reply->behind, reply->pages);
+    if (reply->read)
+        data_reply(reply->mount->fd, reply->read, reply->offset, reply->size, reply->unique);
+    else
+        reply_now(reply->mount, reply->unique, reply->error, reply->body, reply->length);
+    reply_end(reply->kind, reply->began);
+    free(reply);
+}
+
+static void push(Queue *queue, Reply *reply) {
+    if (queue->count == queue->room) {
+        queue->room = queue->room ? queue->room * 2 : 1024;
+        queue->heap = realloc(queue->heap, queue->room * sizeof *queue->heap);
+    }
+    size_t at = queue->count++;
+    for (; at && queue->heap[(at - 1) / 2]->due > reply->due; at = (at - 1) / 2)
+        queue->heap[at] = queue->heap[(at - 1) / 2];
+    queue->heap[at] = reply;
+}
+
+static Reply *pop(Queue *queue) {
+    Reply *top = queue->heap[0], *moved = queue->heap[--queue->count];
+    size_t at = 0;
+    for (size_t child; (child = 2 * at + 1) < queue->count; at = child) {
+        if (child + 1 < queue->count && queue->heap[child + 1]->due < queue->heap[child]->due)
+            child++;
+        if (queue->heap[child]->due >= moved->due) break;
+        queue->heap[at] = queue->heap[child];
+    }
+    queue->heap[at] = moved;
+    return top;
+}
+
+void reply_at(Reply *reply, uint64_t due) {
+    Queue *queue = &queues[reply->read ? 1 : reply->behind ? 2 : 0];
+    reply->due = due;
+    atomic_fetch_add(&held, 1);
+    pthread_mutex_lock(&queue->lock);
+    push(queue, reply);
+    bool first_due = queue->heap[0] == reply;
+    pthread_mutex_unlock(&queue->lock);
+    if (first_due) pthread_cond_signal(&queue->earlier);
+}
+
+static void *send_in_time(void *argument) {
+    Queue *queue = argument;
+    prctl(PR_SET_TIMERSLACK, 1000);
+    pthread_mutex_lock(&queue->lock);
+    for (;;) {
+        if (!queue->count) {
+            pthread_cond_wait(&queue->earlier, &queue->lock);
+            continue;
+        }
+        uint64_t due = queue->heap[0]->due;
+        if (due > now() + TOGETHER) {
+            struct timespec until = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
+            pthread_cond_timedwait(&queue->earlier, &queue->lock, &until);
+            continue;
+        }
+        Reply *reply = pop(queue);
+        pthread_mutex_unlock(&queue->lock);
+        send_reply(reply);
+        pthread_mutex_lock(&queue->lock);
+    }
+    return NULL;
+}
+
+void replies_start(void) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    for (Queue *queue = queues; queue < queues + 3; queue++) {
+        pthread_t thread;
+        pthread_mutex_init(&queue->lock, NULL);
+        pthread_cond_init(&queue->earlier, &monotonic);
+        pthread_create(&thread, NULL, send_in_time, queue);
+    }
+    counters_reset();
+}
+
+void counters_one_trip(void) { atomic_fetch_sub(&held, 1); }
+
+void counters_reset(void) {
+    for (int kind = 0; kind < KINDS; kind++) atomic_store(&counts[kind], 0);
+    atomic_store(&largest, atomic_load(&under_way));
+    atomic_store(&held, 0);
+    atomic_store(&spent, 0);
+    atomic_store(&first, 0);
+    atomic_store(&last, 0);
+    atomic_store(&since, now());
+}
+
+/* One line of JSON. `mean` is over the time from the first request to the last reply. */
+int counters_print(char *text, size_t room) {
+    uint64_t busy = atomic_load(&last) - atomic_load(&first);
+    double mean = busy ? (double)atomic_load(&spent) / (double)busy : 0;
+    int used = snprintf(text, room,
+                        "{\"seconds\": %.6f, \"largest\": %d, \"mean\": %.3f, \"spent\": %.6f, "
+                        "\"held\": %llu, \"operations\": {",
+                        (double)(now() - atomic_load(&since)) / 1e9, atomic_load(&largest), mean,
+                        (double)atomic_load(&spent) / 1e9,
+                        (unsigned long long)atomic_load(&held));
+    const char *between = "";
+    for (int kind = 0; kind < KINDS; kind++) {
+        if (!NAMES[kind] || !counts[kind]) continue;
+        used += snprintf(text + used, room - (size_t)used, "%s\"%s\": %llu", between, NAMES[kind],
+                         (unsigned long long)atomic_load(&counts[kind]));
+        between = ", ";
+    }
+    return used + snprintf(text + used, room - (size_t)used, "}}\n");
+}

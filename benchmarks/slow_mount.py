@@ -1,0 +1,159 @@
+"""Mounts the slow file system of slow_fs/, and takes all of it away afterwards.
+
+It needs root, /dev/fuse and a C compiler; `missing` says which is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Generator, Mapping
+
+SOURCES = pathlib.Path(__file__).parent / "slow_fs"
+READ_SECONDS = 0.001
+WRITE_SECONDS = 0.0027
+# How long a kernel believes in names and attributes, as NFS's acregmin.
+VALID_SECONDS = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Counters:
+    """What was asked of the file system since the last reset.
+
+    Attributes:
+        seconds: How long ago that was.
+        largest: The most requests that were under way at once, held back or in work.
+        mean: How many were, from the first request to the last reply.
+        spent: The seconds of all requests together.
+        held: How many were held back: the trips that they stand for.
+        operations: How many there were of each kind, with those that cost nothing.
+    """
+
+    seconds: float
+    largest: int
+    mean: float
+    spent: float
+    held: int
+    operations: Mapping[str, int]
+
+
+class Mounts:
+    """One tree, mounted at one or several places."""
+
+    def __init__(self, paths: list[pathlib.Path], control: pathlib.Path) -> None:
+        self.paths = paths
+        self._control = control
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The first mount."""
+        return self.paths[0]
+
+    def counters(self) -> Counters:
+        """What was asked of all mounts."""
+        return Counters(**json.loads(self._say("counters")))
+
+    def reset(self) -> None:
+        """Counts from zero."""
+        self._say("reset")
+
+    def set_latencies(self, read_seconds: float, write_seconds: float) -> None:
+        """Holds replies back for this long from now on."""
+        self._say(f"latency {round(read_seconds * 1e6)} {round(write_seconds * 1e6)}")
+
+    def _say(self, line: str) -> str:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(self._control))
+            connection.sendall(line.encode())
+            return b"".join(iter(functools.partial(connection.recv, 65536), b"")).decode()
+
+
+def missing() -> str:
+    """What this machine lacks to mount it; empty if nothing."""
+    if os.geteuid():
+        return "the slow file system is mounted by root only: run this as root"
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "/dev/fuse is missing: load the module fuse"
+    if not compiler():
+        return "a C compiler is missing: install gcc and libc6-dev"
+    return ""
+
+
+def compiler() -> str:
+    """The C compiler's path; empty where there is none."""
+    return shutil.which("cc") or shutil.which("gcc") or ""
+
+
+@contextlib.contextmanager
+def mounted(
+    read_seconds: float = READ_SECONDS,
+    write_seconds: float = WRITE_SECONDS,
+    mounts: int = 1,
+    valid_seconds: float = VALID_SECONDS,
+) -> Generator[Mounts]:
+    """An empty tree, for as long as the context lasts and its thread lives.
+
+    Args:
+        read_seconds: How long a reply to what reads is held back.
+        write_seconds: How long a reply to what writes is held back.
+        mounts: How many places show the tree, each with caches of its own.
+        valid_seconds: How long a kernel believes in names and attributes.
+    """
+    binary = compiled(sorted(SOURCES.glob("*.c")))
+    with tempfile.TemporaryDirectory(prefix="slow-fs-") as directory:
+        home = pathlib.Path(directory)
+        paths = [home / str(number) for number in range(mounts)]
+        for path in paths:
+            path.mkdir()
+        options = {
+            "--read-us": round(read_seconds * 1e6),
+            "--write-us": round(write_seconds * 1e6),
+            "--valid-ms": round(valid_seconds * 1e3),
+            "--control": home / "control",
+        }
+        command = [str(binary), *(str(word) for pair in options.items() for word in pair)]
+        server = subprocess.Popen([*command, *map(str, paths)], stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout
+            if server.stdout.readline() != "mounted\n":
+                raise RuntimeError(f"slow_fs ended with {server.wait()}: its reason is above")
+            yield Mounts(paths, home / "control")
+        finally:
+            _end(server, paths)
+
+
+def _end(server: subprocess.Popen[str], paths: list[pathlib.Path]) -> None:
+    server.terminate()
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    if server.stdout:
+        server.stdout.close()
+    for path in paths:  # where the server could not do it itself
+        subprocess.run(["umount", "-l", path], check=False, capture_output=True)
+
+
+def compiled(sources: list[pathlib.Path], *flags: str) -> pathlib.Path:
+    """The program that these C files make; compiled once into the user's cache."""
+    texts = [path.read_bytes() for path in (*sources, *sources[0].parent.glob("*.h"))]
+    key = hashlib.sha256(repr((texts, flags)).encode()).hexdigest()[:16]
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    binary = home / "aws-efs" / "benchmarks" / f"{sources[0].parent.name}-{key}"
+    if not binary.exists():
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        made = binary.with_suffix(f".{os.getpid()}")
+        command = [compiler(), "-O2", "-pthread", "-Wall", "-Wextra", *flags, "-o", str(made)]
+        subprocess.run([*command, *map(str, sources)], check=True)
+        made.rename(binary)
+    return binary
