@@ -53,6 +53,7 @@ class _Bucket:
     region: str
     public: bool
     listable: bool
+    fresh: bool
 
 
 class _Refused(Exception):  # noqa: N818 - S3's answer, no bug of ours
@@ -100,7 +101,13 @@ class Buckets:
         del s3_backends[self._account]
 
     def make(
-        self, name: str, *, region: str = REGION, public: bool = False, listable: bool = True
+        self,
+        name: str,
+        *,
+        region: str = REGION,
+        public: bool = False,
+        listable: bool = True,
+        fresh: bool = False,
     ) -> None:
         """Makes a bucket.
 
@@ -109,9 +116,10 @@ class Buckets:
             region: Its region.
             public: Whether all may read it.
             listable: Whether those who may read it may list it, too.
+            fresh: Whether it was made so lately that the host of no region redirects to it.
         """
         self._backend.create_bucket(name, region)
-        self._buckets[name] = _Bucket(region, public, listable)
+        self._buckets[name] = _Bucket(region, public, listable, fresh)
 
     def put(self, bucket: str, objects: Mapping[str, bytes], *, storage: str = "STANDARD") -> None:
         """Puts objects into a bucket.
@@ -131,6 +139,8 @@ class Buckets:
         try:
             if bucket is None:
                 raise _Refused(404, "NoSuchBucket", "The specified bucket does not exist")
+            if bucket.fresh and request.headers.get("host", "") == f"{name}.s3.amazonaws.com":
+                return _redirect(request, name, bucket.region)
             self._let_in(request, bucket, region, listing=not key)
             reply = self._moto(request, name, key)
         except _Refused as refused:
@@ -243,6 +253,14 @@ def _signature(
         botocore.credentials.Credentials(key.access_key, key.secret_key), "s3", region
     )
     return auth.signature(auth.string_to_sign(again, auth.canonical_request(again)), again)
+
+
+def _redirect(request: aws_door.Request, name: str, region: str) -> aws_door.Reply:
+    """What the host of no region answers while it has not heard of a bucket elsewhere."""
+    place = f"https://{name}.s3.{region}.amazonaws.com{request.path}"
+    location = f"{place}?{request.query}" if request.query else place
+    refused = _Refused(307, "TemporaryRedirect", "Please re-send this request elsewhere")
+    return dataclasses.replace(_error(refused), headers={"Location": location})
 
 
 def _error(refused: _Refused) -> aws_door.Reply:

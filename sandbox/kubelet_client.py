@@ -106,8 +106,9 @@ class Api:
         watching = self._watching
         if watching and watching.sock:
             with contextlib.suppress(OSError):  # it may end at the same time
-                # Closing it would not wake the thread that reads.
-                watching.sock.shutdown(socket.SHUT_RDWR)
+                # Closing it would not wake the thread that reads; and after an SSL socket's own
+                # shutdown that thread would read what came last without decrypting it.
+                socket.socket.shutdown(watching.sock, socket.SHUT_RDWR)
         self._close_idle()
 
     def _request(

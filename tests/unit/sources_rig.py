@@ -7,9 +7,12 @@ import http.client
 import socket
 from collections.abc import Generator
 
+import hypothesis
+
 from datasets.loader import entries, http_client, proxies, spec
 
 MOST_BYTES = 10**6
+FREE = hypothesis.settings(deadline=None)  # other tests run beside these
 
 
 class Client(http_client.Client):
@@ -27,7 +30,7 @@ class Client(http_client.Client):
 
     def _connect(self, route: proxies.Route) -> http.client.HTTPConnection:
         if "amazonaws.com" in route.connect_to:
-            made = http.client.HTTPConnection(route.connect_to, timeout=2)
+            made = http.client.HTTPConnection(route.connect_to, timeout=30)
             here = ("127.0.0.1", self._aws_port)
             made._create_connection = lambda *_, **__: socket.create_connection(here, 2)
         else:

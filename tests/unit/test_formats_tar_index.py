@@ -124,6 +124,9 @@ def test_an_origin_that_gives_less_than_it_said_is_noticed():
     packed = member(b"a", b"1") + member(b"b", b"2") + END
     with pytest.raises(failure.Failure, match="in the middle"):
         list(tar_index.scan(lambda offset, count: packed[offset:][: min(count, 400)], len(packed)))
+    packed = member(b"@LongLink", b"n" * 900, kind=b"L") + packed
+    with pytest.raises(failure.Failure, match="in the middle"):
+        list(tar_index.scan(lambda offset, count: packed[offset:][: min(count, 600)], len(packed)))
 
 
 def test_attributes_of_any_size_do_not_fill_the_memory():

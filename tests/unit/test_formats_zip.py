@@ -303,7 +303,7 @@ def test_a_list_with_a_wrong_length_in_the_archive_is_refused(packed: int):
 def test_a_list_that_fits_no_file_is_refused():
     packed = [Packed(b"a", b"1"), Packed(b"b", b"2"), Packed(b"c", b"3")]
     assert len(read("stream", zipped(*packed, order=[2, 0, 1]))) == 3
-    for order in ([0, 1], [0, 1, 2, 2], [0, 1, 1], [0, 0, 2]):
+    for order in ([0, 1], [0, 1, 2, 2], [0, 1, 2, 2, 2], [0, 1, 1], [0, 0, 2]):
         assert "does not fit its files" in refused("stream", zipped(*packed, order=order))
     packed[1].listed = {"name": b"x"}
     assert "does not fit its files" in refused("stream", zipped(*packed))
@@ -369,6 +369,16 @@ def test_something_may_stand_behind():
 )
 def test_a_list_that_is_not_what_the_end_says_is_refused(end: dict[str, int]):
     refused("ranges", zipped(Packed(b"a", b"1"), Packed(b"b", b"2"), end=end))
+
+
+def test_a_list_that_goes_on_into_what_stands_behind_it_is_refused():
+    packed = Packed(b"a", b"1")
+    listing = bytearray(packed.entry(0))
+    # The length of a comment that is not there.
+    struct.pack_into("<H", listing, 32, 3)
+    content = zipped(packed, listing=bytes(listing))
+    assert "not as long as it says" in refused("ranges", content)
+    refused("stream", content)
 
 
 def test_more_files_than_fit_in_sixteen_bits_are_read_without_large_records():

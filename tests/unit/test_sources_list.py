@@ -171,6 +171,7 @@ def test_a_list_in_a_bucket_has_its_files_beside_it():
     assert one("../x", "s3://bucket/sums/list")[0] == "s3://bucket/x"
 
 
+@sources_rig.FREE
 @hypothesis.given(strategies.lists(PATHS, min_size=1), strategies.integers(1, 50))
 def test_what_sha256sum_writes_is_read(paths: list[str], size: int):
     lines = [f"{hashlib.sha256(path.encode()).hexdigest()}  {path}\n" for path in paths]
@@ -185,6 +186,7 @@ def test_what_sha256sum_writes_is_read(paths: list[str], size: int):
         assert each.checksum == f"sha256:{hashlib.sha256(path.encode()).hexdigest()}"
 
 
+@sources_rig.FREE
 @hypothesis.given(strategies.binary(max_size=200), strategies.integers(1, 200))
 @hypothesis.example(b"<metalink><file name='x'>", 1)
 @hypothesis.example(b"\\" + MD5.encode() + b"  \\", 1)
@@ -201,6 +203,7 @@ def test_whatever_comes_is_read_or_refused(content: bytes, size: int):
         assert ".." not in each.path.split("/")
 
 
+@sources_rig.FREE
 @hypothesis.given(strategies.text(alphabet=f"ab0 \t/.:?#*\\()=-\n{MD5}", max_size=100))
 def test_a_list_is_read_alike_however_it_is_cut(text: str):
     def read(size: int) -> list[tuple[int, entries.Entry]] | str:

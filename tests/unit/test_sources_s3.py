@@ -134,6 +134,7 @@ def test_a_signature_is_the_one_that_botocore_makes(key: str):
     )
 
 
+@sources_rig.FREE
 @hypothesis.given(
     key=strategies.text(min_size=1), value=strategies.text(), other=strategies.text()
 )
@@ -274,6 +275,15 @@ def test_the_region_of_a_bucket_is_found_out(
     (found,) = expand(served, f"s3://{name}/k", aws=True, signed=signed, region=region)
     assert "s3.eu-west-1.amazonaws.com" in found.url
     assert fetch(served, found, endpoint="", signed=signed) == b"1"
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_bucket_that_is_new_in_its_region_is_found(served: buckets.Buckets, signed: bool):
+    served.make("far-away", region="eu-west-1", public=not signed, fresh=True)
+    served.put("far-away", {"p/k": b"1", "p/l": b"2"})
+    found = expand(served, "s3://far-away/p", aws=True, signed=signed)
+    assert [each.path for each in found] == ["k", "l"]
+    assert fetch(served, found[0], endpoint="", signed=signed) == b"1"
 
 
 def test_an_endpoint_of_another_region_says_which(served: buckets.Buckets):

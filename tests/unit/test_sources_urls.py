@@ -5,6 +5,7 @@ import pytest
 from hypothesis import strategies
 
 from datasets.loader import urls
+from tests.unit import sources_rig
 
 GOOD = [
     "https://a.example/x.tar?sig=1",
@@ -74,6 +75,7 @@ def test_a_source_that_can_not_be_read_is_refused(url: str):
     assert "hunter2" not in str(raised.value)
 
 
+@sources_rig.FREE
 @hypothesis.given(
     start=strategies.sampled_from(["", "s3://", "hf://datasets/", "https://"]),
     text=strategies.text(alphabet="shtpf3:/@.?#[]%a0-_", max_size=40),

@@ -224,7 +224,9 @@ class Buckets:
                 body = self._ask(f"{base}/?{text}")
             except http_client.Refused as refused:
                 self._learn(bucket, _region(refused))
-                if refused.status != 403 and self._bases.get(bucket, base) not in tried:
+                # A redirect to where the bucket is takes no signature with it.
+                final = refused.status == 403 and not self._service.signed
+                if not final and self._bases.get(bucket, base) not in tried:
                     continue
                 raise
             self._learn(bucket, body.headers.get(REGION_HEADER, ""))

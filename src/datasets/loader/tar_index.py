@@ -63,7 +63,7 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
             elif header.type != tar_header.DIRECTORY:
                 raise NotPlain
         at += length + -length % tar_reader.BLOCK_BYTES
-    if not ended or at > size:
+    if not ended:
         raise streams.cut_off()
 
 
