@@ -27,7 +27,7 @@ def check(root: pathlib.Path, expected: Mapping[str, shapes.Wanted]) -> None:
         odd = sorted(found ^ set(expected))
         raise processes.BrokenRunError(f"{len(odd)} files are missing or too many: {odd[:3]}")
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-        digests = pool.map(lambda path: _read(root / path), expected)
+        digests = pool.map(_read, (root / path for path in expected))
         for (path, wanted), seen in zip(expected.items(), digests, strict=True):
             if seen != wanted:
                 raise processes.BrokenRunError(f"{path} holds {seen} and not {wanted}")

@@ -64,7 +64,8 @@ class _Connection(socketserver.StreamRequestHandler):
             key, _, value = line.partition(":")
             headers[key.lower()] = value.strip()
         cap, _, name = first[1].lstrip("/").partition("/")
-        path = self.server.directory / name  # type: ignore[attr-defined]
+        assert isinstance(self.server, _Server)
+        path = self.server.directory / name
         if not path.is_file():
             self.request.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             return True

@@ -43,8 +43,8 @@ class Measured:
     case: cases.Case
     files: int
     bytes: int
-    runs: dict[str, list[Run]] = dataclasses.field(default_factory=dict)
-    absent: dict[str, str] = dataclasses.field(default_factory=dict)
+    runs: dict[str, list[Run]] = dataclasses.field(default_factory=dict[str, list[Run]])
+    absent: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     @property
     def good(self) -> bool:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import signal
 import sys
 import tempfile
+from typing import NoReturn
 
 from benchmarks import cases, check, contestants, origin, processes, results, shapes, slow_mount
 
@@ -23,6 +25,7 @@ def main() -> int:
     if reason := slow_mount.missing():
         print(f"skipped: {reason}")
         return 0
+    signal.signal(signal.SIGTERM, _stop)
     measured: list[results.Measured] = []
     with tempfile.TemporaryDirectory(prefix="seed-") as directory:
         home = pathlib.Path(directory)
@@ -37,6 +40,11 @@ def main() -> int:
         target.parent.mkdir(exist_ok=True)
         target.write_text(results.page(measured, arguments.runs))
     return 0 if all(each.good for each in measured) else 1
+
+
+def _stop(_number: int, _frame: object) -> NoReturn:
+    """Ends what is mounted and served, too."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _arguments() -> argparse.Namespace:

@@ -94,30 +94,39 @@ def until(so: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
     return seen
 
 
-def read_by(stage: Stage, name: str, *, sub_path: str, claim: str = APPLICATION) -> None:
+def read_by(
+    stage: Stage,
+    name: str,
+    *,
+    sub_path: str,
+    claim: str = APPLICATION,
+    command: str = "sleep 600",
+    phase: str = "Running",
+) -> None:
     mount = models.VolumeMount(
         name="data", mountPath="/data", subPath=sub_path or None, readOnly=True
     )
     container = models.Container(
         name="main",
         image="docker.io/library/busybox:1",
-        command=["sleep", "600"],
+        command=command.split(),
         volumeMounts=[mount],
     )
     source = models.PersistentVolumeClaimVolumeSource(claimName=claim)
     spec = models.PodSpec(
         automountServiceAccountToken=False,
+        restartPolicy="Never",
         containers=[container],
         volumes=[models.Volume(name="data", persistentVolumeClaim=source)],
     )
     metadata = meta_v1.ObjectMeta(name=name, namespace="default")
     stage.kube.create(core_v1.Pod(metadata=metadata, spec=spec))
 
-    def runs() -> bool:
+    def is_there() -> bool:
         status = stage.kube.get(core_v1.Pod, name, namespace="default").status
-        return bool(status and status.phase == "Running")
+        return bool(status and status.phase == phase)
 
-    until(runs)
+    until(is_there)
 
 
 def entries(stage: Stage) -> list[str]:
@@ -479,6 +488,7 @@ def test_a_pod_that_reads_another_one_or_has_ended_is_no_reason(
     published(settled, "flowers", server.put("rose.txt", ROSE))
     published(settled, "trees", server.put("oak.txt", ROSE))
     read_by(settled, "reader", sub_path="datasets/trees")
+    read_by(settled, "done", sub_path="datasets/flowers", command="true", phase="Succeeded")
     assert settled.run("delete-dataset", name="flowers").status == "completed"
     assert [row[0] for row in listed(settled)] == ["trees"]
     assert settled.run("delete-dataset", name="trees").status == "failed"
