@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit sandbox-tests sandbox format lock benchmark pack clean
+.PHONY: help demo test lint types unit sandbox-tests sandbox format lock benchmark benchmark-seed pack clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -39,6 +39,9 @@ sandbox: $(READY) ## leave the sandbox running, and print how to try it by hand
 
 benchmark: $(READY) ## AWS calls and tool calls of a hook, as the README's table has them
 	$(PY) -m benchmarks.calls
+
+benchmark-seed: $(READY) ## data sets against what one would do instead (an hour; root, a C compiler)
+	$(PY) -m benchmarks.seed
 
 format: $(READY) ## format, and mend what ruff can mend
 	$(PY) -m ruff format .

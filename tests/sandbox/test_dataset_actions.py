@@ -417,7 +417,10 @@ def test_overwrite_makes_it_anew_once_its_end_was_told(
     source = server.put("rose.txt", ROSE)
     first = create(settled, "flowers", source, overwrite=True, wait=0)
     assert first.results["state"] == "queued"
+    until(lambda: job_status(settled, "dataset-flowers").succeeded)
+    requests = len(server.requests)
     published(settled, "flowers", source, overwrite=True)
+    assert len(server.requests) == requests
     version = shown(settled, "flowers")["version"]
     server.put("rose.txt", TULIP)
     published(settled, "flowers", source)

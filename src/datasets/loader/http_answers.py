@@ -150,7 +150,9 @@ def refusal(
             f"answers {status} ({http.client.responses.get(status, 'unknown')})",
             wait_seconds=min(float(after), LONGEST_RETRY_AFTER) if after.isdecimal() else 0,
         )
-    if status in {401, 403}:
+    if status == 403 and b"<Code>InvalidObjectState<" in content:
+        sentence = f"{source} is archived: restore it in its bucket first, then run it again"
+    elif status in {401, 403}:
         sentence = f"{source} answers {status}: {advice or LOGIN}"
     elif status in {404, 410}:
         sentence = f"{source} answers {status}: nothing is there; check the source"
