@@ -49,7 +49,7 @@ class Case:
     make: Callable[[pathlib.Path], shapes.Made]
     contestants: Sequence[contestants.Contestant]
     goals: Sequence[Goal] = ()
-    cap: int = 0
+    cap: float = 0
     read_seconds: float = slow_mount.READ_SECONDS
     write_seconds: float = slow_mount.WRITE_SECONDS
     most_memory: int = 256 * MIB
@@ -63,8 +63,8 @@ def _packed(home: pathlib.Path, name: str, archive: str, shape: shapes.Shape) ->
     return shapes.packed(home, name, archive, shape, seed=len(name))
 
 
-def _file(name: str) -> Callable[[pathlib.Path], shapes.Made]:
-    return functools.partial(shapes.single, name=name, size=GIB, seed=7)
+def _file(name: str, size: int = GIB) -> Callable[[pathlib.Path], shapes.Made]:
+    return functools.partial(shapes.single, name=name, size=size, seed=7)
 
 
 def _of_table(archive: str, slow: str) -> Case:
@@ -176,10 +176,10 @@ CASES: Sequence[Case] = (
     ),
     _pods(
         "pods-file",
-        "one file of 1 GiB by ranges, the origin gives 4 MiB/s a connection",
-        CAPPED,
+        "one file of 512 MiB by ranges, the origin gives 0.25 MiB/s a connection",
+        dataclasses.replace(CAPPED, make=_file("pods-file", GIB // 2)),
         "true",
-        cap=4,
+        cap=0.25,
     ),
     Case(
         "hundred-thousand",

@@ -19,8 +19,8 @@ import time
 from collections.abc import Generator
 
 MIB = 2**20
-# What is sent between two looks at the clock.
-STEP_BYTES = MIB // 4
+# What a capped connection sends between two looks at the clock.
+STEP_SECONDS, LEAST_STEP_BYTES = 0.01, 2**14
 PR_SET_PDEATHSIG = 1
 
 
@@ -95,8 +95,9 @@ class _Connection(socketserver.StreamRequestHandler):
             lines.append(f"Content-Range: bytes {start}-{end - 1}/{status.st_size}")
         self.request.sendall("\r\n".join([*lines, "", ""]).encode())
         while with_body and start < end:
-            count = min(end - start, STEP_BYTES if cap else end - start)
+            count = end - start
             if cap:
+                count = min(count, max(LEAST_STEP_BYTES, int(cap * STEP_SECONDS)))
                 self._wait(count / cap)
             start += os.sendfile(self.request.fileno(), data, start, count)
 

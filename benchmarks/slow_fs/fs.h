@@ -148,7 +148,7 @@ void counters_one_trip(void); /* the last two that were held back are one */
 void counters_reset(void);
 int counters_print(char *text, size_t room);
 
-/* operations.c: what each request does. */
+/* operations.c: what requests cost; names.c and files.c do them. */
 void serve(Worker *worker, const struct fuse_in_header *in, char *argument);
 
 #endif

@@ -233,6 +233,7 @@ def zipped(
     comment: bytes = b"",
     wide: bool = False,
     front: bytes = b"",
+    listing: bytes | None = None,
     end: dict[str, int] | None = None,
 ) -> bytes:
     """A zip archive; `wide` gives it the records of large ones."""
@@ -242,7 +243,7 @@ def zipped(
         content += each.local()
     chosen = range(len(packed)) if order is None else order
     found = [packed[number].entry(offsets[number]) for number in chosen]
-    entries = b"".join(found)
+    entries = b"".join(found) if listing is None else listing
     start = len(content)
     fields = {"disk": 0, "count": len(found), "length": len(entries), "offset": start}
     fields.update(end or {})

@@ -74,13 +74,8 @@ class Patience:
     def __init__(self, url: str, seconds: float) -> None:
         self._url = url
         self._waits = 0
-        self._last_news = time.monotonic()
+        self._began = time.monotonic()
         self.seconds = seconds
-
-    def news(self) -> None:
-        """Something came."""
-        self._last_news = time.monotonic()
-        self._waits = 0
 
     def wait(self, trouble: ComeAgain) -> None:
         """Waits before another try.
@@ -90,7 +85,7 @@ class Patience:
         """
         wait = min(FIRST_WAIT_SECONDS * 2**self._waits, LONGEST_WAIT_SECONDS)
         wait = max(wait, trouble.wait_seconds)
-        if time.monotonic() + wait - self._last_news > self.seconds:
+        if time.monotonic() + wait - self._began > self.seconds:
             raise failure.Later(
                 f"{urls.shown(self._url)} {trouble.reason}, even after {self.seconds:g} seconds: "
                 "check the source and the model's proxy settings, then run create-dataset again"
