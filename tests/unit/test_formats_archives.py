@@ -311,18 +311,6 @@ def test_the_check_of_an_archive_in_an_archive_counts_to_its_end():
     assert "is not what the list says" in formats_rig.refused(found)
 
 
-@pytest.mark.parametrize("check", [{}, {"check": 1}])
-def test_an_archive_in_a_zip_is_read_to_its_end_and_compared_with_its_check(check: dict[str, int]):
-    # Behind the inner one stands what a reader of archives has no need of.
-    inner = formats_rig.zipped(Packed(b"a", b"1")) + formats_rig.noise(3_000_000)
-    archive = formats_rig.RandomAccess(formats_rig.zipped(Packed(b"in.zip", inner, listed=check)))
-    found = archives.inside(zip_reader.read(archive, Trickle(archive.content)))
-    if check:
-        assert "is not what the list says" in formats_rig.refused(found)
-    else:
-        assert formats_rig.files(found) == {"in/a": b"1"}
-
-
 def test_what_only_has_the_content_of_an_archive_is_kept():
     packed = loader_rig.archive("zip", FILES)
     files = {"weights.npz": packed, "download": packed}

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from . import failure, readback, report, spec, volume
+from . import failure, load, readback, report, spec, volume
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777
@@ -50,7 +50,7 @@ def publish(task: spec.Spec, told: report.Report) -> spec.Result:
     files = place / volume.FILES
     with slot.locked():
         current = slot.current()
-        if current and current.result and current.request == task.version:
+        if current and load.is_wanted(current, task) and current.result:
             return current.result
         if not files.is_dir():
             raise failure.Failure(

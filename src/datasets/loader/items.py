@@ -129,13 +129,9 @@ class Doer:
                     self._unpack(run, source, many, form)
 
     def _form(self, item: plan.Item, source: remote.Remote, head: bytes) -> str:
-        try:
-            return formats.recognise(head, item.name or source.name, unpack=self.task.unpack)
-        except failure.Failure:
-            # What only looks like an archive in an archive is a file as others.
-            if item.kind == plan.INNER:
-                return formats.FILE
-            raise
+        if item.kind == plan.INNER:
+            return formats.recognise_inner(head, item.name)
+        return formats.recognise(head, item.name or source.name, unpack=self.task.unpack)
 
     # --- one file
 

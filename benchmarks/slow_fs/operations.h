@@ -1,0 +1,23 @@
+/* What the two halves of the operations share. */
+#ifndef OPERATIONS_H
+#define OPERATIONS_H
+
+#include "fs.h"
+
+/* Does a request with tree_lock held: its answer and its delay are left in the worker. */
+typedef int Operation(Worker *worker, const struct fuse_in_header *in, char *argument);
+
+/* names.c */
+Operation lookup, readlink_, symlink_, mknod_, mkdir_, create, link_, unlink_, rmdir_, rename_;
+Operation readdir_;
+
+/* files.c */
+Operation getattr, setattr, open_, read_, write_, flush, release, getlk, setlk;
+void told(const Worker *worker, Node *node);
+void changed_by(const Worker *worker, Node *node);
+void fill_entry(Node *node, struct fuse_entry_out *out);
+int answer_entry(Worker *worker, Node *node);
+int answer_attributes(Worker *worker, const Node *node);
+int answer_open(Worker *worker, Node *node, uint32_t flags, uint32_t open_flags);
+
+#endif
