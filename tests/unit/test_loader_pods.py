@@ -147,7 +147,7 @@ def test_two_sources_with_one_path_are_refused_with_the_path(
 def test_a_pod_killed_at_any_point_leaves_its_work_to_the_next(
     rig: loader_rig.Rig, served: origin.Origin
 ):
-    source = served.put("set.tar", NESTED, faults=origin.Faults(bytes_per_second=3_000_000))
+    source = served.put("set.tar", NESTED, faults=origin.Faults(bytes_per_second=1_000_000))
     chance = random.Random(4)
     kills = 0
     for attempt in itertools.count():
@@ -158,7 +158,7 @@ def test_a_pod_killed_at_any_point_leaves_its_work_to_the_next(
         ]
         time.sleep(chance.uniform(0.2, 0.6))
         alive = [pod for pod in pods if pod.poll() is None]
-        if not alive or attempt == 30:
+        if not alive or attempt == 12:
             assert all(rig.end(pod).code == 0 for pod in pods)
             break
         for pod in alive:
