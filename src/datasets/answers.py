@@ -119,9 +119,9 @@ def progress(log: str) -> Progress | None:
 def combined(pods: Sequence[Progress]) -> Progress:
     """How far a load is, of which these are the pods; at least one."""
     for pod in pods:
-        # Whoever publishes it tells of all of it.
+        # Whoever publishes it tells of all of it; but it is published when its pod has ended well.
         if pod.state == PUBLISHED:
-            return pod
+            return dataclasses.replace(pod, state=VERIFYING)
     states = {pod.state for pod in pods}
     state = PREPARING
     if VERIFYING in states:

@@ -127,3 +127,12 @@ def test_an_inventory_is_read_if_it_is_whole():
     assert answers.listed("\n".join(log[:2])) is None
     assert answers.listed("\n".join(log[1:])) is None
     assert answers.listed("") is None
+
+
+def test_the_pod_that_has_published_tells_of_all_and_has_not_ended_yet():
+    pods = [
+        answers.Progress("done", index=0, files=3, bytes=30),
+        answers.Progress("published", index=1, files=5, bytes=50),
+    ]
+    together = answers.combined(pods)
+    assert (together.state, together.files, together.bytes) == ("verifying", 5, 50)
