@@ -98,11 +98,9 @@ int setattr(Worker *worker, const struct fuse_in_header *in, char *argument) {
 }
 
 /* The kernel keeps a file's pages over an open unless another mount changed it. */
-int open_(Worker *worker, const struct fuse_in_header *in, char *argument) {
-    const struct fuse_open_in *open = (const struct fuse_open_in *)argument;
-    Node *node = node_of(in->nodeid);
+int open_existing(Worker *worker, Node *node, uint32_t flags) {
     bool stale = atomic_fetch_and(&node->stale, ~worker->mount->bit) & worker->mount->bit;
-    if (open->flags & O_TRUNC) {
+    if (flags & O_TRUNC) {
         worker->delay = write_ns;
         data_truncate(worker->mount, node, 0);
         node->modified = node->changed = wall();
@@ -110,7 +108,11 @@ int open_(Worker *worker, const struct fuse_in_header *in, char *argument) {
         changed_by(worker, node);
     }
     if (is_behind(worker->mount, node)) worker->behind = node;
-    return answer_open(worker, node, open->flags, stale ? 0 : FOPEN_KEEP_CACHE);
+    return answer_open(worker, node, flags, stale ? 0 : FOPEN_KEEP_CACHE);
+}
+
+int open_(Worker *worker, const struct fuse_in_header *in, char *argument) {
+    return open_existing(worker, node_of(in->nodeid), ((struct fuse_open_in *)argument)->flags);
 }
 
 int read_(Worker *worker, const struct fuse_in_header *in, char *argument) {

@@ -2,6 +2,7 @@
 #include "operations.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -89,9 +90,17 @@ int mkdir_(Worker *worker, const struct fuse_in_header *in, char *argument) {
 
 int create(Worker *worker, const struct fuse_in_header *in, char *argument) {
     const struct fuse_create_in *file = (const struct fuse_create_in *)argument;
+    const char *name = argument + sizeof *file;
+    Node *parent = node_of(in->nodeid);
+    const Entry *entry = entry_find(parent, name, strlen(name));
+    if (entry && S_ISREG(entry->node->mode) && !(file->flags & O_EXCL)) {
+        /* Another mount was first: as with NFS's OPEN, the file that is there is meant. */
+        paid_by_miss(worker, parent, name);
+        answer_entry(worker, entry->node);
+        return open_existing(worker, entry->node, file->flags);
+    }
     Node *made;
-    int error = make(worker, in, argument + sizeof *file, S_IFREG | (file->mode & 07777), NULL,
-                     &made);
+    int error = make(worker, in, name, S_IFREG | (file->mode & 07777), NULL, &made);
     if (error) return error;
     made->unflushed = true;
     return answer_open(worker, made, file->flags, FOPEN_KEEP_CACHE);

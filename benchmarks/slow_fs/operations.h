@@ -18,6 +18,7 @@ void changed_by(const Worker *worker, Node *node);
 void fill_entry(Node *node, struct fuse_entry_out *out);
 int answer_entry(Worker *worker, Node *node);
 int answer_attributes(Worker *worker, const Node *node);
+int open_existing(Worker *worker, Node *node, uint32_t flags);
 int answer_open(Worker *worker, Node *node, uint32_t flags, uint32_t open_flags);
 
 #endif
