@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import pathlib
+import time
 
 from . import (
     entries,
@@ -26,6 +28,7 @@ from . import (
 )
 
 MOST_ATTEMPTS = 5
+LOOK_AGAIN_SECONDS = 1.0
 
 
 def load(
@@ -63,8 +66,10 @@ def load(
             where.supersede(reason)
             told.state("starting over", reason=reason)
         except (failure.Failure, OSError) as trouble:
-            if not where.path.exists():
+            # What another pod has published is not where it was; caches may not know that yet.
+            if isinstance(trouble, OSError) and trouble.errno in {errno.ENOENT, errno.ESTALE}:
                 reason = "was published or removed by others meanwhile"
+                time.sleep(LOOK_AGAIN_SECONDS)
                 continue
             error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
             # What can not be done is not gone on with; but other pods may still be at it.
