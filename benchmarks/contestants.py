@@ -52,12 +52,14 @@ class Took:
 
     Attributes:
         seconds: How long it took.
+        cpu_seconds: What its processes had of the processors; the file system's are not among them.
         peak: The most bytes resident in the processes of all pods; 0 where nobody asks.
         quarters: The most bytes resident in the first quarter of the time, in two, in three.
         remark: What else it says about itself.
     """
 
     seconds: float
+    cpu_seconds: float = 0
     peak: int = 0
     quarters: Sequence[int] = ()
     remark: str = ""
@@ -95,7 +97,8 @@ class Rival:
         quoted = {key: shlex.quote(value) for key, value in places.items()}
         script = "set -eo pipefail; " + self.script.format(**quoted)
         command = processes.Command(["bash", "-c", script], {"RCLONE_CONFIG": ""})
-        return Took(processes.run([command], scene.local).seconds)
+        ran = processes.run([command], scene.local)
+        return Took(ran.seconds, ran.cpu_seconds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Ideal:
         program = slow_mount.compiled([pathlib.Path(__file__).parent / "ideal" / "ideal.c"])
         words = [program, self.threads, scene.made.plain, scene.mounts[0]]
         ran = processes.run([processes.Command([*map(str, words)])], scene.local)
-        return Took(float(ran.logs[0]))
+        return Took(float(ran.logs[0]), ran.cpu_seconds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,8 +178,8 @@ class Ours:
             )
             for index, mount in enumerate(scene.mounts[: self.pods])
         ]
-        ran = processes.run(commands, scene.local)
-        return Took(ran.seconds, sum(ran.peaks), ran.quarters, _remark(ran.logs))
+        ran = processes.run(commands, scene.local, watched=True)
+        return Took(ran.seconds, ran.cpu_seconds, sum(ran.peaks), ran.quarters, _remark(ran.logs))
 
 
 def _remark(logs: Sequence[str]) -> str:

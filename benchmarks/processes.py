@@ -8,6 +8,7 @@ import mmap
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import threading
 import time
@@ -36,23 +37,26 @@ class Ran:
 
     Attributes:
         seconds: From the first one's start to the last one's end.
-        peaks: The most bytes that were resident in each command's processes together.
+        cpu_seconds: What all together had of the processors.
+        peaks: The most bytes that were resident in each command's processes together, if watched.
         quarters: The most bytes resident in all in the first quarter of the time, in two, three.
         logs: What each one wrote.
     """
 
     seconds: float
+    cpu_seconds: float
     peaks: Sequence[int]
     quarters: Sequence[int]
     logs: Sequence[str]
 
 
-def run(commands: Sequence[Command], directory: pathlib.Path) -> Ran:
+def run(commands: Sequence[Command], directory: pathlib.Path, *, watched: bool = False) -> Ran:
     """Runs commands side by side to their ends.
 
     Args:
         commands: What to run.
         directory: Where their logs may be kept.
+        watched: Whether to look at their memory, which takes time of its own.
 
     Raises:
         BrokenRunError: One did not end with 0.
@@ -62,7 +66,7 @@ def run(commands: Sequence[Command], directory: pathlib.Path) -> Ran:
     plain = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     with contextlib.ExitStack() as files:
         outputs = [files.enter_context(log.open("wb")) for log in logs]
-        began = time.monotonic()
+        began, had = time.monotonic(), _cpu_seconds()
         started = [
             subprocess.Popen(
                 command.words,
@@ -73,7 +77,7 @@ def run(commands: Sequence[Command], directory: pathlib.Path) -> Ran:
             )
             for command, output in zip(commands, outputs, strict=True)
         ]
-        watch = _Watch([process.pid for process in started])
+        watch = _Watch([process.pid for process in started if watched])
         try:
             codes = [process.wait() for process in started]
         finally:
@@ -88,7 +92,13 @@ def run(commands: Sequence[Command], directory: pathlib.Path) -> Ran:
             raise BrokenRunError(
                 f"{' '.join(command.words)[:200]} ended with {code}: {text[-500:]}"
             )
-    return Ran(seconds, watch.peaks, watch.quarters, texts)
+    return Ran(seconds, _cpu_seconds() - had, watch.peaks, watch.quarters, texts)
+
+
+def _cpu_seconds() -> float:
+    """What the processes had that were waited for until now."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class _Watch:
@@ -116,7 +126,7 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
+        while self._pids and not self._ended.wait(LOOK_SECONDS):
             for pid, seen in zip(self._pids, self._seen, strict=True):
                 for each in _family(pid):
                     seen[each] = max(seen.get(each, 0), _high_water(each))

@@ -81,9 +81,9 @@ def section(measured: Measured) -> str:
         f"{case.title} ({size}; {case.read_seconds * 1e3:g} ms a read,"
         f" {case.write_seconds * 1e3:g} ms a write).",
         "",
-        "| who | min | median | max | the loader is | under way: mean | largest | trips |"
+        "| who | min | median | max | the loader is | CPU | under way: mean | largest | trips |"
         " peak MiB | |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
         *(_row(measured, name) for name in measured.runs),
         *(
             f"| {_cell(name)} | not measured: {tool} is missing |"
@@ -101,7 +101,7 @@ def _row(measured: Measured, name: str) -> str:
     failed = len(measured.runs[name]) - len(runs)
     remark = f"{failed} of {len(measured.runs[name])} runs failed" if failed else ""
     if not runs:
-        return f"| {_cell(name)} | | | | | | | | | {remark} |"
+        return f"| {_cell(name)} | | | | | | | | | | {remark} |"
     seconds = [run.took.seconds for run in runs]
     middle = min(runs, key=lambda run: abs(run.took.seconds - statistics.median(seconds)))
     ours = measured.median(contestants.OURS)
@@ -112,6 +112,7 @@ def _row(measured: Measured, name: str) -> str:
         _cell(name),
         *(f"{value:.2f}" for value in (min(seconds), statistics.median(seconds), max(seconds))),
         ratio,
+        f"{middle.took.cpu_seconds:.1f}",
         f"{counted.mean:.1f}" if counted else "",
         str(max(run.counted.largest for run in runs if run.counted)),
         f"{counted.held:,}" if counted else "",
@@ -164,7 +165,9 @@ def page(measured: Sequence[Measured], runs: int) -> str:
             "# Data sets: the loader, what a user would do instead, and the ideal",
             "",
             f"{datetime.date.today().isoformat()}, by `{command}`, {runs} runs each, in turn."
-            " Seconds; every tree and file was compared with what was made, byte for byte.",
+            " Seconds; every tree and file was compared with what was made, byte for byte."
+            " CPU: seconds of the processors that its own processes took, without the origin's"
+            " and the file system's. Under way: requests to the file system.",
             "",
             *(f"- {line}" for line in _machine()),
             "",

@@ -189,7 +189,7 @@ class Doer:
         unpacking.Unpacking(run, source, self.tree, self.task).unpack(opened, form)
 
     def _remote(self, item: plan.Item) -> remote.Remote:
-        return remote.Remote(
+        source = remote.Remote(
             self.client,
             runs.url_of(item, self.task),
             auth=item.auth,
@@ -199,6 +199,9 @@ class Doer:
             patience_seconds=self.task.patience_seconds,
             meter=self.meter.came if item.kind != plan.HASH else lambda _: None,
         )
+        # A plan has parts only of what can be read in parts.
+        source.ranges = item.kind in {plan.PART, plan.INNER, plan.HASH}
+        return source
 
 
 def _is_long(source: remote.Remote, item: plan.Item) -> bool:

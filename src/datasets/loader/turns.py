@@ -111,7 +111,11 @@ class Turns:
 
     def _enqueue(self, place: Directory, create: Create, weight: int) -> None:
         self._open += 1
-        place.pending.append((create, weight))
+        if weight:
+            place.pending.append((create, weight))
+        else:
+            # A directory: what waits for it can be done beside what waits here.
+            place.pending.appendleft((create, weight))
         self._begin(place)
 
     def _begin(self, place: Directory) -> None:
@@ -119,6 +123,10 @@ class Turns:
         if place.busy or not place.made or not place.pending:
             return
         place.busy = True
+        self._put(place)
+
+    def _put(self, place: Directory) -> None:
+        """Makes it some thread's turn, and has one more thread where all are at work."""
         self._ready.put(place)
         if len(self._threads) < min(THREADS, self._open):
             thread = threading.Thread(target=self._run, daemon=True)
@@ -170,6 +178,6 @@ class Turns:
         """Lets the next one create in the directory."""
         with self._changed:
             if place.pending:
-                self._ready.put(place)
+                self._put(place)
             else:
                 place.busy = False
