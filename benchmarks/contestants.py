@@ -52,7 +52,7 @@ class Took:
 
     Attributes:
         seconds: How long it took.
-        cpu_seconds: What its processes had of the processors; the file system's are not among them.
+        cpu_seconds: What its own processes had of the processors.
         peak: The most bytes resident in the processes of all pods; 0 where nobody asks.
         quarters: The most bytes resident in the first quarter of the time, in two, in three.
         remark: What else it says about itself.

@@ -1,6 +1,7 @@
 """An origin on the loopback device, in a process of its own: ranges, ETags, keep-alive, sendfile.
 
-A path /50/x serves x with 50 MiB/s a connection, /0/x as fast as it goes.
+A path /50/x serves x with 50 MiB/s a connection, /0/x as fast as it goes. The first 64 KiB of an
+answer come at once: those who cap a connection let a little pass.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Generator
 
 MIB = 2**20
 # What a capped connection sends between two looks at the clock.
-STEP_SECONDS, LEAST_STEP_BYTES = 0.01, 2**14
+STEP_SECONDS, LEAST_STEP_BYTES, FREE_BYTES = 0.01, 2**14, 2**16
 PR_SET_PDEATHSIG = 1
 
 
@@ -94,9 +95,10 @@ class _Connection(socketserver.StreamRequestHandler):
         if answer.startswith("206"):
             lines.append(f"Content-Range: bytes {start}-{end - 1}/{status.st_size}")
         self.request.sendall("\r\n".join([*lines, "", ""]).encode())
+        free = start + FREE_BYTES if cap else end
         while with_body and start < end:
-            count = end - start
-            if cap:
+            count = (end if start >= free else min(end, free)) - start
+            if start >= free:
                 count = min(count, max(LEAST_STEP_BYTES, int(cap * STEP_SECONDS)))
                 self._wait(count / cap)
             start += os.sendfile(self.request.fileno(), data, start, count)
