@@ -86,9 +86,16 @@ typedef struct {
     char body[];
 } Reply;
 
-/* One thread that serves requests of a mount. */
+/* Replies, the one that is due first at the top. */
+typedef struct {
+    Reply **replies;
+    size_t count, room;
+} Heap;
+
+/* The thread that serves a mount's requests, and sends what needs no other thread. */
 typedef struct {
     Mount *mount;
+    Heap held;
     char *block;  /* where the bytes of a WRITE arrive */
     char *plain;  /* a request as one piece */
     char *answer; /* the body of the reply, `length` bytes */
@@ -143,7 +150,9 @@ void reply_begin(uint32_t kind);
 void reply_end(uint32_t kind, uint64_t began);
 void reply_now(Mount *mount, uint64_t unique, int error, const void *body, size_t length);
 Reply *reply_new(Mount *mount, uint64_t unique, uint32_t kind, uint64_t began, size_t length);
-void reply_at(Reply *reply, uint64_t due);
+void reply_at(Reply *reply, uint64_t due); /* by another thread than the mount's */
+void reply_later(Worker *worker, Reply *reply, uint64_t due);
+int64_t replies_send(Worker *worker); /* sends what is due; ns until the next one, or -1 */
 void counters_one_trip(void); /* the last two that were held back are one */
 void counters_reset(void);
 int counters_print(char *text, size_t room);

@@ -132,5 +132,5 @@ void serve(Worker *worker, const struct fuse_in_header *in, char *argument) {
     reply->offset = worker->offset;
     reply->size = worker->size;
     memcpy(reply->body, worker->answer, worker->length);
-    reply_at(reply, worker->began + (uint64_t)worker->delay);
+    reply_later(worker, reply, worker->began + (uint64_t)worker->delay);
 }

@@ -11,12 +11,12 @@
 #define TOGETHER 50000 /* ns: replies that are due within it go out together */
 
 /* Replies that take time to send have threads of their own, and keep no others: those of READ
-   copy, those that tell of another mount's changes may wait for pages being written out. */
+   copy, those that tell of another mount's changes may wait for pages being written out. And
+   those that come free by what another mount's thread did have one. */
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t earlier;
-    Reply **heap;
-    size_t count, room;
+    Heap held;
 } Queue;
 
 static Queue queues[3];
@@ -85,28 +85,34 @@ static void send_reply(Reply *reply) {
     free(reply);
 }
 
-static void push(Queue *queue, Reply *reply) {
-    if (queue->count == queue->room) {
-        queue->room = queue->room ? queue->room * 2 : 1024;
-        queue->heap = realloc(queue->heap, queue->room * sizeof *queue->heap);
+static void push(Heap *heap, Reply *reply) {
+    if (heap->count == heap->room) {
+        heap->room = heap->room ? heap->room * 2 : 1024;
+        heap->replies = realloc(heap->replies, heap->room * sizeof *heap->replies);
     }
-    size_t at = queue->count++;
-    for (; at && queue->heap[(at - 1) / 2]->due > reply->due; at = (at - 1) / 2)
-        queue->heap[at] = queue->heap[(at - 1) / 2];
-    queue->heap[at] = reply;
+    Reply **all = heap->replies;
+    size_t at = heap->count++;
+    for (; at && all[(at - 1) / 2]->due > reply->due; at = (at - 1) / 2)
+        all[at] = all[(at - 1) / 2];
+    all[at] = reply;
 }
 
-static Reply *pop(Queue *queue) {
-    Reply *top = queue->heap[0], *moved = queue->heap[--queue->count];
+static Reply *pop(Heap *heap) {
+    Reply **all = heap->replies, *top = all[0], *moved = all[--heap->count];
     size_t at = 0;
-    for (size_t child; (child = 2 * at + 1) < queue->count; at = child) {
-        if (child + 1 < queue->count && queue->heap[child + 1]->due < queue->heap[child]->due)
-            child++;
-        if (queue->heap[child]->due >= moved->due) break;
-        queue->heap[at] = queue->heap[child];
+    for (size_t child; (child = 2 * at + 1) < heap->count; at = child) {
+        if (child + 1 < heap->count && all[child + 1]->due < all[child]->due) child++;
+        if (all[child]->due >= moved->due) break;
+        all[at] = all[child];
     }
-    queue->heap[at] = moved;
+    all[at] = moved;
     return top;
+}
+
+/* The time until the first one has to go out; 0 where it has. */
+static int64_t until_first(const Heap *heap) {
+    int64_t left = (int64_t)(heap->replies[0]->due - now());
+    return left > TOGETHER ? left : 0;
 }
 
 void reply_at(Reply *reply, uint64_t due) {
@@ -114,10 +120,29 @@ void reply_at(Reply *reply, uint64_t due) {
     reply->due = due;
     atomic_fetch_add(&held, 1);
     pthread_mutex_lock(&queue->lock);
-    push(queue, reply);
-    bool first_due = queue->heap[0] == reply;
+    push(&queue->held, reply);
+    bool first_due = queue->held.replies[0] == reply;
     pthread_mutex_unlock(&queue->lock);
     if (first_due) pthread_cond_signal(&queue->earlier);
+}
+
+void reply_later(Worker *worker, Reply *reply, uint64_t due) {
+    if (reply->read || reply->behind) {
+        reply_at(reply, due);
+        return;
+    }
+    reply->due = due;
+    atomic_fetch_add(&held, 1);
+    push(&worker->held, reply);
+}
+
+int64_t replies_send(Worker *worker) {
+    while (worker->held.count) {
+        int64_t left = until_first(&worker->held);
+        if (left) return left;
+        send_reply(pop(&worker->held));
+    }
+    return -1;
 }
 
 static void *send_in_time(void *argument) {
@@ -125,17 +150,17 @@ static void *send_in_time(void *argument) {
     prctl(PR_SET_TIMERSLACK, 1000);
     pthread_mutex_lock(&queue->lock);
     for (;;) {
-        if (!queue->count) {
+        if (!queue->held.count) {
             pthread_cond_wait(&queue->earlier, &queue->lock);
             continue;
         }
-        uint64_t due = queue->heap[0]->due;
-        if (due > now() + TOGETHER) {
+        if (until_first(&queue->held)) {
+            uint64_t due = queue->held.replies[0]->due;
             struct timespec until = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
             pthread_cond_timedwait(&queue->earlier, &queue->lock, &until);
             continue;
         }
-        Reply *reply = pop(queue);
+        Reply *reply = pop(&queue->held);
         pthread_mutex_unlock(&queue->lock);
         send_reply(reply);
         pthread_mutex_lock(&queue->lock);
