@@ -78,7 +78,8 @@ def _of_table(archive: str, slow: str) -> Case:
 
 
 def _of_shape(name: str, title: str, archive: str, shape: shapes.Shape) -> Case:
-    members = contestants.for_tree(archive)
+    # One file after the other is never the best, and takes a minute each time.
+    members = contestants.for_tree(archive)[1:]
     return Case(name, f"{title}, {archive}", _tree(name, archive, shape), members, [Goal(2)])
 
 
@@ -169,17 +170,17 @@ CASES: Sequence[Case] = (
     _pods("pods-nested", "the tar of 100 tars by 1 to 8 pods", NESTED, "recursive"),
     _pods(
         "pods-archives",
-        "tar of 1,000 tars, 4,000 files of 192-320 KiB; the origin gives 0.25 MiB/s a connection",
+        "tar of 1,000 tars, 4,000 files of 192-320 KiB; the origin gives 0.5 MiB/s a connection",
         dataclasses.replace(NESTED, make=_tree("pods-archives", "nested", THOUSAND_TARS)),
         "recursive",
-        cap=0.25,
+        cap=0.5,
     ),
     _pods(
         "pods-file",
-        "one file of 1 GiB by ranges, the origin gives 0.25 MiB/s a connection",
+        "one file of 1 GiB by ranges, the origin gives 0.5 MiB/s a connection",
         CAPPED,
         "true",
-        cap=0.25,
+        cap=0.5,
     ),
     Case(
         "hundred-thousand",

@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-LOOK_SECONDS = 0.02
+# Each look takes a millisecond or two.
+LOOK_SECONDS = 0.2
 CHILDREN = "task/{0}/children"
 NO_ENVIRON: Mapping[str, str] = {}
 
@@ -106,15 +107,11 @@ class _Watch:
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
-        self._seen: list[dict[int, int]] = [{} for _ in pids]
+        self.peaks = [0 for _ in pids]
         self._course: list[int] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
-
-    @property
-    def peaks(self) -> Sequence[int]:
-        return [sum(seen.values()) for seen in self._seen]
 
     @property
     def quarters(self) -> Sequence[int]:
@@ -127,9 +124,8 @@ class _Watch:
 
     def _look(self) -> None:
         while self._pids and not self._ended.wait(LOOK_SECONDS):
-            for pid, seen in zip(self._pids, self._seen, strict=True):
-                for each in _family(pid):
-                    seen[each] = max(seen.get(each, 0), _high_water(each))
+            resident = [sum(map(_resident, _family(pid))) for pid in self._pids]
+            self.peaks = [max(pair) for pair in zip(self.peaks, resident, strict=True)]
             self._course.append(sum(self.peaks))
 
 
@@ -142,9 +138,11 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _high_water(pid: int) -> int:
+def _resident(pid: int) -> int:
+    """The bytes of a process that are resident; of what it shares with others its part only."""
     with contextlib.suppress(OSError):
-        match = re.search(r"VmHWM:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())
+        text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+        match = re.search(r"^Pss:\s*(\d+)", text, re.MULTILINE)
         return int(match[1]) * 1024 if match else 0
     return 0
 

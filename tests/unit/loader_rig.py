@@ -311,6 +311,13 @@ def tar(entries: Iterable[Entry], format_: int = tarfile.PAX_FORMAT) -> bytes:
     return buffer.getvalue()
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has begun."""
+    return [
+        int(each) for each in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ]
+
+
 def end_at_once(process: subprocess.Popen[str]) -> None:
     """Kills a loader that a test is done with."""
     with contextlib.suppress(ProcessLookupError):

@@ -188,6 +188,38 @@ def test_one_archive_killed_twenty_times_is_whole_in_the_end(
     assert rig.manifest() == listed(UNPACKED)
 
 
+def test_a_process_that_is_killed_ends_the_pod_with_a_reason_and_the_next_one_goes_on(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    content = loader_rig.archive("tar", UNPACKED)
+    source = served.put("set.tar", content, faults=origin.Faults(hold_after=len(content) // 2))
+    pod = rig.begin(source, version="v")
+    loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/n03/*.jpg")))
+    os.kill(loader_rig.children(pod.pid)[0], signal.SIGKILL)
+    run = rig.end(pod)
+    assert run.code == 75, "another pod may do it at once"
+    assert "a process of the loader was killed, probably because the node has no mem" in run.error
+    served.put("set.tar", content)
+    assert rig.load(source, version="v").code == 0
+    assert rig.files() == UNPACKED
+
+
+def test_when_the_loader_is_killed_none_of_its_processes_writes_on(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    content = loader_rig.archive("tar", UNPACKED)
+    source = served.put("set.tar", content, faults=origin.Faults(hold_after=len(content) // 2))
+    pod = rig.begin(source, version="v")
+    loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/n03/*.jpg")))
+    hands = loader_rig.children(pod.pid)
+    assert hands
+    pod.kill()
+    pod.wait()
+    loader_rig.wait_for(
+        lambda: not any(pathlib.Path(f"/proc/{each}/exe").exists() for each in hands)
+    )
+
+
 def test_another_attempt_does_not_mix_two_versions_of_a_source(
     rig: loader_rig.Rig, served: origin.Origin
 ):

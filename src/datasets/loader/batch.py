@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from . import spec
-
 if TYPE_CHECKING:
     from . import writer
 
-BATCH_FILES, BATCH_BYTES = 8, 2**18
+BATCH_FILES, BATCH_BYTES = 16, 2**18
 BLOCK_BYTES = 2**20
-# Python lets go of its interpreter lock to hash more than this at once, and to get it back takes
-# longer than to hash a small file.
-QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
 
 
 class Written(NamedTuple):
@@ -65,21 +60,6 @@ class Small(NamedTuple):
     data: Sequence[bytes]
     executable: bool
     size: int
-
-    def written(self) -> Written:
-        """What is told of it when it is on the volume."""
-        return Written(self.number, self.path, self.size, self._sha256())
-
-    def _sha256(self) -> str:
-        digest = spec.hasher("sha256")
-        for block in self.data:
-            if self.size > HASHED_AT_ONCE_BYTES:
-                digest.update(block)
-                continue
-            view = memoryview(block)
-            for at in range(0, len(view), QUIET_BYTES):
-                digest.update(view[at : at + QUIET_BYTES])
-        return digest.hexdigest()
 
 
 class Batch:

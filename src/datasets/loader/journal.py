@@ -41,6 +41,14 @@ class Line(NamedTuple):
     form: str = ""
 
 
+def _text(line: Line) -> str:
+    if line.kind != FILE:
+        return json.dumps(line) + "\n"
+    # The same by hand, as there are so many: all but the path is known to need no quoting.
+    path = json.dumps(line.path)
+    return f'["{FILE}", {line.item}, {line.number}, {path}, {line.size}, "{line.text}"]\n'
+
+
 class Journal:
     """A journal that is being written. One serves many threads.
 
@@ -54,7 +62,7 @@ class Journal:
 
     def add(self, *lines: Line) -> None:
         """Adds lines; they are in the file after the next `flush`."""
-        text = "".join(json.dumps(each) + "\n" for each in lines)
+        text = "".join(map(_text, lines))
         with self._lock:
             # What was stopped does not write down what comes after.
             if not self._file.closed:

@@ -10,7 +10,20 @@ from __future__ import annotations
 import concurrent.futures
 import os
 
-from . import batch, budget, failure, formats, journal, plan, remote, runs, spec, stream, writer
+from . import (
+    batch,
+    budget,
+    failure,
+    files,
+    formats,
+    journal,
+    plan,
+    remote,
+    runs,
+    spec,
+    stream,
+    writer,
+)
 
 PIECE_BYTES, PIECES_AHEAD = 4 * 2**20, 24
 CHECKPOINT_BYTES = 256 * 2**20
@@ -57,10 +70,11 @@ def write(
     item = run.item
     start = run.attempt.done.positions.get(run.number, item.start)
     shared = item.kind == plan.PART or start > item.start
-    descriptor = tree.descriptor(0, path, run, executable=False, shared=shared)
+    wanted = files.Wanted(path, 0, executable=False, shared=shared)
+    descriptor = tree.descriptor(0, wanted, run)
     try:
         with concurrent.futures.ThreadPoolExecutor(2) as beside:
-            copy = _Copy(run, descriptor, start, beside)
+            copy = _Copy(run, descriptor, path, start, beside)
             while piece := data.next_piece():
                 limits.written(len(piece))
                 copy.add(piece)
@@ -91,11 +105,13 @@ class _Copy:
         self,
         run: runs.Run,
         descriptor: int,
+        path: str,
         start: int,
         beside: concurrent.futures.ThreadPoolExecutor,
     ) -> None:
         self._run = run
         self._descriptor = descriptor
+        self._path = path
         self._beside = beside
         self._safe = self._written_out = self.position = start
         self._checkpoint: concurrent.futures.Future[None] | None = None
@@ -106,12 +122,12 @@ class _Copy:
     def add(self, piece: memoryview) -> None:
         """Writes a piece, and hashes it beside that."""
         hashing = self._beside.submit(self._hash, piece)
-        writer.write_all(self._descriptor, piece)
+        files.write_all(self._descriptor, piece, self._path)
         hashing.result()
         self.position += len(piece)
         if self.position - self._written_out >= writer.WRITE_OUT_BYTES:
             self._written_out = self.position
-            writer.begin_write_out(self._descriptor, self.position)
+            files.begin_write_out(self._descriptor, self.position)
         if self.position - self._safe >= CHECKPOINT_BYTES and self._is_idle():
             self._safe = self.position
             self._checkpoint = self._beside.submit(self._bring, self.position)

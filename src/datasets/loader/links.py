@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import stat
 from collections.abc import Generator, Iterable
 
-from . import failure, journal, members, writer
+from . import failure, files, journal, members, turns
 
 # What a link is made from: a target, a file's other name, or a file that holds the target. And
 # what an archive says of a file only when it is over.
@@ -20,7 +21,7 @@ SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable
 LONGEST_TARGET = 4096
 
 
-def make(tree: writer.Writer, lines: Iterable[journal.Line]) -> int:
+def make(tree: files.Files, lines: Iterable[journal.Line]) -> int:
     """Makes links; what is there already is left, or replaced.
 
     Args:
@@ -35,10 +36,15 @@ def make(tree: writer.Writer, lines: Iterable[journal.Line]) -> int:
     """
     late: list[journal.Line] = []
     hard = 0
-    for line in lines:
-        hard += line.form == HARD
-        tree.link(line.path, lambda full, line=line: _make(tree, full, line, late))
-    tree.wait()
+    work = turns.Turns(tree.directory)
+    try:
+        for line in lines:
+            hard += line.form == HARD
+            directory = line.path.rpartition("/")[0]
+            work.submit(directory, functools.partial(_make, tree, line, late), 1)
+        work.wait()
+    finally:
+        work.close()
     # A name of a file that is itself only another name may have been made too early.
     for line in late:
         with told(line.path):
@@ -46,7 +52,8 @@ def make(tree: writer.Writer, lines: Iterable[journal.Line]) -> int:
     return hard
 
 
-def _make(tree: writer.Writer, full: str, line: journal.Line, late: list[journal.Line]) -> None:
+def _make(tree: files.Files, line: journal.Line, late: list[journal.Line]) -> None:
+    full = tree.full(line.path)
     with told(line.path):
         if line.form == SYMBOLIC:
             _symbolic_link(full, line.text, line.path)
@@ -64,7 +71,7 @@ def _make(tree: writer.Writer, full: str, line: journal.Line, late: list[journal
 def _symbolic_link(full: str, target: str, path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISLNK(os.lstat(full).st_mode):
-            raise writer.twice(path)
+            raise files.twice(path)
         os.unlink(full)  # noqa: PTH108 - once a link: speed
     os.symlink(target, full)  # noqa: PTH211
 
@@ -104,6 +111,6 @@ def told(path: str) -> Generator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise writer.twice(path) from None
+        raise files.twice(path) from None
     except OSError as error:
         raise failure.from_os(error, path) from None

@@ -11,6 +11,7 @@ import time
 from . import (
     entries,
     failure,
+    files,
     http_client,
     items,
     meter,
@@ -162,7 +163,7 @@ class _Load:
         return planned
 
     def _work(self, planned: plan.Plan) -> None:
-        tree = writer.Writer(str(self._place.tree), self._task)
+        tree = writer.Writer(files.Files(str(self._place.tree), self._task))
         doer = items.Doer(self._task, self._client, tree, self._meter)
         pod = work.Work(self._place, planned, doer, index=self._index, indexes=self._task.indexes)
         pod.run(lambda: self._told.progress("transferring", **self._meter.fields()))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import failure, journal, links, place, plan, readback, runs, spec, volume, writer
+from . import failure, files, journal, links, place, plan, readback, runs, spec, volume
 
 
 class Publication:
@@ -45,12 +45,9 @@ class Publication:
             Failure: Something is not as it should be; nothing is published.
         """
         self._survey()
-        tree = writer.Writer(str(self._place.tree), self._task)
+        tree = files.Files(str(self._place.tree), self._task)
         tree.own_root()
-        try:
-            self._files += links.make(tree, self._links())
-        finally:
-            tree.close()
+        self._files += links.make(tree, self._links())
         with self._place.manifest.open("w", encoding="ascii") as file:
             for fields in self._manifest():
                 file.write(json.dumps(fields) + "\n")

@@ -38,10 +38,12 @@ class Turns:
 
     Args:
         make: Makes a directory, whose parent is there.
+        threads: How many do it.
     """
 
-    def __init__(self, make: Callable[[str], None]) -> None:
+    def __init__(self, make: Callable[[str], None], threads: int = THREADS) -> None:
         self._make = make
+        self._most = threads
         self._directories = {"": Directory("", made=True)}
         self._ready: queue.SimpleQueue[Directory | None] = queue.SimpleQueue()
         self._changed = threading.Condition(threading.Lock())
@@ -128,7 +130,7 @@ class Turns:
     def _put(self, place: Directory) -> None:
         """Makes it some thread's turn, and has one more thread where all are at work."""
         self._ready.put(place)
-        if len(self._threads) < min(THREADS, self._open):
+        if len(self._threads) < min(self._most, self._open):
             thread = threading.Thread(target=self._run, daemon=True)
             self._threads.append(thread)
             thread.start()

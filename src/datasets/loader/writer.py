@@ -1,51 +1,42 @@
-"""Writes files into a tree, many at once, in the order that a file system far away likes best.
-
-While files are written there is not one symbolic link in the tree, so no path can lead out of it.
-"""
+"""Writes files into a tree, many at once, in the order that a file system far away likes best."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
-import stat
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from . import batch, failure, spec, turns
+from . import batch, crew, failure, files, spec, turns
 
-# What a file takes beside its data while it waits.
-FILE_BYTES = 2048
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
 # After so many bytes of a file the file system is asked to begin to write them out.
 WRITE_OUT_BYTES = 16 * 2**20
+CLOSING_THREADS = 16
+LOOK_SECONDS = 1
 
 
 class Writer:
-    """The files of a tree, while they are written. One serves many threads.
+    """The files of a tree, while they are written. One serves many threads, made before them.
 
     Args:
-        root: The tree's directory, which exists.
-        task: Tells mode and owner.
+        made: Makes files.
     """
 
-    def __init__(self, root: str, task: spec.Spec) -> None:
-        self._root = root
-        self._file_mode = task.file_mode
-        self._directory_mode = task.directory_mode
-        self._ids = task.owner_ids
-        self._turns = turns.Turns(self._make_directory)
+    def __init__(self, made: files.Files) -> None:
+        self._files = made
+        self._crew = crew.Crew(made)
+        self._closing = turns.Turns(made.directory, threads=CLOSING_THREADS)
 
     def directory(self, path: str) -> None:
         """Makes a directory, and those above it."""
-        self._turns.directory(path)
+        self._crew.submit(path, crew.NOTHING)
 
     def batch(self, owner: batch.Owner) -> batch.Batch:
         """For one thread to write small files with."""
         return batch.Batch(self, owner)
 
-    def small(self, files: Sequence[batch.Small], owner: batch.Owner) -> None:
+    def small(self, small: Sequence[batch.Small], owner: batch.Owner) -> None:
         """Writes files of one directory whose content is in memory.
 
         It returns when there is room for the next ones.
@@ -54,16 +45,25 @@ class Writer:
             Failure: An earlier file could not be written.
         """
 
-        def create() -> Callable[[], None]:
-            descriptors = [
-                self._create(each.path, owner, each.number, executable=each.executable)
-                for each in files
-            ]
-            return lambda: _fill(files, descriptors, owner)
+        def replacing(index: int) -> None:
+            owner.replacing(small[index].number, small[index].path)
 
-        owner.begin(len(files))
-        weight = sum(each.size + FILE_BYTES for each in files)
-        self._turns.submit(files[0].path.rpartition("/")[0], create, weight)
+        def done(digests: Sequence[str]) -> None:
+            owner.done(
+                [
+                    batch.Written(each.number, each.path, each.size, digests[index])
+                    for index, each in enumerate(small)
+                ]
+            )
+
+        owner.begin(len(small))
+        order = crew.Order(
+            [files.Wanted(each.path, each.size, each.executable) for each in small],
+            [block for each in small for block in each.data],
+            replacing,
+            done,
+        )
+        self._crew.submit(small[0].path.rpartition("/")[0], order)
 
     def large(
         self,
@@ -83,16 +83,17 @@ class Writer:
             owner: Who wants it written.
             executable: Whether it may be executed.
         """
-        descriptor = self.descriptor(number, path, owner, executable=executable)
+        wanted = files.Wanted(path, 0, executable)
+        descriptor = self.descriptor(number, wanted, owner)
         digest = spec.hasher("sha256")
         size = 0
         try:
             for block in batch.blocks(chunks):
                 digest.update(block)
-                write_all(descriptor, block)
+                files.write_all(descriptor, block, path)
                 size += len(block)
                 if size % WRITE_OUT_BYTES < batch.BLOCK_BYTES:
-                    begin_write_out(descriptor, size)
+                    files.begin_write_out(descriptor, size)
         except BaseException as error:
             os.close(descriptor)
             if isinstance(error, OSError):
@@ -100,72 +101,44 @@ class Writer:
             raise
         self.finish(descriptor, batch.Written(number, path, size, digest.hexdigest()), owner)
 
-    def descriptor(
-        self, number: int, path: str, owner: batch.Owner, *, executable: bool, shared: bool = False
-    ) -> int:
+    def descriptor(self, number: int, wanted: files.Wanted, owner: batch.Owner) -> int:
         """Creates a file in its directory's turn, and waits for it.
 
         Args:
             number: What its owner calls it.
-            path: Its path in the tree.
+            wanted: The file, without content.
             owner: Who wants it written.
-            executable: Whether it may be executed.
-            shared: Whether others may have made it.
 
         Returns:
             Its descriptor, for `finish`.
         """
+
+        def replacing(_: int) -> None:
+            owner.replacing(number, wanted.path)
+
+        def done(_: Sequence[str]) -> None:
+            created.put(None)
+
         owner.begin(1)
-        opened: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-        def create() -> None:
-            try:
-                opened.put(self._create(path, owner, number, executable=executable, shared=shared))
-            except BaseException as error:
-                opened.put(error)
-                raise
-
-        self._turns.submit(path.rpartition("/")[0], create, FILE_BYTES)
+        created: queue.SimpleQueue[None] = queue.SimpleQueue()
+        order = crew.Order([wanted], (), replacing, done)
+        self._crew.submit(wanted.path.rpartition("/")[0], order)
         while True:
             try:
-                answer = opened.get(timeout=1)
+                created.get(timeout=LOOK_SECONDS)
                 break
             except queue.Empty:
-                self._turns.check()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+                self._crew.check()
+        return self._files.open(wanted.path)
 
     def finish(self, descriptor: int, written: batch.Written, owner: batch.Owner) -> None:
         """Closes a file in some other thread: that is when the rest of it is written out."""
 
-        def create() -> Callable[[], None]:
-            return lambda: _finish(descriptor, written, owner)
+        def close() -> None:
+            files.close(descriptor, written.path)
+            owner.done([written])
 
-        self._turns.submit("", create, FILE_BYTES)
-
-    def link(self, path: str, make: Callable[[str], None]) -> None:
-        """Makes a link in its directory's turn.
-
-        Args:
-            path: Its path in the tree.
-            make: Makes it; gets its full path.
-        """
-
-        def create() -> None:
-            make(self.full(path))
-
-        self._turns.submit(path.rpartition("/")[0], create, FILE_BYTES)
-
-    def own_root(self) -> None:
-        """Gives the tree's own directory its mode and owner."""
-        os.chmod(self._root, self._directory_mode)  # noqa: PTH101
-        if self._ids:
-            os.chown(self._root, *self._ids)
-
-    def full(self, path: str) -> str:
-        """A path in the tree as the system knows it."""
-        return f"{self._root}/{path}" if path else self._root
+        self._closing.submit("", lambda: close, 0)
 
     def wait(self) -> None:
         """Returns when all that was asked for is on the volume.
@@ -173,101 +146,16 @@ class Writer:
         Raises:
             Failure: It is not.
         """
-        self._turns.wait()
+        self._crew.wait()
+        self._closing.wait()
 
     def stop(self) -> None:
-        """Takes nothing more."""
-        self._turns.fail(failure.Later("the load was stopped before its end"))
+        """Takes nothing more, and ends what is under way."""
+        error = failure.Later("the load was stopped before its end")
+        self._crew.fail(error)
+        self._closing.fail(error)
+        self._crew.close()
 
     def close(self) -> None:
-        """Ends the threads."""
-        self._turns.close()
-
-    def _make_directory(self, path: str) -> None:
-        full = self.full(path)
-        try:
-            os.mkdir(full, self._directory_mode)  # noqa: PTH102 - speed
-            if self._ids:
-                os.chown(full, *self._ids)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(full).st_mode):
-                raise twice(path) from None
-        except NotADirectoryError:
-            raise twice(path) from None
-        except OSError as error:
-            raise failure.from_os(error, path) from None
-
-    def _create(
-        self, path: str, owner: batch.Owner, number: int, *, executable: bool, shared: bool = False
-    ) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        mode = self._directory_mode if executable else self._file_mode
-        full = self.full(path)
-        try:
-            try:
-                descriptor = os.open(full, flags | (0 if shared else os.O_EXCL), mode)
-            except FileExistsError:
-                # As in tar, the last one of a name counts.
-                if not stat.S_ISREG(os.lstat(full).st_mode):
-                    raise
-                owner.replacing(number, path)
-                os.unlink(full)  # noqa: PTH108 - speed
-                descriptor = os.open(full, flags | os.O_EXCL, mode)
-            if self._ids:
-                os.fchown(descriptor, *self._ids)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise twice(path) from None
-        except OSError as error:
-            raise failure.from_os(error, path) from None
-        return descriptor
-
-
-def _fill(files: Sequence[batch.Small], descriptors: list[int], owner: batch.Owner) -> None:
-    written: list[batch.Written] = []
-    try:
-        for each in files:
-            try:
-                for block in each.data:
-                    write_all(descriptors[0], block)
-            except OSError as error:
-                raise failure.from_os(error, each.path) from None
-            _close(descriptors.pop(0), each.path)
-            written.append(each.written())
-    finally:
-        for descriptor in descriptors:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-    owner.done(written)
-
-
-def _finish(descriptor: int, written: batch.Written, owner: batch.Owner) -> None:
-    _close(descriptor, written.path)
-    owner.done([written])
-
-
-def _close(descriptor: int, path: str) -> None:
-    """Closes a file: what the volume could not take is told by that at the latest."""
-    try:
-        os.close(descriptor)
-    except OSError as error:
-        raise failure.from_os(error, path) from None
-
-
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Writes all of it where the descriptor stands."""
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, memoryview(data)[written:])
-
-
-def begin_write_out(descriptor: int, size: int) -> None:
-    """Has the system begin to write out what was written so far, and forget what it has."""
-    os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_DONTNEED)
-
-
-def twice(path: str) -> failure.Failure:
-    """Two things of one path that can not be one."""
-    return failure.Failure(
-        f"the source has {failure.shown(path)}, or a part of that path, twice, as different "
-        "things (file, directory, link): make the archive again with one of them"
-    )
+        """Ends the threads that close files, when nothing is left to be done."""
+        self._closing.close()

@@ -1,0 +1,217 @@
+"""The processes that make files for the loader, as it sees them.
+
+A thread that waits for a file system far away does nothing, but each time that it goes on it wants
+the interpreter's lock, which all of a process have to share: so there are several processes.
+They are forked, as a new interpreter takes 0.1 s and 10 MiB to start.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from . import failure, files, hand, turns
+
+HANDS = 4
+# What waits in memory to be written. It bounds how many directories are written to at once, where
+# an archive holds one after the other.
+AHEAD_BYTES = turns.AHEAD_BYTES
+END_SECONDS = 1.0
+
+
+class Order(NamedTuple):
+    """Files of one directory that are to be made.
+
+    Attributes:
+        wanted: The files.
+        data: Their contents, one after the other.
+        replacing: Called before what is there is replaced; gets the file's index.
+        done: Called when all are on the volume; gets the sha256 of each content.
+    """
+
+    wanted: Sequence[files.Wanted]
+    data: Sequence[bytes]
+    replacing: Callable[[int], None]
+    done: Callable[[Sequence[str]], None]
+
+    @property
+    def weight(self) -> int:
+        """The bytes that wait for it."""
+        return sum(each.size + hand.FILE_BYTES for each in self.wanted)
+
+
+def _ignore(_: object) -> None:
+    """Nobody wants to know."""
+
+
+NOTHING = Order((), (), _ignore, _ignore)
+
+
+class Crew:
+    """Processes that make files; a directory is always the same one's.
+
+    It is made before other threads are: a process is forked with one thread only.
+
+    Args:
+        made: Makes files.
+    """
+
+    def __init__(self, made: files.Files) -> None:
+        self._changed = threading.Condition()
+        self._ahead = self._open = 0
+        self._error: BaseException | None = None
+        self._hands: list[_Hand] = []
+        for _ in range(HANDS):
+            self._hands.append(_Hand(self, made, self._hands))
+        for each in self._hands:
+            each.start()
+
+    def submit(self, directory: str, order: Order) -> None:
+        """Has files made in a directory, which is made if need be; returns when there is room.
+
+        Raises:
+            BaseException: What an earlier one raised.
+        """
+        weight = order.weight
+        with self._changed:
+            # One that alone is heavier than all that may wait has to wait for all others only.
+            self._changed.wait_for(
+                lambda: self._error or not self._ahead or self._ahead + weight <= AHEAD_BYTES
+            )
+            self.check()
+            self._ahead += weight
+            self._open += 1
+        self._hands[zlib.crc32(directory.encode(errors="surrogateescape")) % HANDS].send(
+            directory, order
+        )
+
+    def wait(self) -> None:
+        """Returns when nothing is left to be done.
+
+        Raises:
+            BaseException: What something raised.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._error or not self._open)
+            self.check()
+
+    def check(self) -> None:
+        """Raises what something has raised."""
+        if self._error:
+            raise self._error
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing more is taken."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def ended(self, order: Order) -> None:
+        """An order has been carried out."""
+        with self._changed:
+            self._ahead -= order.weight
+            self._open -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends the processes, whatever they are at."""
+        for each in self._hands:
+            each.close()
+
+
+class _Hand:
+    """One process."""
+
+    def __init__(self, crew: Crew, made: files.Files, others: Sequence[_Hand]) -> None:
+        self._crew = crew
+        self._connection, theirs = socket.socketpair()
+        self._sending = threading.Lock()
+        self._orders: dict[int, Order] = {}
+        self._last = 0
+        self._closed = False
+        inherited = [self._connection, *(each._connection for each in others)]
+
+        def run() -> None:
+            # As long as one of them is open, its process does not see that the loader has ended.
+            for each in inherited:
+                each.close()
+            hand.serve(theirs, made, turns.THREADS // HANDS)
+
+        context = multiprocessing.get_context("fork")
+        self._process = context.Process(target=run, daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def start(self) -> None:
+        """Begins to listen to it."""
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, directory: str, order: Order) -> None:
+        with self._sending:
+            self._last += 1
+            number = self._last
+            self._orders[number] = order
+            if order.wanted:
+                head = [hand.WRITE, number, directory, order.wanted]
+            else:
+                head = [hand.DIRECTORY, number, directory]
+            self._send(head, order.data)
+
+    def close(self) -> None:
+        self._closed = True
+        self._process.kill()
+        # One that waits for the volume may not end now; it ends with the pod.
+        self._process.join(END_SECONDS)
+        self._connection.close()
+
+    def _send(self, head: Sequence[Any], data: Sequence[bytes] = ()) -> None:
+        try:
+            self._connection.sendall(b"".join([json.dumps(head).encode(), b"\n", *data]))
+        except OSError:
+            self._crew.fail(_gone())
+            self._crew.check()
+
+    def _listen(self) -> None:
+        try:
+            with self._connection.makefile("rb") as answers:
+                for line in answers:
+                    self._take(*json.loads(line))
+        except OSError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the next call raises it
+            self._crew.fail(error)
+        if not self._closed:
+            self._crew.fail(_gone())
+
+    def _take(self, word: str, number: int, *rest: Any) -> None:
+        if word == hand.FAILED:
+            self._crew.fail(_failure(*rest))
+        elif word == hand.THERE:
+            self._orders[number].replacing(rest[0])
+            with self._sending:
+                self._send([hand.REPLACE, number])
+        else:
+            order = self._orders.pop(number)
+            order.done(rest[0])
+            self._crew.ended(order)
+
+
+def _failure(how: str, sentence: str) -> BaseException:
+    if how == hand.UNKNOWN:
+        return RuntimeError(sentence)
+    if how == hand.HOPELESS:
+        return failure.Failure(sentence)
+    return failure.Later(sentence, soon=how == hand.SOON)
+
+
+def _gone() -> failure.Failure:
+    return failure.Later(
+        "a process of the loader was killed, probably because the node has no memory left: run "
+        "create-dataset again",
+        soon=True,
+    )
