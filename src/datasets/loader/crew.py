@@ -155,7 +155,7 @@ class _Hand:
         with self._sending:
             self._last += 1
             number = self._last
-            self._orders[number] = order
+            self._orders[number] = order._replace(data=())
             if order.wanted:
                 head = [hand.WRITE, number, directory, order.wanted]
             else:

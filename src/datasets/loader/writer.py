@@ -44,17 +44,14 @@ class Writer:
         Raises:
             Failure: An earlier file could not be written.
         """
+        # The contents are not kept: they are with the process that writes them.
+        told = [batch.Written(each.number, each.path, each.size, "") for each in small]
 
         def replacing(index: int) -> None:
-            owner.replacing(small[index].number, small[index].path)
+            owner.replacing(told[index].number, told[index].path)
 
         def done(digests: Sequence[str]) -> None:
-            owner.done(
-                [
-                    batch.Written(each.number, each.path, each.size, digests[index])
-                    for index, each in enumerate(small)
-                ]
-            )
+            owner.done([each._replace(sha256=digests[index]) for index, each in enumerate(told)])
 
         owner.begin(len(small))
         order = crew.Order(
