@@ -25,6 +25,8 @@ ROSE, TULIP = b"red", b"yellow"
 # Enough that a held answer leaves some of it to come.
 LARGE = bytes(range(256)) * 2**14
 SOON_SECONDS = 30
+# A pod may be quick: nobody knows which of them an action sees.
+UNDER_WAY = {"queued", "preparing", "transferring"}
 
 
 @pytest.fixture
@@ -190,7 +192,7 @@ def test_a_load_that_goes_on_is_seen_in_numbers(settled: Stage, server: origin.O
     half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
     source = server.put("large.bin", LARGE, faults=half)
     first = create(settled, "large", source, wait=0)
-    assert first.results["state"] == "queued", first
+    assert first.results["state"] in UNDER_WAY, first
     told = until(lambda: (seen := shown(settled, "large")).get("progress", "")[-1:] and seen)
     told = until(
         lambda: seen if "%" in (seen := shown(settled, "large")).get("progress", "") else None
@@ -386,7 +388,7 @@ def test_the_end_of_a_load_that_nobody_looked_at_is_in_the_index(
 ) -> None:
     create(settled, "flowers", server.put("rose.txt", ROSE), wait=0)
     until(lambda: job_status(settled, "dataset-flowers").succeeded)
-    assert index(settled)["dataset-flowers"]["state"] == "queued"
+    assert index(settled)["dataset-flowers"]["state"] in UNDER_WAY
     settled.model.update_status()
     assert index(settled)["dataset-flowers"]["state"] == "published"
     delete_job(settled, "dataset-flowers")
@@ -416,7 +418,7 @@ def test_overwrite_makes_it_anew_once_its_end_was_told(
 ) -> None:
     source = server.put("rose.txt", ROSE)
     first = create(settled, "flowers", source, overwrite=True, wait=0)
-    assert first.results["state"] == "queued"
+    assert first.results["state"] in UNDER_WAY
     until(lambda: job_status(settled, "dataset-flowers").succeeded)
     requests = len(server.requests)
     published(settled, "flowers", source, overwrite=True)
