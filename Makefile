@@ -40,7 +40,7 @@ sandbox: $(READY) ## leave the sandbox running, and print how to try it by hand
 benchmark: $(READY) ## AWS calls and tool calls of a hook, as the README's table has them
 	$(PY) -m benchmarks.calls
 
-benchmark-seed: $(READY) ## data sets against what one would do instead (an hour; root, a C compiler)
+benchmark-seed: $(READY) ## data sets against what one would do instead (an hour and a quarter; root, a C compiler)
 	$(PY) -m benchmarks.seed
 
 format: $(READY) ## format, and mend what ruff can mend

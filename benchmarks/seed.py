@@ -1,6 +1,6 @@
 """Measures how fast data sets come onto a file system with EFS's latencies, ours and others' way.
 
-`python -m benchmarks.seed` takes an hour and a half, as root; --case picks what is measured.
+`python -m benchmarks.seed` takes an hour and a quarter, as root; --case picks what is measured.
 """
 
 from __future__ import annotations
