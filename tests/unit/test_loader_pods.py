@@ -6,7 +6,9 @@ import json
 import os
 import pathlib
 import random
+import resource
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -16,6 +18,7 @@ from datasets.loader import plan
 from sandbox import origin
 from tests.unit import loader_rig
 
+Process = subprocess.Popen[str]
 RANDOM = random.Random(11)
 INNER = {
     f"n{number:02}": {
@@ -188,29 +191,36 @@ def test_one_archive_killed_twenty_times_is_whole_in_the_end(
     assert rig.manifest() == listed(UNPACKED)
 
 
-def test_a_process_that_is_killed_ends_the_pod_with_a_reason_and_the_next_one_goes_on(
-    rig: loader_rig.Rig, served: origin.Origin
-):
+@pytest.fixture
+def half_done(rig: loader_rig.Rig, served: origin.Origin) -> Iterator[tuple[str, Process]]:
+    """A source of UNPACKED, and a load of its version v that waits for the rest of it."""
     content = loader_rig.archive("tar", UNPACKED)
     source = served.put("set.tar", content, faults=origin.Faults(hold_after=len(content) // 2))
     pod = rig.begin(source, version="v")
-    loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/n03/*.jpg")))
+    try:
+        loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/n03/*.jpg")))
+        yield source, pod
+    finally:
+        loader_rig.end_at_once(pod)
+
+
+def test_a_process_that_is_killed_ends_the_pod_with_a_reason_and_the_next_one_goes_on(
+    rig: loader_rig.Rig, served: origin.Origin, half_done: tuple[str, Process]
+):
+    source, pod = half_done
     os.kill(loader_rig.children(pod.pid)[0], signal.SIGKILL)
     run = rig.end(pod)
     assert run.code == 75, "another pod may do it at once"
     assert "a process of the loader was killed, probably because the node has no mem" in run.error
-    served.put("set.tar", content)
+    served.put("set.tar", loader_rig.archive("tar", UNPACKED))
     assert rig.load(source, version="v").code == 0
     assert rig.files() == UNPACKED
 
 
 def test_when_the_loader_is_killed_none_of_its_processes_writes_on(
-    rig: loader_rig.Rig, served: origin.Origin
+    half_done: tuple[str, Process],
 ):
-    content = loader_rig.archive("tar", UNPACKED)
-    source = served.put("set.tar", content, faults=origin.Faults(hold_after=len(content) // 2))
-    pod = rig.begin(source, version="v")
-    loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/n03/*.jpg")))
+    _, pod = half_done
     hands = loader_rig.children(pod.pid)
     assert hands
     pod.kill()
@@ -218,6 +228,18 @@ def test_when_the_loader_is_killed_none_of_its_processes_writes_on(
     loader_rig.wait_for(
         lambda: not any(pathlib.Path(f"/proc/{each}/exe").exists() for each in hands)
     )
+
+
+def test_a_journal_that_can_not_be_written_is_not_told_as_a_process_that_was_killed(
+    rig: loader_rig.Rig, half_done: tuple[str, Process]
+):
+    _, pod = half_done
+    # Only the loader's own process writes the journal; the others write files.
+    resource.prlimit(pod.pid, resource.RLIMIT_FSIZE, (8192, 8192))
+    run = rig.end(pod)
+    assert run.code == 75
+    assert "the volume failed at" in run.error
+    assert "File too large" in run.error
 
 
 def test_another_attempt_does_not_mix_two_versions_of_a_source(

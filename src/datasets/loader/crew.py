@@ -7,13 +7,14 @@ They are forked, as a new interpreter takes 0.1 s and 10 MiB to start.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import socket
 import threading
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from . import failure, files, hand, turns
 
@@ -179,14 +180,19 @@ class _Hand:
     def _listen(self) -> None:
         try:
             with self._connection.makefile("rb") as answers:
-                for line in answers:
+                while line := self._next(answers):
                     self._take(*json.loads(line))
-        except OSError:
-            pass
         except BaseException as error:  # noqa: BLE001 - the next call raises it
             self._crew.fail(error)
         if not self._closed:
             self._crew.fail(_gone())
+
+    @staticmethod
+    def _next(answers: BinaryIO) -> bytes:
+        """The next answer; none where the process has ended."""
+        with contextlib.suppress(OSError):
+            return answers.readline()
+        return b""
 
     def _take(self, word: str, number: int, *rest: Any) -> None:
         if word == hand.FAILED:
