@@ -42,6 +42,8 @@ class Unpacking:
         self._task = task
         self._group = tree.batch(run)
         self._top = _directory(run.item)
+        # Where the last link is: its directory is not made again for the next one.
+        self._linked_in = ""
         self._received = 0
         self._budget = budget.Budget(task.limits, lambda: self._received)
 
@@ -116,7 +118,10 @@ class Unpacking:
             yield chunk
 
     def _link(self, number: int, path: str, member: members.Member) -> None:
-        self._tree.directory(path.rpartition("/")[0])
+        directory = path.rpartition("/")[0]
+        if directory != self._linked_in:
+            self._linked_in = directory
+            self._tree.directory(directory)
         form, target = links.CONTENT, ""
         if isinstance(member, members.SymbolicLink):
             form, target = links.SYMBOLIC, member.target
