@@ -135,7 +135,7 @@ class Writer:
             files.close(descriptor, written.path)
             owner.done([written])
 
-        self._closing.submit("", lambda: close, 0)
+        self._closing.submit("", lambda: close, files.FILE_BYTES)
 
     def wait(self) -> None:
         """Returns when all that was asked for is on the volume.
