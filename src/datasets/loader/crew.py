@@ -16,12 +16,9 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from . import failure, files, hand, turns
+from . import failure, files, hand, turns, under_way
 
 HANDS = 4
-# What waits in memory to be written. It bounds how many directories are written to at once, where
-# an archive holds one after the other.
-AHEAD_BYTES = turns.AHEAD_BYTES
 END_SECONDS = 1.0
 
 
@@ -43,7 +40,7 @@ class Order(NamedTuple):
     @property
     def weight(self) -> int:
         """The bytes that wait for it."""
-        return sum(each.size + hand.FILE_BYTES for each in self.wanted)
+        return files.weight(self.wanted)
 
 
 def _ignore(_: object) -> None:
@@ -53,7 +50,7 @@ def _ignore(_: object) -> None:
 NOTHING = Order((), (), _ignore, _ignore)
 
 
-class Crew:
+class Crew(under_way.UnderWay):
     """Processes that make files; a directory is always the same one's.
 
     It is made before other threads are: a process is forked with one thread only.
@@ -63,9 +60,7 @@ class Crew:
     """
 
     def __init__(self, made: files.Files) -> None:
-        self._changed = threading.Condition()
-        self._ahead = self._open = 0
-        self._error: BaseException | None = None
+        super().__init__()
         self._hands: list[_Hand] = []
         for _ in range(HANDS):
             self._hands.append(_Hand(self, made, self._hands))
@@ -78,46 +73,10 @@ class Crew:
         Raises:
             BaseException: What an earlier one raised.
         """
-        weight = order.weight
-        with self._changed:
-            # One that alone is heavier than all that may wait has to wait for all others only.
-            self._changed.wait_for(
-                lambda: self._error or not self._ahead or self._ahead + weight <= AHEAD_BYTES
-            )
-            self.check()
-            self._ahead += weight
-            self._open += 1
+        self.begin(order.weight)
         self._hands[zlib.crc32(directory.encode(errors="surrogateescape")) % HANDS].send(
             directory, order
         )
-
-    def wait(self) -> None:
-        """Returns when nothing is left to be done.
-
-        Raises:
-            BaseException: What something raised.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._error or not self._open)
-            self.check()
-
-    def check(self) -> None:
-        """Raises what something has raised."""
-        if self._error:
-            raise self._error
-
-    def fail(self, error: BaseException) -> None:
-        """Nothing more is taken."""
-        with self._changed:
-            self._error = self._error or error
-            self._changed.notify_all()
-
-    def ended(self, order: Order) -> None:
-        """An order has been carried out."""
-        with self._changed:
-            self._ahead -= order.weight
-            self._open -= 1
-            self._changed.notify_all()
 
     def close(self) -> None:
         """Ends the processes, whatever they are at."""
@@ -204,7 +163,7 @@ class _Hand:
         else:
             order = self._orders.pop(number)
             order.done(rest[0])
-            self._crew.ended(order)
+            self._crew.end(order.weight)
 
 
 def _failure(how: str, sentence: str) -> BaseException:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from . import failure, spec
+
+# What a file takes beside its data while it waits.
+FILE_BYTES = 2048
 
 
 class Wanted(NamedTuple):
@@ -27,6 +30,11 @@ class Wanted(NamedTuple):
     size: int
     executable: bool
     shared: bool = False
+
+
+def weight(wanted: Iterable[Wanted]) -> int:
+    """The bytes that files take in memory while they wait."""
+    return sum(each.size + FILE_BYTES for each in wanted)
 
 
 class Files:

@@ -25,8 +25,6 @@ WRITE, DIRECTORY, REPLACE = "write", "directory", "replace"
 DONE, THERE, FAILED = "done", "there", "failed"
 # How bad it is: another pod may do it at once, or later, or nobody, or nobody knows.
 SOON, LATER, HOPELESS, UNKNOWN = "soon", "later", "hopeless", "unknown"
-# What a file takes beside its data while it waits.
-FILE_BYTES = 2048
 BUFFER_BYTES = 2**18
 # Python lets go of its interpreter lock to hash more than this at once, and to get it back takes
 # longer than to hash a small file.
@@ -102,8 +100,7 @@ class _Hand:
                 files.close(descriptor, wanted[index].path)
             self._say(DONE, number, [_sha256(each) for each in data])
 
-        weight = sum(each.size + FILE_BYTES for each in wanted)
-        self._turns.submit(directory, self._telling(create), weight)
+        self._turns.submit(directory, self._telling(create), files.weight(wanted))
 
     def _ask(self, number: int, index: int) -> None:
         """Tells that something will be replaced, and waits until that is written down."""

@@ -11,10 +11,9 @@ import queue
 import threading
 from collections.abc import Callable
 
+from . import under_way
+
 THREADS = 128
-# What waits in memory to be written. It bounds how many directories are written to at once, where
-# an archive holds one after the other.
-AHEAD_BYTES = 96 * 2**20
 MOST_DIRECTORIES_REMEMBERED = 50_000
 
 # Creates something in its directory's turn, and returns what is to be done outside of it.
@@ -33,7 +32,7 @@ class Directory:
         self.pending: collections.deque[tuple[Create, int]] = collections.deque()
 
 
-class Turns:
+class Turns(under_way.UnderWay):
     """Work that is done in its directories' turns.
 
     Args:
@@ -42,13 +41,12 @@ class Turns:
     """
 
     def __init__(self, make: Callable[[str], None], threads: int = THREADS) -> None:
+        super().__init__()
         self._make = make
         self._most = threads
         self._directories = {"": Directory("", made=True)}
         self._ready: queue.SimpleQueue[Directory | None] = queue.SimpleQueue()
-        self._changed = threading.Condition(threading.Lock())
-        self._ahead = self._open = self._waiting = 0
-        self._error: BaseException | None = None
+        self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def submit(self, directory: str, create: Create, weight: int) -> None:
@@ -62,41 +60,9 @@ class Turns:
         Raises:
             BaseException: What an earlier one raised.
         """
-        with self._changed:
-            # One that alone is heavier than all that may wait has to wait for all others only.
-            while self._ahead and self._ahead + weight > AHEAD_BYTES and not self._error:
-                self._wait()
-            self.check()
-            self._ahead += weight
+        self.begin(weight)
+        with self._lock:
             self._enqueue(self._place(directory), create, weight)
-
-    def directory(self, path: str) -> None:
-        """Has a directory made, and those above it."""
-        with self._changed:
-            self.check()
-            self._place(path)
-
-    def wait(self) -> None:
-        """Returns when nothing is left to be done.
-
-        Raises:
-            BaseException: What something raised.
-        """
-        with self._changed:
-            while self._open and not self._error:
-                self._wait()
-            self.check()
-
-    def check(self) -> None:
-        """Raises what something has raised."""
-        if self._error:
-            raise self._error
-
-    def fail(self, error: BaseException) -> None:
-        """Nothing more is taken."""
-        with self._changed:
-            self._error = self._error or error
-            self._changed.notify_all()
 
     def close(self) -> None:
         """Ends the threads, when nothing is left to be done."""
@@ -106,21 +72,15 @@ class Turns:
             thread.join()
         self._threads = []
 
-    def _wait(self) -> None:
-        self._waiting += 1
-        self._changed.wait()
-        self._waiting -= 1
-
     def _enqueue(self, place: Directory, create: Create, weight: int) -> None:
-        self._open += 1
         if weight:
             place.pending.append((create, weight))
         else:
             # A directory: what waits for it can be done beside what waits here.
             place.pending.appendleft((create, weight))
-        self._begin(place)
+        self._start(place)
 
-    def _begin(self, place: Directory) -> None:
+    def _start(self, place: Directory) -> None:
         """Has a thread create what waits in a directory, if none does."""
         if place.busy or not place.made or not place.pending:
             return
@@ -130,7 +90,7 @@ class Turns:
     def _put(self, place: Directory) -> None:
         """Makes it some thread's turn, and has one more thread where all are at work."""
         self._ready.put(place)
-        if len(self._threads) < min(self._most, self._open):
+        if len(self._threads) < min(self._most, self.count):
             thread = threading.Thread(target=self._run, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -143,6 +103,7 @@ class Turns:
             place = self._directories[path] = Directory(path, made=False)
             parent = self._place(path.rpartition("/")[0])
             made = place
+            self.add()
             self._enqueue(parent, lambda: self._make_directory(made), 0)
         return place
 
@@ -156,9 +117,9 @@ class Turns:
 
     def _make_directory(self, place: Directory) -> None:
         self._make(place.path)
-        with self._changed:
+        with self._lock:
             place.made = True
-            self._begin(place)
+            self._start(place)
 
     def _run(self) -> None:
         while place := self._ready.get():
@@ -170,15 +131,11 @@ class Turns:
                     rest()
             except BaseException as error:  # noqa: BLE001 - the next call raises it
                 self.fail(error)
-            with self._changed:
-                self._open -= 1
-                self._ahead -= weight
-                if self._waiting:
-                    self._changed.notify_all()
+            self.end(weight)
 
     def _pass_on(self, place: Directory) -> None:
         """Lets the next one create in the directory."""
-        with self._changed:
+        with self._lock:
             if place.pending:
                 self._put(place)
             else:
