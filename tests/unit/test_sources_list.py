@@ -497,14 +497,18 @@ def test_a_list_of_many_is_read_in_little_memory():
 
 
 def test_signers_say_what_to_do_where_they_do_not_suffice():
-    signers, refused = entries.signers(task())
+    asked = functools.partial(task, "s3://bucket/key", "hf://datasets/org/name")
+    signers, refused = entries.signers(asked())
     assert signers.keys() == refused.keys() == {"s3", "hub"}
     assert all(re.match(r"it is .*; .*credentials=", text) for text in refused.values())
     assert all(signer("GET", "https://a.example/") == {} for signer in signers.values())
-    given = functools.partial(
-        task, credentials={"access-key": "AKID", "secret-key": "hunter2", "token": "hf_hunter2"}
-    )
-    signers, refused = entries.signers(given())
+    keys = {"access-key": "AKID", "secret-key": "hunter2", "token": "hf_hunter2"}
+    signers, refused = entries.signers(asked(credentials=keys))
     assert signers["hub"]("GET", "https://x/") == {"Authorization": "Bearer hf_hunter2"}
     assert "Signature=" in signers["s3"]("GET", "https://x/")["Authorization"]
-    assert "hunter2" not in str(refused) + repr(given())
+    assert "hunter2" not in str(refused) + repr(asked(credentials=keys))
+
+
+def test_only_what_a_task_may_need_is_there_to_sign():
+    assert entries.signers(task("https://a.example/b")) == ({}, {})
+    assert entries.signers(task(manifest="https://a.example/b"))[0].keys() == {"s3"}

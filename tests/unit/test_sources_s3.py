@@ -88,7 +88,7 @@ def refusal(served: buckets.Buckets, *sources: str, **fields: Any) -> str:
 
 
 def fetch(served: buckets.Buckets, found: entries.Entry, **fields: Any) -> bytes:
-    return sources_rig.fetch(task(served, **fields), found, served.port)
+    return sources_rig.fetch(task(served, "s3://bucket/key", **fields), found, served.port)
 
 
 # --- the signature

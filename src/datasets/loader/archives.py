@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from . import decompress, failure, formats, members, streams, tar_reader, zip_stream
+from . import decompress, failure, formats, members, streams, tar_reader
 
 # An archive in an archive in an archive; what is in that stays a file.
 MOST_NESTED = 3
@@ -50,6 +50,8 @@ def _read(
     stream: streams.Readable, form: str, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
     if form == formats.ZIP:
+        from . import zip_stream
+
         found = zip_stream.read(stream, count)
     elif form == formats.TAR:
         found = tar_reader.read(stream)

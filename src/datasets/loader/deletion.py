@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
 
 from . import removal, report, spec, volume
@@ -25,6 +24,5 @@ def delete(task: spec.Spec, told: report.Report) -> None:
         trash = slot.litter()
     told.state("deleting", files=0)
     files = removal.remove(trash, lambda count: told.progress("deleting", files=count))
-    with contextlib.suppress(OSError):
-        slot.home.rmdir()
+    slot.remove_home()
     told.ended("deleted", files=files)

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from . import (
-    distinct,
-    entry,
-    failure,
-    formats,
-    http_client,
-    hub,
-    remote,
-    s3,
-    s3_signature,
-    source_list,
-    spec,
-    urls,
-)
+from . import distinct, entry, failure, formats, http_client, remote, spec, urls
+
+# A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
+if TYPE_CHECKING:
+    from . import hub, s3
 
 Entry = entry.Entry
 CHUNK_BYTES = 2**16
@@ -54,11 +47,21 @@ def signers(task: spec.Spec) -> tuple[Mapping[str, http_client.Signer], Mapping[
     Returns:
         By the name that entries have in `auth`: the signers, and the ends of sentences.
     """
-    found = {
-        s3.AUTH: s3_signature.signer(task.credentials, task.region),
-        hub.AUTH: hub.signer(task.credentials),
-    }
-    return found, {s3.AUTH: _s3(task).advice, hub.AUTH: _hub(task).advice}
+    schemes = {urls.scheme(source.url) for source in task.sources}
+    found: dict[str, http_client.Signer] = {}
+    advice: dict[str, str] = {}
+    # Lines of a list may be in buckets, too.
+    if task.manifest or urls.S3 in schemes:
+        from . import s3, s3_signature
+
+        found[s3.AUTH] = s3_signature.signer(task.credentials, task.region)
+        advice[s3.AUTH] = _s3(task).advice
+    if urls.HUB in schemes:
+        from . import hub
+
+        found[hub.AUTH] = hub.signer(task.credentials)
+        advice[hub.AUTH] = _hub(task).advice
+    return found, advice
 
 
 class _Sources:
@@ -67,7 +70,12 @@ class _Sources:
     def __init__(self, task: spec.Spec, client: http_client.Client) -> None:
         self._task = task
         self._client = client
-        self._buckets = s3.Buckets(client, _s3(task))
+
+    @functools.cached_property
+    def _buckets(self) -> s3.Buckets:
+        from . import s3
+
+        return s3.Buckets(self._client, _s3(self._task))
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
         for number, source in enumerate(self._task.sources):
@@ -84,6 +92,8 @@ class _Sources:
         if scheme == urls.S3:
             found = self._buckets.expand(source.url)
         elif scheme == urls.HUB:
+            from . import hub
+
             found = hub.expand(source.url, self._client, _hub(self._task))
         else:
             found = iter([Entry(source.url, source=number)])
@@ -97,6 +107,8 @@ class _Sources:
             yield dataclasses.replace(each, path=_below(path, each), checksum=checksum)
 
     def _manifest(self, url: str) -> Iterator[tuple[int, Entry]]:
+        from . import source_list
+
         scheme = urls.scheme(url)
         if scheme == urls.HUB:
             raise failure.Failure(
@@ -130,6 +142,8 @@ class _Sources:
 
 
 def _s3(task: spec.Spec) -> s3.Service:
+    from . import s3, s3_signature
+
     return s3.Service(
         endpoint=task.endpoint,
         region=task.region,
@@ -140,6 +154,8 @@ def _s3(task: spec.Spec) -> s3.Service:
 
 
 def _hub(task: spec.Spec) -> hub.Service:
+    from . import hub
+
     return hub.Service(
         endpoint=task.hub,
         token=bool(task.credentials.get(hub.TOKEN)),

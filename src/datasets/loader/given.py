@@ -25,6 +25,7 @@ def prepare(task: spec.Spec) -> None:
     """Makes the directory, empty: what an earlier attempt left there is not to be trusted."""
     slot = _slot(task)
     with slot.locked():
+        slot.make_home()
         place = slot.given(task.version)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(place)
@@ -59,7 +60,7 @@ def publish(task: spec.Spec, told: report.Report) -> spec.Result:
     told.state("verifying")
     count = total = 0
     manifest = place / "manifest"
-    with manifest.open("w", encoding="ascii") as listed:
+    with volume.create_text(manifest) as listed:
         accepted = readback.side_by_side(lambda path: _accept(task, files, path), _paths(files))
         for fields in accepted:
             if "bytes" in fields:

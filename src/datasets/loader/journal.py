@@ -5,18 +5,21 @@ A line is written when what it tells of is on the volume. A line that was cut of
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import io
 import json
 import os
 import pathlib
 import threading
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TextIO
 
 # The kinds of lines.
 FILE, LINK, REPLACED = "file", "link", "replaced"
 VERSION, POSITION, ENDED = "version", "position", "ended"
 _FILE_START = f'["{FILE}"'
+READERS, BUFFER_BYTES = 16, 2**17
 
 
 class Line(NamedTuple):
@@ -84,24 +87,38 @@ class Journal:
             self._file.close()
 
 
-def read(path: pathlib.Path, *, files: bool = True) -> Iterator[Line]:
-    """The lines of a journal; none where there is no journal.
+def read(paths: Sequence[pathlib.Path], *, files: bool = True) -> Iterator[Line]:
+    """The lines of journals; none of a journal that is not there.
 
     Args:
-        path: The journal.
+        paths: The journals.
         files: Whether lines that tell of files are wanted: they are many.
     """
-    with (
-        contextlib.suppress(FileNotFoundError),
-        path.open(encoding="ascii", errors="replace") as f,
-    ):
-        for text in f:
-            if not files and text.startswith(_FILE_START):
-                continue
-            # What a lost node had not written out is missing, or zeros.
-            with contextlib.suppress(ValueError, TypeError):
-                fields: list[Any] = json.loads(text)
-                yield Line(*fields)
+    with concurrent.futures.ThreadPoolExecutor(READERS) as readers:
+        for at in range(0, len(paths), READERS):
+            for file in readers.map(_opened, paths[at : at + READERS]):
+                with file:
+                    yield from _lines(file, files=files)
+
+
+def _opened(path: pathlib.Path) -> TextIO:
+    """A journal of which the beginning is in memory: for a short one that is all."""
+    try:
+        file = io.BufferedReader(io.FileIO(path), BUFFER_BYTES)
+    except FileNotFoundError:
+        return io.StringIO()
+    file.peek(1)
+    return io.TextIOWrapper(file, encoding="ascii", errors="replace")
+
+
+def _lines(file: TextIO, *, files: bool) -> Iterator[Line]:
+    for text in file:
+        if not files and text.startswith(_FILE_START):
+            continue
+        # What a lost node had not written out is missing, or zeros.
+        with contextlib.suppress(ValueError, TypeError):
+            fields: list[Any] = json.loads(text)
+            yield Line(*fields)
 
 
 class Done:

@@ -90,6 +90,7 @@ def load(
 def _discard(slot: volume.Slot, where: place.Place) -> None:
     with contextlib.suppress(OSError), slot.locked():
         removal.remove([volume.to_trash(where.path)])
+        slot.remove_home()
 
 
 def is_wanted(current: volume.Record, task: spec.Spec) -> bool:
@@ -144,10 +145,9 @@ class _Load:
             return None
         # Whoever comes first publishes; the others wait for that, or do it if it is killed.
         with self._place.locked(place.END):
-            with self._slot.locked():
-                current = self._slot.current()
-                if current and current.result and current.version == self._place.version:
-                    return dataclasses.replace(current.result, existing=True)
+            current = self._slot.current()
+            if current and current.result and current.version == self._place.version:
+                return dataclasses.replace(current.result, existing=True)
             return self._publish(planned)
 
     def _planned(self) -> plan.Plan:
@@ -156,10 +156,7 @@ class _Load:
             planned = plan.read(self._place.plan)
             if planned is None:
                 found = planner.items(self._task, self._client)
-                plan.write(self._place.plan, found, indexes=self._task.indexes)
-                planned = plan.read(self._place.plan)
-        if planned is None:
-            raise failure.Failure("the plan of the load is gone: run create-dataset again")
+                planned = plan.write(self._place.plan, found, indexes=self._task.indexes)
         return planned
 
     def _work(self, planned: plan.Plan) -> None:
@@ -191,5 +188,4 @@ def sweep(task: spec.Spec) -> None:
         with slot.locked():
             trash = slot.litter()
         removal.remove(trash)
-        with contextlib.suppress(OSError):
-            slot.home.rmdir()
+        slot.remove_home()

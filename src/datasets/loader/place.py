@@ -5,12 +5,13 @@ lock            one byte of it is locked for the plan, the ledger, the end, and 
 ledger          one line for each shard that is done
 superseded      why it has to be done again from the beginning, if it has
 tree/           the files
-shards/<n>/owner                the attempt that works on the shard
-shards/<n>/<attempt>/journal    what the attempt has done
+shard-<n>/owner         which attempt works on the shard
+shard-<n>/<attempt>     the journal of what the attempt has done
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import errno
 import fcntl
@@ -20,8 +21,7 @@ import pathlib
 import secrets
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from collections.abc import Generator, Iterable
 
 from . import failure, journal, remote
 
@@ -29,6 +29,7 @@ LOCK_POLL_SECONDS = 0.1
 LOCK_WAIT_SECONDS = 3600.0
 # The bytes of the lock file; those from FIRST_SHARD on are the shards'.
 PLAN, LEDGER, END, FIRST_SHARD = 0, 1, 2, 8
+SUPERSEDED = "superseded"
 
 
 class Gone(Exception):  # noqa: N818 - not an error, an order
@@ -48,10 +49,7 @@ class Place:
         self.plan = path / "plan"
         self.manifest = path / "manifest"
         self._ledger = path / "ledger"
-        self._superseded = path / "superseded"
-        self._shards = path / "shards"
-        for directory in (self.tree, self._shards):
-            directory.mkdir(exist_ok=True)
+        self.tree.mkdir(exist_ok=True)
         # One descriptor for all locks, until the process ends: closing any of the file loses them.
         self._locks = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._mutex = threading.Lock()
@@ -103,29 +101,22 @@ class Place:
 
     # --- the ledger
 
-    def finished(self) -> dict[int, dict[str, Any]]:
-        """What is told of each shard that is done."""
-        with self.locked(LEDGER):
-            return self._read_ledger()
-
-    def finish(self, shard: int, result: Mapping[str, Any]) -> int:
-        """Writes down that a shard is done; returns how many are."""
-        with self.locked(LEDGER):
-            done = self._read_ledger()
-            if shard not in done:
-                # A line that somebody could not finish is ended first.
-                text = "\n" + json.dumps({"shard": shard, **result}) + "\n"
-                append(self._ledger, text.encode())
-            return len({*done, shard})
-
-    def _read_ledger(self) -> dict[int, dict[str, Any]]:
-        found: dict[int, dict[str, Any]] = {}
+    def finished(self) -> set[int]:
+        """The shards that are done."""
+        found: set[int] = set()
         with contextlib.suppress(FileNotFoundError):
             for line in self._ledger.read_text().splitlines():
+                # One that is being written, or was cut off, is no line.
                 with contextlib.suppress(ValueError, KeyError, TypeError):
-                    fields = json.loads(line)
-                    found[int(fields["shard"])] = fields
+                    found.add(int(json.loads(line)["shard"]))
         return found
+
+    def finish(self, shards: Iterable[int]) -> None:
+        """Writes down that shards are done."""
+        # What somebody could not finish to write is ended first, and is no line.
+        text = "".join(f"\n{json.dumps({'shard': shard})}\n" for shard in shards)
+        with self.locked(LEDGER):
+            append(self._ledger, text.encode())
 
     # --- starting over
 
@@ -134,7 +125,7 @@ class Place:
         # A draft of one's own: two pods may come to it at once.
         draft = self.path / f"superseded-{secrets.token_hex(4)}"
         draft.write_text(reason)
-        draft.replace(self._superseded)
+        draft.replace(self.path / SUPERSEDED)
 
     def check(self) -> None:
         """Raises StartOver where another pod has found that all has to begin anew.
@@ -144,7 +135,7 @@ class Place:
             StartOver: All has to begin anew.
         """
         with contextlib.suppress(FileNotFoundError):
-            raise remote.StartOver(self._superseded.read_text())
+            raise remote.StartOver((self.path / SUPERSEDED).read_text())
         if not self.path.exists():
             raise Gone
 
@@ -152,12 +143,16 @@ class Place:
 
     def attempt(self, shard: int) -> Attempt:
         """Takes a shard over from whoever worked on it before. Its byte is locked."""
-        return Attempt(self._shards / str(shard))
+        return Attempt(self._shard(shard))
 
-    def lines(self, shards: int, *, files: bool = True) -> Iterator[journal.Line]:
-        """What was done of all shards; see `journal.read`."""
-        for shard in range(shards):
-            yield from _owned(self._shards / str(shard), files=files)
+    def journals(self, shards: int) -> list[pathlib.Path]:
+        """The journals of the attempts that did the shards, or did the most of them."""
+        with concurrent.futures.ThreadPoolExecutor(journal.READERS) as readers:
+            found = readers.map(_owned, map(self._shard, range(shards)))
+            return [path for path in found if path]
+
+    def _shard(self, shard: int) -> pathlib.Path:
+        return self.path / f"shard-{shard}"
 
 
 class Attempt:
@@ -166,23 +161,32 @@ class Attempt:
     Attributes:
         done: That.
         journal: Where it writes down what it does.
-        resumed: Whether there was one before it.
     """
 
     def __init__(self, shard: pathlib.Path) -> None:
-        shard.mkdir(exist_ok=True)
         self._owner = shard / "owner"
         self._token = secrets.token_hex(8)
-        home = shard / self._token
-        home.mkdir()
         self.done = journal.Done()
-        self.resumed = self._owner.exists()
-        self.journal = journal.Journal(home / "journal")
-        for line in _owned(shard):
+        try:
+            shard.mkdir()
+        except FileExistsError:
+            self._take_over(shard)
+        else:
+            self.journal = journal.Journal(shard / self._token)
+            try:
+                with self._owner.open("x") as file:
+                    file.write(self._token)
+            except FileExistsError:
+                raise _taken_over() from None
+
+    def _take_over(self, shard: pathlib.Path) -> None:
+        self.journal = journal.Journal(shard / self._token)
+        before = _owned(shard)
+        for line in journal.read([before] if before else []):
             self.done.add(line)
             self.journal.add(line)
         self.journal.flush()
-        draft = home / "owner"
+        draft = shard / f"{self._token}-owner"
         draft.write_text(self._token)
         draft.replace(self._owner)
 
@@ -193,26 +197,33 @@ class Attempt:
         is the same; what it would remove does.
         """
         if self._owner.read_text() != self._token:
-            raise failure.Later(
-                "another pod has taken this work over: nothing is to be done, it goes on",
-                soon=True,
-            )
+            raise _taken_over()
 
 
-def _owned(shard: pathlib.Path, *, files: bool = True) -> Iterator[journal.Line]:
-    try:
+def _taken_over() -> failure.Failure:
+    return failure.Later(
+        "another pod has taken this work over: nothing is to be done, it goes on", soon=True
+    )
+
+
+def _owned(shard: pathlib.Path) -> pathlib.Path | None:
+    """The journal of the attempt that works on a shard; None where there is none yet."""
+    token = ""
+    with contextlib.suppress(FileNotFoundError):
         token = (shard / "owner").read_text()
-    except FileNotFoundError:
-        return iter(())
-    return journal.read(shard / token / "journal", files=files)
+    return shard / token if token else None
+
+
+def is_over(path: pathlib.Path) -> bool:
+    """Whether a load's directory is one that is not to be gone on with."""
+    return (path / SUPERSEDED).exists()
 
 
 def append(path: pathlib.Path, data: bytes) -> None:
-    """Adds bytes to a file and brings them to the volume."""
+    """Adds bytes to a file; closing it brings them to the volume."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         os.write(descriptor, data)
-        os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 

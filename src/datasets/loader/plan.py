@@ -108,37 +108,40 @@ class Plan:
         return own, [shard for shard in reversed(range(self.shards)) if shard not in own]
 
 
-def write(path: pathlib.Path, items: Iterable[Item], *, indexes: int) -> None:
+def write(path: pathlib.Path, items: Iterable[Item], *, indexes: int) -> Plan:
     """Writes a plan, which is there when all of it is.
 
     Args:
         path: Its file.
         items: All items; those of one shard will be neighbours.
         indexes: How many pods there are.
+
+    Returns:
+        The plan.
     """
     draft = path.with_name("plan-draft")
     # For root alone: a list that the user named may hold signed links.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with os.fdopen(os.open(draft, flags, 0o600), "w") as file:
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with os.fdopen(os.open(draft, flags, 0o600), "w+b") as file:
         count = weight = total = 0
         known = True
         for item in items:
-            file.write(json.dumps(_fields(item)) + "\n")
+            file.write(json.dumps(_fields(item)).encode() + b"\n")
             count, weight = count + 1, weight + item.weight
             if item.kind != HASH:
                 total, known = total + (item.length or 0), known and item.length is not None
-    shards = min(
-        count, MOST_SHARDS, max(LEAST_SHARDS_PER_POD * indexes, -(-weight // SHARD_BYTES))
-    )
-    spans = _spans(draft, weight / max(shards, 1))
-    head = {"spans": spans, "items": count, "total": total if known else None}
-    with draft.open("a") as file:
+        shards = min(
+            count, MOST_SHARDS, max(LEAST_SHARDS_PER_POD * indexes, -(-weight // SHARD_BYTES))
+        )
+        file.seek(0)
+        spans = _spans(file, weight / max(shards, 1))
         # Behind the items, whose number it needs to know; its own place stands at the very end.
-        at = file.tell()
-        file.write(f"{json.dumps(head)}\n{at:020}")
-        file.flush()
-        os.fdatasync(file.fileno())
+        at = file.seek(0, os.SEEK_END)
+        planned = Plan(path, tuple(spans), count, total if known else None)
+        head = {"spans": spans, "items": count, "total": planned.total}
+        file.write(f"{json.dumps(head)}\n{at:020}".encode())
     draft.replace(path)
+    return planned
 
 
 def read(path: pathlib.Path) -> Plan | None:
@@ -164,20 +167,19 @@ def _fields(item: Item) -> dict[str, Any]:
     }
 
 
-def _spans(path: pathlib.Path, goal: float) -> list[tuple[int, int, int]]:
+def _spans(file: Iterable[bytes], goal: float) -> list[tuple[int, int, int]]:
     """Neighbours as shards of about the same weight."""
     spans: list[tuple[int, int, int]] = []
     start = at = first = 0
     weight = done = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file):
-            at += len(line)
-            weight += Item(**json.loads(line)).weight
-            # Against the sum of all goals, so that what one shard has too much the next has less.
-            if weight + done >= goal * (len(spans) + 1) - 1:
-                spans.append((start, at, first))
-                start, first = at, number + 1
-                done, weight = done + weight, 0
+    for number, line in enumerate(file):
+        at += len(line)
+        weight += Item(**json.loads(line)).weight
+        # Against the sum of all goals, so that what one shard has too much the next has less.
+        if weight + done >= goal * (len(spans) + 1) - 1:
+            spans.append((start, at, first))
+            start, first = at, number + 1
+            done, weight = done + weight, 0
     if at > start:
         spans.append((start, at, first))
     return spans

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
-from . import deletion, failure, given, inventory, load, meter, report, spec, verify
+from . import failure, load, meter, report, spec
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -37,15 +37,23 @@ def main() -> int:
     told = report.Report(os.environ.get(TERMINATION_LOG_VARIABLE, TERMINATION_LOG), index=index)
     with _last_words(told):
         task = spec.Spec.from_json(os.environ.get(TASK_VARIABLE, ""))
-        verbs: Mapping[str, Callable[[], None]] = {
-            PREPARE: lambda: given.prepare(task),
-            VERIFY: lambda: verify.verify(task, told),
-            DELETE: lambda: deletion.delete(task, told),
-            INVENTORY: lambda: inventory.tell(pathlib.Path(task.root), told),
-            "": lambda: _load(task, told, index),
-        }
-        verbs[(sys.argv[1:] or [""])[0]]()
+        if verb := (sys.argv[1:] or [""])[0]:
+            _others(task, told)[verb]()
+        else:
+            _load(task, told, index)
     return 0
+
+
+def _others(task: spec.Spec, told: report.Report) -> Mapping[str, Callable[[], None]]:
+    """What else it can do: not one of them is read to load."""
+    from . import deletion, given, inventory, verify
+
+    return {
+        PREPARE: lambda: given.prepare(task),
+        VERIFY: lambda: verify.verify(task, told),
+        DELETE: lambda: deletion.delete(task, told),
+        INVENTORY: lambda: inventory.tell(pathlib.Path(task.root), told),
+    }
 
 
 def _load(task: spec.Spec, told: report.Report, index: int) -> None:
@@ -56,6 +64,8 @@ def _load(task: spec.Spec, told: report.Report, index: int) -> None:
         if task.sources or task.manifest:
             result = load.load(task, told, counts, index=index)
         else:
+            from . import given
+
             result = given.publish(task, told)
         if result:
             told.published(result)

@@ -37,6 +37,8 @@ class Publication:
         self._checksums: set[str] = set()
         self._unread: dict[str, plan.Item] = {}
         self._files = self._bytes = 0
+        self._journals = where.journals(planned.shards)
+        self._has_links = False
 
     def verify(self) -> spec.Result:
         """Makes the links and the list of files, and compares what has not been compared yet.
@@ -47,18 +49,17 @@ class Publication:
         self._survey()
         tree = files.Files(str(self._place.tree), self._task)
         tree.own_root()
-        self._files += links.make(tree, self._links())
-        with self._place.manifest.open("w", encoding="ascii") as file:
+        if self._has_links:
+            self._files += links.make(tree, self._links())
+        with volume.create_text(self._place.manifest) as file:
             for fields in self._manifest():
                 file.write(json.dumps(fields) + "\n")
-            file.flush()
-            os.fdatasync(file.fileno())
         if not self._files:
             raise failure.Failure("the archive holds no files: check that the source is right")
         return self._result()
 
     def _lines(self, *, files: bool) -> Iterator[journal.Line]:
-        return self._place.lines(self._plan.shards, files=files)
+        return journal.read(self._journals, files=files)
 
     def _links(self) -> Iterator[journal.Line]:
         return (line for line in self._lines(files=False) if line.kind == journal.LINK)
@@ -66,6 +67,7 @@ class Publication:
     def _survey(self) -> None:
         """What has to be known before anything else."""
         for line in self._lines(files=False):
+            self._has_links = self._has_links or line.kind == journal.LINK
             if line.kind == journal.REPLACED:
                 self._replaced.add(line.path)
             elif line.kind == journal.LINK and line.form == links.CONTENT:

@@ -55,18 +55,16 @@ class _Removal:
         self._ended = threading.Event()
         self._left = 0
         self._files = 0
+        self._threads: list[threading.Thread] = []
         for top in tops:
             self._add(top)
 
     def run(self, tick: Callable[[int], None]) -> int:
-        threads = [threading.Thread(target=self._run, daemon=True) for _ in range(THREADS)]
-        for thread in threads:
-            thread.start()
         while not self._ended.wait(0.5):
             tick(self._files)
-        for _ in threads:
+        for _ in self._threads:
             self._work.put(None)
-        for thread in threads:
+        for thread in self._threads:
             thread.join()
         return self._files
 
@@ -75,6 +73,9 @@ class _Removal:
             self._left += 1
             if directory.parent:
                 directory.parent.open += 1
+            if len(self._threads) < min(THREADS, self._left):
+                self._threads.append(threading.Thread(target=self._run, daemon=True))
+                self._threads[-1].start()
         self._work.put(directory)
 
     def _run(self) -> None:

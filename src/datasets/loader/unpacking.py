@@ -19,7 +19,6 @@ from . import (
     stream,
     streams,
     writer,
-    zip_reader,
 )
 
 
@@ -85,6 +84,8 @@ class Unpacking:
         recursive = self._task.unpack == "recursive"
         count = self._budget.unpacked
         if form == formats.ZIP and self._source.divisible:
+            from . import zip_reader
+
             found = zip_reader.read(_Range(self._source, self._run.item), data)
             return archives.inside(found, count=count) if recursive else found
         return archives.read(data, form, count=count, recursive=recursive)

@@ -22,7 +22,7 @@ import pathlib
 import stat
 import time
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from . import failure, place, spec
 
@@ -76,6 +76,7 @@ class Slot:
         self.link = self._datasets / name
         self._versions = self._datasets / VERSIONS
         self.home = self._versions / name
+        self._looked = False
 
     @contextlib.contextmanager
     def locked(self) -> Generator[None]:
@@ -84,20 +85,19 @@ class Slot:
         Raises:
             Failure: Another one does not end, or a file stands where a directory is needed.
         """
-        for directory in (self._datasets, self._versions):
-            _make_directory(directory)
+        if not self._looked:
+            for directory in (self._datasets, self._versions):
+                _make_directory(directory)
+            self._looked = True
         # One file for all: a lock file of each data set would have to be removed, and a lock on
         # a removed file keeps nobody away.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        with os.fdopen(os.open(self._versions / ".lock", flags, 0o644), "r+") as file:
-            self._lock(file.fileno())
-            _make_directory(self.home)
-            try:
-                yield
-            finally:
-                # It stays where it is not empty.
-                with contextlib.suppress(OSError):
-                    self.home.rmdir()
+        descriptor = os.open(self._versions / ".lock", flags, 0o644)
+        try:
+            self._lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _lock(self, descriptor: int) -> None:
         digest = hashlib.sha256(self._name.encode()).digest()
@@ -161,27 +161,40 @@ class Slot:
         """The loads that are not finished and can be gone on with, and their fingerprints."""
         for path in sorted(self.home.glob(f"{LOAD_PREFIX}*")):
             with contextlib.suppress(FileNotFoundError):
-                if not (path / "superseded").exists():
-                    yield path, (path / "fingerprint").read_text()
+                # It is empty where the pod was killed before it had written it.
+                if (fingerprint := (path / "fingerprint").read_text()) and not place.is_over(path):
+                    yield path, fingerprint
 
     def load(self, task: spec.Spec) -> place.Place:
         """The unfinished load of what a task asks for, or a new one. The slot is locked."""
-        for path, fingerprint in self.loads():
-            if fingerprint == task.fingerprint:
-                return place.Place(path)
-        number, path = 1, self.home / f"{LOAD_PREFIX}{task.version}"
-        while path.exists() or self.record_of(self._version(path)).exists():
-            number += 1
-            path = self.home / f"{LOAD_PREFIX}{task.version}-{number}"
+        version = task.version
+        if not self.make_home():
+            for path, fingerprint in self.loads():
+                if fingerprint == task.fingerprint:
+                    return place.Place(path)
+            version = self._unused(version)
+        path = self.home / f"{LOAD_PREFIX}{version}"
         # For the loader alone: what is in it keeps no mode of its own.
         path.mkdir(mode=0o700)
-        draft = path / "fingerprint-draft"
-        draft.write_text(task.fingerprint)
-        draft.replace(path / "fingerprint")
+        (path / "fingerprint").write_text(task.fingerprint)
         return place.Place(path)
 
-    def _version(self, path: pathlib.Path) -> str:
-        return path.name[len(LOAD_PREFIX) :]
+    def make_home(self) -> bool:
+        """Makes the directory of the data set's versions; False where it is there."""
+        return _make_directory(self.home)
+
+    def remove_home(self) -> None:
+        """Removes it, if nothing is in it."""
+        with contextlib.suppress(OSError):
+            self.home.rmdir()
+
+    def _unused(self, version: str) -> str:
+        """A version's name that nothing has, like this one."""
+        number, found = 1, version
+        while (self.home / f"{LOAD_PREFIX}{found}").exists() or self.record_of(found).exists():
+            number += 1
+            found = f"{version}-{number}"
+        return found
 
     def given(self, version: str) -> pathlib.Path:
         """Where a loader of the user's own leaves its files: known before it runs."""
@@ -215,29 +228,27 @@ class Slot:
             published=round(time.time(), 3),
         )
         draft = manifest.with_name("record")
-        draft.write_text(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
-        draft.chmod(0o644)
+        with create_text(draft) as file:
+            file.write(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
         with contextlib.suppress(FileNotFoundError):
-            manifest.chmod(0o644)
             manifest.replace(self.manifest_of(version))
         draft.replace(self.record_of(version))
         with contextlib.suppress(FileNotFoundError):
             tree.rename(self.home / version)
-        link_draft = manifest.with_name("link")
-        with contextlib.suppress(FileNotFoundError):
+        link_draft, target = manifest.with_name("link"), f"{VERSIONS}/{self._name}/{version}"
+        try:
+            link_draft.symlink_to(target)
+        except FileExistsError:
             link_draft.unlink()
-        link_draft.symlink_to(f"{VERSIONS}/{self._name}/{version}")
+            link_draft.symlink_to(target)
         # The rename would put it over a file of somebody else's that came meanwhile.
         self._current_version()
         link_draft.replace(self.link)
 
-    def litter(self, keep: place.Place | None = None) -> list[pathlib.Path]:
+    def litter(self) -> list[pathlib.Path]:
         """What is neither the published version, nor the one before it, nor a load that goes on.
 
         It is renamed, so that nobody takes it for something else. The slot is locked.
-
-        Args:
-            keep: The load that goes on.
         """
         try:
             current = self.current()
@@ -245,10 +256,8 @@ class Slot:
             # Somebody put something in the link's place: what it led to is not ours to judge.
             return []
         kept = {current.version, current.previous} if current else set[str]()
-        if keep:
-            kept |= {keep.path.name, keep.version}
         found: list[pathlib.Path] = []
-        for entry in self.home.iterdir():
+        for entry in self.home.iterdir() if self.home.exists() else ():
             name = entry.name
             for suffix in (RECORD_SUFFIX, MANIFEST_SUFFIX):
                 name = name.removesuffix(suffix)
@@ -266,12 +275,21 @@ def to_trash(entry: pathlib.Path) -> pathlib.Path:
     return trash
 
 
-def _make_directory(path: pathlib.Path) -> None:
+def create_text(path: pathlib.Path) -> TextIO:
+    """Opens a file that all may read, to be written anew; closing it brings it to the volume."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o644), "w", encoding="ascii")
+
+
+def _make_directory(path: pathlib.Path) -> bool:
+    """Makes a directory; False where it is there."""
     try:
         path.mkdir(mode=0o755)
+        return True
     except FileExistsError:
         if not stat.S_ISDIR(path.lstat().st_mode):
             raise failure.Failure(
                 f"{failure.shown(path.name)} is on the volume, but is no directory: move it away, "
                 "then run create-dataset again"
             ) from None
+        return False

@@ -1,16 +1,22 @@
-"""What one pod does of a load: takes shards that nobody has, and does their items side by side."""
+"""What one pod does of a load: takes shards that nobody has, and does their items side by side.
+
+One thread takes the shards, so that the next one is there when it is needed; another one writes
+down which are done; and all lanes do items.
+"""
 
 from __future__ import annotations
 
+import queue
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterable
 
 from . import items, place, plan, remote, runs, stream
 
 LANES = 32
 TICK_SECONDS = 0.25
-PAUSE, PAUSE_SECONDS = "pause", 0.1
+PAUSE_SECONDS = 0.1
+# How long what is under way may take to see that it is to stop.
+END_SECONDS = 5.0
 
 
 class _Shard:
@@ -62,13 +68,16 @@ class Work:
         self._plan = planned
         self._doer = doer
         self._own, self._others = planned.order(index, indexes)
-        self._units = self._all()
         self._lock = threading.Lock()
         self._error: BaseException | None = None
-        self._stopped = False
+        self._stopped = threading.Event()
         self._under_way: set[_Shard] = set()
         self._lanes = min(LANES, -(-planned.items // indexes))
         self._connections = max(1, stream.CONNECTIONS // self._lanes)
+        self._runs: queue.SimpleQueue[runs.Run | None] = queue.SimpleQueue()
+        # So many items wait for a lane: what is taken too early nobody else can do.
+        self._room = threading.Semaphore(self._lanes)
+        self._done: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
 
     def run(self, tick: Callable[[], None]) -> None:
         """Works until nothing is left that no other pod works on.
@@ -80,21 +89,32 @@ class Work:
             StartOver: The whole load has to begin anew.
             Failure: Something can not be done.
         """
-        threads = [threading.Thread(target=self._lane, daemon=True) for _ in range(self._lanes)]
-        for thread in threads:
-            thread.start()
+        taking, writing = self._thread(self._take_all), self._thread(self._write_down)
+        lanes = [self._thread(self._lane) for _ in range(self._lanes)]
         try:
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(TICK_SECONDS)
-                    self._tick(tick)
-            self._finish_writing(tick)
+            self._wait_for(lanes, tick)
+            # Files may be under way when all lanes have ended.
+            self._wait_for([self._thread(self._doer.tree.wait)], tick)
+            self._done.put(None)
+            self._wait_for([writing], tick)
         finally:
             # Also where it was stopped: what is done shall not have to be done again.
-            self._stopped = True
+            self._stopped.set()
             self._doer.tree.stop()
+            self._done.put(None)
+            for thread in (taking, writing):
+                thread.join(END_SECONDS)
             for shard in tuple(self._under_way):
                 shard.attempt.journal.close()
+
+    def _wait_for(self, threads: Iterable[threading.Thread], tick: Callable[[], None]) -> None:
+        for thread in threads:
+            thread.join(TICK_SECONDS)
+            while thread.is_alive():
+                self._tick(tick)
+                thread.join(TICK_SECONDS)
+        if self._error:
+            raise self._error
 
     def _tick(self, tick: Callable[[], None]) -> None:
         if self._error:
@@ -102,87 +122,91 @@ class Work:
         self._place.check()
         tick()
 
-    def _finish_writing(self, tick: Callable[[], None]) -> None:
-        """Waits for the files that are under way when all lanes have ended."""
-        ended = threading.Event()
+    def _thread(self, work: Callable[[], None]) -> threading.Thread:
+        """Begins work in a thread; what it raises the main thread raises."""
 
-        def wait() -> None:
+        def run() -> None:
             try:
-                self._doer.tree.wait()
+                work()
+            except remote.StartOver as trouble:
+                self._place.supersede(trouble.reason)
+                self._fail(trouble)
             except BaseException as error:  # noqa: BLE001 - the main thread raises it
                 self._fail(error)
-            ended.set()
 
-        threading.Thread(target=wait, daemon=True).start()
-        while not ended.wait(TICK_SECONDS):
-            self._tick(tick)
-        self._tick(tick)
-
-    def _lane(self) -> None:
-        try:
-            for unit in iter(self._next, None):
-                if isinstance(unit, runs.Run):
-                    self._doer.do(unit, self._connections)
-                else:
-                    time.sleep(PAUSE_SECONDS)
-        except remote.StartOver as trouble:
-            self._place.supersede(trouble.reason)
-            self._fail(trouble)
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            self._fail(error)
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             self._error = self._error or error
 
-    def _next(self) -> runs.Run | str | None:
-        """The next item; PAUSE where there may be one later."""
-        with self._lock:
-            if self._error or self._stopped:
-                return None
-            return next(self._units, None)
+    def _is_over(self) -> bool:
+        return self._error is not None or self._stopped.is_set()
 
-    def _all(self) -> Iterator[runs.Run | str]:
-        """The items of this pod's share as they are asked for, then those of others' shards.
+    def _lane(self) -> None:
+        for run in iter(self._runs.get, None):
+            self._room.release()
+            if self._is_over():
+                return
+            self._doer.do(run, self._connections)
+
+    def _take_all(self) -> None:
+        """Takes this pod's share, then others' shards.
 
         Of those it takes one at a time, and only when its own are done: other pods may only be
         late. What of its own another process works on it waits for: that may be what is left of
         it on a node that was lost.
         """
-        left: list[int] = []
-        for number in self._own:
-            done = yield from self._shard(number)
-            left += [] if done else [number]
-        for number in self._others:
-            while self._under_way:
-                yield PAUSE
-            yield from self._shard(number)
-        while left:
-            yield PAUSE
-            if (yield from self._shard(left[-1])):
-                left.pop()
+        try:
+            left = [number for number in self._own if not self._take(number)]
+            for number in self._others:
+                while self._under_way and not self._is_over():
+                    self._stopped.wait(PAUSE_SECONDS)
+                self._take(number)
+            while left and not self._is_over():
+                self._stopped.wait(PAUSE_SECONDS)
+                if self._take(left[-1]):
+                    left.pop()
+        finally:
+            for _ in range(self._lanes):
+                self._runs.put(None)
 
-    def _shard(self, number: int) -> Generator[runs.Run, None, bool]:
-        """The items of a shard; returns whether nothing of it is left to others."""
-        if not self._place.try_lock(place.FIRST_SHARD + number):
+    def _take(self, number: int) -> bool:
+        """Takes a shard, if nobody has it; returns whether nothing of it is left to others."""
+        if self._is_over() or not self._place.try_lock(place.FIRST_SHARD + number):
             return False
         self._place.check()
         if number in self._place.finished():
             self._place.unlock(place.FIRST_SHARD + number)
             return True
-        shard = _Shard(number, self._place.attempt(number), self._finish)
+        shard = _Shard(number, self._place.attempt(number), self._done.put)
         self._under_way.add(shard)
         for item_number, item in self._plan.read(number):
+            while not self._room.acquire(timeout=TICK_SECONDS):
+                if self._is_over():
+                    return True
             shard.begin()
-            yield runs.Run(
+            run = runs.Run(
                 item_number, item, shard.attempt, counts=self._doer.meter, ended=shard.end
             )
+            self._runs.put(run)
         shard.end()
         return True
 
-    def _finish(self, shard: _Shard) -> None:
-        """A shard is on the volume, all of it."""
-        shard.attempt.journal.close()
-        self._place.finish(shard.number, {})
-        self._place.unlock(place.FIRST_SHARD + shard.number)
-        self._under_way.discard(shard)
+    def _write_down(self) -> None:
+        """Writes down which shards are on the volume, all that there are at a time."""
+        ended = False
+        while not ended:
+            taken = [self._done.get()]
+            taken += [self._done.get() for _ in range(self._done.qsize())]
+            ended = None in taken
+            shards = [each for each in taken if each]
+            for each in shards:
+                each.attempt.journal.close()
+            if shards:
+                self._place.finish(each.number for each in shards)
+            for each in shards:
+                self._under_way.discard(each)
+                self._place.unlock(place.FIRST_SHARD + each.number)
