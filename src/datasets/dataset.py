@@ -38,7 +38,7 @@ SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 VERSION_TIME = "%Y%m%dt%H%M%S"
-MAIN = "from loader import program\n\nraise SystemExit(program.main())\n"
+MAIN = "from loader import program\n\nprogram.run()\n"
 
 
 @dataclasses.dataclass(frozen=True)

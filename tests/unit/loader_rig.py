@@ -32,11 +32,14 @@ OTHER_PYTHON = os.environ.get("AWS_EFS_LOADER_PYTHON", "")
 # Runs the program named next, and writes down how many KiB were resident at the most: what
 # wait4 tells counts the process that it was forked from.
 MEASURED = """
-import atexit, os, pathlib, re, runpy, sys
-def measure():
+import os, pathlib, re, runpy, sys
+end, loader = os._exit, os.getpid()
+def measure(code):
     status = pathlib.Path("/proc/self/status").read_text()
-    pathlib.Path(os.environ["PEAK"]).write_text(re.search(r"VmHWM:\\s*(\\d+)", status)[1])
-atexit.register(measure)
+    if os.getpid() == loader:
+        pathlib.Path(os.environ["PEAK"]).write_text(re.search(r"VmHWM:\\s*(\\d+)", status)[1])
+    end(code)
+os._exit = measure
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from . import program
 
-sys.exit(program.main())
+program.run()

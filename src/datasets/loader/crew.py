@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
+import os
+import signal
 import socket
 import threading
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
@@ -19,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 from . import failure, files, hand, turns, under_way
 
 HANDS = 4
-END_SECONDS = 1.0
+END_SECONDS, POLL_SECONDS = 1.0, 0.001
 
 
 class Order(NamedTuple):
@@ -61,6 +63,7 @@ class Crew(under_way.UnderWay):
 
     def __init__(self, made: files.Files) -> None:
         super().__init__()
+        self._closed = False
         self._hands: list[_Hand] = []
         for _ in range(HANDS):
             self._hands.append(_Hand(self, made, self._hands))
@@ -80,6 +83,11 @@ class Crew(under_way.UnderWay):
 
     def close(self) -> None:
         """Ends the processes, whatever they are at."""
+        if self._closed:
+            return
+        self._closed = True
+        for each in self._hands:
+            each.kill()
         for each in self._hands:
             each.close()
 
@@ -94,17 +102,15 @@ class _Hand:
         self._orders: dict[int, Order] = {}
         self._last = 0
         self._closed = False
-        inherited = [self._connection, *(each._connection for each in others)]
-
-        def run() -> None:
-            # As long as one of them is open, its process does not see that the loader has ended.
-            for each in inherited:
-                each.close()
-            hand.serve(theirs, made, turns.THREADS // HANDS)
-
-        context = multiprocessing.get_context("fork")
-        self._process = context.Process(target=run, daemon=True)
-        self._process.start()
+        self._process = os.fork()
+        if not self._process:
+            try:
+                # As long as one of them is open, its process does not see that the loader ended.
+                for each in (self._connection, *(each._connection for each in others)):
+                    each.close()
+                hand.serve(theirs, made, turns.THREADS // HANDS)
+            finally:
+                os._exit(1)
         theirs.close()
 
     def start(self) -> None:
@@ -122,11 +128,15 @@ class _Hand:
                 head = [hand.DIRECTORY, number, directory]
             self._send(head, order.data)
 
-    def close(self) -> None:
+    def kill(self) -> None:
         self._closed = True
-        self._process.kill()
+        os.kill(self._process, signal.SIGKILL)
+
+    def close(self) -> None:
         # One that waits for the volume may not end now; it ends with the pod.
-        self._process.join(END_SECONDS)
+        deadline = time.monotonic() + END_SECONDS
+        while os.waitpid(self._process, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
         self._connection.close()
 
     def _send(self, head: Sequence[Any], data: Sequence[bytes] = ()) -> None:

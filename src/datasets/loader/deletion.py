@@ -23,6 +23,8 @@ def delete(task: spec.Spec, told: report.Report) -> None:
             slot.link.unlink()
         trash = slot.litter()
     told.state("deleting", files=0)
-    files = removal.remove(trash, lambda count: told.progress("deleting", files=count))
+    files = removal.remove(
+        trash, lambda count: told.progress("deleting", lambda: {"files": count})
+    )
     slot.remove_home()
     told.ended("deleted", files=files)

@@ -6,6 +6,7 @@ The user's container runs between the two, and sees nothing of the volume but th
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -69,7 +70,7 @@ def publish(task: spec.Spec, told: report.Report) -> spec.Result:
                 raise failure.Failure("your loader left more than a data set may hold: split it")
             if fields:
                 listed.write(json.dumps(fields) + "\n")
-            told.progress("verifying", files=count, bytes=total)
+            told.progress("verifying", functools.partial(dict[str, int], files=count, bytes=total))
     if not count:
         raise failure.Failure("your loader left no files in /data: have it write them there")
     result = spec.Result(

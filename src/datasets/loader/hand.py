@@ -5,6 +5,7 @@ Each order and each answer is a line of JSON; the content of files follows their
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -13,7 +14,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from . import failure, files, spec, turns
 
@@ -31,7 +32,7 @@ BUFFER_BYTES = 2**18
 QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
 
 
-def serve(connection: socket.socket, made: files.Files, threads: int) -> None:
+def serve(connection: socket.socket, made: files.Files, threads: int) -> NoReturn:
     """Does what it is told until nobody is there to tell it more.
 
     Args:
@@ -42,11 +43,10 @@ def serve(connection: socket.socket, made: files.Files, threads: int) -> None:
     # Whoever stops the loader stops its main process; this one ends with that.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    # Whatever ends it, it was told; what is still under way is for nobody.
+    with contextlib.suppress(BaseException):
         _Hand(connection, made, threads).run()
-    finally:
-        # Whatever it was, it was told; what is still under way is for nobody.
-        os._exit(0)
+    os._exit(0)
 
 
 class _Hand:

@@ -163,15 +163,15 @@ class _Load:
         tree = writer.Writer(files.Files(str(self._place.tree), self._task))
         doer = items.Doer(self._task, self._client, tree, self._meter)
         pod = work.Work(self._place, planned, doer, index=self._index, indexes=self._task.indexes)
-        pod.run(lambda: self._told.progress("transferring", **self._meter.fields()))
+        pod.run(lambda: self._told.progress("transferring", self._meter.fields))
         tree.close()
 
     def _publish(self, planned: plan.Plan) -> spec.Result:
         self._told.state("verifying", **self._meter.fields())
 
         def tick(files: int, size: int) -> None:
-            fields = {"verified_files": files, "verified_bytes": size}
-            self._told.progress("verifying", **self._meter.fields(), **fields)
+            verified = {"verified_files": files, "verified_bytes": size}
+            self._told.progress("verifying", lambda: {**self._meter.fields(), **verified})
 
         publication = publish.Publication(self._task, self._place, planned, tick)
         result = dataclasses.replace(publication.verify(), seconds=self._told.seconds)

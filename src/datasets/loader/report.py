@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import spec
@@ -49,10 +49,10 @@ class Report:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    def progress(self, state: str, **fields: Any) -> None:
-        """Writes a line of progress if none was written for a while."""
+    def progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
+        """Writes a line of progress, with what it is to say, if none was written for a while."""
         if self._clock() >= self._next:
-            self.state(state, **fields)
+            self.state(state, **fields())
 
     def published(self, result: spec.Result) -> None:
         """Tells that the data set is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -42,13 +43,13 @@ def verify(task: spec.Spec, told: report.Report) -> None:
     told.state("verifying", files=0, bytes=0)
     for fields, why in readback.side_by_side(lambda each: _look(root, each), _listed(manifest)):
         files += "bytes" in fields or "same" in fields
-        size += fields.get("bytes", 0)
+        size += int(fields.get("bytes", 0))
         if why:
             wrong += 1
             first = first or f"{failure.shown(fields['path'])} {why}"
             if wrong <= MOST_NAMED:
                 told.state("verifying", wrong=fields["path"], why=why)
-        told.progress("verifying", files=files, bytes=size)
+        told.progress("verifying", functools.partial(dict[str, int], files=files, bytes=size))
     extra = _count(root) - files
     if extra > 0 and not wrong:
         wrong, first = extra, f"{extra} files are there that were not published"

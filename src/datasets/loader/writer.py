@@ -45,13 +45,15 @@ class Writer:
             Failure: An earlier file could not be written.
         """
         # The contents are not kept: they are with the process that writes them.
-        told = [batch.Written(each.number, each.path, each.size, "") for each in small]
+        told = [(each.number, each.path, each.size) for each in small]
 
         def replacing(index: int) -> None:
-            owner.replacing(told[index].number, told[index].path)
+            number, path, _ = told[index]
+            owner.replacing(number, path)
 
         def done(digests: Sequence[str]) -> None:
-            owner.done([each._replace(sha256=digests[index]) for index, each in enumerate(told)])
+            pairs = zip(told, digests)  # noqa: B905 - of 3.9
+            owner.done([batch.Written(*each, sha256) for each, sha256 in pairs])
 
         owner.begin(len(small))
         order = crew.Order(
