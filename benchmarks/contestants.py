@@ -7,10 +7,9 @@ import json
 import pathlib
 import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 
-from benchmarks import processes, shapes, slow_mount
+from benchmarks import interpreter, processes, shapes, slow_mount
 from datasets import dataset
 
 NAME = "measured"
@@ -169,7 +168,7 @@ class Ours:
         version = dataset.new_version()
         commands = [
             processes.Command(
-                [sys.executable, str(loader)],
+                [interpreter.path(), str(loader)],
                 {
                     "AWS_EFS_DATASET": wanted.task(version=version, root=str(mount)).to_json(),
                     "JOB_COMPLETION_INDEX": str(index),

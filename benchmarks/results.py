@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks import cases, contestants, slow_mount
+from benchmarks import cases, contestants, interpreter, slow_mount
 
 MIB = 2**20
 TOOLS = {
@@ -188,7 +188,7 @@ def _machine() -> list[str]:
         f" {memory / 2**30:.0f} GiB of memory, Linux {platform.release()}; they are shared by the"
         " loader, the origin and the file system",
         f"load average at the end: {os.getloadavg()[2]:.1f} (15 minutes)",
-        f"loader: Python {platform.python_version()}",
+        f"loader: {interpreter.version()}, the system's own or what {interpreter.OVERRIDE} names",
         "tools: " + ", ".join(f"{name} {_version(words)}" for name, words in TOOLS.items()),
     ]
 

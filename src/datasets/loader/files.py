@@ -144,9 +144,9 @@ def write_all(descriptor: int, data: bytes | memoryview, path: str) -> None:
         raise failure.from_os(error, path) from None
 
 
-def begin_write_out(descriptor: int, size: int) -> None:
+def begin_write_out(descriptor: int) -> None:
     """Has the system begin to write out what was written so far, and forget what it has."""
-    os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_DONTNEED)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def twice(path: str) -> failure.Failure:

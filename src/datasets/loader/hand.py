@@ -27,6 +27,8 @@ DONE, THERE, FAILED = "done", "there", "failed"
 # How bad it is: another pod may do it at once, or later, or nobody, or nobody knows.
 SOON, LATER, HOPELESS, UNKNOWN = "soon", "later", "hopeless", "unknown"
 BUFFER_BYTES = 2**18
+# The process that reads the source goes first: all others live on what it hands them.
+NICE = 5
 # Python lets go of its interpreter lock to hash more than this at once, and to get it back takes
 # longer than to hash a small file.
 QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
@@ -43,6 +45,7 @@ def serve(connection: socket.socket, made: files.Files, threads: int) -> NoRetur
     # Whoever stops the loader stops its main process; this one ends with that.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICE)
     # Whatever ends it, it was told; what is still under way is for nobody.
     with contextlib.suppress(BaseException):
         _Hand(connection, made, threads).run()
@@ -97,6 +100,9 @@ class _Hand:
         def fill(descriptors: Sequence[int]) -> None:
             for index, descriptor in enumerate(descriptors):
                 files.write_all(descriptor, data[index], wanted[index].path)
+                # All at once, so that closing one after the other finds them written.
+                files.begin_write_out(descriptor)
+            for index, descriptor in enumerate(descriptors):
                 files.close(descriptor, wanted[index].path)
             self._say(DONE, number, [_sha256(each) for each in data])
 

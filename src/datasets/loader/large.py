@@ -127,7 +127,7 @@ class _Copy:
         self.position += len(piece)
         if self.position - self._written_out >= writer.WRITE_OUT_BYTES:
             self._written_out = self.position
-            files.begin_write_out(self._descriptor, self.position)
+            files.begin_write_out(self._descriptor)
         if self.position - self._safe >= CHECKPOINT_BYTES and self._is_idle():
             self._safe = self.position
             self._checkpoint = self._beside.submit(self._bring, self.position)

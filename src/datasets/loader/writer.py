@@ -92,7 +92,7 @@ class Writer:
                 files.write_all(descriptor, block, path)
                 size += len(block)
                 if size % WRITE_OUT_BYTES < batch.BLOCK_BYTES:
-                    files.begin_write_out(descriptor, size)
+                    files.begin_write_out(descriptor)
         except BaseException as error:
             os.close(descriptor)
             if isinstance(error, OSError):
