@@ -21,7 +21,7 @@ from collections.abc import Generator
 
 MIB = 2**20
 # What a capped connection sends between two looks at the clock.
-STEP_SECONDS, LEAST_STEP_BYTES, FREE_BYTES = 0.01, 2**14, 2**16
+STEP_SECONDS, LEAST_STEP_BYTES, FREE_BYTES = 0.01, 2**16, 2**16
 PR_SET_PDEATHSIG = 1
 
 

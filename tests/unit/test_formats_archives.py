@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import os
 import stat
 import sys
 import types
@@ -62,10 +63,24 @@ def refused(content: bytes, form: str = "tar", *, recursive: bool = True) -> str
 @pytest.mark.parametrize("unpack", ["true", "recursive"])
 def test_an_archive_is_recognised_and_read(form: str, name: str, unpack: str):
     content = loader_rig.archive(form, FILES)
-    head = content[: formats.HEAD_BYTES]
+    head = formats.head_of(lambda count: content[:count])
     assert formats.recognise(head, name.format(form), unpack=unpack) == form
     assert formats.recognise(head, name.format(form), unpack="false") == formats.FILE
     assert formats_rig.files(archives.read(Trickle(content), form)) == FILES
+
+
+@pytest.mark.parametrize("form", [*loader_rig.ARCHIVES, "file"])
+def test_no_more_is_read_than_it_takes_to_recognise_a_source(form: str):
+    files = {"a": os.urandom(2**21)}
+    content = files["a"] if form == "file" else loader_rig.archive(form, files)
+    asked: list[int] = []
+
+    def peek(count: int) -> bytes:
+        asked.append(count)
+        return content[:count]
+
+    assert formats.recognise(formats.head_of(peek), "set", unpack="true") == form
+    assert max(asked) <= (2**20 if form in {"tar.bz2", "tar.xz"} else 2**16)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def _nested(
     """The members of an archive in an archive; itself, where it only has the name of one."""
     source = _Inner(outer)
     with source.named():
-        form = formats.recognise_inner(source.peek(formats.HEAD_BYTES), outer.path)
+        form = formats.recognise_inner(formats.head_of(source.peek), outer.path)
     if form == formats.FILE:
         whole = isinstance(outer.chunks, tuple)
         yield outer if whole else dataclasses.replace(outer, chunks=source.rest())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 from . import decompress, failure, streams, tar_reader
 
-# bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
-HEAD_BYTES = 2**20
+# Most of what there is shows what it is at once; but bzip2 gives nothing out before a whole block
+# has come in, which may have 900 kB.
+FIRST_BYTES, HEAD_BYTES = 2**16, 2**20
 FILE, TAR, ZIP = "file", "tar", "zip"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MAGIC = {b"\x1f\x8b\x08": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", ZSTD_MAGIC: "zst"}
@@ -28,11 +30,22 @@ PAGE = re.compile(
 PAGE_NAME = re.compile(r"\.x?html?$", re.IGNORECASE)
 
 
+def head_of(peek: Callable[[int], bytes]) -> bytes:
+    """The first bytes of a source, as many as it takes to recognise it.
+
+    Args:
+        peek: Tells so many of its first bytes, or all that there are.
+    """
+    head = peek(FIRST_BYTES)
+    slow = head.startswith(tuple(magic for magic, kind in MAGIC.items() if kind != "gz"))
+    return peek(HEAD_BYTES) if slow else head
+
+
 def recognise(head: bytes, name: str, *, unpack: str) -> str:
     """What the source is.
 
     Args:
-        head: Its first HEAD_BYTES, or all of it.
+        head: What `head_of` tells of it.
         name: What it is called.
         unpack: `true`, `false` or `recursive`: whether an archive is wanted unpacked.
 
@@ -62,7 +75,7 @@ def recognise_inner(head: bytes, name: str) -> str:
     """What a file in an archive is; one that only has the name of an archive is a file.
 
     Args:
-        head: Its first HEAD_BYTES, or all of it.
+        head: What `head_of` tells of it.
         name: What it is called.
 
     Returns:

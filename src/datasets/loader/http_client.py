@@ -108,6 +108,7 @@ class Client:
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._signers = signers
+        self._proxies = proxies.known()
         self._refused = refused
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
         self._lock = threading.Lock()
@@ -198,7 +199,7 @@ class Client:
         """One request and the head of its answer, on a connection that is open if there is one."""
         whole = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         with translated(url):
-            route = proxies.route(url)
+            route = proxies.route(url, self._proxies)
             whole.update(route.headers)
             while kept := self._take(route.key):
                 with contextlib.suppress(*STALE):

@@ -111,7 +111,7 @@ class Doer:
         item = run.item
         opened = stream.open_stream(source, item.start, item.end, connections=1)
         with contextlib.closing(opened):
-            head = opened.peek(formats.HEAD_BYTES)
+            head = formats.head_of(opened.peek)
             form = self._form(item, source, head)
             # One connection may go on with what it has begun; for several it is begun anew.
             keep = connections == 1 or not source.divisible or not _is_long(source, item)

@@ -103,7 +103,7 @@ def _looked_at(
         item = dataclasses.replace(item, size=source.size, validator=source.validator)
         opened = stream.open_stream(source, connections=1)
         with contextlib.closing(opened):
-            head = opened.peek(formats.HEAD_BYTES)
+            head = formats.head_of(opened.peek)
         form = formats.recognise(head, source.name, unpack=task.unpack)
         if form == formats.FILE and source.divisible:
             path = entry.file_path(item.path, source.name or entry.UNNAMED)

@@ -16,6 +16,8 @@ CONNECTIONS = 16
 # A piece of an archive waits in memory beside the files that were read from it.
 PIECE_BYTES, PIECES_AHEAD = 2 * 2**20, 24
 LEAST_BYTES = 4 * PIECE_BYTES
+# A slow connection brings little at a time: what is done with each piece would cost more.
+LEAST_PIECE_BYTES = 2**16
 
 
 class Line(Protocol):
@@ -152,8 +154,10 @@ class _One:
     def piece(self) -> memoryview | None:
         self._turn = 1 - self._turn
         view = memoryview(self._buffers[self._turn])
-        count = self._line.readinto(view)
-        return view[:count] if count else None
+        filled = 0
+        while filled < LEAST_PIECE_BYTES and (count := self._line.readinto(view[filled:])):
+            filled += count
+        return view[:filled] if filled else None
 
     def close(self) -> None:
         self._line.close()

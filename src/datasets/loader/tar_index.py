@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from . import members, streams, tar_header, tar_names, tar_reader
 
-WINDOW_BYTES = 2**16
+# Small members are looked at many at a time; where large ones follow each other, a header each.
+WINDOW_BYTES, HEADERS_BYTES = 2**16, 2**12
 
 
 class NotPlain(Exception):  # noqa: N818 - not an error: it is read in its order instead
@@ -81,7 +82,9 @@ class _Window:
         if not self._start <= offset <= offset + count <= self._start + len(self._data):
             if offset + count > self._size:
                 raise streams.cut_off()
-            wanted = min(max(WINDOW_BYTES, count), self._size - offset)
+            far = offset > self._start + len(self._data) + WINDOW_BYTES
+            wanted = max(HEADERS_BYTES if far else WINDOW_BYTES, count)
+            wanted = min(wanted, self._size - offset)
             self._start, self._data = offset, self._read_at(offset, wanted)
         at = offset - self._start
         data = self._data[at : at + count]
