@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from . import failure, load, readback, report, spec, volume
+from . import failure, load, place, readback, report, spec, volume
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777
@@ -27,11 +27,11 @@ def prepare(task: spec.Spec) -> None:
     slot = _slot(task)
     with slot.locked():
         slot.make_home()
-        place = slot.given(task.version)
+        home = slot.given(task.version)
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(place)
-        place.mkdir(mode=0o755)
-        files = place / volume.FILES
+            shutil.rmtree(home)
+        home.mkdir(mode=0o755)
+        files = home / volume.FILES
         files.mkdir()
         files.chmod(OPEN_MODE)
 
@@ -48,8 +48,8 @@ def publish(task: spec.Spec, told: report.Report) -> spec.Result:
             published.
     """
     slot = _slot(task)
-    place = slot.given(task.version)
-    files = place / volume.FILES
+    home = slot.given(task.version)
+    files = home / volume.FILES
     with slot.locked():
         current = slot.current()
         if current and load.is_wanted(current, task) and current.result:
@@ -60,8 +60,8 @@ def publish(task: spec.Spec, told: report.Report) -> spec.Result:
             )
     told.state("verifying")
     count = total = 0
-    manifest = place / "manifest"
-    with volume.create_text(manifest) as listed:
+    manifest = home / "manifest"
+    with place.create_text(manifest) as listed:
         accepted = readback.side_by_side(lambda path: _accept(task, files, path), _paths(files))
         for fields in accepted:
             if "bytes" in fields:

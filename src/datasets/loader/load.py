@@ -51,8 +51,10 @@ def load(
     """
     slot = volume.Slot(pathlib.Path(task.root), task.name)
     reason = ""
-    for _ in range(MOST_ATTEMPTS):
+    for attempt in range(MOST_ATTEMPTS):
         told.state("preparing", source=task.shown)
+        if attempt:
+            slot.forget()
         with slot.locked():
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
@@ -145,6 +147,8 @@ class _Load:
             return None
         # Whoever comes first publishes; the others wait for that, or do it if it is killed.
         with self._place.locked(place.END):
+            if self._task.indexes > 1:
+                self._slot.forget()
             current = self._slot.current()
             if current and current.result and current.version == self._place.version:
                 return dataclasses.replace(current.result, existing=True)

@@ -22,6 +22,7 @@ import secrets
 import threading
 import time
 from collections.abc import Generator, Iterable
+from typing import TextIO
 
 from . import failure, journal, remote
 
@@ -217,6 +218,12 @@ def _owned(shard: pathlib.Path) -> pathlib.Path | None:
 def is_over(path: pathlib.Path) -> bool:
     """Whether a load's directory is one that is not to be gone on with."""
     return (path / SUPERSEDED).exists()
+
+
+def create_text(path: pathlib.Path) -> TextIO:
+    """Opens a file that all may read, to be written anew; closing it brings it to the volume."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o644), "w", encoding="ascii")
 
 
 def append(path: pathlib.Path, data: bytes) -> None:

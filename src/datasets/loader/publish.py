@@ -51,7 +51,7 @@ class Publication:
         tree.own_root()
         if self._has_links:
             self._files += links.make(tree, self._links())
-        with volume.create_text(self._place.manifest) as file:
+        with place.create_text(self._place.manifest) as file:
             file.writelines(self._manifest())
         if not self._files:
             raise failure.Failure("the archive holds no files: check that the source is right")

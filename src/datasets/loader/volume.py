@@ -22,7 +22,7 @@ import pathlib
 import stat
 import time
 from collections.abc import Generator, Iterator
-from typing import Any, TextIO
+from typing import Any
 
 from . import failure, place, spec
 
@@ -112,6 +112,15 @@ class Slot:
             time.sleep(LOCK_POLL_SECONDS)
 
     # --- what is published
+
+    def forget(self) -> None:
+        """Has the system ask the volume again what is published.
+
+        A node may trust what it knows of a directory for a minute (acdirmax in nfs(5)), also that
+        something is not there; what it changes there itself makes it look again.
+        """
+        with contextlib.suppress(OSError):
+            os.utime(self._datasets)
 
     def current(self) -> Record | None:
         """The version that is published; None where there is none.
@@ -228,7 +237,7 @@ class Slot:
             published=round(time.time(), 3),
         )
         draft = manifest.with_name("record")
-        with create_text(draft) as file:
+        with place.create_text(draft) as file:
             file.write(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
         with contextlib.suppress(FileNotFoundError):
             manifest.replace(self.manifest_of(version))
@@ -273,12 +282,6 @@ def to_trash(entry: pathlib.Path) -> pathlib.Path:
     trash = entry.with_name(f"{TRASH_PREFIX}{entry.name.lstrip('.')}-{os.urandom(4).hex()}")
     entry.rename(trash)
     return trash
-
-
-def create_text(path: pathlib.Path) -> TextIO:
-    """Opens a file that all may read, to be written anew; closing it brings it to the volume."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o644), "w", encoding="ascii")
 
 
 def _make_directory(path: pathlib.Path) -> bool:
