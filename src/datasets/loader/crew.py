@@ -59,11 +59,14 @@ class Crew(under_way.UnderWay):
 
     Args:
         made: Makes files.
+
+    Attributes:
+        closed: Whether they are to end.
     """
 
     def __init__(self, made: files.Files) -> None:
         super().__init__()
-        self._closed = False
+        self.closed = False
         self._hands: list[_Hand] = []
         for _ in range(HANDS):
             self._hands.append(_Hand(self, made, self._hands))
@@ -83,9 +86,7 @@ class Crew(under_way.UnderWay):
 
     def close(self) -> None:
         """Ends the processes, whatever they are at."""
-        if self._closed:
-            return
-        self._closed = True
+        self.closed = True
         for each in self._hands:
             each.kill()
         for each in self._hands:
@@ -101,7 +102,6 @@ class _Hand:
         self._sending = threading.Lock()
         self._orders: dict[int, Order] = {}
         self._last = 0
-        self._closed = False
         self._process = os.fork()
         if not self._process:
             try:
@@ -129,7 +129,6 @@ class _Hand:
             self._send(head, order.data)
 
     def kill(self) -> None:
-        self._closed = True
         os.kill(self._process, signal.SIGKILL)
 
     def close(self) -> None:
@@ -153,7 +152,7 @@ class _Hand:
                     self._take(*json.loads(line))
         except BaseException as error:  # noqa: BLE001 - the next call raises it
             self._crew.fail(error)
-        if not self._closed:
+        if not self._crew.closed:
             self._crew.fail(_gone())
 
     @staticmethod

@@ -5,21 +5,23 @@ A line is written when what it tells of is on the volume. A line that was cut of
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import io
 import json
 import os
 import pathlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TextIO
+
+from . import readback
 
 # The kinds of lines.
 FILE, LINK, REPLACED = "file", "link", "replaced"
 VERSION, POSITION, ENDED = "version", "position", "ended"
 _FILE_START = f'["{FILE}"'
-READERS, BUFFER_BYTES = 16, 2**17
+# So much of each journal that waits to be read is in memory.
+BUFFER_BYTES = 2**15
 
 
 class Line(NamedTuple):
@@ -87,18 +89,16 @@ class Journal:
             self._file.close()
 
 
-def read(paths: Sequence[pathlib.Path], *, files: bool = True) -> Iterator[Line]:
+def read(paths: Iterable[pathlib.Path], *, files: bool = True) -> Iterator[Line]:
     """The lines of journals; none of a journal that is not there.
 
     Args:
         paths: The journals.
         files: Whether lines that tell of files are wanted: they are many.
     """
-    with concurrent.futures.ThreadPoolExecutor(READERS) as readers:
-        for at in range(0, len(paths), READERS):
-            for file in readers.map(_opened, paths[at : at + READERS]):
-                with file:
-                    yield from _lines(file, files=files)
+    for file in readback.side_by_side(_opened, paths):
+        with file:
+            yield from _lines(file, files=files)
 
 
 def _opened(path: pathlib.Path) -> TextIO:

@@ -11,7 +11,6 @@ shard-<n>/<attempt>     the journal of what the attempt has done
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import errno
 import fcntl
@@ -24,7 +23,7 @@ import time
 from collections.abc import Generator, Iterable
 from typing import TextIO
 
-from . import failure, journal, remote
+from . import failure, journal, readback, remote
 
 LOCK_POLL_SECONDS = 0.1
 LOCK_WAIT_SECONDS = 3600.0
@@ -148,9 +147,8 @@ class Place:
 
     def journals(self, shards: int) -> list[pathlib.Path]:
         """The journals of the attempts that did the shards, or did the most of them."""
-        with concurrent.futures.ThreadPoolExecutor(journal.READERS) as readers:
-            found = readers.map(_owned, map(self._shard, range(shards)))
-            return [path for path in found if path]
+        found = readback.side_by_side(_owned, map(self._shard, range(shards)))
+        return [path for path in found if path]
 
     def _shard(self, shard: int) -> pathlib.Path:
         return self.path / f"shard-{shard}"
