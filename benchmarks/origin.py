@@ -105,8 +105,9 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _wait(self, seconds: float) -> None:
         now = time.monotonic()
-        self._next = max(self._next, now) + seconds
-        time.sleep(self._next - now)
+        # What one step came late the next ones make up for: a cap is no lower for a busy machine.
+        self._next = max(self._next, now - seconds) + seconds
+        time.sleep(max(0.0, self._next - now))
 
 
 class _Server(socketserver.ThreadingTCPServer):

@@ -130,9 +130,9 @@ def write(path: pathlib.Path, items: Iterable[Item], *, indexes: int) -> Plan:
             count, weight = count + 1, weight + item.weight
             if item.kind != HASH:
                 total, known = total + (item.length or 0), known and item.length is not None
-        shards = min(
-            count, MOST_SHARDS, max(LEAST_SHARDS_PER_POD * indexes, -(-weight // SHARD_BYTES))
-        )
+        # As many for each pod: one more would be a pod's work when all others have done theirs.
+        per_pod = max(LEAST_SHARDS_PER_POD, -(-weight // (SHARD_BYTES * indexes)))
+        shards = min(count, indexes * min(per_pod, MOST_SHARDS // indexes or 1))
         file.seek(0)
         spans = _spans(file, weight / max(shards, 1))
         # Behind the items, whose number it needs to know; its own place stands at the very end.

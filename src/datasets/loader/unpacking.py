@@ -61,8 +61,10 @@ class Unpacking:
         if run.attempt.done.begun(run.number) and not self._source.validator:
             # Nobody knows whether it is still what its first half was taken from.
             raise remote.StartOver("can not be gone on with")
+        # Nobody has a checksum of what is a part of an archive.
+        hashed = run.item.kind == plan.SOURCE
         digest = spec.hasher(run.item.checksum.partition(":")[0] or "sha256")
-        data = _Counted(stream.Hashed(opened, digest), self)
+        data = _Counted(stream.Hashed(opened, digest) if hashed else opened, self)
         try:
             for number, member in enumerate(self._members(data, form)):
                 self._budget.entry()
@@ -72,7 +74,7 @@ class Unpacking:
         except streams.Damaged as error:
             raise runs.named(error, run.item) from None
         checksum = ""
-        if run.item.kind == plan.SOURCE:
+        if hashed:
             checksum = runs.compare(run.item, self._source, digest)
         run.end(form=form, checksum=checksum, fetched=self._received)
 

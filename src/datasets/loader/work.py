@@ -14,7 +14,7 @@ from . import items, place, plan, remote, runs, stream
 
 LANES = 32
 TICK_SECONDS = 0.25
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.02
 # How long what is under way may take to see that it is to stop.
 END_SECONDS = 5.0
 
@@ -161,10 +161,11 @@ class Work:
         """
         try:
             left = [number for number in self._own if not self._take(number)]
+            # To lock one that is done would cost more than to look at all of them.
+            finished = self._finished() if self._others else set()
             for number in self._others:
-                while self._under_way and not self._is_over():
-                    self._stopped.wait(PAUSE_SECONDS)
-                self._take(number)
+                if number not in finished and self._take(number):
+                    finished = self._finished()
             while left and not self._is_over():
                 self._stopped.wait(PAUSE_SECONDS)
                 if self._take(left[-1]):
@@ -172,6 +173,12 @@ class Work:
         finally:
             for _ in range(self._lanes):
                 self._runs.put(None)
+
+    def _finished(self) -> set[int]:
+        """The shards that are done, as soon as none is that this pod works on."""
+        while self._under_way and not self._is_over():
+            self._stopped.wait(PAUSE_SECONDS)
+        return self._place.finished()
 
     def _take(self, number: int) -> bool:
         """Takes a shard, if nobody has it; returns whether nothing of it is left to others."""

@@ -1,0 +1,48 @@
+"""The plan of a load: what its shards are."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.loader import plan
+
+MIB = 2**20
+
+
+@given(
+    sizes=st.lists(st.integers(0, 300 * MIB), min_size=1, max_size=300),
+    indexes=st.integers(1, 40),
+)
+def test_every_item_is_in_one_shard_and_every_shard_is_one_pod_s_own(
+    sizes: list[int], indexes: int
+) -> None:
+    items = [
+        plan.Item(plan.FILE, url=f"u/{number}", size=size) for number, size in enumerate(sizes)
+    ]
+    with tempfile.TemporaryDirectory() as home:
+        planned = plan.write(pathlib.Path(home, "plan"), items, indexes=indexes)
+        found = [item for shard in range(planned.shards) for item in planned.read(shard)]
+
+    assert found == list(enumerate(items))
+    own = [shard for index in range(indexes) for shard in planned.order(index, indexes)[0]]
+    assert sorted(own) == list(range(planned.shards))
+
+
+def test_what_is_a_little_more_than_the_shards_hold_is_no_one_pod_s_to_do(
+    tmp_path: pathlib.Path,
+) -> None:
+    # 1,056 MiB: 17 shards of 64 MiB, of which one of four pods would have five.
+    items = [plan.Item(plan.FILE, url=f"u/{number}", size=MIB) for number in range(1000)]
+
+    planned = plan.write(tmp_path / "plan", items, indexes=4)
+
+    shares = [
+        sum(planned.spans[shard][1] - planned.spans[shard][0] for shard in own)
+        for own in (planned.order(index, 4)[0] for index in range(4))
+    ]
+    assert planned.shards == 20
+    assert max(shares) < 1.02 * min(shares)
