@@ -96,6 +96,7 @@ class _Connection(socketserver.StreamRequestHandler):
             lines.append(f"Content-Range: bytes {start}-{end - 1}/{status.st_size}")
         self.request.sendall("\r\n".join([*lines, "", ""]).encode())
         free = start + FREE_BYTES if cap else end
+        self._next = time.monotonic()
         while with_body and start < end:
             count = (end if start >= free else min(end, free)) - start
             if start >= free:
@@ -105,7 +106,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _wait(self, seconds: float) -> None:
         now = time.monotonic()
-        # What one step came late the next ones make up for: a cap is no lower for a busy machine.
+        # What a step came late the next one makes up for: a cap is no lower on a busy machine.
         self._next = max(self._next, now - seconds) + seconds
         time.sleep(max(0.0, self._next - now))
 

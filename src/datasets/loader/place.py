@@ -12,20 +12,16 @@ shard-<n>/<attempt>     the journal of what the attempt has done
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import pathlib
 import secrets
 import threading
-import time
 from collections.abc import Generator, Iterable
 from typing import TextIO
 
-from . import failure, journal, readback, remote
+from . import failure, journal, locks, readback, remote
 
-LOCK_POLL_SECONDS = 0.1
 LOCK_WAIT_SECONDS = 3600.0
 # The bytes of the lock file; those from FIRST_SHARD on are the shards'.
 PLAN, LEDGER, END, FIRST_SHARD = 0, 1, 2, 8
@@ -71,11 +67,11 @@ class Place:
 
     def try_lock(self, byte: int) -> bool:
         """Locks a byte against all other processes; False where one of them has it."""
-        return try_lock(self._locks, byte)
+        return locks.try_lock(self._locks, byte)
 
     def unlock(self, byte: int) -> None:
         """Lets go of a byte."""
-        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, byte)
+        locks.unlock(self._locks, byte)
 
     @contextlib.contextmanager
     def locked(self, byte: int) -> Generator[None]:
@@ -85,15 +81,11 @@ class Place:
             Failure: Another one does not let go.
         """
         with self._mutex:
-            deadline = time.monotonic() + LOCK_WAIT_SECONDS
-            while not self.try_lock(byte):
-                self.check()
-                if time.monotonic() > deadline:
-                    raise failure.Later(
-                        "another pod of this load holds it up: look at its pods in the cluster, "
-                        "then run create-dataset again"
-                    )
-                time.sleep(LOCK_POLL_SECONDS)
+            if not locks.lock(self._locks, byte, LOCK_WAIT_SECONDS, self.check):
+                raise failure.Later(
+                    "another pod of this load holds it up: look at its pods in the cluster, "
+                    "then run create-dataset again"
+                )
             try:
                 yield
             finally:
@@ -231,14 +223,3 @@ def append(path: pathlib.Path, data: bytes) -> None:
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
-
-
-def try_lock(descriptor: int, byte: int) -> bool:
-    """Locks a byte of a file against all other processes; False where one of them has it."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-    except OSError as error:
-        if error.errno in {errno.EAGAIN, errno.EACCES}:
-            return False
-        raise
-    return True

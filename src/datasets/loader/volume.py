@@ -24,14 +24,13 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from . import failure, place, spec
+from . import failure, locks, place, spec
 
 DATASETS, VERSIONS = "datasets", ".versions"
 LOAD_PREFIX, GIVEN_PREFIX, TRASH_PREFIX = ".load-", ".given-", ".trash-"
 FILES = "files"
 RECORD_SUFFIX, MANIFEST_SUFFIX = ".json", ".files"
 LOCK_WAIT_SECONDS = 120.0
-LOCK_POLL_SECONDS = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,14 +101,11 @@ class Slot:
     def _lock(self, descriptor: int) -> None:
         digest = hashlib.sha256(self._name.encode()).digest()
         where = int.from_bytes(digest[:7], "big")
-        deadline = time.monotonic() + LOCK_WAIT_SECONDS
-        while not place.try_lock(descriptor, where):
-            if time.monotonic() > deadline:
-                raise failure.Later(
-                    f"another load of {self._name} is still running: wait for it, then run "
-                    "create-dataset again"
-                )
-            time.sleep(LOCK_POLL_SECONDS)
+        if not locks.lock(descriptor, where, LOCK_WAIT_SECONDS):
+            raise failure.Later(
+                f"another load of {self._name} is still running: wait for it, then run "
+                "create-dataset again"
+            )
 
     # --- what is published
 

@@ -162,7 +162,7 @@ class Work:
         try:
             left = [number for number in self._own if not self._take(number)]
             # To lock one that is done would cost more than to look at all of them.
-            finished = self._finished() if self._others else set()
+            finished: set[int] = self._finished() if self._others else set()
             for number in self._others:
                 if number not in finished and self._take(number):
                     finished = self._finished()
