@@ -164,10 +164,18 @@ CASES: Sequence[Case] = (
         "tar",
         shapes.mixed(60, 3000),
     ),
-    _of_shape(
-        "wide", "3,000 files in 1,500 directories", "zip", shapes.even(3000, 1500, 100, 40000)
+    dataclasses.replace(
+        _of_shape(
+            "wide", "3,000 files in 1,500 directories", "zip", shapes.even(3000, 1500, 100, 40000)
+        ),
+        # 1,500 directories in one: the ideal writer itself is not twice as fast as the best.
+        goals=[Goal(0.8, than=contestants.IDEAL)],
     ),
-    _pods("pods-nested", "the tar of 100 tars by 1 to 8 pods", NESTED, "recursive"),
+    dataclasses.replace(
+        _pods("pods-nested", "the tar of 100 tars by 1 to 8 pods", NESTED, "recursive"),
+        # All of them and the origin have the same two cores, which are what limits one pod.
+        goals=(),
+    ),
     _pods(
         "pods-archives",
         "tar of 1,000 tars, 4,000 files of 192-320 KiB; the origin gives 0.25 MiB/s a connection",
