@@ -93,7 +93,9 @@ def _once(
 ) -> results.Run:
     with (
         # One mount more: it has cached nothing, so all that it shows came to the server.
-        slow_mount.mounted(case.read_seconds, case.write_seconds, mounts=who.pods + 1) as slow,
+        slow_mount.mounted(
+            case.read_seconds, case.write_seconds, mounts=who.pods + 1, ready_bytes=made.bytes
+        ) as slow,
         tempfile.TemporaryDirectory(dir=home) as local,
     ):
         _warm(made)

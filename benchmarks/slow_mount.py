@@ -99,6 +99,7 @@ def mounted(
     write_seconds: float = WRITE_SECONDS,
     mounts: int = 1,
     valid_seconds: float = VALID_SECONDS,
+    ready_bytes: int = 0,
 ) -> Generator[Mounts]:
     """An empty tree, for as long as the context lasts and its thread lives.
 
@@ -107,6 +108,7 @@ def mounted(
         write_seconds: How long a reply to what writes is held back.
         mounts: How many places show the tree, each with caches of its own.
         valid_seconds: How long a kernel believes in names and attributes.
+        ready_bytes: How much the server has memory at hand for.
     """
     binary = compiled(sorted(SOURCES.glob("*.c")))
     with tempfile.TemporaryDirectory(prefix="slow-fs-") as directory:
@@ -119,6 +121,7 @@ def mounted(
             "--write-us": round(write_seconds * 1e6),
             "--valid-ms": round(valid_seconds * 1e3),
             "--control": home / "control",
+            "--ready-mib": ready_bytes // 2**20,
         }
         command = [str(binary), *(str(word) for pair in options.items() for word in pair)]
         server = subprocess.Popen([*command, *map(str, paths)], stdout=subprocess.PIPE, text=True)

@@ -132,6 +132,7 @@ uint64_t hash_of(const Node *parent, const char *name, size_t length);
 bool is_behind(const Mount *mount, Node *node);
 void catch_up(const Mount *mount, Node *node, bool pages);
 char *block_new(void);
+void data_ready(size_t bytes);
 void data_write(const Mount *mount, Node *node, uint64_t offset, size_t size, char **bytes);
 ssize_t data_reply(int fd, Node *node, uint64_t offset, size_t size, uint64_t unique);
 void data_truncate(const Mount *mount, Node *node, uint64_t size);

@@ -147,6 +147,7 @@ int main(int count, char **arguments) {
                                             {"write-us", required_argument, NULL, 'w'},
                                             {"valid-ms", required_argument, NULL, 'v'},
                                             {"control", required_argument, NULL, 'c'},
+                                            {"ready-mib", required_argument, NULL, 'm'},
                                             {0}};
     const char *socket_path = NULL;
     for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;) {
@@ -154,6 +155,7 @@ int main(int count, char **arguments) {
         else if (option == 'w') write_ns = atoll(optarg) * 1000;
         else if (option == 'v') valid_ns = (uint64_t)atoll(optarg) * 1000000u;
         else if (option == 'c') socket_path = optarg;
+        else if (option == 'm') data_ready((size_t)atoll(optarg) << 20);
         else return 2;
     }
     mounts = count - optind;

@@ -73,7 +73,7 @@ def write(
     wanted = files.Wanted(path, 0, executable=False, shared=shared)
     descriptor = tree.descriptor(0, wanted, run)
     try:
-        with concurrent.futures.ThreadPoolExecutor(2) as beside:
+        with concurrent.futures.ThreadPoolExecutor(3) as beside:
             copy = _Copy(run, descriptor, path, start, beside)
             while piece := data.next_piece():
                 limits.written(len(piece))
@@ -114,31 +114,32 @@ class _Copy:
         self._path = path
         self._beside = beside
         self._safe = self._written_out = self.position = start
+        self._hashing: concurrent.futures.Future[None] | None = None
+        self._writing_out: concurrent.futures.Future[None] | None = None
         self._checkpoint: concurrent.futures.Future[None] | None = None
         self.algorithm = run.item.checksum.partition(":")[0] or "sha256"
         self.digests = {name: spec.hasher(name) for name in {"sha256", self.algorithm}}
         os.lseek(descriptor, start, os.SEEK_SET)
 
     def add(self, piece: memoryview) -> None:
-        """Writes a piece, and hashes it beside that."""
-        hashing = self._beside.submit(self._hash, piece)
+        """Writes a piece; it is hashed, and written out, beside that and the next one."""
+        _wait(self._hashing)
+        self._hashing = self._beside.submit(self._hash, piece)
         files.write_all(self._descriptor, piece, self._path)
-        hashing.result()
         self.position += len(piece)
-        if self.position - self._written_out >= writer.WRITE_OUT_BYTES:
+        if self.position - self._written_out >= writer.WRITE_OUT_BYTES and _is_over(
+            self._writing_out
+        ):
             self._written_out = self.position
-            files.begin_write_out(self._descriptor)
-        if self.position - self._safe >= CHECKPOINT_BYTES and self._is_idle():
+            self._writing_out = self._beside.submit(files.begin_write_out, self._descriptor)
+        if self.position - self._safe >= CHECKPOINT_BYTES and _is_over(self._checkpoint):
             self._safe = self.position
             self._checkpoint = self._beside.submit(self._bring, self.position)
 
     def finish(self) -> None:
         """Waits for what goes on beside."""
-        if self._checkpoint:
-            self._checkpoint.result()
-
-    def _is_idle(self) -> bool:
-        return self._checkpoint is None or self._checkpoint.done()
+        for each in (self._hashing, self._writing_out, self._checkpoint):
+            _wait(each)
 
     def _hash(self, piece: memoryview) -> None:
         for digest in self.digests.values():
@@ -149,3 +150,13 @@ class _Copy:
         os.fdatasync(self._descriptor)
         self._run.add(journal.POSITION, position, "")
         self._run.attempt.journal.flush()
+
+
+def _is_over(work: concurrent.futures.Future[None] | None) -> bool:
+    return work is None or work.done()
+
+
+def _wait(work: concurrent.futures.Future[None] | None) -> None:
+    """Waits for what goes on beside, and raises what it raised."""
+    if work:
+        work.result()
