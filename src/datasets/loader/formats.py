@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 from . import decompress, failure, streams, tar_reader
 
-# Most of what there is shows what it is at once; but bzip2 gives nothing out before a whole block
-# has come in, which may have 900 kB.
-FIRST_BYTES, HEAD_BYTES = 2**16, 2**20
+# bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
+HEAD_BYTES = 2**20
 FILE, TAR, ZIP = "file", "tar", "zip"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MAGIC = {b"\x1f\x8b\x08": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", ZSTD_MAGIC: "zst"}
@@ -36,7 +35,7 @@ def head_of(peek: Callable[[int], bytes]) -> bytes:
     Args:
         peek: Tells so many of its first bytes, or all that there are.
     """
-    head = peek(FIRST_BYTES)
+    head = peek(streams.FIRST_BYTES)
     slow = head.startswith(tuple(magic for magic, kind in MAGIC.items() if kind != "gz"))
     return peek(HEAD_BYTES) if slow else head
 

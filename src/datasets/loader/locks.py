@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 # Most are let go of at once; but a thousand pods may wait for the one that makes the plan.
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.5
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.1
 
 
 def try_lock(descriptor: int, byte: int) -> bool:

@@ -16,8 +16,6 @@ CONNECTIONS = 16
 # A piece of an archive waits in memory beside the files that were read from it.
 PIECE_BYTES, PIECES_AHEAD = 2 * 2**20, 24
 LEAST_BYTES = 4 * PIECE_BYTES
-# A slow connection brings little at a time: what is done with each piece would cost more.
-LEAST_PIECE_BYTES = 2**16
 
 
 class Line(Protocol):
@@ -150,14 +148,14 @@ class _One:
         self._line = line
         self._buffers = (bytearray(remote.CHUNK_BYTES), bytearray(remote.CHUNK_BYTES))
         self._turn = 0
+        self._bytes = streams.FIRST_BYTES
 
     def piece(self) -> memoryview | None:
         self._turn = 1 - self._turn
-        view = memoryview(self._buffers[self._turn])
-        filled = 0
-        while filled < LEAST_PIECE_BYTES and (count := self._line.readinto(view[filled:])):
-            filled += count
-        return view[:filled] if filled else None
+        view = memoryview(self._buffers[self._turn])[: self._bytes]
+        self._bytes = remote.CHUNK_BYTES
+        count = self._line.readinto(view)
+        return view[:count] if count else None
 
     def close(self) -> None:
         self._line.close()

@@ -8,6 +8,8 @@ from typing import Protocol
 from . import failure
 
 CHUNK_BYTES = 2**18
+# What comes first shows what it is: a slow connection would take its time to bring more.
+FIRST_BYTES = 2**16
 MOST_DIGITS = 19
 
 
