@@ -191,6 +191,34 @@ def test_one_archive_killed_twenty_times_is_whole_in_the_end(
     assert rig.manifest() == listed(UNPACKED)
 
 
+def test_a_load_that_is_gone_on_with_tells_what_is_there_already(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    files = {f"a{number}": RANDOM.randbytes(300_000) for number in range(8)}
+    files["b"] = RANDOM.randbytes(2_000_000)
+    inner = {
+        f"{name}.tar": loader_rig.archive("tar", {"x": content, "y": b"y"})
+        for name, content in files.items()
+    }
+    content = loader_rig.archive("tar", inner)
+    # The large one stops in its middle, until the first pod is gone.
+    source = served.put("set.tar", content, faults=origin.Faults(hold_after=1_000_000))
+    pod = rig.begin(source, version="v", unpack="recursive")
+    try:
+        loader_rig.wait_for(lambda: list(rig.volume.rglob(".load-v/ledger")))
+        loader_rig.wait_for(lambda: len(list(rig.volume.rglob("tree/*/x"))) == 8)
+    finally:
+        loader_rig.end_at_once(pod)
+
+    served.put("set.tar", content)
+    run = rig.load(source, version="v", unpack="recursive")
+
+    line = next(line for line in map(json.loads, run.log.splitlines()) if "verifying" in str(line))
+    assert line["fetched"] == line["total"] == sum(map(len, inner.values()))
+    assert line["files"] == run.result.files == 18
+    assert line["bytes"] == run.result.bytes
+
+
 @pytest.fixture
 def half_done(rig: loader_rig.Rig, served: origin.Origin) -> Iterator[tuple[str, Process]]:
     """A source of UNPACKED, and a load of its version v that waits for the rest of it."""

@@ -56,6 +56,7 @@ class Doer:
             Failure: It can not be done.
         """
         if run.number in run.attempt.done.ended:
+            self.meter.brought(run.item.counted)
             run.close()
             return
         item = run.item
@@ -171,6 +172,7 @@ class Doer:
             raise remote.StartOver("can not be gone on with")
         if start > run.item.start:
             opened = None
+            self.meter.brought(start - run.item.start)
         data = opened or large.open_stream(source, start, run.item.end, connections)
         with contextlib.closing(data):
             limits = budget.Budget(self.task.limits, lambda: self.meter.fetched)

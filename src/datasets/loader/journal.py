@@ -59,16 +59,24 @@ class Journal:
 
     Args:
         path: Its file, which is made.
+
+    Attributes:
+        files: How many files it tells of.
+        bytes: Their sizes together.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
         self._file = path.open("w", encoding="ascii")
         self._lock = threading.Lock()
+        self.files = self.bytes = 0
 
     def add(self, *lines: Line) -> None:
         """Adds lines; they are in the file after the next `flush`."""
         text = "".join(map(_text, lines))
+        sizes = [line.size for line in lines if line.kind == FILE]
         with self._lock:
+            self.files += len(sizes)
+            self.bytes += sum(sizes)
             # What was stopped does not write down what comes after.
             if not self._file.closed:
                 self._file.write(text)

@@ -18,6 +18,9 @@ class Meter:
     Args:
         clock: Tells seconds; monotonic.
 
+    What pods before it have brought counts as well: else a load that is gone on with would look as
+    if it began anew.
+
     Attributes:
         fetched: The bytes that came.
         files: The files that are on the volume.
@@ -30,6 +33,7 @@ class Meter:
         self._lock = threading.Lock()
         self._seen: collections.deque[tuple[float, int]] = collections.deque()
         self._seen.append((clock(), 0))
+        self._before = 0
         self.fetched = 0
         self.files = 0
         self.bytes = 0
@@ -39,6 +43,13 @@ class Meter:
         """Counts bytes that came."""
         with self._lock:
             self.fetched += count
+
+    def brought(self, fetched: int = 0, files: int = 0, size: int = 0) -> None:
+        """Counts what pods before this one have fetched and written."""
+        with self._lock:
+            self._before += fetched
+            self.files += files
+            self.bytes += size
 
     def wrote(self, count: int, size: int) -> None:
         """Counts files, of so many bytes together."""
@@ -51,6 +62,7 @@ class Meter:
         now = self._clock()
         with self._lock:
             fetched, files, size = self.fetched, self.files, self.bytes
+            there = self._before + fetched
         self._seen.append((now, fetched))
         while now - self._seen[0][0] > WINDOW_SECONDS and len(self._seen) > 2:
             self._seen.popleft()
@@ -58,9 +70,9 @@ class Meter:
         rate = round((fetched - before) / (now - since)) if now > since else 0
         eta = None
         if self.total is not None and rate:
-            eta = round(max(0, self.total - fetched) / rate)
+            eta = round(max(0, self.total - there) / rate)
         return {
-            "fetched": fetched,
+            "fetched": there,
             "total": self.total,
             "files": files,
             "bytes": size,

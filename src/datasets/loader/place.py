@@ -17,8 +17,8 @@ import os
 import pathlib
 import secrets
 import threading
-from collections.abc import Generator, Iterable
-from typing import TextIO
+from collections.abc import Generator, Iterable, Iterator
+from typing import NamedTuple, TextIO
 
 from . import failure, journal, locks, readback, remote
 
@@ -30,6 +30,24 @@ SUPERSEDED = "superseded"
 
 class Gone(Exception):  # noqa: N818 - not an error, an order
     """Another pod has published or removed it: what is there now has to be looked at again."""
+
+
+class Finished(NamedTuple):
+    """A shard that is done: a line of the ledger.
+
+    Attributes:
+        shard: Its number.
+        pod: The index of the pod that did the last of it.
+        fetched: The bytes that its items have at their origins, as far as the plan knows.
+        files: The files that it brought.
+        bytes: Their sizes together.
+    """
+
+    shard: int
+    pod: int
+    fetched: int
+    files: int
+    bytes: int
 
 
 class Place:
@@ -93,20 +111,22 @@ class Place:
 
     # --- the ledger
 
-    def finished(self) -> set[int]:
-        """The shards that are done."""
-        found: set[int] = set()
+    def ledger(self) -> Iterator[Finished]:
+        """What is written down of the shards that are done."""
         with contextlib.suppress(FileNotFoundError):
             for line in self._ledger.read_text().splitlines():
                 # One that is being written, or was cut off, is no line.
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    found.add(int(json.loads(line)["shard"]))
-        return found
+                with contextlib.suppress(ValueError, TypeError):
+                    yield Finished(*map(int, json.loads(line)))
 
-    def finish(self, shards: Iterable[int]) -> None:
+    def finished(self) -> set[int]:
+        """The shards that are done."""
+        return {each.shard for each in self.ledger()}
+
+    def finish(self, shards: Iterable[Finished]) -> None:
         """Writes down that shards are done."""
         # What somebody could not finish to write is ended first, and is no line.
-        text = "".join(f"\n{json.dumps({'shard': shard})}\n" for shard in shards)
+        text = "".join(f"\n{json.dumps(each)}\n" for each in shards)
         with self.locked(LEDGER):
             append(self._ledger, text.encode())
 

@@ -61,6 +61,11 @@ class Item:
         return None if end is None else end - self.start
 
     @property
+    def counted(self) -> int:
+        """How many bytes of what is to be fetched it is, as far as anybody knows."""
+        return 0 if self.kind == HASH else self.length or 0
+
+    @property
     def weight(self) -> int:
         """What it costs, in bytes."""
         return ITEM_BYTES + (self.length or 0)
@@ -128,8 +133,8 @@ def write(path: pathlib.Path, items: Iterable[Item], *, indexes: int) -> Plan:
         for item in items:
             file.write(json.dumps(_fields(item)).encode() + b"\n")
             count, weight = count + 1, weight + item.weight
-            if item.kind != HASH:
-                total, known = total + (item.length or 0), known and item.length is not None
+            total += item.counted
+            known = known and (item.kind == HASH or item.length is not None)
         # As many for each pod: one more would be a pod's work when all others have done theirs.
         per_pod = max(LEAST_SHARDS_PER_POD, -(-weight // (SHARD_BYTES * indexes)))
         shards = min(count, indexes * min(per_pod, MOST_SHARDS // indexes or 1))

@@ -27,6 +27,7 @@ class _Shard:
     ) -> None:
         self.number = number
         self.attempt = attempt
+        self.fetched = 0
         self._finish = finish
         self._lock = threading.Lock()
         # One more than the items under way, until all of them are known.
@@ -67,6 +68,7 @@ class Work:
         self._place = where
         self._plan = planned
         self._doer = doer
+        self._index = index
         self._own, self._others = planned.order(index, indexes)
         self._lock = threading.Lock()
         self._error: BaseException | None = None
@@ -160,6 +162,7 @@ class Work:
         it on a node that was lost.
         """
         try:
+            self._count_before()
             left = [number for number in self._own if not self._take(number)]
             # To lock one that is done would cost more than to look at all of them.
             finished: set[int] = self._finished() if self._others else set()
@@ -173,6 +176,12 @@ class Work:
         finally:
             for _ in range(self._lanes):
                 self._runs.put(None)
+
+    def _count_before(self) -> None:
+        """Counts what earlier pods of this index have brought: what others did they tell."""
+        for each in self._place.ledger():
+            if each.pod == self._index:
+                self._doer.meter.brought(each.fetched, each.files, each.bytes)
 
     def _finished(self) -> set[int]:
         """The shards that are done, as soon as none is that this pod works on."""
@@ -190,11 +199,14 @@ class Work:
             return True
         shard = _Shard(number, self._place.attempt(number), self._done.put)
         self._under_way.add(shard)
+        before = shard.attempt.journal
+        self._doer.meter.brought(files=before.files, size=before.bytes)
         for item_number, item in self._plan.read(number):
             while not self._room.acquire(timeout=TICK_SECONDS):
                 if self._is_over():
                     return True
             shard.begin()
+            shard.fetched += item.counted
             run = runs.Run(
                 item_number, item, shard.attempt, counts=self._doer.meter, ended=shard.end
             )
@@ -213,7 +225,13 @@ class Work:
             for each in shards:
                 each.attempt.journal.close()
             if shards:
-                self._place.finish(each.number for each in shards)
+                self._place.finish(map(self._told, shards))
             for each in shards:
                 self._under_way.discard(each)
                 self._place.unlock(place.FIRST_SHARD + each.number)
+
+    def _told(self, shard: _Shard) -> place.Finished:
+        brought = shard.attempt.journal
+        return place.Finished(
+            shard.number, self._index, shard.fetched, brought.files, brought.bytes
+        )
