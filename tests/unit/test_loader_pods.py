@@ -76,6 +76,23 @@ def test_without_recursive_the_inner_archives_stay_files(
     assert sorted(rig.files()) == [f"{top}.tar" for top in sorted(INNER)]
 
 
+@pytest.mark.parametrize(("form", "second"), [("tar", "tar"), ("tar", "zip"), ("zip", "tar")])
+def test_archives_are_unpacked_as_deep_however_they_are_fetched(
+    rig: loader_rig.Rig, served: origin.Origin, form: str, second: str
+):
+    content = {"file": RANDOM.randbytes(300_000)}
+    for name, kind in (("fourth", "tar"), ("third", "tar"), ("second", second)):
+        content = {f"{name}.{kind}": loader_rig.archive(kind, content)}
+    packed = loader_rig.archive(form, content)
+    trees: list[dict[str, bytes]] = []
+    for ranges in (True, False):
+        source = served.put(f"set.{form}", packed, faults=origin.Faults(ranges=ranges))
+        rig.load(source, str(ranges).lower(), unpack="recursive")
+        trees.append(rig.files(str(ranges).lower()))
+    assert trees[0] == trees[1]
+    assert list(trees[0]) == ["second/third/fourth.tar"], "the limit is three"
+
+
 def test_inner_archives_are_fetched_side_by_side_and_nothing_twice(
     rig: loader_rig.Rig, served: origin.Origin
 ):

@@ -18,6 +18,7 @@ def read(
     *,
     count: Callable[[int], None] = lambda _: None,
     recursive: bool = False,
+    inner: bool = False,
 ) -> Iterator[members.Member]:
     """The members of an archive, in its order.
 
@@ -26,18 +27,22 @@ def read(
         form: What it is, as `formats.recognise` says it.
         count: Is told how many bytes came out of a decompressor, each time some do.
         recursive: Whether archives in it are unpacked, too: each into a directory of its name.
+        inner: Whether it is in an archive itself.
 
     Raises:
         Failure: It is cut off, damaged, or has what a data set must not have.
     """
-    return _read(stream, form, count, MOST_NESTED if recursive else 1)
+    return _read(stream, form, count, MOST_NESTED - inner if recursive else 1)
 
 
 def inside(
-    found: Iterable[members.Member], *, count: Callable[[int], None] = lambda _: None
+    found: Iterable[members.Member],
+    *,
+    count: Callable[[int], None] = lambda _: None,
+    inner: bool = False,
 ) -> Iterator[members.Member]:
-    """The same members, with archives among them unpacked, each into a directory of its name."""
-    return _inside(found, count, MOST_NESTED)
+    """The same members, with archives among them unpacked, as `read` does it."""
+    return _inside(found, count, MOST_NESTED - inner)
 
 
 def directory_of(path: str) -> str:

@@ -84,13 +84,14 @@ class Unpacking:
 
     def _members(self, data: streams.Readable, form: str) -> Iterable[members.Member]:
         recursive = self._task.unpack == "recursive"
+        inner = self._run.item.kind == plan.INNER
         count = self._budget.unpacked
         if form == formats.ZIP and self._source.divisible:
             from . import zip_reader
 
             found = zip_reader.read(_Range(self._source, self._run.item), data)
-            return archives.inside(found, count=count) if recursive else found
-        return archives.read(data, form, count=count, recursive=recursive)
+            return archives.inside(found, count=count, inner=inner) if recursive else found
+        return archives.read(data, form, count=count, recursive=recursive, inner=inner)
 
     def _add(self, number: int, member: members.Member) -> None:
         path = self._path(member.path)
