@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 
@@ -91,6 +92,62 @@ def test_archives_are_unpacked_as_deep_however_they_are_fetched(
         trees.append(rig.files(str(ranges).lower()))
     assert trees[0] == trees[1]
     assert list(trees[0]) == ["second/third/fourth.tar"], "the limit is three"
+
+
+def everything(root: pathlib.Path) -> dict[str, tuple[int, bytes]]:
+    """All that is in a directory: modes, and what files hold."""
+    return {
+        str(path.relative_to(root)): (
+            path.lstat().st_mode,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in root.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("size", [1_000_000, 5_000_000])
+def test_what_is_no_archive_in_an_archive_of_archives_is_there_however_it_is_fetched(
+    rig: loader_rig.Rig, served: origin.Origin, size: int
+):
+    members = [
+        loader_rig.entry("./", type=tarfile.DIRTYPE),
+        loader_rig.entry("docs/empty/", type=tarfile.DIRTYPE),
+        loader_rig.entry("README.txt", b"hello"),
+        loader_rig.entry("run.sh", b"#!/bin/sh", mode=0o755),
+        loader_rig.entry(".gitkeep"),
+        loader_rig.entry("video.mp4", RANDOM.randbytes(size)),
+        loader_rig.entry("called.tar", RANDOM.randbytes(size)),
+        loader_rig.entry("n.tar", loader_rig.archive("tar", {"x": RANDOM.randbytes(600_000)})),
+    ]
+    trees: list[dict[str, tuple[int, bytes]]] = []
+    forms: set[str] = set()
+    for ranges in (True, False):
+        name = str(ranges).lower()
+        source = served.put(
+            "set.tar", loader_rig.tar(members), faults=origin.Faults(ranges=ranges)
+        )
+        forms.add(rig.load(source, name, unpack="recursive").result.form)
+        assert rig.told("verify", name)[-1]["state"] == "verified"
+        trees.append(everything((rig.volume / "datasets" / name).resolve()))
+    assert trees[0] == trees[1]
+    assert {"docs/empty", "README.txt", "n/x", "called.tar"} < set(trees[0])
+    assert trees[0]["README.txt"][1] == b"hello"
+    assert forms == {"tar"}
+
+
+def test_of_two_members_of_one_name_in_an_archive_of_archives_the_last_one_counts(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    inner = [loader_rig.archive("tar", {"x": RANDOM.randbytes(400_000)}) for _ in range(2)]
+    members = [
+        loader_rig.entry("n.tar", inner[0]),
+        loader_rig.entry("README", b"first"),
+        loader_rig.entry("n.tar", inner[1]),
+        loader_rig.entry("README", b"last"),
+    ]
+    rig.load(served.put("set.tar", loader_rig.tar(members)), unpack="recursive")
+    assert rig.files()["README"] == b"last"
+    assert loader_rig.archive("tar", {"x": rig.files()["n/x"]}) == inner[1]
 
 
 def test_inner_archives_are_fetched_side_by_side_and_nothing_twice(

@@ -82,6 +82,9 @@ class Doer:
         kind, path = run.item.kind, run.item.path
         if kind == plan.HASH:
             self._hash(run, source, connections)
+        elif kind == plan.DIRECTORY:
+            self.tree.directory(path)
+            run.end(form="", checksum="", fetched=0)
         elif kind == plan.PART:
             self._large(run, source, connections, path)
         elif kind == plan.FILE:
@@ -116,7 +119,7 @@ class Doer:
             form = self._form(item, source, head)
             # One connection may go on with what it has begun; for several it is begun anew.
             keep = connections == 1 or not source.divisible or not _is_long(source, item)
-            if form == formats.FILE:
+            if form == formats.FILE and item.kind != plan.INNER:
                 path = entry.file_path(item.path, source.name or entry.UNNAMED)
                 self._file(run, source, connections, path, opened=opened if keep else None)
             elif keep:
@@ -124,7 +127,13 @@ class Doer:
             else:
                 opened.close()
                 many = stream.open_stream(
-                    source, item.start, item.end, head=head, connections=connections
+                    source,
+                    item.start,
+                    item.end,
+                    head=head,
+                    connections=connections,
+                    # Their share of the memory: other lanes have connections, too.
+                    ahead=max(2, stream.PIECES_AHEAD * connections // stream.CONNECTIONS),
                 )
                 with contextlib.closing(many):
                     self._unpack(run, source, many, form)
@@ -188,7 +197,22 @@ class Doer:
     def _unpack(
         self, run: runs.Run, source: remote.Remote, opened: stream.Stream, form: str
     ) -> None:
-        unpacking.Unpacking(run, source, self.tree, self.task).unpack(opened, form)
+        if form == formats.FILE:
+            self._member(run, opened)
+        else:
+            unpacking.Unpacking(run, source, self.tree, self.task).unpack(opened, form)
+
+    def _member(self, run: runs.Run, data: stream.Stream) -> None:
+        """Keeps a file in an archive that is no archive itself."""
+        item, size = run.item, run.item.length or 0
+        chunks = streams.pieces(data, size)
+        if not run.has(0) and size > writer.SMALL_BYTES:
+            self.tree.large(0, item.path, chunks, run, executable=item.executable)
+        elif not run.has(0):
+            group = self.tree.batch(run)
+            group.add(0, item.path, tuple(chunks), executable=item.executable)
+            group.flush()
+        run.end(form=formats.TAR, checksum="", fetched=size)
 
     def _remote(self, item: plan.Item) -> remote.Remote:
         source = remote.Remote(

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 # The kinds of items. A source is looked at, and then kept as a file or unpacked; a file is kept;
-# a part is a range of a large file; an inner archive is a range of one that is unpacked; and what
-# is only hashed is read for its checksum.
+# a part is a range of a large file; an inner archive or file is a range of an archive that is
+# unpacked, and a directory stood in one; and what is only hashed is read for its checksum.
 SOURCE, FILE, PART, INNER, HASH = "source", "file", "part", "inner", "hash"
+DIRECTORY = "directory"
 
 SHARD_BYTES = 64 * 2**20
 # What an item costs beside its bytes, in bytes that could be fetched meanwhile.
@@ -29,7 +30,7 @@ class Item:
     """Something to fetch.
 
     Attributes:
-        kind: SOURCE, FILE, PART, INNER or HASH.
+        kind: SOURCE, FILE, PART, INNER, DIRECTORY or HASH.
         url: Its URL; empty where `source` tells it.
         source: The number of the source in the task; -1 where `url` tells it.
         path: The file's path in the data set, or the directory that an archive is unpacked in.
@@ -39,7 +40,8 @@ class Item:
         auth: The name of what signs requests for it.
         start: Where in the object the part begins.
         end: Where it ends; None for the object's end.
-        name: What an inner archive is called.
+        name: What an inner archive or file is called.
+        executable: Whether an inner file may be executed.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Item:
     start: int = 0
     end: int | None = None
     name: str = ""
+    executable: bool = False
 
     @property
     def length(self) -> int | None:

@@ -130,22 +130,28 @@ def _inner(item: plan.Item, source: remote.Remote) -> Iterable[plan.Item] | None
     found = tar_index.scan(read_at, source.size or 0)
     try:
         first = list(itertools.islice(found, SAMPLE))
-        if not first or sum(each.size for each in first) < LEAST_INNER_BYTES * len(first):
+        count = sum(not each.directory for each in first)
+        if not count or sum(each.size for each in first) < LEAST_INNER_BYTES * count:
             return None
         # All of them, before any is given out: it may turn out not to be plain at its end.
         every = [*first, *found]
     except tar_index.NotPlain:
         return None
+    places = [archives.directory_of(each.path) for each in every if not each.directory]
+    if len(set(places)) < len(places):
+        # The last one of a place counts, so their order does.
+        return None
     top = item.path.rstrip("/") + "/" if item.path else ""
     return (
         dataclasses.replace(
             item,
-            kind=plan.INNER,
+            kind=plan.DIRECTORY if each.directory else plan.INNER,
             path=top + each.path,
             name=each.path,
             checksum="",
             start=each.offset,
             end=each.offset + each.size,
+            executable=each.executable,
         )
         for each in every
     )

@@ -16,21 +16,25 @@ class NotPlain(Exception):  # noqa: N818 - not an error: it is read in its order
 
 
 class Inner(NamedTuple):
-    """A file in the archive.
+    """A file or a directory in the archive.
 
     Attributes:
         path: Its path.
         offset: Where its content begins, in bytes.
         size: How many bytes it has.
+        executable: Whether it may be executed.
+        directory: Whether it is a directory.
     """
 
     path: str
     offset: int
     size: int
+    executable: bool = False
+    directory: bool = False
 
 
 def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
-    """The files of an archive, and where they are.
+    """The files and directories of an archive, and where they are.
 
     Args:
         read_at: Reads so many bytes from an offset on.
@@ -58,11 +62,14 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
             fields = names.of_member()
             if tar_names.is_sparse(fields):
                 raise NotPlain
+            path = members.inside(fields.get("path") or header.name)
             if header.type in tar_header.REGULAR:
                 length = tar_names.body_size(header, fields)
-                yield Inner(members.inside(fields.get("path") or header.name), at, length)
+                yield Inner(path, at, length, executable=bool(header.mode & 0o111))
             elif header.type != tar_header.DIRECTORY:
                 raise NotPlain
+            elif path:
+                yield Inner(path, at, 0, directory=True)
         at += length + -length % tar_reader.BLOCK_BYTES
     if not ended:
         raise streams.cut_off()
