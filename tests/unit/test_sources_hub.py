@@ -228,7 +228,7 @@ def test_what_is_no_hub_is_refused(answer: bytes, monkeypatch: pytest.MonkeyPatc
         return http_client.Body(answer, http.client.HTTPMessage(), 200, "")
 
     monkeypatch.setattr(http_client.Client, "body", body)
-    with pytest.raises(failure.Failure, match="does not speak as the Hub does: check hub="):
+    with pytest.raises(failure.Failure, match="does not speak as the Hub does: check endpoint="):
         list(hub.expand("hf://datasets/a/b", http_client.Client(1), hub.Service("http://x.test")))
 
 
@@ -248,7 +248,7 @@ def test_a_list_that_is_none_is_refused(page: object, monkeypatch: pytest.Monkey
         return http_client.Body(json.dumps(answer).encode(), http.client.HTTPMessage(), 200, "")
 
     monkeypatch.setattr(http_client.Client, "body", body)
-    with pytest.raises(failure.Failure, match="does not speak as the Hub does: check hub="):
+    with pytest.raises(failure.Failure, match="does not speak as the Hub does: check endpoint="):
         list(hub.expand("hf://datasets/a/b", http_client.Client(1), hub.Service("http://x.test")))
 
 

@@ -232,7 +232,7 @@ class _Hub:
 
     def _no_hub(self) -> failure.Failure:
         return failure.Failure(
-            f"what answers for {self._shown} does not speak as the Hub does: check hub="
+            f"what answers for {self._shown} does not speak as the Hub does: check endpoint="
         )
 
 
