@@ -21,25 +21,20 @@ SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable
 LONGEST_TARGET = 4096
 
 
-def make(tree: files.Files, lines: Iterable[journal.Line]) -> int:
+def make(tree: files.Files, lines: Iterable[journal.Line]) -> None:
     """Makes links; what is there already is left, or replaced.
 
     Args:
         tree: The tree.
         lines: What the journals say of links.
 
-    Returns:
-        How many hard links there are: they are files, too.
-
     Raises:
         Failure: A link has another member's name, or there is nothing behind it.
     """
     late: list[journal.Line] = []
-    hard = 0
     work = turns.Turns(tree.directory)
     try:
         for line in lines:
-            hard += line.form == HARD
             directory = line.path.rpartition("/")[0]
             work.submit(directory, functools.partial(_make, tree, line, late), 1)
         work.wait()
@@ -49,7 +44,6 @@ def make(tree: files.Files, lines: Iterable[journal.Line]) -> int:
     for line in late:
         with told(line.path):
             _hard_link(tree.full(line.path), tree.full(line.text), line)
-    return hard
 
 
 def _make(tree: files.Files, line: journal.Line, late: list[journal.Line]) -> None:

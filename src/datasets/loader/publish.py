@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import failure, files, journal, links, place, plan, readback, runs, spec, volume
+from . import (
+    distinct,
+    failure,
+    files,
+    journal,
+    links,
+    place,
+    plan,
+    readback,
+    runs,
+    spec,
+    volume,
+)
 
 
 class Publication:
@@ -33,12 +45,16 @@ class Publication:
         self._tick = tick
         self._replaced: set[str] = set()
         self._contents: set[str] = set()
-        self._results: dict[int, dict[str, Any]] = {}
+        # A bit for each item that is done: there may be millions.
+        self._ended = bytearray(planned.items // 8 + 1)
+        self._fetched = 0
+        self._forms: set[str] = set()
         self._checksums: set[str] = set()
         self._unread: dict[str, plan.Item] = {}
         self._files = self._bytes = 0
         self._journals = where.journals(planned.shards)
         self._has_links = False
+        self._twice: set[int] = set()
 
     def verify(self) -> spec.Result:
         """Makes the links and the list of files, and compares what has not been compared yet.
@@ -50,7 +66,7 @@ class Publication:
         tree = files.Files(str(self._place.tree), self._task)
         tree.own_root()
         if self._has_links:
-            self._files += links.make(tree, self._links())
+            links.make(tree, self._links())
         with place.create_text(self._place.manifest) as file:
             file.writelines(self._manifest())
         if not self._files:
@@ -65,23 +81,50 @@ class Publication:
 
     def _survey(self) -> None:
         """What has to be known before anything else."""
+        names = distinct.Distinct()
         for line in self._lines(files=False):
-            self._has_links = self._has_links or line.kind == journal.LINK
             if line.kind == journal.REPLACED:
                 self._replaced.add(line.path)
-            elif line.kind == journal.LINK and line.form == links.CONTENT:
-                self._contents.add(line.path)
+            elif line.kind == journal.LINK:
+                self._has_links = True
+                if line.form == links.CONTENT:
+                    self._contents.add(line.path)
+                if line.form != links.EXECUTABLE:
+                    names.add(line.path)
             elif line.kind == journal.ENDED and line.text:
-                self._results[line.item] = json.loads(line.text)
+                self._end(line.item, json.loads(line.text))
+        self._twice = names.suspects()
+        self._check_items()
+
+    def _check_items(self) -> None:
+        """Makes sure that all items are done, and finds those that nobody saw whole."""
         for shard in range(self._plan.shards):
             for number, item in self._plan.read(shard):
                 if item.kind == plan.PART:
                     self._unread[item.path] = item
-                elif number not in self._results:
+                elif not self._has_ended(number):
                     raise failure.Failure(
                         "what an earlier pod wrote down is not whole: run delete-dataset, then "
                         "create-dataset again"
                     )
+
+    def _end(self, item: int, result: Mapping[str, Any]) -> None:
+        """Takes an item's result into account."""
+        byte, bit = divmod(item, 8)
+        self._ended[byte] |= 1 << bit
+        self._fetched += result["fetched"]
+        if result["form"]:
+            self._forms.add(result["form"])
+        self._add_checksum(result["checksum"])
+
+    def _has_ended(self, item: int) -> bool:
+        byte, bit = divmod(item, 8)
+        return bool(self._ended[byte] >> bit & 1)
+
+    def _add_checksum(self, checksum: str) -> None:
+        """Keeps the checksum of what was fetched, or enough to see that there are several."""
+        if checksum and len(self._checksums) < 2:
+            self._checksums.add(checksum)
 
     def _manifest(self) -> Iterator[str]:
         """The lines of the list of files."""
@@ -95,11 +138,12 @@ class Publication:
                 else:
                     yield self._file(line)
             elif line.kind == journal.LINK and line.form != links.EXECUTABLE:
-                kind = "same" if line.form == links.HARD else "link"
-                fields = {"path": line.path, kind: line.text or self._target(line.path)}
-                yield json.dumps(fields) + "\n"
+                if hash(line.path) in self._twice:
+                    self._keep_last(twice, line)
+                else:
+                    yield self._link(line)
         for line in twice.values():
-            yield self._file(line)
+            yield self._link(line) if line.kind == journal.LINK else self._file(line)
         for path, item in self._unread.items():
             yield self._file(journal.Line(journal.FILE, 0, 0, path, item.size or 0))
 
@@ -120,6 +164,17 @@ class Publication:
         path = json.dumps(line.path)
         return f'{{"path": {path}, "bytes": {line.size}, "sha256": "{sha256}"}}\n'
 
+    def _link(self, line: journal.Line) -> str:
+        fields = {"path": line.path}
+        if line.form == links.HARD and not (self._place.tree / line.path).is_symlink():
+            self._files += 1
+            fields["same"] = line.text
+        elif line.form == links.SYMBOLIC:
+            fields["link"] = line.text
+        else:
+            fields["link"] = self._target(line.path)
+        return json.dumps(fields) + "\n"
+
     def _read_back(self, line: journal.Line) -> str:
         """The checksum of a file that nobody saw whole."""
         item = self._unread.get(line.path) or self._item(line.item)
@@ -134,7 +189,7 @@ class Publication:
                 "delete-dataset, then create-dataset again"
             )
         checksum = runs.compare_digest(item, runs.url_of(item, self._task), digests[wanted])
-        self._checksums.add(checksum)
+        self._add_checksum(checksum)
         return digests["sha256"]
 
     def _item(self, wanted: int) -> plan.Item:
@@ -149,18 +204,15 @@ class Publication:
         return os.readlink(self._place.tree / path)  # noqa: PTH115 - of 3.9
 
     def _result(self) -> spec.Result:
-        results = list(self._results.values())
-        forms = {each["form"] for each in results if each["form"]}
-        checksums = self._checksums | {each["checksum"] for each in results if each["checksum"]}
         return spec.Result(
             files=self._files,
             bytes=self._bytes,
             seconds=0,
             path=f"/{volume.DATASETS}/{self._task.name}",
             version=self._place.version,
-            checksum=checksums.pop() if len(checksums) == 1 else "",
-            fetched=sum(each["fetched"] for each in results),
-            form=forms.pop() if len(forms) == 1 else "many",
+            checksum=self._checksums.pop() if len(self._checksums) == 1 else "",
+            fetched=self._fetched,
+            form=self._forms.pop() if len(self._forms) == 1 else "many",
             shards=self._plan.shards,
         )
 

@@ -122,6 +122,8 @@ class Unpacking:
             yield chunk
 
     def _link(self, number: int, path: str, member: members.Member) -> None:
+        if self._run.has(number):
+            return
         directory = path.rpartition("/")[0]
         if directory != self._linked_in:
             self._linked_in = directory
