@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from datasets.loader import plan
-from sandbox import origin
+from sandbox import hub, origin
 from tests.unit import loader_rig
 
 Process = subprocess.Popen[str]
@@ -291,6 +291,70 @@ def test_a_load_that_is_gone_on_with_tells_what_is_there_already(
     assert line["fetched"] == line["total"] == sum(map(len, inner.values()))
     assert line["files"] == run.result.files == 18
     assert line["bytes"] == run.result.bytes
+
+
+@pytest.mark.parametrize("indexes", [1, 2])
+def test_a_pod_killed_before_any_change_of_a_directory_is_gone_on_with(
+    tmp_path: pathlib.Path, served: origin.Origin, indexes: int
+):
+    members = [
+        loader_rig.entry("d/file", b"content"),
+        loader_rig.link("hard", "d/file", hard=True),
+        loader_rig.link("leads", "d/file"),
+    ]
+    source = served.put("set.tar", loader_rig.tar(members))
+    parameters = {"version": "v", "indexes": indexes}
+    for change in itertools.count(1):
+        (tmp_path / str(change)).mkdir()
+        rig = loader_rig.Rig(tmp_path / str(change))
+        killed = rig.begin(source, environ={"KILLED_BEFORE": str(change)}, **parameters)
+        code = rig.end(killed).code
+        run = rig.load(source, **parameters)
+        assert run.result.files == 2, change
+        assert rig.files() == {"d/file": b"content", "hard": b"content", "leads": b"content"}
+        assert rig.told("verify")[-1]["state"] == "verified"
+        left = {path.name for path in (rig.volume / "datasets/.versions/x").iterdir()}
+        assert left == {"v", "v.json", "v.files"}, change
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert change > 10, "it was killed, and at the end it was not"
+
+
+def test_a_file_that_has_to_be_fetched_anew_is_done_when_it_is_there(
+    rig: loader_rig.Rig,
+):
+    content = RANDOM.randbytes(6_000_000)
+    with hub.Hub.start() as served:
+        # Without a validator what breaks off can not be gone on with.
+        fault = origin.Faults(validators=False, ranges=False, drop_after=5_000_000)
+        served.put("org/name", {"a.bin": content}, faults={"a.bin": fault})
+        run = rig.load("hf://datasets/org/name", hub=served.url)
+    assert run.result.files == 1
+    assert rig.files() == {"a.bin": content}
+
+
+def test_what_is_there_when_credentials_expire_is_not_fetched_again(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    late = origin.Faults(status=403, delay_seconds=0.5)
+    one = served.put("one.bin", b"1" * 100_000)
+    two = served.put("two.bin", b"2", faults=late)
+    run = rig.load(f"{one} {two}", version="v")
+    assert run.code == 1
+    assert "answers 403" in run.error
+    served.put("two.bin", b"2")
+    assert rig.load(f"{one} {two}", version="v").result.files == 2
+    assert [request.target for request in served.requests].count("/one.bin") == 1
+
+
+def test_several_sources_tell_no_total_where_nobody_knows_it(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    sources = [served.put(f"{number}.bin", b"1" * 1000) for number in range(3)]
+    run = rig.load(" ".join(sources))
+    totals = [json.loads(line).get("total") for line in run.log.splitlines()]
+    assert set(totals) == {None}
 
 
 @pytest.fixture

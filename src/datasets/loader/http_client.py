@@ -115,6 +115,11 @@ class Client:
         self._closed = False
         self._context: ssl.SSLContext | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is wanted of it."""
+        return self._closed
+
     def request(
         self,
         url: str,

@@ -37,12 +37,14 @@ class Doer:
         client: Asks origins.
         tree: Writes files.
         meter: Counts what came.
+        alone: Whether there is one item only: its size is all there is.
     """
 
     task: spec.Spec
     client: http_client.Client
     tree: writer.Writer
     meter: meter.Meter
+    alone: bool = False
 
     def do(self, run: runs.Run, connections: int) -> None:
         """Does an item; some of its files may still be under way when it returns.
@@ -94,7 +96,8 @@ class Doer:
         else:
             if kind == plan.SOURCE:
                 self._look(run, source)
-                self.meter.total = source.size if self.meter.total is None else self.meter.total
+                if self.alone:
+                    self.meter.total = source.size
             self._open(run, source, connections)
 
     @staticmethod

@@ -6,6 +6,7 @@ A line is written when what it tells of is on the volume. A line that was cut of
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -88,8 +89,14 @@ class Journal:
             if self._file.closed:
                 return
             self._file.flush()
-        with contextlib.suppress(OSError, ValueError):
+        try:
             os.fdatasync(self._file.fileno())
+        except ValueError:
+            # It was closed meanwhile, which brings all lines, too.
+            return
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
 
     def close(self) -> None:
         """Brings all lines to the volume, and ends."""
@@ -137,6 +144,7 @@ class Done:
         positions: For each item that is one large file, up to where it is on the volume.
         ended: The items that are all done.
         versions: For each item, what told the version of its object that was begun with.
+        replaced: The paths of which there was more than one.
     """
 
     def __init__(self) -> None:
@@ -144,6 +152,7 @@ class Done:
         self.positions: dict[int, int] = {}
         self.ended: set[int] = set()
         self.versions: dict[int, str] = {}
+        self.replaced: set[str] = set()
 
     def add(self, line: Line) -> None:
         """Takes a line into account."""
@@ -154,6 +163,10 @@ class Done:
             bits[byte] |= 1 << bit
         elif line.kind == POSITION:
             self.positions[line.item] = max(line.number, self.positions.get(line.item, 0))
+        elif line.kind == REPLACED:
+            # It was begun anew, or another member of that name came: the last one counts.
+            self.positions.pop(line.item, None)
+            self.replaced.add(line.path)
         elif line.kind == VERSION:
             self.versions[line.item] = line.text
         elif line.kind == ENDED:

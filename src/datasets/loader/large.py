@@ -81,6 +81,8 @@ def write(
             copy.finish()
     except BaseException as error:
         os.close(descriptor)
+        # It may be tried again: what was begun is not under way any more.
+        run.close()
         if isinstance(error, OSError):
             raise failure.from_os(error, path) from None
         raise
@@ -133,6 +135,8 @@ class _Copy:
             self._written_out = self.position
             self._writing_out = self._beside.submit(files.begin_write_out, self._descriptor)
         if self.position - self._safe >= CHECKPOINT_BYTES and _is_over(self._checkpoint):
+            # The system tells of what it could not write out once only.
+            _wait(self._checkpoint)
             self._safe = self.position
             self._checkpoint = self._beside.submit(self._bring, self.position)
 

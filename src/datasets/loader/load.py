@@ -55,6 +55,7 @@ def load(
         told.state("preparing", source=task.shown)
         if attempt:
             slot.forget()
+            counts.reset()
         with slot.locked():
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
@@ -76,8 +77,7 @@ def load(
                 continue
             error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
             # What can not be done is not gone on with; but other pods may still be at it.
-            hopeless = not isinstance(error, failure.Later) or not where.begun()
-            if task.indexes == 1 and hopeless:
+            if task.indexes == 1 and not (_may_be_mended(error) and where.begun()):
                 _discard(slot, where)
             where.close()
             raise error from None
@@ -87,6 +87,12 @@ def load(
     raise failure.Failure(
         f"{task.shown} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
     )
+
+
+def _may_be_mended(error: failure.Failure) -> bool:
+    """Whether another try may go on with what is there."""
+    denied = isinstance(error, http_client.Refused) and error.status in {401, 403}
+    return denied or isinstance(error, failure.Later)
 
 
 def _discard(slot: volume.Slot, where: place.Place) -> None:
@@ -165,7 +171,8 @@ class _Load:
 
     def _work(self, planned: plan.Plan) -> None:
         tree = writer.Writer(files.Files(str(self._place.tree), self._task))
-        doer = items.Doer(self._task, self._client, tree, self._meter)
+        alone = planned.items == 1
+        doer = items.Doer(self._task, self._client, tree, self._meter, alone=alone)
         pod = work.Work(self._place, planned, doer, index=self._index, indexes=self._task.indexes)
         pod.run(lambda: self._told.progress("transferring", self._meter.fields))
         tree.close()

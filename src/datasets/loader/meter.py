@@ -31,13 +31,14 @@ class Meter:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen: collections.deque[tuple[float, int]] = collections.deque()
-        self._seen.append((clock(), 0))
-        self._before = 0
-        self.fetched = 0
-        self.files = 0
-        self.bytes = 0
-        self.total: int | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Counts from zero: all begins anew."""
+        with self._lock:
+            self._seen = collections.deque([(self._clock(), 0)])
+            self._before = self.fetched = self.files = self.bytes = 0
+            self.total: int | None = None
 
     def came(self, count: int) -> None:
         """Counts bytes that came."""

@@ -25,7 +25,7 @@ from . import failure, journal, locks, readback, remote
 LOCK_WAIT_SECONDS = 3600.0
 # The bytes of the lock file; those from FIRST_SHARD on are the shards'.
 PLAN, LEDGER, END, FIRST_SHARD = 0, 1, 2, 8
-SUPERSEDED = "superseded"
+TREE, SUPERSEDED = "tree", "superseded"
 
 
 class Gone(Exception):  # noqa: N818 - not an error, an order
@@ -59,7 +59,7 @@ class Place:
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
-        self.tree = path / "tree"
+        self.tree = path / TREE
         self.plan = path / "plan"
         self.manifest = path / "manifest"
         self._ledger = path / "ledger"
@@ -102,7 +102,8 @@ class Place:
             if not locks.lock(self._locks, byte, LOCK_WAIT_SECONDS, self.check):
                 raise failure.Later(
                     "another pod of this load holds it up: look at its pods in the cluster, "
-                    "then run create-dataset again"
+                    "then run create-dataset again",
+                    soon=True,
                 )
             try:
                 yield

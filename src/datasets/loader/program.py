@@ -87,7 +87,9 @@ def _load(task: spec.Spec, told: report.Report, index: int) -> None:
         else:
             told.ended("done", **counts.fields())
     if result:
-        load.sweep(task)
+        # What is told is told; the next load of that name sweeps what is left.
+        with contextlib.suppress(_Stopped):
+            load.sweep(task)
 
 
 def _stop(_signal: int, _frame: Any) -> NoReturn:

@@ -108,7 +108,8 @@ class Unpacking:
 
     def _file(self, number: int, path: str, member: members.File) -> None:
         chunks = self._written(member.chunks)
-        if self._run.has(number):
+        # Which of several of one name is there nobody knows: they are written again, in order.
+        if self._run.has(number) and path not in self._run.attempt.done.replaced:
             for _ in chunks:
                 pass
         elif member.size is not None and member.size <= writer.SMALL_BYTES:

@@ -176,6 +176,7 @@ class Slot:
         if not self.make_home():
             for path, fingerprint in self.loads():
                 if fingerprint == task.fingerprint:
+                    self._take_back(path)
                     return place.Place(path)
             version = self._unused(version)
         path = self.home / f"{LOAD_PREFIX}{version}"
@@ -183,6 +184,13 @@ class Slot:
         path.mkdir(mode=0o700)
         (path / "fingerprint").write_text(task.fingerprint)
         return place.Place(path)
+
+    def _take_back(self, path: pathlib.Path) -> None:
+        """Gives a load its tree again, if it was cut off between the renames that publish it."""
+        version = path.name.partition("-")[2]
+        if self._current_version() != version:
+            with contextlib.suppress(OSError):
+                (self.home / version).rename(path / place.TREE)
 
     def make_home(self) -> bool:
         """Makes the directory of the data set's versions; False where it is there."""

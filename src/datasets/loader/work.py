@@ -14,7 +14,8 @@ from . import items, place, plan, remote, runs, stream
 
 LANES = 32
 TICK_SECONDS = 0.25
-PAUSE_SECONDS = 0.02
+# Between two looks at what goes on here, and at what another process holds.
+PAUSE_SECONDS, LONG_PAUSE_SECONDS = 0.02, 0.5
 # How long what is under way may take to see that it is to stop.
 END_SECONDS = 5.0
 
@@ -170,7 +171,7 @@ class Work:
                 if number not in finished and self._take(number):
                     finished = self._finished()
             while left and not self._is_over():
-                self._stopped.wait(PAUSE_SECONDS)
+                self._stopped.wait(LONG_PAUSE_SECONDS)
                 if self._take(left[-1]):
                     left.pop()
         finally:
