@@ -31,7 +31,11 @@ class Counted(formats_rig.RandomAccess):
 def scan(content: bytes) -> list[tuple[str, bytes]]:
     archive = Counted(content)
     found = tar_index.scan(archive.read_at, archive.size)
-    return [(path, content[offset : offset + size]) for path, offset, size in found]
+    return [
+        (each.path, content[each.offset : each.offset + each.size])
+        for each in found
+        if not each.directory
+    ]
 
 
 def refused(content: bytes) -> str:
@@ -74,10 +78,15 @@ def test_small_members_share_a_window():
     assert len(archive.reads) <= len(packed) // 2**16 + 20
 
 
-def test_directories_are_left_out_and_old_headers_read():
+def test_directories_and_modes_are_told_and_old_headers_read():
     packed = member(b"d/", kind=b"5") + member(b"o/", kind=b"\0", magic=b"")
     packed += member(b"d/a", b"1", kind=b"\0", magic=b"") + member(b"d/b", b"2", kind=b"7") + END
     assert scan(packed) == [("d/a", b"1"), ("d/b", b"2")]
+    packed = packed[: -len(END)] + loader_rig.tar([loader_rig.entry("run", mode=0o750)])
+    archive = Counted(packed)
+    found = list(tar_index.scan(archive.read_at, archive.size))
+    assert [each.path for each in found if each.directory] == ["d", "o"]
+    assert [each.path for each in found if each.executable] == ["run"]
 
 
 def test_names_and_sizes_come_from_attributes_too():

@@ -26,10 +26,8 @@ def rig(tmp_path: pathlib.Path):
     return loader_rig.Rig(tmp_path)
 
 
-def zeros(form: str, count: int) -> bytes:
-    if form == "zip":
-        return loader_rig.archive("zip", {"zeros": bytes(count)})
-    return loader_rig.archive(form, {"zeros": bytes(count)})
+def zeros(form: str, count: int, name: str = "zeros") -> bytes:
+    return loader_rig.archive(form, {name: bytes(count)})
 
 
 @pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
@@ -76,6 +74,18 @@ def test_overlapping_members_of_a_zip_are_a_bomb(rig: loader_rig.Rig, served: or
     content = content[:start] + directory + tail
     error = rig.refused(served.put("s.zip", content), limits={"free_bytes": 2_000_000})
     assert "as a bomb does" in error
+
+
+def test_limits_are_those_of_all_sources_together(rig: loader_rig.Rig, served: origin.Origin):
+    bombs = [served.put(f"{name}.tar.gz", zeros("tar.gz", 1_500_000, name)) for name in "abc"]
+    assert rig.load(bombs[0], "one", limits={"free_bytes": 2_000_000}).result.files == 1
+    assert "as a bomb does" in rig.refused(" ".join(bombs), limits={"free_bytes": 2_000_000})
+    plain = [
+        served.put(f"{name}.tar", tar([entry(name, bytes(9000)), entry(f"{name}2", b"")]))
+        for name in "ab"
+    ]
+    assert "more than 17999 bytes" in rig.refused(" ".join(plain), limits={"most_bytes": 17_999})
+    assert "more than 3 entries" in rig.refused(" ".join(plain), limits={"most_entries": 3})
 
 
 @pytest.mark.parametrize("form", ["tar", "zip"])

@@ -479,6 +479,21 @@ def test_a_deleted_data_set_leaves_nothing_and_others_stay(
     assert rig.told("delete")[-1]["state"] == "deleted", "it can be run again"
 
 
+def test_what_can_not_be_removed_is_told(rig: loader_rig.Rig, served: origin.Origin):
+    rig.load(served.put("set.tar", loader_rig.archive("tar", {"d/f": b"1"})))
+    kept = (rig.volume / "datasets/x/d").resolve() / "f"
+    if subprocess.run(["chattr", "+i", kept], check=False).returncode:
+        pytest.skip("this file system, or this user, can not make a file immutable")
+    try:
+        last = rig.told("delete")[-1]
+    finally:
+        (kept,) = rig.volume.rglob("d/f")
+        subprocess.run(["chattr", "-i", kept], check=True)
+    assert "could not be removed: run delete-dataset again" in last["error"]
+    assert rig.told("delete")[-1]["state"] == "deleted"
+    assert not rig.everything()
+
+
 def test_the_inventory_tells_what_is_published_and_what_was_begun(
     rig: loader_rig.Rig, served: origin.Origin
 ):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import lzma
 import os
 import pathlib
 import random
@@ -260,6 +261,20 @@ def test_a_big_file_is_loaded_in_little_memory(
     limits = {"most_expansion": 2000}
     run = rig.end(rig.begin(source, limits=limits))
     assert run.result.bytes == size
+    assert 0 < run.peak_bytes < 256 * 2**20
+
+
+def test_many_hungry_archives_are_loaded_in_little_memory(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    # With preset 9 a decompressor takes 65 MiB, if there is as much to come out.
+    files = {"zeros": bytes(70 * 2**20), "noise": random.Random(1).randbytes(300_000)}
+    packed = lzma.compress(loader_rig.archive("tar", files), preset=9)
+    outer = loader_rig.archive("tar", {f"n{number}.tar.xz": packed for number in range(6)})
+    limits = {"most_expansion": 2000}
+    source = served.put("s.tar", outer)
+    run = rig.end(rig.begin(source, unpack="recursive", limits=limits))
+    assert run.result.files == 12
     assert 0 < run.peak_bytes < 256 * 2**20
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
-from . import removal, report, spec, volume
+from . import failure, removal, report, spec, volume
 
 
 def delete(task: spec.Spec, told: report.Report) -> None:
@@ -15,7 +16,8 @@ def delete(task: spec.Spec, told: report.Report) -> None:
         told: Is told how far it is.
 
     Raises:
-        Failure: Something that is not ours stands in its place; nothing was deleted.
+        Failure: Something that is not ours stands in its place, and nothing was deleted; or some
+            of it could not be removed.
     """
     slot = volume.Slot(pathlib.Path(task.root), task.name)
     with slot.locked():
@@ -27,4 +29,9 @@ def delete(task: spec.Spec, told: report.Report) -> None:
         trash, lambda count: told.progress("deleting", lambda: {"files": count})
     )
     slot.remove_home()
+    if any(os.path.lexists(path) for path in trash):
+        raise failure.Later(
+            f"the data set {task.name} is not there any more, but some of its files could not be "
+            "removed: run delete-dataset again; if that does not help, look at who owns them"
+        )
     told.ended("deleted", files=files)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
+import threading
 
 from . import (
     budget,
@@ -26,6 +28,8 @@ from . import (
 )
 
 MOST_ATTEMPTS = 5
+# What may take 128 MiB to decompress, and how many of those are at it at once.
+HUNGRY, MOST_HUNGRY = re.compile(r"\.(xz|txz|zst|tzst)$", re.IGNORECASE), 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Doer:
         client: Asks origins.
         tree: Writes files.
         meter: Counts what came.
+        limits: What they may bring.
         alone: Whether there is one item only: its size is all there is.
     """
 
@@ -44,7 +49,11 @@ class Doer:
     client: http_client.Client
     tree: writer.Writer
     meter: meter.Meter
+    limits: budget.Budget
     alone: bool = False
+    _hungry: threading.Semaphore = dataclasses.field(
+        default_factory=lambda: threading.Semaphore(MOST_HUNGRY)
+    )
 
     def do(self, run: runs.Run, connections: int) -> None:
         """Does an item; some of its files may still be under way when it returns.
@@ -61,8 +70,15 @@ class Doer:
             self.meter.brought(run.item.counted)
             run.close()
             return
+        url = runs.url_of(run.item, self.task)
+        if HUNGRY.search(run.item.name or urls.file_name(url)):
+            with self._hungry:
+                self._try(run, url, connections)
+        else:
+            self._try(run, url, connections)
+
+    def _try(self, run: runs.Run, url: str, connections: int) -> None:
         item = run.item
-        url = runs.url_of(item, self.task)
         reason = ""
         for _ in range(MOST_ATTEMPTS):
             source = self._remote(item)
@@ -161,7 +177,8 @@ class Doer:
         if size is None or size > writer.SMALL_BYTES:
             self._large(run, source, connections, path, opened=opened)
             return
-        budget.Budget(self.task.limits, lambda: size).written(size)
+        self.limits.received(size)
+        self.limits.written(size)
         with contextlib.closing(opened or stream.open_stream(source, connections=1)) as data:
             content = b"".join(streams.pieces(data, size))
         checksum = runs.check(run.item, source, content)
@@ -187,8 +204,7 @@ class Doer:
             self.meter.brought(start - run.item.start)
         data = opened or large.open_stream(source, start, run.item.end, connections)
         with contextlib.closing(data):
-            limits = budget.Budget(self.task.limits, lambda: self.meter.fetched)
-            large.write(run, source, data, self.tree, path=path, limits=limits)
+            large.write(run, source, data, self.tree, path=path, limits=self.limits)
 
     def _hash(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
         digest = spec.hasher(run.item.checksum.partition(":")[0])
@@ -203,7 +219,8 @@ class Doer:
         if form == formats.FILE:
             self._member(run, opened)
         else:
-            unpacking.Unpacking(run, source, self.tree, self.task).unpack(opened, form)
+            archive = unpacking.Unpacking(run, source, self.tree, self.task, self.limits)
+            archive.unpack(opened, form)
 
     def _member(self, run: runs.Run, data: stream.Stream) -> None:
         """Keeps a file in an archive that is no archive itself."""

@@ -76,6 +76,7 @@ def write(
         with concurrent.futures.ThreadPoolExecutor(3) as beside:
             copy = _Copy(run, descriptor, path, start, beside)
             while piece := data.next_piece():
+                limits.received(len(piece))
                 limits.written(len(piece))
                 copy.add(piece)
             copy.finish()

@@ -19,6 +19,8 @@ from . import failure, files, journal, members, turns
 # what an archive says of a file only when it is over.
 SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable"
 LONGEST_TARGET = 4096
+# EFS takes so many names of one file (its quotas page).
+MOST_NAMES = 177
 
 
 def make(tree: files.Files, lines: Iterable[journal.Line]) -> None:
@@ -84,8 +86,13 @@ def _hard_link(full: str, target: str, line: journal.Line) -> None:
     try:
         os.link(target, full, follow_symlinks=False)
     except FileExistsError:
-        if not os.path.samestat(os.lstat(full), os.lstat(target)):
+        there = os.lstat(target)
+        if os.path.samestat(os.lstat(full), there):
+            return
+        if there.st_nlink < MOST_NAMES:
             raise
+        # A copy by a pod that was killed, or half of one.
+        _copy(full, target)
     except (FileNotFoundError, NotADirectoryError):
         raise failure.Failure(
             f"the archive has the hard link {failure.shown(line.path)} to "
@@ -93,10 +100,17 @@ def _hard_link(full: str, target: str, line: journal.Line) -> None:
             "the data"
         ) from None
     except OSError as error:
-        # EFS takes 177 names of one file.
         if error.errno != errno.EMLINK:
             raise
-        shutil.copy2(target, full, follow_symlinks=False)
+        _copy(full, target)
+
+
+def _copy(full: str, target: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(full)  # noqa: PTH108
+    shutil.copy2(target, full, follow_symlinks=False)
+    owner = os.lstat(target)
+    os.chown(full, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import pathlib
 import time
 
 from . import (
+    budget,
     entries,
     failure,
     files,
@@ -138,6 +139,7 @@ class _Load:
         self._told = told
         self._index = index
         self._meter = counts
+        self._meter.shared = task.indexes > 1
         signers, refused = entries.signers(task)
         self._client = http_client.Client(task.timeout_seconds, signers, refused)
 
@@ -172,7 +174,8 @@ class _Load:
     def _work(self, planned: plan.Plan) -> None:
         tree = writer.Writer(files.Files(str(self._place.tree), self._task))
         alone = planned.items == 1
-        doer = items.Doer(self._task, self._client, tree, self._meter, alone=alone)
+        limits = budget.Budget(self._task.limits)
+        doer = items.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)
         pod = work.Work(self._place, planned, doer, index=self._index, indexes=self._task.indexes)
         pod.run(lambda: self._told.progress("transferring", self._meter.fields))
         tree.close()

@@ -26,11 +26,13 @@ class Meter:
         files: The files that are on the volume.
         bytes: Their sizes together.
         total: The bytes of the whole load; None where nobody knows.
+        shared: Whether other pods fetch some of it: then one of them can not tell what is left.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self.shared = False
         self.reset()
 
     def reset(self) -> None:
@@ -70,7 +72,7 @@ class Meter:
         since, before = self._seen[0]
         rate = round((fetched - before) / (now - since)) if now > since else 0
         eta = None
-        if self.total is not None and rate:
+        if self.total is not None and rate and not self.shared:
             eta = round(max(0, self.total - there) / rate)
         return {
             "fetched": there,

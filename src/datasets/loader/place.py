@@ -124,11 +124,18 @@ class Place:
         """The shards that are done."""
         return {each.shard for each in self.ledger()}
 
-    def finish(self, shards: Iterable[Finished]) -> None:
-        """Writes down that shards are done."""
-        # What somebody could not finish to write is ended first, and is no line.
-        text = "".join(f"\n{json.dumps(each)}\n" for each in shards)
+    def finish(self, shards: Iterable[tuple[Attempt, Finished]]) -> None:
+        """Writes down that shards are done, each by its attempt.
+
+        Raises:
+            Failure: Another attempt has taken one over.
+        """
         with self.locked(LEDGER):
+            text = ""
+            for attempt, each in shards:
+                attempt.fence()
+                # What somebody could not finish to write is ended first, and is no line.
+                text += f"\n{json.dumps(each)}\n"
             append(self._ledger, text.encode())
 
     # --- starting over
@@ -154,9 +161,20 @@ class Place:
 
     # --- the shards
 
-    def attempt(self, shard: int) -> Attempt:
-        """Takes a shard over from whoever worked on it before. Its byte is locked."""
-        return Attempt(self._shard(shard))
+    def attempt(self, shard: int) -> Attempt | None:
+        """Takes a shard, or takes it over from whoever worked on it before. Its byte is locked.
+
+        Returns:
+            None where it has been finished meanwhile, by a pod whose node was lost and came back.
+        """
+        path = self._shard(shard)
+        try:
+            path.mkdir()
+            return Attempt(path, taken_over=False)
+        except FileExistsError:
+            # So that the one before either finds its fence or has finished.
+            with self.locked(LEDGER):
+                return None if shard in self.finished() else Attempt(path, taken_over=True)
 
     def journals(self, shards: int) -> list[pathlib.Path]:
         """The journals of the attempts that did the shards, or did the most of them."""
@@ -175,24 +193,21 @@ class Attempt:
         journal: Where it writes down what it does.
     """
 
-    def __init__(self, shard: pathlib.Path) -> None:
+    def __init__(self, shard: pathlib.Path, *, taken_over: bool) -> None:
         self._owner = shard / "owner"
         self._token = secrets.token_hex(8)
         self.done = journal.Done()
-        try:
-            shard.mkdir()
-        except FileExistsError:
+        self.journal = journal.Journal(shard / self._token)
+        if taken_over:
             self._take_over(shard)
-        else:
-            self.journal = journal.Journal(shard / self._token)
-            try:
-                with self._owner.open("x") as file:
-                    file.write(self._token)
-            except FileExistsError:
-                raise _taken_over() from None
+            return
+        try:
+            with self._owner.open("x") as file:
+                file.write(self._token)
+        except FileExistsError:
+            raise _taken_over() from None
 
     def _take_over(self, shard: pathlib.Path) -> None:
-        self.journal = journal.Journal(shard / self._token)
         before = _owned(shard)
         for line in journal.read([before] if before else []):
             self.done.add(line)

@@ -30,10 +30,16 @@ class Unpacking:
         source: The object that it is, or is in.
         tree: The tree.
         task: The task.
+        limits: What it may bring.
     """
 
     def __init__(
-        self, run: runs.Run, source: remote.Remote, tree: writer.Writer, task: spec.Spec
+        self,
+        run: runs.Run,
+        source: remote.Remote,
+        tree: writer.Writer,
+        task: spec.Spec,
+        limits: budget.Budget,
     ) -> None:
         self._run = run
         self._source = source
@@ -44,7 +50,7 @@ class Unpacking:
         # Where the last link is: its directory is not made again for the next one.
         self._linked_in = ""
         self._received = 0
-        self._budget = budget.Budget(task.limits, lambda: self._received)
+        self._budget = limits
 
     def unpack(self, opened: stream.Stream, form: str) -> None:
         """Unpacks what a stream brings.
@@ -81,6 +87,7 @@ class Unpacking:
     def came(self, count: int) -> None:
         """Counts bytes of the archive."""
         self._received += count
+        self._budget.received(count)
 
     def _members(self, data: streams.Readable, form: str) -> Iterable[members.Member]:
         recursive = self._task.unpack == "recursive"

@@ -195,10 +195,12 @@ class Work:
         if self._is_over() or not self._place.try_lock(place.FIRST_SHARD + number):
             return False
         self._place.check()
-        if number in self._place.finished():
+        done = number in self._place.finished()
+        attempt = None if done else self._place.attempt(number)
+        if attempt is None:
             self._place.unlock(place.FIRST_SHARD + number)
             return True
-        shard = _Shard(number, self._place.attempt(number), self._done.put)
+        shard = _Shard(number, attempt, self._done.put)
         self._under_way.add(shard)
         before = shard.attempt.journal
         self._doer.meter.brought(files=before.files, size=before.bytes)
@@ -226,7 +228,7 @@ class Work:
             for each in shards:
                 each.attempt.journal.close()
             if shards:
-                self._place.finish(map(self._told, shards))
+                self._place.finish((each.attempt, self._told(each)) for each in shards)
             for each in shards:
                 self._under_way.discard(each)
                 self._place.unlock(place.FIRST_SHARD + each.number)
