@@ -164,7 +164,8 @@ def _answer(loader: loading.Loader, seen: watching.Seen) -> dict[str, str]:
             answer |= {"eta": answers.duration(progress.eta)}
     if record.error:
         answer["last-error"] = record.error
-    logs = f"kubectl -n {loader.cluster.namespace} logs -f job/{loading.LOAD}-{record.name}"
+    job = loading.job_name(loading.LOAD, record.name)
+    logs = f"kubectl -n {loader.cluster.namespace} logs -f --all-containers job/{job}"
     return answer | {
         "next": f"it goes on; run create-dataset again to see how far it is, or {logs}"
     }

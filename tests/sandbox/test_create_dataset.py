@@ -99,7 +99,7 @@ def test_one_that_takes_longer_than_wait_says_how_far_it_is_and_then_that_it_is_
     assert first.status == "completed", first
     assert first.results["state"] in {"queued", "preparing", "transferring"}
     assert "run create-dataset again" in first.results["next"]
-    assert "kubectl -n aws-efs logs -f job/" in first.results["next"]
+    assert "kubectl -n aws-efs logs -f --all-containers job/" in first.results["next"]
     assert visible(stage) == []
     second = stage.run("create-dataset", name="flowers", source=slow, wait=60)
     assert second.results["state"] == "published"
