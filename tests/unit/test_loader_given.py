@@ -1,0 +1,110 @@
+"""A data set that a loader of the user's own has left in its directory."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import stat
+
+import pytest
+
+from tests.unit import loader_rig
+
+
+@pytest.fixture
+def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
+    return loader_rig.Rig(tmp_path)
+
+
+def prepared(rig: loader_rig.Rig, version: str = "v") -> pathlib.Path:
+    """What the user's container sees as /data."""
+    assert rig.end(rig.begin("", verb="prepare", version=version)).code == 0
+    return rig.volume / f"datasets/.versions/x/.given-{version}/files"
+
+
+def left(rig: loader_rig.Rig) -> set[str]:
+    return {path.name for path in (rig.volume / "datasets/.versions/x").iterdir()}
+
+
+def test_what_was_left_is_published_with_modes_and_links(rig: loader_rig.Rig):
+    data = prepared(rig)
+    assert stat.S_IMODE(data.stat().st_mode) == 0o777, "any user may write there"
+    (data / "d").mkdir(mode=0o700)
+    (data / "d/file").write_bytes(b"content")
+    (data / "d/file").chmod(0o600)
+    (data / "run").write_bytes(b"#!/bin/sh")
+    (data / "run").chmod(0o700)
+    (data / "link").symlink_to("d/file")
+    (data / "d/up").symlink_to("../run")
+
+    result = rig.load("", version="v", mode="640", owner=f"{os.getuid()}:{os.getgid()}").result
+
+    assert (result.files, result.bytes) == (2, 16)
+    root = rig.volume / "datasets/x"
+    modes = {name: stat.S_IMODE((root / name).stat().st_mode) for name in ("d", "d/file", "run")}
+    assert modes == {"d": 0o750, "d/file": 0o640, "run": 0o750}
+    assert set(rig.manifest()) == {"d/file", "run", "link", "d/up"}
+    assert rig.manifest()["link"] == {"path": "link", "link": "d/file"}
+    assert rig.told("verify")[-1]["state"] == "verified"
+    assert left(rig) == {"v", "v.json", "v.files"}
+
+
+def test_the_next_attempt_finds_an_empty_directory(rig: loader_rig.Rig):
+    (prepared(rig) / "half").write_bytes(b"half")
+    data = prepared(rig)
+    assert not list(data.iterdir())
+    (data / "whole").write_bytes(b"whole")
+    assert rig.load("", version="v").result.files == 1
+    assert rig.files() == {"whole": b"whole"}
+
+
+def test_it_is_published_once_and_replaced_when_asked_for(rig: loader_rig.Rig):
+    (prepared(rig) / "f").write_bytes(b"1")
+    first = rig.load("", version="v")
+    assert rig.load("", version="v").result == first.result
+    (prepared(rig, "w") / "f").write_bytes(b"2")
+    assert rig.load("", version="w", overwrite=True).result.files == 1
+    assert rig.files() == {"f": b"2"}
+    assert left(rig) == {f"{name}{end}" for name in "vw" for end in ("", ".json", ".files")}
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("/etc/passwd", "may lead out"),
+        ("../../x", "may lead out"),
+        ("d/../../x", "may lead out"),
+    ],
+)
+def test_a_link_that_may_lead_out_is_refused(rig: loader_rig.Rig, target: str, why: str):
+    data = prepared(rig)
+    (data / "f").write_bytes(b"1")
+    (data / "d").mkdir()
+    (data / "d/link").symlink_to(target)
+    error = rig.load("", version="v").error
+    assert why in error
+    assert "'d/link'" in error
+    assert not (rig.volume / "datasets/x").exists()
+
+
+def test_what_is_no_file_is_refused(rig: loader_rig.Rig):
+    os.mkfifo(prepared(rig) / "pipe")
+    assert "'pipe', which is neither file, directory nor link" in rig.load("", version="v").error
+
+
+def test_nothing_is_no_data_set(rig: loader_rig.Rig):
+    (prepared(rig) / "empty").mkdir()
+    assert "left no files in /data" in rig.load("", version="v").error
+
+
+def test_too_much_is_refused(rig: loader_rig.Rig):
+    data = prepared(rig)
+    for name in "abc":
+        (data / name).write_bytes(b"12345")
+    for limits in ({"most_bytes": 14}, {"most_entries": 2}):
+        assert "more than a data set may hold" in rig.load("", version="v", limits=limits).error
+    assert rig.load("", version="v", limits={"most_bytes": 15, "most_entries": 3}).code == 0
+
+
+def test_without_what_was_left_it_is_told_to_run_again(rig: loader_rig.Rig):
+    assert "what your loader left is gone" in rig.load("", version="v").error
