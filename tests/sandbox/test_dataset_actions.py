@@ -225,6 +225,13 @@ def test_several_pods_share_the_work_and_one_of_them_publishes(
         3,
         3,
     )
+    pod = job.spec.template.spec
+    spread = [each.topologyKey for each in pod.topologySpreadConstraints or ()]
+    assert spread == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    (resources,) = (each.resources for each in pod.containers)
+    assert resources
+    assert resources.requests == {"cpu": "100m", "memory": "256Mi"}
+    assert resources.limits == {"memory": "1Gi"}
     until(lambda: (seen := job_status(settled, "dataset-many")) and seen.succeeded == 3)
     states = [json.loads(text)["state"] for text in last_words(settled, "dataset-many")]
     assert states.count("published") >= 1

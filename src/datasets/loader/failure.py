@@ -37,7 +37,8 @@ def from_os(error: OSError, where: str = "") -> Failure:
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
     place = shown(where or os.fsdecode(error.filename or "the volume"))
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Later(
+        # What there is is removed: others need the room, too.
+        return Failure(
             f"no room is left on the volume ({reason}): free some, then run create-dataset again"
         )
     if error.errno in {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}:

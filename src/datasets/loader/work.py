@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from . import items, place, plan, remote, runs, stream
@@ -104,9 +105,12 @@ class Work:
             # Also where it was stopped: what is done shall not have to be done again.
             self._stopped.set()
             self._doer.tree.stop()
+            # What is fetched in vain now would be counted, and in the way of another attempt.
+            self._doer.client.close()
             self._done.put(None)
-            for thread in (taking, writing):
-                thread.join(END_SECONDS)
+            deadline = time.monotonic() + END_SECONDS
+            for thread in (taking, writing, *lanes):
+                thread.join(max(0.0, deadline - time.monotonic()))
             for shard in tuple(self._under_way):
                 shard.attempt.journal.close()
 
