@@ -150,6 +150,52 @@ def test_of_two_members_of_one_name_in_an_archive_of_archives_the_last_one_count
     assert loader_rig.archive("tar", {"x": rig.files()["n/x"]}) == inner[1]
 
 
+def test_a_pod_that_comes_late_leaves_what_was_published(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    source = served.put("set.tar", loader_rig.archive("tar", {"f": b"1"}))
+    # Killed in the sweep: what the load was made in is still there.
+    for change in itertools.count(1):
+        rig.end(rig.begin(source, version="v", environ={"KILLED_BEFORE": str(change)}))
+        if (rig.volume / "datasets/x").exists():
+            break
+        (rig.path / "volume").rename(rig.path / f"volume-{change}")
+        rig.volume.mkdir()
+    home = rig.volume / "datasets/.versions/x"
+    assert (home / ".load-v").exists()
+    late = rig.load(source, version="v")
+    assert late.result.existing
+    assert rig.files() == {"f": b"1"}
+    assert rig.told("verify")[-1]["state"] == "verified"
+
+
+def test_what_a_load_left_is_not_taken_for_another_one(rig: loader_rig.Rig, served: origin.Origin):
+    source = served.put("set.tar", loader_rig.archive("tar", {"f": b"1"}))
+    rig.load(source, version="v", overwrite=True)
+    home = rig.volume / "datasets/.versions/x"
+    record = json.loads((home / "v.json").read_text())
+    for overwrite in ("w", "y"):
+        # As if the sweep had not come to it.
+        left = home / ".load-v"
+        left.mkdir(exist_ok=True)
+        (left / "fingerprint").write_text(record["fingerprint"])
+        result = rig.load(source, version=overwrite, overwrite=True).result
+        assert (result.version, result.existing) == (overwrite, False)
+        assert rig.versions() == ["v", "w"] if overwrite == "w" else ["w", "y"]
+        assert rig.files() == {"f": b"1"}
+
+
+def test_of_two_files_of_one_name_the_last_one_counts_whatever_their_sizes(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    small, large = b"small", RANDOM.randbytes(5_000_000)
+    for number, contents in enumerate([(small, large), (large, small), (large, large[::-1])]):
+        packed = loader_rig.tar(loader_rig.entry("data.bin", content) for content in contents)
+        rig.load(served.put("set.tar", packed), f"x{number}")
+        assert rig.files(f"x{number}") == {"data.bin": contents[1]}
+        assert rig.told("verify", f"x{number}")[-1]["state"] == "verified"
+
+
 def test_inner_archives_are_fetched_side_by_side_and_nothing_twice(
     rig: loader_rig.Rig, served: origin.Origin
 ):

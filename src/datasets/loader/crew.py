@@ -45,11 +45,8 @@ class Order(NamedTuple):
         return files.weight(self.wanted)
 
 
-def _ignore(_: object) -> None:
+def ignore(_: object) -> None:
     """Nobody wants to know."""
-
-
-NOTHING = Order((), (), _ignore, _ignore)
 
 
 class Crew(under_way.UnderWay):

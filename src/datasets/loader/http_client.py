@@ -141,6 +141,8 @@ class Client:
             Refused: The origin will not serve this.
             Failure: It can not be done.
         """
+        if self._closed:
+            raise failure.Later("the load was stopped before its end")
         first = urllib.parse.urlsplit(url)
         for _ in range(MOST_REDIRECTS):
             parts = urllib.parse.urlsplit(url)

@@ -29,7 +29,7 @@ from . import (
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
-HUNGRY, MOST_HUNGRY = re.compile(r"\.(xz|txz|zst|tzst)$", re.IGNORECASE), 2
+HUNGRY, MOST_HUNGRY = re.compile(r"\.(tar\.(xz|zst)|txz|tzst)$", re.IGNORECASE), 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Doer:
             run.close()
             return
         url = runs.url_of(run.item, self.task)
-        if HUNGRY.search(run.item.name or urls.file_name(url)):
+        unpacked = run.item.kind in {plan.SOURCE, plan.INNER} and self.task.unpack != "false"
+        if unpacked and HUNGRY.search(run.item.name or urls.file_name(url)):
             with self._hungry:
                 self._try(run, url, connections)
         else:
@@ -101,7 +102,8 @@ class Doer:
         if kind == plan.HASH:
             self._hash(run, source, connections)
         elif kind == plan.DIRECTORY:
-            self.tree.directory(path)
+            run.begin(1)
+            self.tree.directory(path, run.close)
             run.end(form="", checksum="", fetched=0)
         elif kind == plan.PART:
             self._large(run, source, connections, path)
@@ -226,6 +228,9 @@ class Doer:
         """Keeps a file in an archive that is no archive itself."""
         item, size = run.item, run.item.length or 0
         chunks = streams.pieces(data, size)
+        self.limits.entry()
+        self.limits.received(size)
+        self.limits.written(size)
         if not run.has(0) and size > writer.SMALL_BYTES:
             self.tree.large(0, item.path, chunks, run, executable=item.executable)
         elif not run.has(0):
@@ -245,8 +250,9 @@ class Doer:
             patience_seconds=self.task.patience_seconds,
             meter=self.meter.came if item.kind != plan.HASH else lambda _: None,
         )
-        # A plan has parts only of what can be read in parts.
-        source.ranges = item.kind in {plan.PART, plan.INNER, plan.HASH}
+        # A plan has parts only of what can be read in parts; and so can what a list of S3 has.
+        listed = item.kind == plan.FILE and bool(item.validator)
+        source.ranges = listed or item.kind in {plan.PART, plan.INNER, plan.HASH}
         return source
 
 

@@ -9,18 +9,18 @@ import contextlib
 import errno
 import functools
 import os
+import pathlib
+import secrets
 import shutil
 import stat
 from collections.abc import Generator, Iterable
 
-from . import failure, files, journal, members, turns
+from . import failure, files, journal, members, readback, turns
 
 # What a link is made from: a target, a file's other name, or a file that holds the target. And
 # what an archive says of a file only when it is over.
 SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable"
 LONGEST_TARGET = 4096
-# EFS takes so many names of one file (its quotas page).
-MOST_NAMES = 177
 
 
 def make(tree: files.Files, lines: Iterable[journal.Line]) -> None:
@@ -45,7 +45,7 @@ def make(tree: files.Files, lines: Iterable[journal.Line]) -> None:
     # A name of a file that is itself only another name may have been made too early.
     for line in late:
         with told(line.path):
-            _hard_link(tree.full(line.path), tree.full(line.text), line)
+            _hard_link(tree, line)
 
 
 def _make(tree: files.Files, line: journal.Line, late: list[journal.Line]) -> None:
@@ -61,7 +61,7 @@ def _make(tree: files.Files, line: journal.Line, late: list[journal.Line]) -> No
         elif not os.path.lexists(tree.full(line.text)):
             late.append(line)
         else:
-            _hard_link(full, tree.full(line.text), line)
+            _hard_link(tree, line)
 
 
 def _symbolic_link(full: str, target: str, path: str) -> None:
@@ -82,17 +82,14 @@ def _from_content(full: str, path: str) -> None:
     os.symlink(target, full)  # noqa: PTH211
 
 
-def _hard_link(full: str, target: str, line: journal.Line) -> None:
+def _hard_link(tree: files.Files, line: journal.Line) -> None:
+    full, target = tree.full(line.path), tree.full(line.text)
     try:
         os.link(target, full, follow_symlinks=False)
     except FileExistsError:
-        there = os.lstat(target)
-        if os.path.samestat(os.lstat(full), there):
-            return
-        if there.st_nlink < MOST_NAMES:
+        # A copy that a pod before this one has made is as good.
+        if not readback.are_same(pathlib.Path(full), pathlib.Path(target)):
             raise
-        # A copy by a pod that was killed, or half of one.
-        _copy(full, target)
     except (FileNotFoundError, NotADirectoryError):
         raise failure.Failure(
             f"the archive has the hard link {failure.shown(line.path)} to "
@@ -100,17 +97,14 @@ def _hard_link(full: str, target: str, line: journal.Line) -> None:
             "the data"
         ) from None
     except OSError as error:
+        # EFS takes 177 names of one file.
         if error.errno != errno.EMLINK:
             raise
-        _copy(full, target)
-
-
-def _copy(full: str, target: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(full)  # noqa: PTH108
-    shutil.copy2(target, full, follow_symlinks=False)
-    owner = os.lstat(target)
-    os.chown(full, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        draft = f"{tree.full('')}-copy-{secrets.token_hex(4)}"
+        shutil.copy2(target, draft, follow_symlinks=False)
+        owner = os.lstat(target)
+        os.chown(draft, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        os.rename(draft, full)  # noqa: PTH104
 
 
 @contextlib.contextmanager

@@ -55,9 +55,9 @@ def load(
     for attempt in range(MOST_ATTEMPTS):
         told.state("preparing", source=task.shown)
         if attempt:
-            slot.forget()
             counts.reset()
         with slot.locked():
+            slot.forget()
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
                 return dataclasses.replace(current.result, existing=True)

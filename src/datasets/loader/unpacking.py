@@ -104,7 +104,8 @@ class Unpacking:
         path = self._path(member.path)
         if isinstance(member, members.Directory):
             if path:
-                self._tree.directory(path)
+                self._run.begin(1)
+                self._tree.directory(path, self._run.close)
             return
         if not member.path:
             raise members.refused(".", "not a directory")
@@ -122,6 +123,8 @@ class Unpacking:
         elif member.size is not None and member.size <= writer.SMALL_BYTES:
             self._group.add(number, path, tuple(chunks), executable=member.executable)
         else:
+            # What came before may have the same name.
+            self._group.flush()
             self._tree.large(number, path, chunks, self._run, executable=member.executable)
 
     def _written(self, chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -75,7 +75,7 @@ def _look(root: pathlib.Path, fields: dict[str, Any]) -> tuple[dict[str, Any], s
             same = os.readlink(path) == fields["link"]  # noqa: PTH115 - of 3.9, and as text
             return fields, "" if same else "leads elsewhere"
         if "same" in fields:
-            same = _are_same(path, root / fields["same"])
+            same = readback.are_same(path, root / fields["same"])
             return fields, "" if same else "has another content"
         size, sha256 = readback.sha256(path)
     except FileNotFoundError:
@@ -85,12 +85,6 @@ def _look(root: pathlib.Path, fields: dict[str, Any]) -> tuple[dict[str, Any], s
     if size != fields["bytes"]:
         return fields, f"has {size} bytes, not {fields['bytes']}"
     return fields, "" if sha256 == fields["sha256"] else "has another content"
-
-
-def _are_same(path: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether two names are one file; or a copy of it, as EFS takes 177 names of one."""
-    same = os.path.samestat(path.lstat(), other.lstat())
-    return same or readback.sha256(path) == readback.sha256(other)
 
 
 def _count(root: pathlib.Path) -> int:

@@ -174,9 +174,15 @@ class Slot:
         """The unfinished load of what a task asks for, or a new one. The slot is locked."""
         version = task.version
         if not self.make_home():
+            current = self.current()
+            # What is left of those that made them is litter.
+            kept = {current.version, current.previous} if current else set[str]()
             for path, fingerprint in self.loads():
-                if fingerprint == task.fingerprint:
-                    self._take_back(path)
+                made = path.name.removeprefix(LOAD_PREFIX)
+                if fingerprint == task.fingerprint and made not in kept:
+                    # It may have been cut off between the renames that publish it.
+                    with contextlib.suppress(OSError):
+                        (self.home / made).rename(path / place.TREE)
                     return place.Place(path)
             version = self._unused(version)
         path = self.home / f"{LOAD_PREFIX}{version}"
@@ -184,13 +190,6 @@ class Slot:
         path.mkdir(mode=0o700)
         (path / "fingerprint").write_text(task.fingerprint)
         return place.Place(path)
-
-    def _take_back(self, path: pathlib.Path) -> None:
-        """Gives a load its tree again, if it was cut off between the renames that publish it."""
-        version = path.name.partition("-")[2]
-        if self._current_version() != version:
-            with contextlib.suppress(OSError):
-                (self.home / version).rename(path / place.TREE)
 
     def make_home(self) -> bool:
         """Makes the directory of the data set's versions; False where it is there."""

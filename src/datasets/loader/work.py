@@ -109,7 +109,7 @@ class Work:
             self._doer.client.close()
             self._done.put(None)
             deadline = time.monotonic() + END_SECONDS
-            for thread in (taking, writing, *lanes):
+            for thread in (writing, taking, *lanes):
                 thread.join(max(0.0, deadline - time.monotonic()))
             for shard in tuple(self._under_way):
                 shard.attempt.journal.close()

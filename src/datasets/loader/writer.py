@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from . import batch, crew, failure, files, spec, turns
 
@@ -28,9 +28,18 @@ class Writer:
         self._crew = crew.Crew(made)
         self._closing = turns.Turns(made.directory, threads=CLOSING_THREADS)
 
-    def directory(self, path: str) -> None:
-        """Makes a directory, and those above it."""
-        self._crew.submit(path, crew.NOTHING)
+    def directory(self, path: str, done: Callable[[], None] = lambda: None) -> None:
+        """Makes a directory, and those above it.
+
+        Args:
+            path: Its path in the tree.
+            done: Called when it is there.
+        """
+
+        def made(_: Sequence[str]) -> None:
+            done()
+
+        self._crew.submit(path, crew.Order((), (), crew.ignore, made))
 
     def batch(self, owner: batch.Owner) -> batch.Batch:
         """For one thread to write small files with."""
