@@ -1,42 +1,23 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import pathlib
 import random
-import resource
-import signal
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from datasets.loader import plan
-from sandbox import hub, origin
+from sandbox import buckets, origin
 from tests.unit import loader_rig
+from tests.unit.nested_rig import INNER, NESTED, UNPACKED, listed, nested
 
 Process = subprocess.Popen[str]
 RANDOM = random.Random(11)
-INNER = {
-    f"n{number:02}": {
-        f"{index}.jpg": RANDOM.randbytes(RANDOM.randint(20_000, 60_000)) for index in range(12)
-    }
-    for number in range(12)
-}
-UNPACKED = {f"{top}/{name}": data for top, files in INNER.items() for name, data in files.items()}
-
-
-def nested(form: str = "tar") -> bytes:
-    """ImageNet's shape: an archive of archives, each of one directory's files."""
-    inner = {f"{top}.tar": loader_rig.archive("tar", files) for top, files in INNER.items()}
-    return loader_rig.archive(form, inner)
-
-
-NESTED = nested()
 
 
 @pytest.fixture
@@ -48,13 +29,6 @@ def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
 def served() -> Iterator[origin.Origin]:
     with origin.Origin.start() as server:
         yield server
-
-
-def listed(files: dict[str, bytes]) -> dict[str, dict[str, object]]:
-    return {
-        path: {"path": path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        for path, data in files.items()
-    }
 
 
 @pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
@@ -150,41 +124,6 @@ def test_of_two_members_of_one_name_in_an_archive_of_archives_the_last_one_count
     assert loader_rig.archive("tar", {"x": rig.files()["n/x"]}) == inner[1]
 
 
-def test_a_pod_that_comes_late_leaves_what_was_published(
-    rig: loader_rig.Rig, served: origin.Origin
-):
-    source = served.put("set.tar", loader_rig.archive("tar", {"f": b"1"}))
-    # Killed in the sweep: what the load was made in is still there.
-    for change in itertools.count(1):
-        rig.end(rig.begin(source, version="v", environ={"KILLED_BEFORE": str(change)}))
-        if (rig.volume / "datasets/x").exists():
-            break
-        (rig.path / "volume").rename(rig.path / f"volume-{change}")
-        rig.volume.mkdir()
-    home = rig.volume / "datasets/.versions/x"
-    assert (home / ".load-v").exists()
-    late = rig.load(source, version="v")
-    assert late.result.existing
-    assert rig.files() == {"f": b"1"}
-    assert rig.told("verify")[-1]["state"] == "verified"
-
-
-def test_what_a_load_left_is_not_taken_for_another_one(rig: loader_rig.Rig, served: origin.Origin):
-    source = served.put("set.tar", loader_rig.archive("tar", {"f": b"1"}))
-    rig.load(source, version="v", overwrite=True)
-    home = rig.volume / "datasets/.versions/x"
-    record = json.loads((home / "v.json").read_text())
-    for overwrite in ("w", "y"):
-        # As if the sweep had not come to it.
-        left = home / ".load-v"
-        left.mkdir(exist_ok=True)
-        (left / "fingerprint").write_text(record["fingerprint"])
-        result = rig.load(source, version=overwrite, overwrite=True).result
-        assert (result.version, result.existing) == (overwrite, False)
-        assert rig.versions() == ["v", "w"] if overwrite == "w" else ["w", "y"]
-        assert rig.files() == {"f": b"1"}
-
-
 def test_of_two_files_of_one_name_the_last_one_counts_whatever_their_sizes(
     rig: loader_rig.Rig, served: origin.Origin
 ):
@@ -267,131 +206,15 @@ def test_two_sources_with_one_path_are_refused_with_the_path(
     assert "two sources have 'README'" in error
 
 
-def test_a_pod_killed_at_any_point_leaves_its_work_to_the_next(
-    rig: loader_rig.Rig, served: origin.Origin
-):
-    source = served.put("set.tar", NESTED, faults=origin.Faults(bytes_per_second=1_000_000))
-    chance = random.Random(4)
-    kills = 0
-    for attempt in itertools.count():
-        indexes = {"indexes": 2, "version": "v", "unpack": "recursive"}
-        pods = [
-            rig.begin(source, environ={"JOB_COMPLETION_INDEX": str(index)}, **indexes)
-            for index in range(2)
-        ]
-        time.sleep(chance.uniform(0.2, 0.6))
-        alive = [pod for pod in pods if pod.poll() is None]
-        if not alive or attempt == 12:
-            assert all(rig.end(pod).code == 0 for pod in pods)
-            break
-        for pod in alive:
-            pod.send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
-            kills += 1
-        assert [pod.wait() for pod in alive]
-        assert not (rig.volume / "datasets/x").exists() or rig.files() == UNPACKED
-    assert kills >= 4
-    assert rig.files() == UNPACKED
-    assert rig.manifest() == listed(UNPACKED)
-
-
-@pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
-def test_one_archive_killed_twenty_times_is_whole_in_the_end(
-    rig: loader_rig.Rig, served: origin.Origin, form: str
-):
-    content = loader_rig.archive(form, UNPACKED)
-    # Slower than the interpreter starts: each attempt comes a little further.
-    source = served.put(f"set.{form}", content, faults=origin.Faults(bytes_per_second=25_000_000))
-    chance = random.Random(form)
-    for _ in range(20 if form == "tar" else 7):
-        pod = rig.begin(source, version="v")
-        time.sleep(chance.uniform(0.15, 0.35))
-        loader_rig.end_at_once(pod)
-    assert rig.load(source, version="v").code == 0
-    assert rig.files() == UNPACKED
-    assert rig.manifest() == listed(UNPACKED)
-
-
-def test_a_load_that_is_gone_on_with_tells_what_is_there_already(
-    rig: loader_rig.Rig, served: origin.Origin
-):
-    files = {f"a{number}": RANDOM.randbytes(300_000) for number in range(8)}
-    files["b"] = RANDOM.randbytes(2_000_000)
-    inner = {
-        f"{name}.tar": loader_rig.archive("tar", {"x": content, "y": b"y"})
-        for name, content in files.items()
-    }
-    content = loader_rig.archive("tar", inner)
-    # The large one stops in its middle, until the first pod is gone.
-    source = served.put("set.tar", content, faults=origin.Faults(hold_after=1_000_000))
-    pod = rig.begin(source, version="v", unpack="recursive")
-    try:
-        loader_rig.wait_for(lambda: list(rig.volume.rglob(".load-v/ledger")))
-        loader_rig.wait_for(lambda: len(list(rig.volume.rglob("tree/*/x"))) == 8)
-    finally:
-        loader_rig.end_at_once(pod)
-
-    served.put("set.tar", content)
-    run = rig.load(source, version="v", unpack="recursive")
-
-    line = next(line for line in map(json.loads, run.log.splitlines()) if "verifying" in str(line))
-    assert line["fetched"] == line["total"] == sum(map(len, inner.values()))
-    assert line["files"] == run.result.files == 18
-    assert line["bytes"] == run.result.bytes
-
-
-@pytest.mark.parametrize("indexes", [1, 2])
-def test_a_pod_killed_before_any_change_of_a_directory_is_gone_on_with(
-    tmp_path: pathlib.Path, served: origin.Origin, indexes: int
-):
-    members = [
-        loader_rig.entry("d/file", b"content"),
-        loader_rig.link("hard", "d/file", hard=True),
-        loader_rig.link("leads", "d/file"),
-    ]
-    source = served.put("set.tar", loader_rig.tar(members))
-    parameters = {"version": "v", "indexes": indexes}
-    for change in itertools.count(1):
-        (tmp_path / str(change)).mkdir()
-        rig = loader_rig.Rig(tmp_path / str(change))
-        killed = rig.begin(source, environ={"KILLED_BEFORE": str(change)}, **parameters)
-        code = rig.end(killed).code
-        run = rig.load(source, **parameters)
-        assert run.result.files == 2, change
-        assert rig.files() == {"d/file": b"content", "hard": b"content", "leads": b"content"}
-        assert rig.told("verify")[-1]["state"] == "verified"
-        left = {path.name for path in (rig.volume / "datasets/.versions/x").iterdir()}
-        assert left == {"v", "v.json", "v.files"}, change
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-    assert change > 10, "it was killed, and at the end it was not"
-
-
-def test_a_file_that_has_to_be_fetched_anew_is_done_when_it_is_there(
-    rig: loader_rig.Rig,
-):
-    content = RANDOM.randbytes(6_000_000)
-    with hub.Hub.start() as served:
-        # Without a validator what breaks off can not be gone on with.
-        fault = origin.Faults(validators=False, ranges=False, drop_after=5_000_000)
-        served.put("org/name", {"a.bin": content}, faults={"a.bin": fault})
-        run = rig.load("hf://datasets/org/name", hub=served.url)
-    assert run.result.files == 1
-    assert rig.files() == {"a.bin": content}
-
-
-def test_what_is_there_when_credentials_expire_is_not_fetched_again(
-    rig: loader_rig.Rig, served: origin.Origin
-):
-    late = origin.Faults(status=403, delay_seconds=0.5)
-    one = served.put("one.bin", b"1" * 100_000)
-    two = served.put("two.bin", b"2", faults=late)
-    run = rig.load(f"{one} {two}", version="v")
-    assert run.code == 1
-    assert "answers 403" in run.error
-    served.put("two.bin", b"2")
-    assert rig.load(f"{one} {two}", version="v").result.files == 2
-    assert [request.target for request in served.requests].count("/one.bin") == 1
+def test_a_large_object_of_a_bucket_is_fetched_by_many_connections(rig: loader_rig.Rig):
+    content = RANDOM.randbytes(24 * 2**20)
+    with buckets.Buckets.start() as served:
+        served.make("public-data", public=True)
+        served.put("public-data", {"set/large.bin": content, "set/small": b"1"})
+        rig.load("s3://public-data/set/", endpoint=served.url)
+        ranges = {request.headers.get("range") for request in served.requests} - {None}
+    assert rig.files() == {"large.bin": content, "small": b"1"}
+    assert len(ranges) == 6
 
 
 def test_several_sources_tell_no_total_where_nobody_knows_it(
@@ -401,73 +224,6 @@ def test_several_sources_tell_no_total_where_nobody_knows_it(
     run = rig.load(" ".join(sources))
     totals = [json.loads(line).get("total") for line in run.log.splitlines()]
     assert set(totals) == {None}
-
-
-@pytest.fixture
-def half_done(rig: loader_rig.Rig, served: origin.Origin) -> Iterator[tuple[str, Process]]:
-    """A source of UNPACKED, and a load of its version v that waits for the rest of it."""
-    content = loader_rig.archive("tar", UNPACKED)
-    source = served.put("set.tar", content, faults=origin.Faults(hold_after=len(content) // 2))
-    pod = rig.begin(source, version="v")
-    try:
-        loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/n03/*.jpg")))
-        yield source, pod
-    finally:
-        loader_rig.end_at_once(pod)
-
-
-def test_a_process_that_is_killed_ends_the_pod_with_a_reason_and_the_next_one_goes_on(
-    rig: loader_rig.Rig, served: origin.Origin, half_done: tuple[str, Process]
-):
-    source, pod = half_done
-    os.kill(loader_rig.children(pod.pid)[0], signal.SIGKILL)
-    run = rig.end(pod)
-    assert run.code == 75, "another pod may do it at once"
-    assert "a process of the loader was killed, probably because the node has no mem" in run.error
-    served.put("set.tar", loader_rig.archive("tar", UNPACKED))
-    assert rig.load(source, version="v").code == 0
-    assert rig.files() == UNPACKED
-
-
-def test_when_the_loader_is_killed_none_of_its_processes_writes_on(
-    half_done: tuple[str, Process],
-):
-    _, pod = half_done
-    hands = loader_rig.children(pod.pid)
-    assert hands
-    pod.kill()
-    pod.wait()
-    loader_rig.wait_for(
-        lambda: not any(pathlib.Path(f"/proc/{each}/exe").exists() for each in hands)
-    )
-
-
-def test_a_journal_that_can_not_be_written_is_not_told_as_a_process_that_was_killed(
-    rig: loader_rig.Rig, half_done: tuple[str, Process]
-):
-    _, pod = half_done
-    # Only the loader's own process writes the journal; the others write files.
-    resource.prlimit(pod.pid, resource.RLIMIT_FSIZE, (8192, 8192))
-    run = rig.end(pod)
-    assert run.code == 75
-    assert "the volume failed at" in run.error
-    assert "File too large" in run.error
-
-
-def test_another_attempt_does_not_mix_two_versions_of_a_source(
-    rig: loader_rig.Rig, served: origin.Origin
-):
-    old = {f"{number}": b"old" * 9000 for number in range(100)}
-    new = {f"{number}": b"new" * 9000 for number in range(0, 200, 2)}
-    slow = origin.Faults(hold_after=1_500_000)
-    source = served.put("set.tar", loader_rig.archive("tar", old), faults=slow)
-    pod = rig.begin(source, version="v")
-    loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/3")))
-    loader_rig.end_at_once(pod)
-    served.put("set.tar", loader_rig.archive("tar", new))
-    assert rig.load(source, version="v").code == 0
-    assert rig.files() == new
-    assert rig.manifest() == listed(new)
 
 
 def test_files_get_the_mode_and_the_owner_that_were_asked_for(
