@@ -87,10 +87,10 @@ def write(
         if isinstance(error, OSError):
             raise failure.from_os(error, path) from None
         raise
-    # Only what was seen from its beginning has a checksum; the others are read back in the end.
-    whole = start == 0 and item.kind != plan.PART
-    checksum = runs.compare(item, source, copy.digests[copy.algorithm]) if whole else ""
-    sha256 = copy.digests["sha256"].hexdigest() if whole else ""
+    checksum = sha256 = ""
+    if copy.digests:
+        checksum = runs.compare(item, source, copy.digests[copy.algorithm])
+        sha256 = copy.digests["sha256"].hexdigest()
     tree.finish(descriptor, batch.Written(0, path, copy.position, sha256), run)
     run.end(form=formats.FILE, checksum=checksum, fetched=copy.position - item.start, path=path)
 
@@ -101,7 +101,8 @@ class _Copy:
     Attributes:
         position: Where in the file the next byte belongs.
         algorithm: What the item's checksum is made with.
-        digests: The hashes of what was written, by their names.
+        digests: The hashes of what was written, by their names; none where it is not seen from its
+            beginning to its end: that is read back when all is there.
     """
 
     def __init__(
@@ -121,7 +122,9 @@ class _Copy:
         self._writing_out: concurrent.futures.Future[None] | None = None
         self._checkpoint: concurrent.futures.Future[None] | None = None
         self.algorithm = run.item.checksum.partition(":")[0] or "sha256"
-        self.digests = {name: spec.hasher(name) for name in {"sha256", self.algorithm}}
+        whole = start == 0 and run.item.kind != plan.PART
+        names = {"sha256", self.algorithm} if whole else set[str]()
+        self.digests = {name: spec.hasher(name) for name in names}
         os.lseek(descriptor, start, os.SEEK_SET)
 
     def add(self, piece: memoryview) -> None:
