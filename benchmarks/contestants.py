@@ -251,12 +251,17 @@ def for_file() -> list[Contestant]:
             f"{rclone}; sha256sum {{mount}}/{{name}}",
             ["rclone"],
         ),
-        *for_plain_file(),
+        *_by_one_command(),
     ]
 
 
 def for_plain_file() -> list[Contestant]:
-    """Those who fetch one file."""
+    """Those who fetch one file as fast as it goes: one of them with a checksum, as the loader."""
+    hashed = "curl -sf {url} | tee {mount}/{name} | sha256sum"
+    return [Rival("curl | tee, sha256sum", hashed), *_by_one_command()]
+
+
+def _by_one_command() -> list[Contestant]:
     return [
         Rival("curl -o", "curl -sfo {mount}/{name} {url}"),
         Ours(),
