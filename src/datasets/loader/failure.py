@@ -25,6 +25,11 @@ class Later(Failure):
         self.soon = soon
 
 
+def stopped() -> Later:
+    """What was under way when a load ended is for nobody."""
+    return Later("the load was stopped before its end")
+
+
 def from_os(error: OSError, where: str = "") -> Failure:
     """What the volume answered, as a failure.
 

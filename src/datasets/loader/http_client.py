@@ -115,10 +115,10 @@ class Client:
         self._closed = False
         self._context: ssl.SSLContext | None = None
 
-    @property
-    def closed(self) -> bool:
-        """Whether nothing more is wanted of it."""
-        return self._closed
+    def check(self) -> None:
+        """Raises a failure where nothing more is wanted of it."""
+        if self._closed:
+            raise failure.stopped()
 
     def request(
         self,
@@ -141,8 +141,7 @@ class Client:
             Refused: The origin will not serve this.
             Failure: It can not be done.
         """
-        if self._closed:
-            raise failure.Later("the load was stopped before its end")
+        self.check()
         first = urllib.parse.urlsplit(url)
         for _ in range(MOST_REDIRECTS):
             parts = urllib.parse.urlsplit(url)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator
 from email import message as email_message
 
-from . import failure, http_answers, http_client, urls
+from . import http_answers, http_client, urls
 
 CHUNK_BYTES = 2**18
 
@@ -171,8 +171,7 @@ class Remote:
         Raises:
             Failure: Nobody wants them any more.
         """
-        if self._client.closed:
-            raise failure.Later("the load was stopped before its end")
+        self._client.check()
         self._begun = True
         self._meter(count)
 

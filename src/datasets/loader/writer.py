@@ -159,7 +159,7 @@ class Writer:
 
     def stop(self) -> None:
         """Takes nothing more, and ends what is under way."""
-        error = failure.Later("the load was stopped before its end")
+        error = failure.stopped()
         self._crew.fail(error)
         self._closing.fail(error)
         self._crew.close()
