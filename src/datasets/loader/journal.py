@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TextIO
 
-from . import readback
+from . import bits, readback
 
 # The kinds of lines.
 FILE, LINK, REPLACED = "file", "link", "replaced"
@@ -140,7 +140,7 @@ class Done:
     """What earlier attempts at a shard have done, in little memory.
 
     Attributes:
-        members: For each item, a bit for each member that is on the volume.
+        members: For each item, the members that are on the volume.
         positions: For each item that is one large file, up to where it is on the volume.
         ended: The items that are all done.
         versions: For each item, what told the version of its object that was begun with.
@@ -148,7 +148,7 @@ class Done:
     """
 
     def __init__(self) -> None:
-        self.members: dict[int, bytearray] = {}
+        self.members: dict[int, bits.Bits] = {}
         self.positions: dict[int, int] = {}
         self.ended: set[int] = set()
         self.versions: dict[int, str] = {}
@@ -157,10 +157,7 @@ class Done:
     def add(self, line: Line) -> None:
         """Takes a line into account."""
         if line.kind in {FILE, LINK}:
-            bits = self.members.setdefault(line.item, bytearray())
-            byte, bit = divmod(line.number, 8)
-            bits.extend(bytes(max(0, byte + 1 - len(bits))))
-            bits[byte] |= 1 << bit
+            self.members.setdefault(line.item, bits.Bits()).add(line.number)
         elif line.kind == POSITION:
             self.positions[line.item] = max(line.number, self.positions.get(line.item, 0))
         elif line.kind == REPLACED:
@@ -174,9 +171,7 @@ class Done:
 
     def has(self, item: int, number: int) -> bool:
         """Whether a member of an item is on the volume."""
-        byte, bit = divmod(number, 8)
-        bits = self.members.get(item, b"")
-        return byte < len(bits) and bool(bits[byte] >> bit & 1)
+        return number in self.members.get(item, ())
 
     def begun(self, item: int) -> bool:
         """Whether anything of an item is on the volume."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from . import (
+    bits,
     distinct,
     failure,
     files,
@@ -45,8 +46,7 @@ class Publication:
         self._tick = tick
         self._replaced: set[str] = set()
         self._contents: set[str] = set()
-        # A bit for each item that is done: there may be millions.
-        self._ended = bytearray(planned.items // 8 + 1)
+        self._ended = bits.Bits()
         self._fetched = 0
         self._forms: set[str] = set()
         self._checksums: set[str] = set()
@@ -102,7 +102,7 @@ class Publication:
             for number, item in self._plan.read(shard):
                 if item.kind == plan.PART:
                     self._unread[item.path] = item
-                elif not self._has_ended(number):
+                elif number not in self._ended:
                     raise failure.Failure(
                         "what an earlier pod wrote down is not whole: run delete-dataset, then "
                         "create-dataset again"
@@ -110,16 +110,11 @@ class Publication:
 
     def _end(self, item: int, result: Mapping[str, Any]) -> None:
         """Takes an item's result into account."""
-        byte, bit = divmod(item, 8)
-        self._ended[byte] |= 1 << bit
+        self._ended.add(item)
         self._fetched += result["fetched"]
         if result["form"]:
             self._forms.add(result["form"])
         self._add_checksum(result["checksum"])
-
-    def _has_ended(self, item: int) -> bool:
-        byte, bit = divmod(item, 8)
-        return bool(self._ended[byte] >> bit & 1)
 
     def _add_checksum(self, checksum: str) -> None:
         """Keeps the checksum of what was fetched, or enough to see that there are several."""
