@@ -100,6 +100,7 @@ def _hard_link(tree: files.Files, line: journal.Line) -> None:
         # EFS takes 177 names of one file.
         if error.errno != errno.EMLINK:
             raise
+        # Beside the tree: half a copy is not to be found in it.
         draft = f"{tree.full('')}-copy-{secrets.token_hex(4)}"
         shutil.copy2(target, draft, follow_symlinks=False)
         owner = os.lstat(target)

@@ -61,7 +61,7 @@ def load(
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
                 return dataclasses.replace(current.result, existing=True)
-            where = slot.load(task)
+            where = slot.load(task, current)
         try:
             result = _Load(task, slot, where, told=told, counts=counts, index=index).run()
         except place.Gone:

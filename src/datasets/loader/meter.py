@@ -15,11 +15,11 @@ WINDOW_SECONDS = 15.0
 class Meter:
     """Counts what a pod fetches and writes.
 
-    Args:
-        clock: Tells seconds; monotonic.
-
     What pods before it have brought counts as well: else a load that is gone on with would look as
     if it began anew.
+
+    Args:
+        clock: Tells seconds; monotonic.
 
     Attributes:
         fetched: The bytes that came.

@@ -165,7 +165,7 @@ class Place:
         """Takes a shard, or takes it over from whoever worked on it before. Its byte is locked.
 
         Returns:
-            None where it has been finished meanwhile, by a pod whose node was lost and came back.
+            None where it is finished, maybe by a pod whose node was lost and came back.
         """
         path = self._shard(shard)
         try:

@@ -170,11 +170,15 @@ class Slot:
                 if (fingerprint := (path / "fingerprint").read_text()) and not place.is_over(path):
                     yield path, fingerprint
 
-    def load(self, task: spec.Spec) -> place.Place:
-        """The unfinished load of what a task asks for, or a new one. The slot is locked."""
+    def load(self, task: spec.Spec, current: Record | None) -> place.Place:
+        """The unfinished load of what a task asks for, or a new one. The slot is locked.
+
+        Args:
+            task: The task.
+            current: What is published.
+        """
         version = task.version
         if not self.make_home():
-            current = self.current()
             # What is left of those that made them is litter.
             kept = {current.version, current.previous} if current else set[str]()
             for path, fingerprint in self.loads():

@@ -167,10 +167,12 @@ class Work:
         it on a node that was lost.
         """
         try:
-            self._count_before()
-            left = [number for number in self._own if not self._take(number)]
             # To lock one that is done would cost more than to look at all of them.
-            finished: set[int] = self._finished() if self._others else set()
+            finished = self._count_before()
+            own = [number for number in self._own if number not in finished]
+            left = [number for number in own if not self._take(number)]
+            if self._others:
+                finished = self._finished()
             for number in self._others:
                 if number not in finished and self._take(number):
                     finished = self._finished()
@@ -182,11 +184,18 @@ class Work:
             for _ in range(self._lanes):
                 self._runs.put(None)
 
-    def _count_before(self) -> None:
-        """Counts what earlier pods of this index have brought: what others did they tell."""
+    def _count_before(self) -> set[int]:
+        """Counts what earlier pods of this index have brought: what others did they tell.
+
+        Returns:
+            The shards that are done.
+        """
+        found: set[int] = set()
         for each in self._place.ledger():
+            found.add(each.shard)
             if each.pod == self._index:
                 self._doer.meter.brought(each.fetched, each.files, each.bytes)
+        return found
 
     def _finished(self) -> set[int]:
         """The shards that are done, as soon as none is that this pod works on."""
@@ -199,8 +208,7 @@ class Work:
         if self._is_over() or not self._place.try_lock(place.FIRST_SHARD + number):
             return False
         self._place.check()
-        done = number in self._place.finished()
-        attempt = None if done else self._place.attempt(number)
+        attempt = self._place.attempt(number)
         if attempt is None:
             self._place.unlock(place.FIRST_SHARD + number)
             return True
