@@ -22,17 +22,6 @@ from tests.unit.loader_rig import entry, link, tar
 FILES = {"a": b"1" * 3000, "d/e/b": b"", "d/c": os.urandom(100_000)}
 
 
-@pytest.fixture
-def served():
-    with origin.Origin.start() as started:
-        yield started
-
-
-@pytest.fixture
-def rig(tmp_path: pathlib.Path):
-    return loader_rig.Rig(tmp_path)
-
-
 @pytest.mark.parametrize("form", loader_rig.ARCHIVES)
 def test_an_archive_is_unpacked(rig: loader_rig.Rig, served: origin.Origin, form: str):
     content = loader_rig.archive(form, FILES)

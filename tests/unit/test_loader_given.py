@@ -11,11 +11,6 @@ import pytest
 from tests.unit import loader_rig
 
 
-@pytest.fixture
-def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
-    return loader_rig.Rig(tmp_path)
-
-
 def prepared(rig: loader_rig.Rig, version: str = "v") -> pathlib.Path:
     """What the user's container sees as /data."""
     assert rig.end(rig.begin("", verb="prepare", version=version)).code == 0

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import pathlib
 import struct
 import tarfile
 
@@ -13,17 +12,6 @@ from tests.unit import loader_rig
 from tests.unit.loader_rig import entry, tar
 
 FILES = {"a": b"1" * 3000, "d/b": b"2" * 50_000}
-
-
-@pytest.fixture
-def served():
-    with origin.Origin.start() as started:
-        yield started
-
-
-@pytest.fixture
-def rig(tmp_path: pathlib.Path):
-    return loader_rig.Rig(tmp_path)
 
 
 def zeros(form: str, count: int, name: str = "zeros") -> bytes:

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 import random
-from collections.abc import Iterator
-
-import pytest
 
 from sandbox import origin
 from tests.unit import loader_rig
 from tests.unit.loader_rig import entry, link, tar
 
 RANDOM = random.Random(5)
-
-
-@pytest.fixture
-def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
-    return loader_rig.Rig(tmp_path)
-
-
-@pytest.fixture
-def served() -> Iterator[origin.Origin]:
-    with origin.Origin.start() as server:
-        yield server
 
 
 def test_links_are_listed_as_what_they_are_and_verified(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import functools
 import json
-import pathlib
 import random
 import socket
 import time
@@ -14,17 +13,6 @@ from tests.unit import loader_rig
 
 FILES = {"a": b"1" * 3000, "d/noise": random.Random(1).randbytes(600_000)}
 SECRET = "hunter2"
-
-
-@pytest.fixture
-def served():
-    with origin.Origin.start() as started:
-        yield started
-
-
-@pytest.fixture
-def rig(tmp_path: pathlib.Path):
-    return loader_rig.Rig(tmp_path)
 
 
 @functools.cache

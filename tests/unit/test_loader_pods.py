@@ -7,7 +7,6 @@ import pathlib
 import random
 import subprocess
 import tarfile
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,17 +17,6 @@ from tests.unit.nested_rig import INNER, NESTED, UNPACKED, listed, nested
 
 Process = subprocess.Popen[str]
 RANDOM = random.Random(11)
-
-
-@pytest.fixture
-def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
-    return loader_rig.Rig(tmp_path)
-
-
-@pytest.fixture
-def served() -> Iterator[origin.Origin]:
-    with origin.Origin.start() as server:
-        yield server
 
 
 @pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])

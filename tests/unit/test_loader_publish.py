@@ -19,17 +19,6 @@ FILES = {f"d{number % 5}/{number}": b"%d" % number * 5000 for number in range(20
 OTHER = {f"d{number % 5}/{number}": b"-%d" % number * 5000 for number in range(200)}
 
 
-@pytest.fixture
-def served():
-    with origin.Origin.start() as started:
-        yield started
-
-
-@pytest.fixture
-def rig(tmp_path: pathlib.Path):
-    return loader_rig.Rig(tmp_path)
-
-
 def put(served: origin.Origin, name: str, files: dict[str, bytes], **faults: float) -> str:
     content = loader_rig.archive("tar", files)
     return served.put(name, content, faults=origin.Faults(**faults))

@@ -18,12 +18,6 @@ FILES = {"a": b"1" * 3000, "d/b": b"2" * 50_000}
 
 
 @pytest.fixture
-def served():
-    with origin.Origin.start() as started:
-        yield started
-
-
-@pytest.fixture
 def rig(tmp_path: pathlib.Path):
     (tmp_path / "volume-owner").write_bytes(b"untouched")
     rig = loader_rig.Rig(tmp_path)

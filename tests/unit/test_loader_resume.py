@@ -23,17 +23,6 @@ Process = subprocess.Popen[str]
 RANDOM = random.Random(12)
 
 
-@pytest.fixture
-def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
-    return loader_rig.Rig(tmp_path)
-
-
-@pytest.fixture
-def served() -> Iterator[origin.Origin]:
-    with origin.Origin.start() as server:
-        yield server
-
-
 def test_a_pod_that_comes_late_leaves_what_was_published(
     rig: loader_rig.Rig, served: origin.Origin
 ):

@@ -1,0 +1,22 @@
+"""What the tests of the loader find: a volume to load onto, and an origin to load from."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox import origin
+from tests.unit import loader_rig
+
+
+@pytest.fixture
+def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
+    return loader_rig.Rig(tmp_path)
+
+
+@pytest.fixture
+def served() -> Iterator[origin.Origin]:
+    with origin.Origin.start() as server:
+        yield server
