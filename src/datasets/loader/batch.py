@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from . import writer
 
 BATCH_FILES, BATCH_BYTES = 32, 2**18
-BLOCK_BYTES = 2**20
 
 
 class Written(NamedTuple):
@@ -106,20 +105,3 @@ class Batch:
         files, self._files, self._bytes = self._files, [], 0
         if files:
             self._tree.small(files, self._owner)
-
-
-def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in blocks of BLOCK_BYTES, so that no page is written in two parts."""
-    held: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while size + len(view) >= BLOCK_BYTES:
-            cut = BLOCK_BYTES - size
-            yield b"".join([*held, view[:cut]])
-            held, size, view = [], 0, view[cut:]
-        if view:
-            held.append(bytes(view))
-            size += len(view)
-    if held:
-        yield b"".join(held)

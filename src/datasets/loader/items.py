@@ -153,8 +153,7 @@ class Doer:
                     item.end,
                     head=head,
                     connections=connections,
-                    # Their share of the memory: other lanes have connections, too.
-                    ahead=max(2, stream.PIECES_AHEAD * connections // stream.CONNECTIONS),
+                    ahead=stream.share(stream.PIECES_AHEAD, connections),
                 )
                 with contextlib.closing(many):
                     self._unpack(run, source, many, form)
@@ -212,7 +211,8 @@ class Doer:
         digest = spec.hasher(run.item.checksum.partition(":")[0])
         with contextlib.closing(large.open_stream(source, 0, None, connections)) as data:
             while piece := data.next_piece():
-                digest.update(piece)
+                digest.update(piece.data)
+                piece.done()
         run.end(form="", checksum=runs.compare(run.item, source, digest), fetched=0)
 
     def _unpack(

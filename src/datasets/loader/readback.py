@@ -77,7 +77,8 @@ def digests(
         try:
             while piece := data.next_piece():
                 for digest in hashes.values():
-                    digest.update(piece)
+                    digest.update(piece.data)
+                piece.done()
                 tick()
         finally:
             data.close()

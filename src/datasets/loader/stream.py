@@ -7,15 +7,23 @@ those before them have been read.
 
 from __future__ import annotations
 
+import functools
 import threading
+import time
 from typing import Any, Protocol
 
-from . import remote, streams
+from . import blocks, remote, streams
 
-CONNECTIONS = 16
+# Some are begun with; while the reader has to wait for them there are more, up to CONNECTIONS.
+CONNECTIONS, FIRST_CONNECTIONS, PATIENCE_SECONDS = 32, 8, 0.005
 # A piece of an archive waits in memory beside the files that were read from it.
 PIECE_BYTES, PIECES_AHEAD = 2 * 2**20, 24
 LEAST_BYTES = 4 * PIECE_BYTES
+
+
+def share(pieces: int, connections: int) -> int:
+    """Some connections' share of the pieces in memory: other lanes have connections, too."""
+    return max(2, pieces * connections // CONNECTIONS)
 
 
 class Line(Protocol):
@@ -48,8 +56,8 @@ class Object(Protocol):
 class Pieces(Protocol):
     """What gives out an object piece by piece."""
 
-    def piece(self) -> memoryview | None:
-        """The next bytes; None at the end. They stay as they are until the next call but one."""
+    def piece(self) -> blocks.Block | None:
+        """The next bytes; None at the end."""
         ...
 
     def close(self) -> None:
@@ -89,8 +97,11 @@ def open_stream(
             piece_bytes=piece_bytes,
             ahead=ahead,
         )
-        return Stream(many_pieces, head)
+        return Stream(many_pieces, head, paged=not head)
     return Stream(_One(source.line(start, end)), head)
+
+
+_NO_PIECE = blocks.Block(memoryview(b""))
 
 
 class Stream:
@@ -99,21 +110,18 @@ class Stream:
     Args:
         pieces: What gives them out.
         head: What was read of them before.
+        paged: Whether pieces begin where pages of memory do, and all but the last are whole pages.
     """
 
-    def __init__(self, pieces: Pieces, head: bytes = b"") -> None:
+    def __init__(self, pieces: Pieces, head: bytes = b"", *, paged: bool = False) -> None:
+        self.paged = paged
         self._pieces = pieces
-        self._piece = memoryview(head)
+        self._piece = blocks.Block(memoryview(head))
 
-    def next_piece(self) -> memoryview | None:
-        """The next bytes, as many as have come; None at the end.
-
-        They stay as they are until the next call but one.
-        """
-        if self._piece:
-            piece, self._piece = self._piece, memoryview(b"")
-            return piece
-        return self._pieces.piece()
+    def next_piece(self) -> blocks.Block | None:
+        """The next bytes, as many as have come; None at the end."""
+        piece, self._piece = self._piece, _NO_PIECE
+        return piece if piece.data else self._pieces.piece()
 
     def read(self, count: int) -> bytes:
         """The next bytes, `count` at the most; none at the end.
@@ -122,18 +130,24 @@ class Stream:
             StartOver: It broke off and can not be gone on with.
             Failure: It broke off for good.
         """
-        if not self._piece:
-            self._piece = self._pieces.piece() or memoryview(b"")
-        chunk = bytes(self._piece[:count])
-        self._piece = self._piece[count:]
+        if not self._piece.data:
+            self._piece = self._pieces.piece() or _NO_PIECE
+        data = self._piece.data
+        chunk, left = bytes(data[:count]), data[count:]
+        if left:
+            self._piece = self._piece._replace(data=left)
+        else:
+            self._piece.done()
+            self._piece = _NO_PIECE
         return chunk
 
     def peek(self, count: int) -> bytes:
         """The next `count` bytes, or all that are left; they stay to be read."""
-        head = bytearray(self._piece)
-        while len(head) < count and (piece := self._pieces.piece()):
-            head += piece
-        self._piece = memoryview(head)
+        head = bytearray()
+        while len(head) < count and (piece := self.next_piece()):
+            head += piece.data
+            piece.done()
+        self._piece = blocks.Block(memoryview(head))
         return bytes(head[:count])
 
     def close(self) -> None:
@@ -150,12 +164,12 @@ class _One:
         self._turn = 0
         self._bytes = streams.FIRST_BYTES
 
-    def piece(self) -> memoryview | None:
+    def piece(self) -> blocks.Block | None:
         self._turn = 1 - self._turn
         view = memoryview(self._buffers[self._turn])[: self._bytes]
         self._bytes = remote.CHUNK_BYTES
         count = self._line.readinto(view)
-        return view[:count] if count else None
+        return blocks.Block(view[:count]) if count else None
 
     def close(self) -> None:
         self._line.close()
@@ -180,29 +194,39 @@ class _Many:
         self._free = ahead
         self._given = self._asked = 0
         self._there: dict[int, memoryview] = {}
-        self._spare: list[bytearray] = []
-        self._out: list[memoryview] = []
+        self._spare: list[memoryview] = []
         self._error: BaseException | None = None
         self._closed = False
         self._changed = threading.Condition()
-        for _ in range(min(connections, self._count)):
-            threading.Thread(target=self._run, daemon=True).start()
+        self._waited_seconds = 0.0
+        self._connections, self._most = 0, min(connections, self._count)
+        for _ in range(min(FIRST_CONNECTIONS, self._most)):
+            self._connect()
 
-    def piece(self) -> memoryview | None:
+    def piece(self) -> blocks.Block | None:
         if self._given == self._count:
             return None
         with self._changed:
-            # The reader may still use the last one, but not the one before it.
-            while len(self._out) > 1:
-                self._give_back(self._out.pop(0))
             while self._given not in self._there:
                 if self._error:
                     raise self._error
-                self._changed.wait()
+                self._wait()
             piece = self._there.pop(self._given)
             self._given += 1
-            self._out.append(piece)
-            return piece
+            return blocks.Block(piece, functools.partial(self._give_back, piece))
+
+    def _wait(self) -> None:
+        """Waits for a connection; where they are too slow there is one more of them."""
+        began = time.monotonic()
+        self._changed.wait(PATIENCE_SECONDS)
+        self._waited_seconds += time.monotonic() - began
+        if self._waited_seconds >= PATIENCE_SECONDS and self._connections < self._most:
+            self._waited_seconds = 0.0
+            self._connect()
+
+    def _connect(self) -> None:
+        self._connections += 1
+        threading.Thread(target=self._run, daemon=True).start()
 
     def close(self) -> None:
         with self._changed:
@@ -210,10 +234,10 @@ class _Many:
             self._changed.notify_all()
 
     def _give_back(self, piece: memoryview) -> None:
-        buffer: Any = piece.obj
-        self._spare.append(buffer)
-        self._free += 1
-        self._changed.notify_all()
+        with self._changed:
+            self._spare.append(memoryview(piece.obj))
+            self._free += 1
+            self._changed.notify_all()
 
     def _run(self) -> None:
         try:
@@ -230,7 +254,7 @@ class _Many:
                 self._error = self._error or error
                 self._changed.notify_all()
 
-    def _take(self) -> tuple[int, bytearray] | None:
+    def _take(self) -> tuple[int, memoryview] | None:
         """The next piece to fetch, and room for it; None where there is none any more."""
         with self._changed:
             while not self._free and not self._is_over():
@@ -239,16 +263,16 @@ class _Many:
                 return None
             self._free -= 1
             number, self._asked = self._asked, self._asked + 1
-            buffer = self._spare.pop() if self._spare else bytearray(self._piece_bytes)
+            buffer = self._spare.pop() if self._spare else blocks.room(self._piece_bytes)
             return number, buffer
 
     def _is_over(self) -> bool:
         return self._closed or self._error is not None or self._asked == self._count
 
-    def _fetch(self, number: int, buffer: bytearray) -> memoryview | None:
+    def _fetch(self, number: int, buffer: memoryview) -> memoryview | None:
         start = self._start + number * self._piece_bytes
         end = min(start + self._piece_bytes, self._end)
-        view = memoryview(buffer)[: end - start]
+        view = buffer[: end - start]
         line = self._source.line(start, end)
         try:
             filled = 0

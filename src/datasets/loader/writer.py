@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import concurrent.futures
 import queue
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from . import batch, crew, failure, files, spec, turns
+from . import batch, blocks, crew, failure, files, filling, spec, turns
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
-# After so many bytes of a file the file system is asked to begin to write them out.
-WRITE_OUT_BYTES = 16 * 2**20
-CLOSING_THREADS = 16
+WRITING_THREADS, CLOSING_THREADS = 32, 16
 LOOK_SECONDS = 1
 
 
@@ -26,6 +24,8 @@ class Writer:
     def __init__(self, made: files.Files) -> None:
         self._files = made
         self._crew = crew.Crew(made)
+        self._pool = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS)
+        self._spare = blocks.Spare()
         self._closing = turns.Turns(made.directory, threads=CLOSING_THREADS)
 
     def directory(self, path: str, done: Callable[[], None] = lambda: None) -> None:
@@ -92,33 +92,38 @@ class Writer:
             executable: Whether it may be executed.
         """
         wanted = files.Wanted(path, 0, executable)
-        descriptor = self.descriptor(number, wanted, owner)
-        digest = spec.hasher("sha256")
-        size = 0
+        file = self.begin(number, wanted, owner, algorithms=["sha256"])
         try:
-            for block in batch.blocks(chunks):
-                digest.update(block)
-                files.write_all(descriptor, block, path)
-                size += len(block)
-                if size % WRITE_OUT_BYTES < batch.BLOCK_BYTES:
-                    files.begin_write_out(descriptor)
-        except BaseException as error:
-            os.close(descriptor)
-            if isinstance(error, OSError):
-                raise failure.from_os(error, path) from None
+            for chunk in chunks:
+                file.gather(chunk)
+        except BaseException:
+            file.abandon()
             raise
-        self.finish(descriptor, batch.Written(number, path, size, digest.hexdigest()), owner)
+        self.finish(file, number, owner)
 
-    def descriptor(self, number: int, wanted: files.Wanted, owner: batch.Owner) -> int:
+    def begin(
+        self,
+        number: int,
+        wanted: files.Wanted,
+        owner: batch.Owner,
+        *,
+        start: int = 0,
+        algorithms: Collection[str],
+    ) -> filling.Filling:
         """Creates a file in its directory's turn, and waits for it.
 
         Args:
             number: What its owner calls it.
             wanted: The file, without content.
             owner: Who wants it written.
+            start: Where it is filled from.
+            algorithms: What its content is hashed with.
 
         Returns:
-            Its descriptor, for `finish`.
+            The file, for `finish`.
+
+        Raises:
+            Failure: It can not be made.
         """
 
         def replacing(_: int) -> None:
@@ -137,14 +142,22 @@ class Writer:
                 break
             except queue.Empty:
                 self._crew.check()
-        return self._files.open(wanted.path)
+        return filling.Filling(
+            self._files.open(wanted.path),
+            wanted.path,
+            start=start,
+            digests={name: spec.hasher(name) for name in algorithms},
+            pool=self._pool,
+            spare=self._spare,
+        )
 
-    def finish(self, descriptor: int, written: batch.Written, owner: batch.Owner) -> None:
-        """Closes a file in some other thread: that is when the rest of it is written out."""
+    def finish(self, file: filling.Filling, number: int, owner: batch.Owner) -> None:
+        """Closes a file in some other thread, when the rest of it is written."""
 
         def close() -> None:
-            files.close(descriptor, written.path)
-            owner.done([written])
+            file.close()
+            sha256 = file.digests["sha256"].hexdigest() if file.digests else ""
+            owner.done([batch.Written(number, file.path, file.position, sha256)])
 
         self._closing.submit("", lambda: close, files.FILE_BYTES)
 
@@ -163,6 +176,7 @@ class Writer:
         self._crew.fail(error)
         self._closing.fail(error)
         self._crew.close()
+        self._pool.shutdown(wait=False)
 
     def close(self) -> None:
         """Ends the threads that close files, when nothing is left to be done."""

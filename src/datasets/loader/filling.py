@@ -1,0 +1,232 @@
+"""Fills a large file: what has come while one write was under way is written by the next one.
+
+It goes past the page cache (O_DIRECT of open(2), which NFS has): nothing is copied, the memory of
+the container does not fill with what nobody there will read, and whatever could not be written is
+told at once. Where a file system has none of that, it goes through the page cache.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from . import blocks, failure, files
+
+# Blocks that may be on their way.
+MOST_BLOCKS = 4
+
+
+class Filling:
+    """A file that is being filled from some position on. One thread uses it at a time.
+
+    Args:
+        descriptor: The file, open to be written; it is closed in the end.
+        path: Its path, for the user.
+        start: Where its first byte belongs.
+        digests: Hashes of what is written.
+        pool: Threads that write.
+        spare: Memory for what does not come in whole pages.
+
+    Attributes:
+        path: Its path.
+        position: Where in the file the next byte belongs.
+        written: All before it is written.
+        digests: The hashes.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        path: str,
+        *,
+        start: int,
+        digests: dict[str, Any],
+        pool: concurrent.futures.Executor,
+        spare: blocks.Spare,
+    ) -> None:
+        self.path = path
+        self.position = self.written = start
+        self.digests = digests
+        self._descriptor = descriptor
+        self._pool = pool
+        self._spare = spare
+        self._changed = threading.Condition()
+        self._blocks: collections.deque[blocks.Block] = collections.deque()
+        self._writing = False
+        self._error: BaseException | None = None
+        self._held: blocks.Block | None = None
+        self._filled = 0
+        self._is_direct = not start % mmap.PAGESIZE and _go_direct(descriptor)
+
+    def add(self, block: blocks.Block) -> None:
+        """Has a block written that begins where a page does, in memory and in the file.
+
+        Args:
+            block: The block. All but the last one have whole pages.
+
+        Raises:
+            Failure: Something before it can not be written.
+        """
+        for digest in self.digests.values():
+            digest.update(block.data)
+        last = self._is_direct and len(block.data) % mmap.PAGESIZE
+        try:
+            self._wait_for(0 if last else MOST_BLOCKS - 1)
+        except BaseException:
+            block.done()
+            raise
+        if last:
+            self._is_direct = False
+            _go_through_cache(self._descriptor)
+        self.position += len(block.data)
+        with self._changed:
+            self._blocks.append(block)
+            if not self._writing:
+                self._pool.submit(self._write)
+                self._writing = True
+
+    def gather(self, chunk: bytes | memoryview) -> None:
+        """Has bytes written that lie anywhere, with those that come before and after them.
+
+        Raises:
+            Failure: Something before them can not be written.
+        """
+        view = memoryview(chunk)
+        while view:
+            if self._held is None:
+                self._held, self._filled = self._spare.take(), 0
+            room = self._held.data[self._filled :]
+            count = min(len(view), len(room))
+            room[:count] = view[:count]
+            self._filled += count
+            view = view[count:]
+            if count == len(room):
+                self._add_held()
+
+    def wait(self) -> None:
+        """Returns when all is written.
+
+        Raises:
+            Failure: Something can not be.
+        """
+        self._add_held()
+        self._wait_for(0)
+
+    def sync(self) -> None:
+        """Makes sure that what is written is on the volume.
+
+        Raises:
+            Failure: It can not be.
+        """
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise failure.from_os(error, self.path) from None
+
+    def close(self) -> None:
+        """Closes the file, when all is written.
+
+        Raises:
+            Failure: Something could not be written.
+        """
+        try:
+            self.wait()
+        except BaseException:
+            self.abandon()
+            raise
+        files.close(self._descriptor, self.path)
+
+    def abandon(self) -> None:
+        """Closes the file, whatever is missing in it."""
+        with self._changed:
+            # A descriptor's number may be another file's as soon as it is closed.
+            while self._writing:
+                self._changed.wait()
+        if self._held is not None:
+            self._held.done()
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+    def _add_held(self) -> None:
+        if (block := self._held) is not None:
+            self._held = None
+            self.add(block._replace(data=block.data[: self._filled]))
+
+    def _wait_for(self, most: int) -> None:
+        """Returns when no more blocks than these are on their way."""
+        with self._changed:
+            while len(self._blocks) > most and not self._error:
+                self._changed.wait()
+            if self._error:
+                raise self._error
+
+    def _write(self) -> None:
+        """Writes what there is until there is nothing, in some other thread."""
+        while taken := self._take():
+            size = 0
+            try:
+                if not self._error:
+                    size = self._put([each.data for each in taken])
+            except BaseException as error:  # noqa: BLE001 - the thread that fills it raises it
+                self._error = error
+            for each in taken:
+                each.done()
+            with self._changed:
+                self.written += size
+                for _ in taken:
+                    self._blocks.popleft()
+                self._changed.notify_all()
+
+    def _put(self, data: Sequence[memoryview]) -> int:
+        try:
+            try:
+                return _write_all(self._descriptor, data, self.written)
+            except OSError as error:
+                # There are file systems that want more than whole pages: open(2).
+                if error.errno != errno.EINVAL:
+                    raise
+                _go_through_cache(self._descriptor)
+                return _write_all(self._descriptor, data, self.written)
+        except OSError as error:
+            raise failure.from_os(error, self.path) from None
+
+    def _take(self) -> tuple[blocks.Block, ...]:
+        with self._changed:
+            if not self._blocks:
+                self._writing = False
+                self._changed.notify_all()
+            return tuple(self._blocks)
+
+
+def _write_all(descriptor: int, data: Sequence[memoryview], position: int) -> int:
+    """Writes one after the other at a position; returns their bytes."""
+    left = list(data)
+    while left:
+        count = os.pwritev(descriptor, left, position)
+        position += count
+        while left and count >= len(left[0]):
+            count -= len(left.pop(0))
+        if left:
+            left[0] = left[0][count:]
+    return sum(map(len, data))
+
+
+def _go_direct(descriptor: int) -> bool:
+    """Has a file written past the page cache; returns whether its file system can do that."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_DIRECT)
+    except OSError:
+        return False
+    return True
+
+
+def _go_through_cache(descriptor: int) -> None:
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)

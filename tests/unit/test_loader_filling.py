@@ -1,0 +1,189 @@
+"""Large files on their way to the volume: what lands there, and what is told where it can not."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import mmap
+import os
+import pathlib
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from datasets.loader import blocks, failure, filling, stream
+
+PAGE = mmap.PAGESIZE
+SPARE = blocks.SPARE_BYTES
+
+
+@pytest.fixture(name="pool")
+def fixture_pool() -> Iterator[concurrent.futures.Executor]:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def begun(
+    path: pathlib.Path, pool: concurrent.futures.Executor, spare: blocks.Spare, start: int = 0
+) -> filling.Filling:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    digests = {"sha256": hashlib.sha256()}
+    return filling.Filling(
+        descriptor, path.name, start=start, digests=digests, pool=pool, spare=spare
+    )
+
+
+def is_direct(path: pathlib.Path) -> bool:
+    """Whether the one descriptor of that file goes past the page cache."""
+    (mine,) = (each for each in pathlib.Path("/proc/self/fd").iterdir() if _is(each, path))
+    told = pathlib.Path(f"/proc/self/fdinfo/{mine.name}").read_text().split("flags:")[1]
+    return bool(int(told.split()[0], 8) & os.O_DIRECT)
+
+
+def _is(link: pathlib.Path, path: pathlib.Path) -> bool:
+    try:
+        return link.samefile(path)
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, PAGE, SPARE - 1, SPARE, SPARE + 1, 7 * SPARE, 7 * SPARE + PAGE + 3]
+)
+def test_what_comes_in_chunks_of_any_size_is_written_as_it_came(
+    tmp_path: pathlib.Path, pool: concurrent.futures.Executor, size: int
+) -> None:
+    content = random.Random(size).randbytes(size)
+    file = begun(tmp_path / "file", pool, blocks.Spare())
+    at, chance = 0, random.Random(1)
+    while at < size:
+        step = chance.choice([1, 100, PAGE, 300_000, 2 * SPARE + 5])
+        file.gather(content[at : at + step])
+        at += step
+    file.close()
+    assert (tmp_path / "file").read_bytes() == content
+    assert file.digests["sha256"].digest() == hashlib.sha256(content).digest()
+    assert file.position == file.written == size
+
+
+def test_whole_pages_go_past_the_page_cache_and_the_rest_does_not(
+    tmp_path: pathlib.Path, pool: concurrent.futures.Executor
+) -> None:
+    file = begun(tmp_path / "file", pool, blocks.Spare())
+    if not is_direct(tmp_path / "file"):
+        pytest.skip("this file system has no O_DIRECT")
+    file.gather(b"x" * SPARE)
+    assert is_direct(tmp_path / "file")
+    file.gather(b"y")
+    file.wait()
+    assert not is_direct(tmp_path / "file")
+    file.close()
+
+
+def test_it_is_gone_on_with_in_the_middle(
+    tmp_path: pathlib.Path, pool: concurrent.futures.Executor
+) -> None:
+    for start in (PAGE, PAGE + 7):
+        (tmp_path / "file").write_bytes(b"a" * start + b"z")
+        file = begun(tmp_path / "file", pool, blocks.Spare(), start)
+        file.gather(b"b" * (2 * SPARE + 9))
+        file.close()
+        assert (tmp_path / "file").read_bytes() == b"a" * start + b"b" * (2 * SPARE + 9)
+
+
+def test_memory_that_the_file_system_can_not_take_as_it_lies_is_written_all_the_same(
+    tmp_path: pathlib.Path, pool: concurrent.futures.Executor
+) -> None:
+    content = random.Random(5).randbytes(4 * PAGE + 16)
+    file = begun(tmp_path / "file", pool, blocks.Spare())
+    # Most file systems of a disk want the memory to begin where a sector does.
+    file.add(blocks.Block(memoryview(content)[3 : 3 + 2 * PAGE]))
+    file.add(blocks.Block(memoryview(content)[3 + 2 * PAGE : 3 + 4 * PAGE]))
+    file.close()
+    assert (tmp_path / "file").read_bytes() == content[3 : 3 + 4 * PAGE]
+
+
+def test_a_full_volume_is_told_and_the_memory_is_given_back(
+    pool: concurrent.futures.Executor,
+) -> None:
+    spare = blocks.Spare()
+    for _ in range(2 * blocks.SPARE_BLOCKS):
+        file = begun(pathlib.Path("/dev/full"), pool, spare)
+        with pytest.raises(failure.Failure, match="no room is left on the volume"):
+            for _ in range(20):
+                file.gather(b"x" * SPARE)
+        file.gather(b"a block that is not full yet")
+        file.abandon()
+
+
+def test_a_full_volume_is_told_when_the_file_is_closed_at_the_latest(
+    pool: concurrent.futures.Executor,
+) -> None:
+    file = begun(pathlib.Path("/dev/full"), pool, blocks.Spare())
+    file.gather(b"x")
+    with pytest.raises(failure.Failure, match="no room is left on the volume"):
+        file.close()
+
+
+class Held:
+    """An object whose parts come only when so many are asked for at once."""
+
+    divisible = True
+
+    def __init__(self, content: bytes, at_once: int) -> None:
+        self.size: int | None = len(content)
+        self._content = content
+        self._all_here = threading.Barrier(at_once)
+        self._opened = threading.Event()
+
+    def line(self, start: int, end: int | None) -> Part:
+        if not self._opened.is_set():
+            self._all_here.wait(30)
+            self._opened.set()
+        return Part(self._content[start:end])
+
+
+class Part:
+    def __init__(self, content: bytes) -> None:
+        self._left = memoryview(content)
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+    def close(self) -> None:
+        pass
+
+
+def test_slow_connections_become_more_of_them(
+    tmp_path: pathlib.Path, pool: concurrent.futures.Executor
+) -> None:
+    content = random.Random(6).randbytes(40 * PAGE + 5)
+    content *= stream.LEAST_BYTES // len(content) + 1
+    source = Held(content, at_once=stream.CONNECTIONS)
+    most = stream.CONNECTIONS
+    data = stream.open_stream(source, connections=most, piece_bytes=16 * PAGE, ahead=most)
+    assert filled(tmp_path / "file", pool, data) == content
+
+
+@pytest.mark.parametrize("connections", [2, 3, 5])
+def test_a_file_is_filled_by_a_lane_that_has_little_memory(
+    tmp_path: pathlib.Path, pool: concurrent.futures.Executor, connections: int
+) -> None:
+    content = random.Random(7).randbytes(PAGE) * (stream.LEAST_BYTES // PAGE) + b"the last"
+    data = stream.open_stream(
+        Held(content, at_once=1), connections=connections, piece_bytes=8 * PAGE, ahead=2
+    )
+    assert filled(tmp_path / "file", pool, data) == content
+
+
+def filled(path: pathlib.Path, pool: concurrent.futures.Executor, data: stream.Stream) -> bytes:
+    file = begun(path, pool, blocks.Spare())
+    while piece := data.next_piece():
+        file.add(piece)
+    file.close()
+    return path.read_bytes()
