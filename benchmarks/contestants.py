@@ -14,6 +14,18 @@ from datasets import dataset
 
 NAME = "measured"
 OURS, IDEAL = "the loader", "ideal writer"
+# What the loader would be if it made no checksum of what it writes, as the others make none.
+UNHASHED = f"{OURS}, no checksum made"
+UNHASHED_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from loader import program, spec
+class Nothing:
+    def update(self, data): pass
+    def hexdigest(self): return "0" * 64
+spec.hasher = lambda algorithm: Nothing()
+program.run()
+"""
 IDEAL_THREADS = 128
 COPY = (
     "cd {local}/tree && find . -mindepth 1 -type d -printf '%d %p\\0' | sort -zn | cut -zd' ' -f2-"
@@ -133,12 +145,14 @@ class Ours:
     Attributes:
         pods: How many there are, each with a mount of its own.
         checked: Whether it is given the checksum of what it fetches.
+        hashed: Whether it makes one; it always does but here.
         unpack: As create-dataset has it.
     """
 
     name: str = OURS
     pods: int = 1
     checked: bool = False
+    hashed: bool = True
     unpack: str = "true"
     script: str = ""
 
@@ -166,9 +180,10 @@ class Ours:
             parallelism=self.pods,
         )
         version = dataset.new_version()
+        program = () if self.hashed else ("-c", UNHASHED_PROGRAM)
         commands = [
             processes.Command(
-                [interpreter.path(), str(loader)],
+                [interpreter.path(), *program, str(loader)],
                 {
                     "AWS_EFS_DATASET": wanted.task(version=version, root=str(mount)).to_json(),
                     "JOB_COMPLETION_INDEX": str(index),
@@ -266,6 +281,7 @@ def _by_one_command() -> list[Contestant]:
         Rival("curl -o", "curl -sfo {mount}/{name} {url}"),
         Ours(),
         Ours(f"{OURS}, checksum given", checked=True),
+        Ours(UNHASHED, hashed=False),
     ]
 
 

@@ -35,6 +35,7 @@ class Faults:
         delay_seconds: Waits before it answers.
         hold_after: Stops after this many bytes of a body, until `release` is called.
         bytes_per_second: Serves each connection no faster; None for as fast as it goes.
+        most_at_once: Serves so many at once, and answers 503 to the others; None for all.
     """
 
     status: int = 0
@@ -47,6 +48,7 @@ class Faults:
     delay_seconds: float = 0
     hold_after: int | None = None
     bytes_per_second: float | None = None
+    most_at_once: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,7 @@ class _Resource:
     headers: Mapping[str, str]
     faults: Faults
     tag: str
+    open: int = 0
     happened: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
 
     @property
@@ -198,6 +201,8 @@ class Origin:
             status = http.HTTPStatus.NOT_FOUND
         elif faults.status and self._happens(resource, "refused", faults.status_times):
             status = http.HTTPStatus(faults.status)
+        elif faults.most_at_once is not None and resource.open >= faults.most_at_once:
+            status = http.HTTPStatus.SERVICE_UNAVAILABLE
         else:
             span = resource.span(headers)
             status = http.HTTPStatus.PARTIAL_CONTENT if span else http.HTTPStatus.OK
@@ -208,7 +213,13 @@ class Origin:
         for name, value in extra.items():
             connection.send_header(name, value)
         if resource and status in {http.HTTPStatus.OK, http.HTTPStatus.PARTIAL_CONTENT}:
-            self._send(connection, resource, span)
+            with self._lock:
+                resource.open += 1
+            try:
+                self._send(connection, resource, span)
+            finally:
+                with self._lock:
+                    resource.open -= 1
         else:
             connection.send_header("Content-Length", "0")
             connection.end_headers()

@@ -138,7 +138,8 @@ class Held:
         self._all_here = threading.Barrier(at_once)
         self._opened = threading.Event()
 
-    def line(self, start: int, end: int | None) -> Part:
+    def line(self, start: int, end: int | None, *, patient: bool = True) -> Part:
+        _ = patient
         if not self._opened.is_set():
             self._all_here.wait(30)
             self._opened.set()
@@ -164,9 +165,9 @@ def test_slow_connections_become_more_of_them(
 ) -> None:
     content = random.Random(6).randbytes(40 * PAGE + 5)
     content *= stream.LEAST_BYTES // len(content) + 1
-    source = Held(content, at_once=stream.CONNECTIONS)
-    most = stream.CONNECTIONS
-    data = stream.open_stream(source, connections=most, piece_bytes=16 * PAGE, ahead=most)
+    source = Held(content, at_once=stream.MOST_CONNECTIONS)
+    most = stream.MOST_CONNECTIONS
+    data = stream.open_stream(source, most=most, piece_bytes=16 * PAGE, ahead=most)
     assert filled(tmp_path / "file", pool, data) == content
 
 
@@ -176,7 +177,7 @@ def test_a_file_is_filled_by_a_lane_that_has_little_memory(
 ) -> None:
     content = random.Random(7).randbytes(PAGE) * (stream.LEAST_BYTES // PAGE) + b"the last"
     data = stream.open_stream(
-        Held(content, at_once=1), connections=connections, piece_bytes=8 * PAGE, ahead=2
+        Held(content, at_once=1), most=connections, piece_bytes=8 * PAGE, ahead=2
     )
     assert filled(tmp_path / "file", pool, data) == content
 

@@ -262,3 +262,16 @@ def test_progress_is_told_while_it_comes(rig: loader_rig.Rig, served: origin.Ori
     ]
     assert lines[0]["source"] == source
     assert 0 < lines[1]["fetched"] < lines[1]["total"] == len(content)
+
+
+def test_an_origin_that_serves_few_at_once_gets_no_more_requests_at_once(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    content = random.Random(3).randbytes(2**20) * 48 + b"the last"
+    faults = origin.Faults(most_at_once=2, bytes_per_second=24 * 2**20)
+    source = served.put("large.bin", content, faults=faults)
+    # What is refused is refused for longer than any of them is waited for.
+    assert rig.load(source, patience=0.3, unpack="false").code == 0
+    assert rig.files() == {"large.bin": content}
+    refused = [each for each in served.requests if each.status == 503]
+    assert 0 < len(refused) < 20

@@ -134,7 +134,7 @@ class Doer:
     def _open(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
         """Looks at what came first, and keeps it as a file or unpacks it."""
         item = run.item
-        opened = stream.open_stream(source, item.start, item.end, connections=1)
+        opened = stream.open_stream(source, item.start, item.end, most=1)
         with contextlib.closing(opened):
             head = formats.head_of(opened.peek)
             form = self._form(item, source, head)
@@ -152,7 +152,7 @@ class Doer:
                     item.start,
                     item.end,
                     head=head,
-                    connections=connections,
+                    most=connections,
                     ahead=stream.share(stream.PIECES_AHEAD, connections),
                 )
                 with contextlib.closing(many):
@@ -180,7 +180,7 @@ class Doer:
             return
         self.limits.received(size)
         self.limits.written(size)
-        with contextlib.closing(opened or stream.open_stream(source, connections=1)) as data:
+        with contextlib.closing(opened or stream.open_stream(source, most=1)) as data:
             content = b"".join(streams.pieces(data, size))
         checksum = runs.check(run.item, source, content)
         group = self.tree.batch(run)

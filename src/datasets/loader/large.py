@@ -21,7 +21,7 @@ def open_stream(
         start,
         end,
         head=head,
-        connections=connections,
+        most=connections,
         piece_bytes=PIECE_BYTES,
         ahead=stream.share(PIECES_AHEAD, connections),
     )

@@ -101,7 +101,7 @@ def _looked_at(
     with contextlib.closing(source):
         source.look()
         item = dataclasses.replace(item, size=source.size, validator=source.validator)
-        opened = stream.open_stream(source, connections=1)
+        opened = stream.open_stream(source, most=1)
         with contextlib.closing(opened):
             head = formats.head_of(opened.peek)
         form = formats.recognise(head, source.name, unpack=task.unpack)

@@ -31,7 +31,8 @@ class _Local:
         self.bytes = os.fstat(self.descriptor).st_size
         self.size: int | None = self.bytes
 
-    def line(self, start: int, end: int | None) -> _Span:
+    def line(self, start: int, end: int | None, *, patient: bool = True) -> _Span:
+        _ = patient
         return _Span(self.descriptor, start, self.bytes if end is None else end)
 
 
@@ -71,9 +72,7 @@ def digests(
     local = _Local(path)
     hashes = {name: spec.hasher(name) for name in algorithms}
     try:
-        data = stream.open_stream(
-            local, connections=READERS, piece_bytes=PIECE_BYTES, ahead=2 * READERS
-        )
+        data = stream.open_stream(local, most=READERS, piece_bytes=PIECE_BYTES, ahead=2 * READERS)
         try:
             while piece := data.next_piece():
                 for digest in hashes.values():

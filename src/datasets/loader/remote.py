@@ -114,9 +114,16 @@ class Remote:
         seconds = self._patience_seconds if self._begun else self._opening_seconds
         return http_answers.Patience(self.url, seconds)
 
-    def line(self, start: int = 0, end: int | None = None) -> Line:
-        """Its bytes from `start` to before `end`, or to the end, over one connection."""
-        return Line(self, start, self.size if end is None else end)
+    def line(self, start: int = 0, end: int | None = None, *, patient: bool = True) -> Line:
+        """Its bytes over one connection, gone on with after a break.
+
+        Args:
+            start: Where they begin.
+            end: Where they end; None for the object's end.
+            patient: Whether an origin that is in trouble before the first byte is asked again;
+                ComeAgain is raised otherwise.
+        """
+        return Line(self, start, self.size if end is None else end, patient=patient)
 
     def close(self) -> None:
         """Ends the answer that `look` got, if nobody reads it."""
@@ -183,10 +190,11 @@ class Line:
         position: Where in the object the next byte is.
     """
 
-    def __init__(self, remote: Remote, start: int, end: int | None) -> None:
+    def __init__(self, remote: Remote, start: int, end: int | None, *, patient: bool) -> None:
         self._remote = remote
         self._start = start
         self._end = end
+        self._patient = patient
         self._patience = remote.patience()
         self._response: http_client.Response | None = None
         self.position = start
@@ -250,6 +258,8 @@ class Line:
             yield
         except http_client.ComeAgain as trouble:
             self.close()
+            if self.position == self._start and not self._patient:
+                raise
             if self.position > self._start and not self._remote.validator:
                 raise StartOver(trouble.reason) from None
             self._patience.wait(trouble)

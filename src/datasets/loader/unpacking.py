@@ -176,7 +176,7 @@ class _Range:
 
     def stream(self, offset: int) -> stream.Stream:
         start = self._start + offset
-        return stream.open_stream(self._source, start, self._end, connections=1)
+        return stream.open_stream(self._source, start, self._end, most=1)
 
 
 def _directory(item: plan.Item) -> str:

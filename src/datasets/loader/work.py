@@ -77,7 +77,7 @@ class Work:
         self._stopped = threading.Event()
         self._under_way: set[_Shard] = set()
         self._lanes = min(LANES, -(-planned.items // indexes))
-        self._connections = max(1, stream.CONNECTIONS // self._lanes)
+        self._connections = max(1, stream.MOST_CONNECTIONS // self._lanes)
         self._runs: queue.SimpleQueue[runs.Run | None] = queue.SimpleQueue()
         # So many items wait for a lane: what is taken too early nobody else can do.
         self._room = threading.Semaphore(self._lanes)
