@@ -64,7 +64,7 @@ class Connections:
         self._start, self._end = start, end = span
         self._piece_bytes = piece_bytes
         self._count = -(-(end - start) // piece_bytes)
-        self._free = ahead
+        self._ahead, self._taken = ahead, 0
         self._given = self._asked = 0
         self._again: list[int] = []
         self._there: dict[int, memoryview] = {}
@@ -120,7 +120,7 @@ class Connections:
     def _give_back(self, piece: memoryview) -> None:
         with self._changed:
             self._spare.append(memoryview(piece.obj))
-            self._free += 1
+            self._taken -= 1
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -144,17 +144,21 @@ class Connections:
     def _take(self) -> tuple[int, memoryview] | None:
         """The next piece to fetch, and room for it; None where there is none any more."""
         with self._changed:
-            while not self._free and not self._is_over():
+            while self._taken >= self._room() and not self._is_over():
                 self._changed.wait()
             if self._is_over():
                 self._alive -= 1
                 return None
-            self._free -= 1
+            self._taken += 1
             if self._again:
                 number = self._again.pop()
             else:
                 number, self._asked = self._asked, self._asked + 1
             return number, self._spare.pop() if self._spare else blocks.room(self._piece_bytes)
+
+    def _room(self) -> int:
+        """How many pieces there may be: to touch more memory than is needed takes its time."""
+        return min(self._ahead, 2 * self._alive)
 
     def _is_over(self) -> bool:
         nothing_left = self._asked == self._count and not self._again
@@ -168,7 +172,7 @@ class Connections:
             self._alive -= 1
             self._again.append(number)
             self._spare.append(memory)
-            self._free += 1
+            self._taken -= 1
             now = time.monotonic()
             # Those that are refused in a pause were begun before it.
             if now >= self._next_at:
