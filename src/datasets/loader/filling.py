@@ -15,20 +15,20 @@ import fcntl
 import mmap
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import blocks, failure, files
 
-# Blocks that may be on their way.
-MOST_BLOCKS = 4
+# What may be on its way.
+MOST_BYTES = 16 * 2**20
 
 
 class Filling:
     """A file that is being filled from some position on. One thread uses it at a time.
 
     Args:
-        descriptor: The file, open to be written; it is closed in the end.
+        opening: Opens it, when that can be done; called in whatever thread, once.
         path: Its path, for the user.
         start: Where its first byte belongs.
         digests: Hashes of what is written.
@@ -44,7 +44,7 @@ class Filling:
 
     def __init__(
         self,
-        descriptor: int,
+        opening: Callable[[], int],
         path: str,
         *,
         start: int,
@@ -55,7 +55,9 @@ class Filling:
         self.path = path
         self.position = self.written = start
         self.digests = digests
-        self._descriptor = descriptor
+        self._opening = opening
+        self._descriptor = -1
+        self._is_direct = False
         self._pool = pool
         self._spare = spare
         self._changed = threading.Condition()
@@ -64,7 +66,6 @@ class Filling:
         self._error: BaseException | None = None
         self._held: blocks.Block | None = None
         self._filled = 0
-        self._is_direct = not start % mmap.PAGESIZE and _go_direct(descriptor)
 
     def add(self, block: blocks.Block) -> None:
         """Has a block written that begins where a page does, in memory and in the file.
@@ -77,15 +78,14 @@ class Filling:
         """
         for digest in self.digests.values():
             digest.update(block.data)
-        last = self._is_direct and len(block.data) % mmap.PAGESIZE
+        whole = not len(block.data) % mmap.PAGESIZE
         try:
-            self._wait_for(0 if last else MOST_BLOCKS - 1)
+            self._wait_for(MOST_BYTES - len(block.data) if whole else 0)
+            if not whole:
+                self._go_through_cache(self._open())
         except BaseException:
             block.done()
             raise
-        if last:
-            self._is_direct = False
-            _go_through_cache(self._descriptor)
         self.position += len(block.data)
         with self._changed:
             self._blocks.append(block)
@@ -119,6 +119,7 @@ class Filling:
         """
         self._add_held()
         self._wait_for(0)
+        self._open()
 
     def sync(self) -> None:
         """Makes sure that what is written is on the volume.
@@ -152,8 +153,9 @@ class Filling:
                 self._changed.wait()
         if self._held is not None:
             self._held.done()
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
+        # What is to be opened is there then, and nobody makes it any more.
+        with contextlib.suppress(failure.Failure, OSError):
+            os.close(self._open())
 
     def _add_held(self) -> None:
         if (block := self._held) is not None:
@@ -161,9 +163,9 @@ class Filling:
             self.add(block._replace(data=block.data[: self._filled]))
 
     def _wait_for(self, most: int) -> None:
-        """Returns when no more blocks than these are on their way."""
+        """Returns when no more bytes than these are on their way."""
         with self._changed:
-            while len(self._blocks) > most and not self._error:
+            while self._blocks and self.position - self.written > most and not self._error:
                 self._changed.wait()
             if self._error:
                 raise self._error
@@ -188,15 +190,33 @@ class Filling:
     def _put(self, data: Sequence[memoryview]) -> int:
         try:
             try:
-                return _write_all(self._descriptor, data, self.written)
+                return _write_all(self._open(), data, self.written)
             except OSError as error:
                 # There are file systems that want more than whole pages: open(2).
-                if error.errno != errno.EINVAL:
+                if error.errno != errno.EINVAL or not self._is_direct:
                     raise
-                _go_through_cache(self._descriptor)
+                self._go_through_cache(self._descriptor)
                 return _write_all(self._descriptor, data, self.written)
         except OSError as error:
             raise failure.from_os(error, self.path) from None
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = self._opening()
+            if not self.written % mmap.PAGESIZE:
+                self._go_direct(self._descriptor)
+        return self._descriptor
+
+    def _go_direct(self, descriptor: int) -> None:
+        """Has it written past the page cache from now on, where its file system can do that."""
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_DIRECT)
+            self._is_direct = True
+
+    def _go_through_cache(self, descriptor: int) -> None:
+        if self._is_direct:
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
+            self._is_direct = False
 
     def _take(self) -> tuple[blocks.Block, ...]:
         with self._changed:
@@ -217,16 +237,3 @@ def _write_all(descriptor: int, data: Sequence[memoryview], position: int) -> in
         if left:
             left[0] = left[0][count:]
     return sum(map(len, data))
-
-
-def _go_direct(descriptor: int) -> bool:
-    """Has a file written past the page cache; returns whether its file system can do that."""
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_DIRECT)
-    except OSError:
-        return False
-    return True
-
-
-def _go_through_cache(descriptor: int) -> None:
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)

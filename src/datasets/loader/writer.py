@@ -110,7 +110,7 @@ class Writer:
         start: int = 0,
         algorithms: Collection[str],
     ) -> filling.Filling:
-        """Creates a file in its directory's turn, and waits for it.
+        """Has a file created in its directory's turn, and does not wait for that.
 
         Args:
             number: What its owner calls it.
@@ -123,7 +123,7 @@ class Writer:
             The file, for `finish`.
 
         Raises:
-            Failure: It can not be made.
+            Failure: An earlier file could not be written.
         """
 
         def replacing(_: int) -> None:
@@ -136,20 +136,28 @@ class Writer:
         created: queue.SimpleQueue[None] = queue.SimpleQueue()
         order = crew.Order([wanted], (), replacing, done)
         self._crew.submit(wanted.path.rpartition("/")[0], order)
-        while True:
-            try:
-                created.get(timeout=LOOK_SECONDS)
-                break
-            except queue.Empty:
-                self._crew.check()
+
+        def opening() -> int:
+            self._wait_for(created)
+            return self._files.open(wanted.path)
+
         return filling.Filling(
-            self._files.open(wanted.path),
+            opening,
             wanted.path,
             start=start,
             digests={name: spec.hasher(name) for name in algorithms},
             pool=self._pool,
             spare=self._spare,
         )
+
+    def _wait_for(self, created: queue.SimpleQueue[None]) -> None:
+        while True:
+            try:
+                created.get(timeout=LOOK_SECONDS)
+            except queue.Empty:  # noqa: PERF203 - it waits
+                self._crew.check()
+            else:
+                return
 
     def finish(self, file: filling.Filling, number: int, owner: batch.Owner) -> None:
         """Closes a file in some other thread, when the rest of it is written."""
