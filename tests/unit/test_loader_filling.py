@@ -8,12 +8,11 @@ import mmap
 import os
 import pathlib
 import random
-import threading
 from collections.abc import Iterator
 
 import pytest
 
-from datasets.loader import blocks, failure, filling, stream
+from datasets.loader import blocks, failure, filling
 
 PAGE = mmap.PAGESIZE
 SPARE = blocks.SPARE_BYTES
@@ -127,66 +126,3 @@ def test_a_full_volume_is_told_when_the_file_is_closed_at_the_latest(
     file.gather(b"x")
     with pytest.raises(failure.Failure, match="no room is left on the volume"):
         file.close()
-
-
-class Held:
-    """An object whose parts come only when so many are asked for at once."""
-
-    divisible = True
-
-    def __init__(self, content: bytes, at_once: int) -> None:
-        self.size: int | None = len(content)
-        self._content = content
-        self._all_here = threading.Barrier(at_once)
-        self._opened = threading.Event()
-
-    def line(self, start: int, end: int | None, *, patient: bool = True) -> Part:
-        _ = patient
-        if not self._opened.is_set():
-            self._all_here.wait(30)
-            self._opened.set()
-        return Part(self._content[start:end])
-
-
-class Part:
-    def __init__(self, content: bytes) -> None:
-        self._left = memoryview(content)
-
-    def readinto(self, buffer: memoryview) -> int:
-        count = min(len(buffer), len(self._left))
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
-
-    def close(self) -> None:
-        pass
-
-
-def test_slow_connections_become_more_of_them(
-    tmp_path: pathlib.Path, pool: concurrent.futures.Executor
-) -> None:
-    content = random.Random(6).randbytes(40 * PAGE + 5)
-    content *= stream.LEAST_BYTES // len(content) + 1
-    source = Held(content, at_once=stream.MOST_CONNECTIONS)
-    most = stream.MOST_CONNECTIONS
-    data = stream.open_stream(source, most=most, piece_bytes=16 * PAGE, ahead=most)
-    assert filled(tmp_path / "file", pool, data) == content
-
-
-@pytest.mark.parametrize("connections", [2, 3, 5])
-def test_a_file_is_filled_by_a_lane_that_has_little_memory(
-    tmp_path: pathlib.Path, pool: concurrent.futures.Executor, connections: int
-) -> None:
-    content = random.Random(7).randbytes(PAGE) * (stream.LEAST_BYTES // PAGE) + b"the last"
-    data = stream.open_stream(
-        Held(content, at_once=1), most=connections, piece_bytes=8 * PAGE, ahead=2
-    )
-    assert filled(tmp_path / "file", pool, data) == content
-
-
-def filled(path: pathlib.Path, pool: concurrent.futures.Executor, data: stream.Stream) -> bytes:
-    file = begun(path, pool, blocks.Spare())
-    while piece := data.next_piece():
-        file.add(piece)
-    file.close()
-    return path.read_bytes()

@@ -10,7 +10,7 @@ import tarfile
 
 import pytest
 
-from datasets.loader import plan
+from datasets.loader import plan, writer
 from sandbox import buckets, origin
 from tests.unit import loader_rig
 from tests.unit.nested_rig import INNER, NESTED, UNPACKED, listed, nested
@@ -121,6 +121,26 @@ def test_of_two_files_of_one_name_the_last_one_counts_whatever_their_sizes(
         rig.load(served.put("set.tar", packed), f"x{number}")
         assert rig.files(f"x{number}") == {"data.bin": contents[1]}
         assert rig.told("verify", f"x{number}")[-1]["state"] == "verified"
+
+
+def test_what_comes_after_a_large_file_of_its_name_replaces_it(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    large = [bytes([number]) * (writer.SMALL_BYTES + 5) for number in range(6)]
+    members = [
+        member
+        for number, content in enumerate(large)
+        for member in (
+            loader_rig.entry(f"d/{number}", content),
+            loader_rig.entry(f"d/{number}", b"small" if number % 2 else large[number - 1]),
+        )
+    ]
+    source = served.put("s.tar", loader_rig.tar(members))
+    assert rig.load(source).code == 0
+    assert rig.files() == {
+        f"d/{number}": b"small" if number % 2 else large[number - 1] for number in range(6)
+    }
+    assert rig.told("verify")[-1]["state"] == "verified"
 
 
 def test_inner_archives_are_fetched_side_by_side_and_nothing_twice(

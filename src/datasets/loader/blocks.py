@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 SPARE_BYTES = 2**20
 # More than there are lanes: one that waits for its source keeps a block that is not full yet.
-SPARE_BLOCKS = 48
+SPARE_BLOCKS = 36
 
 
 def nothing() -> None:

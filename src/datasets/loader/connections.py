@@ -7,6 +7,7 @@ has to wait for pieces, one less where the origin refuses one of them.
 from __future__ import annotations
 
 import functools
+import heapq
 import threading
 import time
 from typing import Protocol
@@ -75,8 +76,9 @@ class Connections:
         self._alive, self._most = 0, min(most, self._count)
         self._waited_seconds = 0.0
         self._pause_seconds, self._next_at = PAUSE_SECONDS, 0.0
-        for _ in range(min(FIRST, self._most)):
-            self._connect()
+        with self._changed:
+            for _ in range(min(FIRST, self._most)):
+                self._connect()
 
     def piece(self) -> blocks.Block | None:
         """The next piece; None at the end.
@@ -151,14 +153,15 @@ class Connections:
                 return None
             self._taken += 1
             if self._again:
-                number = self._again.pop()
+                number = heapq.heappop(self._again)
             else:
                 number, self._asked = self._asked, self._asked + 1
             return number, self._spare.pop() if self._spare else blocks.room(self._piece_bytes)
 
     def _room(self) -> int:
         """How many pieces there may be: to touch more memory than is needed takes its time."""
-        return min(self._ahead, 2 * self._alive)
+        # The reader may wait for one that was left, and those that are there for the reader.
+        return self._ahead if self._again else min(self._ahead, 2 * self._alive)
 
     def _is_over(self) -> bool:
         nothing_left = self._asked == self._count and not self._again
@@ -170,7 +173,7 @@ class Connections:
             if self._alive == 1:
                 return False
             self._alive -= 1
-            self._again.append(number)
+            heapq.heappush(self._again, number)
             self._spare.append(memory)
             self._taken -= 1
             now = time.monotonic()

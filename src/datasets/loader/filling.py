@@ -154,7 +154,7 @@ class Filling:
         if self._held is not None:
             self._held.done()
         # What is to be opened is there then, and nobody makes it any more.
-        with contextlib.suppress(failure.Failure, OSError):
+        with contextlib.suppress(Exception):
             os.close(self._open())
 
     def _add_held(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import budget, files, filling, formats, journal, plan, remote, runs, stream, writer
 
-PIECE_BYTES, PIECES_AHEAD = 4 * 2**20, 36
+PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 CHECKPOINT_BYTES = 256 * 2**20
 
 

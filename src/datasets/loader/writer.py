@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import queue
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from . import batch, blocks, crew, failure, files, filling, spec, turns
@@ -26,6 +27,8 @@ class Writer:
         self._crew = crew.Crew(made)
         self._pool = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS)
         self._spare = blocks.Spare()
+        self._lock = threading.Lock()
+        self._opening: dict[str, concurrent.futures.Future[int]] = {}
         self._closing = turns.Turns(made.directory, threads=CLOSING_THREADS)
 
     def directory(self, path: str, done: Callable[[], None] = lambda: None) -> None:
@@ -53,6 +56,8 @@ class Writer:
         Raises:
             Failure: An earlier file could not be written.
         """
+        for each in small:
+            self._wait_for_opening(each.path)
         # The contents are not kept: they are with the process that writes them.
         told = [(each.number, each.path, each.size) for each in small]
 
@@ -132,23 +137,36 @@ class Writer:
         def done(_: Sequence[str]) -> None:
             created.put(None)
 
+        self._wait_for_opening(wanted.path)
         owner.begin(1)
         created: queue.SimpleQueue[None] = queue.SimpleQueue()
         order = crew.Order([wanted], (), replacing, done)
         self._crew.submit(wanted.path.rpartition("/")[0], order)
 
         def opening() -> int:
-            self._wait_for(created)
-            return self._files.open(wanted.path)
+            try:
+                self._wait_for(created)
+                return self._files.open(wanted.path)
+            finally:
+                with self._lock:
+                    # Parts of one file are opened by many at once.
+                    self._opening.pop(wanted.path, None)
 
+        with self._lock:
+            opened = self._opening[wanted.path] = self._pool.submit(opening)
         return filling.Filling(
-            opening,
+            opened.result,
             wanted.path,
             start=start,
             digests={name: spec.hasher(name) for name in algorithms},
             pool=self._pool,
             spare=self._spare,
         )
+
+    def _wait_for_opening(self, path: str) -> None:
+        """What comes after a file of the same name must not be there before that is opened."""
+        if opening := self._opening.get(path):
+            concurrent.futures.wait([opening])
 
     def _wait_for(self, created: queue.SimpleQueue[None]) -> None:
         while True:

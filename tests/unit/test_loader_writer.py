@@ -1,0 +1,55 @@
+"""What the writer makes of members of one name, however late its large files are filled."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from datasets.loader import spec
+
+# In a process of its own: the writer forks those that make files.
+PROGRAM = """
+import sys
+from datasets.loader import batch, files, spec, writer
+
+class Owner:
+    def begin(self, count): pass
+    def replacing(self, number, path): pass
+    def done(self, written): pass
+
+root, task = sys.argv[1], spec.Spec.from_json(sys.argv[2])
+tree = writer.Writer(files.Files(root, task))
+first = tree.begin(0, files.Wanted("d/x", 0, False), Owner(), algorithms=["sha256"])
+if sys.argv[3] == "small":
+    tree.small([batch.Small(1, "d/x", [b"second"], False, 6)], Owner())
+else:
+    second = tree.begin(1, files.Wanted("d/x", 0, False), Owner(), algorithms=["sha256"])
+    second.gather(b"second")
+    tree.finish(second, 1, Owner())
+tree._crew.wait()
+first.gather(b"first" * 2**20)
+tree.finish(first, 0, Owner())
+tree.wait()
+tree.stop()
+tree.close()
+"""
+
+
+@pytest.mark.parametrize("second", ["small", "large"])
+def test_a_large_file_that_is_late_does_not_land_in_the_next_one_of_its_name(
+    tmp_path: pathlib.Path, second: str
+) -> None:
+    task = spec.Spec("x", "20260101t000000-00000000", "", root=str(tmp_path)).to_json()
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), task, second],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (tmp_path / "d" / "x").read_bytes() == b"second"
