@@ -70,8 +70,13 @@ def test_while_the_api_server_is_down_aws_is_served_and_afterwards_all_heals(
         assert stage.cloud.mount_targets() != ()
     finally:
         stage.plane.start_api()
-    stage.model.update_status()
-    assert stage.status().name == "active"
+    # A node is ready again with its next heartbeat; until then the charm waits for one.
+    for attempt in tenacity.Retrying(
+        wait=tenacity.wait_fixed(0.5), stop=tenacity.stop_after_delay(60), reraise=True
+    ):
+        with attempt:
+            stage.model.update_status()
+            assert stage.status().name == "active"
     assert "3 zones proven" in stage.status().message
 
 
