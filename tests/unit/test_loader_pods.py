@@ -222,7 +222,7 @@ def test_a_large_object_of_a_bucket_is_fetched_by_many_connections(rig: loader_r
         rig.load("s3://public-data/set/", endpoint=served.url)
         ranges = {request.headers.get("range") for request in served.requests} - {None}
     assert rig.files() == {"large.bin": content, "small": b"1"}
-    assert len(ranges) == len(content) // large.PIECE_BYTES
+    assert len(ranges) == len(content) // large.LEAST_PIECE_BYTES
 
 
 def test_several_sources_tell_no_total_where_nobody_knows_it(

@@ -9,20 +9,24 @@ from __future__ import annotations
 from . import budget, files, filling, formats, journal, plan, remote, runs, stream, writer
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
+# Each connection fetches so many, if they are not too small then: the last ones are waited for.
+LEAST_ROUNDS, LEAST_PIECE_BYTES, PIECE_MULTIPLE_BYTES = 4, 2**20, 2**16
 CHECKPOINT_BYTES = 256 * 2**20
 
 
 def open_stream(
-    source: remote.Remote, start: int, end: int | None, connections: int, head: bytes = b""
+    source: remote.Remote, start: int, end: int | None, connections: int
 ) -> stream.Stream:
-    """Opens an object, or a part of one, for `write`; `head` is what was read of it before."""
+    """Opens an object, or a part of one, for `write`."""
+    size = ((source.size if end is None else end) or 0) - start
+    even = size // (LEAST_ROUNDS * connections)
+    even -= even % PIECE_MULTIPLE_BYTES
     return stream.open_stream(
         source,
         start,
         end,
-        head=head,
         most=connections,
-        piece_bytes=PIECE_BYTES,
+        piece_bytes=max(LEAST_PIECE_BYTES, min(even, PIECE_BYTES)),
         ahead=stream.share(PIECES_AHEAD, connections),
     )
 
@@ -60,12 +64,12 @@ def write(
     file = tree.begin(0, wanted, run, start=start, algorithms=algorithms)
     try:
         _fill(run, file, data, limits)
+        checksum = runs.compare(item, source, file.digests[algorithm]) if algorithms else ""
     except BaseException:
         file.abandon()
         # It may be tried again: what was begun is not under way any more.
         run.close()
         raise
-    checksum = runs.compare(item, source, file.digests[algorithm]) if algorithms else ""
     tree.finish(file, 0, run)
     run.end(form=formats.FILE, checksum=checksum, fetched=file.position - item.start, path=path)
 
