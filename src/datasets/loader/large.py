@@ -9,7 +9,8 @@ from __future__ import annotations
 from . import budget, files, filling, formats, journal, plan, remote, runs, stream, writer
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
-# Each connection fetches so many, if they are not too small then: the last ones are waited for.
+# Each connection fetches as many as the others, and so many, if they are not too small then: it is
+# the last ones that are waited for.
 LEAST_ROUNDS, LEAST_PIECE_BYTES, PIECE_MULTIPLE_BYTES = 4, 2**20, 2**16
 CHECKPOINT_BYTES = 256 * 2**20
 
@@ -19,14 +20,15 @@ def open_stream(
 ) -> stream.Stream:
     """Opens an object, or a part of one, for `write`."""
     size = ((source.size if end is None else end) or 0) - start
-    even = size // (LEAST_ROUNDS * connections)
-    even -= even % PIECE_MULTIPLE_BYTES
+    rounds = max(LEAST_ROUNDS, -(-size // (PIECE_BYTES * connections)))
+    even = -(-size // (rounds * connections))
+    even += -even % PIECE_MULTIPLE_BYTES
     return stream.open_stream(
         source,
         start,
         end,
         most=connections,
-        piece_bytes=max(LEAST_PIECE_BYTES, min(even, PIECE_BYTES)),
+        piece_bytes=max(LEAST_PIECE_BYTES, even),
         ahead=stream.share(PIECES_AHEAD, connections),
     )
 
