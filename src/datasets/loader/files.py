@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from . import failure, spec
@@ -134,12 +134,31 @@ def close(descriptor: int, path: str) -> None:
         raise failure.from_os(error, path) from None
 
 
-def write_all(descriptor: int, data: bytes | memoryview, path: str) -> None:
-    """Writes all of it where the descriptor of the file of that path stands."""
+def write_all(descriptor: int, data: Sequence[memoryview], position: int) -> int:
+    """Writes one after the other at a position of a file; returns their bytes.
+
+    Raises:
+        OSError: They can not be written.
+    """
+    left = [each for each in data if each]
+    while left:
+        count = os.pwritev(descriptor, left, position)
+        position += count
+        while left and count >= len(left[0]):
+            count -= len(left.pop(0))
+        if left:
+            left[0] = left[0][count:]
+    return sum(map(len, data))
+
+
+def write(descriptor: int, data: memoryview, path: str) -> None:
+    """Writes the whole content of the file of that path.
+
+    Raises:
+        Failure: It can not be written.
+    """
     try:
-        written = os.write(descriptor, data) if data else 0
-        while written < len(data):
-            written += os.write(descriptor, memoryview(data)[written:])
+        write_all(descriptor, [data], 0)
     except OSError as error:
         raise failure.from_os(error, path) from None
 

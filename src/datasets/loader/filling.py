@@ -82,7 +82,8 @@ class Filling:
         try:
             self._wait_for(MOST_BYTES - len(block.data) if whole else 0)
             if not whole:
-                self._go_through_cache(self._open())
+                self._open()
+                self._go_through_cache()
         except BaseException:
             block.done()
             raise
@@ -190,13 +191,13 @@ class Filling:
     def _put(self, data: Sequence[memoryview]) -> int:
         try:
             try:
-                return _write_all(self._open(), data, self.written)
+                return files.write_all(self._open(), data, self.written)
             except OSError as error:
                 # There are file systems that want more than whole pages: open(2).
                 if error.errno != errno.EINVAL or not self._is_direct:
                     raise
-                self._go_through_cache(self._descriptor)
-                return _write_all(self._descriptor, data, self.written)
+                self._go_through_cache()
+                return files.write_all(self._descriptor, data, self.written)
         except OSError as error:
             raise failure.from_os(error, self.path) from None
 
@@ -204,18 +205,18 @@ class Filling:
         if self._descriptor < 0:
             self._descriptor = self._opening()
             if not self.written % mmap.PAGESIZE:
-                self._go_direct(self._descriptor)
+                self._go_direct()
         return self._descriptor
 
-    def _go_direct(self, descriptor: int) -> None:
+    def _go_direct(self) -> None:
         """Has it written past the page cache from now on, where its file system can do that."""
         with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_DIRECT)
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_DIRECT)
             self._is_direct = True
 
-    def _go_through_cache(self, descriptor: int) -> None:
+    def _go_through_cache(self) -> None:
         if self._is_direct:
-            fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, 0)
             self._is_direct = False
 
     def _take(self) -> tuple[blocks.Block, ...]:
@@ -224,16 +225,3 @@ class Filling:
                 self._writing = False
                 self._changed.notify_all()
             return tuple(self._blocks)
-
-
-def _write_all(descriptor: int, data: Sequence[memoryview], position: int) -> int:
-    """Writes one after the other at a position; returns their bytes."""
-    left = list(data)
-    while left:
-        count = os.pwritev(descriptor, left, position)
-        position += count
-        while left and count >= len(left[0]):
-            count -= len(left.pop(0))
-        if left:
-            left[0] = left[0][count:]
-    return sum(map(len, data))

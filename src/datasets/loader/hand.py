@@ -99,7 +99,7 @@ class _Hand:
 
         def fill(descriptors: Sequence[int]) -> None:
             for index, descriptor in enumerate(descriptors):
-                files.write_all(descriptor, data[index], wanted[index].path)
+                files.write(descriptor, data[index], wanted[index].path)
                 # All at once, so that closing one after the other finds them written.
                 files.begin_write_out(descriptor)
             for index, descriptor in enumerate(descriptors):

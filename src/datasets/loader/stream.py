@@ -26,7 +26,11 @@ class Pieces(Protocol):
     """What gives out an object piece by piece."""
 
     def piece(self) -> blocks.Block | None:
-        """The next bytes; None at the end."""
+        """The next bytes; None at the end.
+
+        What several connections bring stays until it is done with, what one brings until the next
+        call.
+        """
         ...
 
     def close(self) -> None:
@@ -125,13 +129,11 @@ class _One:
 
     def __init__(self, line: connections.Line) -> None:
         self._line = line
-        self._buffers = (bytearray(remote.CHUNK_BYTES), bytearray(remote.CHUNK_BYTES))
-        self._turn = 0
+        self._buffer = memoryview(bytearray(remote.CHUNK_BYTES))
         self._bytes = streams.FIRST_BYTES
 
     def piece(self) -> blocks.Block | None:
-        self._turn = 1 - self._turn
-        view = memoryview(self._buffers[self._turn])[: self._bytes]
+        view = self._buffer[: self._bytes]
         self._bytes = remote.CHUNK_BYTES
         count = self._line.readinto(view)
         return blocks.Block(view[:count]) if count else None

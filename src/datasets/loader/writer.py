@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -135,17 +134,18 @@ class Writer:
             owner.replacing(number, wanted.path)
 
         def done(_: Sequence[str]) -> None:
-            created.put(None)
+            created.set()
 
         self._wait_for_opening(wanted.path)
         owner.begin(1)
-        created: queue.SimpleQueue[None] = queue.SimpleQueue()
+        created = threading.Event()
         order = crew.Order([wanted], (), replacing, done)
         self._crew.submit(wanted.path.rpartition("/")[0], order)
 
         def opening() -> int:
             try:
-                self._wait_for(created)
+                while not created.wait(LOOK_SECONDS):
+                    self._crew.check()
                 return self._files.open(wanted.path)
             finally:
                 with self._lock:
@@ -167,15 +167,6 @@ class Writer:
         """What comes after a file of the same name must not be there before that is opened."""
         if opening := self._opening.get(path):
             concurrent.futures.wait([opening])
-
-    def _wait_for(self, created: queue.SimpleQueue[None]) -> None:
-        while True:
-            try:
-                created.get(timeout=LOOK_SECONDS)
-            except queue.Empty:  # noqa: PERF203 - it waits
-                self._crew.check()
-            else:
-                return
 
     def finish(self, file: filling.Filling, number: int, owner: batch.Owner) -> None:
         """Closes a file in some other thread, when the rest of it is written."""
