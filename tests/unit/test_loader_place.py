@@ -19,7 +19,7 @@ def pod(tmp_path: pathlib.Path) -> Iterator[Pod]:
     with contextlib.ExitStack() as stack:
 
         def pod() -> place.Place:
-            return stack.enter_context(contextlib.closing(place.Place(tmp_path)))
+            return stack.enter_context(contextlib.closing(place.Place(tmp_path, "v")))
 
         yield pod
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from . import writer
 
-BATCH_FILES, BATCH_BYTES = 32, 2**18
+BATCH_FILES, BATCH_BYTES = 16, 2**18
 
 
 class Written(NamedTuple):

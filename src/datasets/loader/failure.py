@@ -9,7 +9,13 @@ LONGEST_NAME_SHOWN = 120
 
 
 class Failure(Exception):  # noqa: N818 - the word that the user meets
-    """The load can not be done; the text is for the user."""
+    """The load can not be done; the text is for the user.
+
+    Attributes:
+        lasting: Whether nothing can be done about it: what has been done is of no use then.
+    """
+
+    lasting = True
 
 
 class Later(Failure):
@@ -20,9 +26,23 @@ class Later(Failure):
         soon: Whether another pod may do it at once.
     """
 
+    lasting = False
+
     def __init__(self, sentence: str, *, soon: bool = False) -> None:
         super().__init__(sentence)
         self.soon = soon
+
+
+class StartOver(Exception):  # noqa: N818 - not an error, an order
+    """What was read so far can not be gone on with; all of it has to be read again.
+
+    Args:
+        reason: What happened, as the end of a sentence about the source.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def stopped() -> Later:

@@ -36,7 +36,7 @@ def prepare(task: spec.Spec) -> None:
         files.chmod(OPEN_MODE)
 
 
-def publish(task: spec.Spec, told: report.Report) -> spec.Result:
+def publish(task: spec.Spec, told: report.Report) -> volume.Published:
     """Verifies, counts and publishes what was left in the directory.
 
     Args:
@@ -53,7 +53,7 @@ def publish(task: spec.Spec, told: report.Report) -> spec.Result:
     with slot.locked():
         current = slot.current()
         if current and load.is_wanted(current, task) and current.result:
-            return current.result
+            return slot.published(current, current.result)
         if not files.is_dir():
             raise failure.Failure(
                 "what your loader left is gone: run create-dataset again, and it runs again"
@@ -84,8 +84,7 @@ def publish(task: spec.Spec, told: report.Report) -> spec.Result:
         form=FORM,
     )
     with slot.locked():
-        slot.publish(files, manifest, task, result)
-    return result
+        return slot.publish(files, manifest, task, result)
 
 
 def _slot(task: spec.Spec) -> volume.Slot:

@@ -46,7 +46,10 @@ def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
             "version": current.version,
             "previous": current.previous,
         }
-    for path, fingerprint in slot.loads():
-        version = path.name[len(volume.LOAD_PREFIX) :]
-        return {"dataset": "unfinished", "fingerprint": fingerprint, "version": version}
+    for each in slot.loads():
+        return {
+            "dataset": "unfinished",
+            "fingerprint": each.fingerprint,
+            "version": each.version,
+        }
     return None

@@ -87,7 +87,7 @@ class Doer:
                 with contextlib.closing(source):
                     self._do(run, source, connections)
                 return
-            except remote.StartOver as trouble:
+            except failure.StartOver as trouble:
                 # One file that is made in one go can be made again without the others.
                 if item.kind != plan.FILE or item.validator or run.attempt.done.begun(run.number):
                     raise
@@ -129,7 +129,7 @@ class Doer:
                 # Before the first of its files is there: another version may have other files.
                 run.attempt.journal.flush()
         elif begun != source.validator:
-            raise remote.StartOver("has changed since it was begun with")
+            raise failure.StartOver("has changed since it was begun with")
 
     def _open(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
         """Looks at what came first, and keeps it as a file or unpacks it."""
@@ -199,7 +199,7 @@ class Doer:
     ) -> None:
         start = run.attempt.done.positions.get(run.number, run.item.start)
         if start > run.item.start and not source.validator:
-            raise remote.StartOver("can not be gone on with")
+            raise failure.StartOver("can not be gone on with")
         if start > run.item.start:
             opened = None
             self.meter.brought(start - run.item.start)

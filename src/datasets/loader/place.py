@@ -20,7 +20,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from . import failure, journal, locks, readback, remote
+from . import failure, journal, locks, readback
 
 LOCK_WAIT_SECONDS = 3600.0
 # The bytes of the lock file; those from FIRST_SHARD on are the shards'.
@@ -55,10 +55,12 @@ class Place:
 
     Args:
         path: The directory, which exists.
+        version: The name of the version that it becomes.
     """
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, version: str) -> None:
         self.path = path
+        self.version = version
         self.tree = path / TREE
         self.plan = path / "plan"
         self.manifest = path / "manifest"
@@ -67,11 +69,6 @@ class Place:
         # One descriptor for all locks, until the process ends: closing any of the file loses them.
         self._locks = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._mutex = threading.Lock()
-
-    @property
-    def version(self) -> str:
-        """The name of the version that it becomes."""
-        return self.path.name.partition("-")[2]
 
     def close(self) -> None:
         """Lets go of all locks; nothing more may be asked of it."""
@@ -155,7 +152,7 @@ class Place:
             StartOver: All has to begin anew.
         """
         with contextlib.suppress(FileNotFoundError):
-            raise remote.StartOver((self.path / SUPERSEDED).read_text())
+            raise failure.StartOver((self.path / SUPERSEDED).read_text())
         if not self.path.exists():
             raise Gone
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
-from . import failure, load, meter, report, spec
+from . import failure, load, meter, removal, report, spec
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -72,24 +72,24 @@ def _others(task: spec.Spec, told: report.Report) -> Mapping[str, Callable[[], N
 
 
 def _load(task: spec.Spec, told: report.Report, index: int) -> None:
-    result = None
+    done = None
     counts = meter.Meter()
     # Before the sweep: that takes its time, and we may be killed in it.
     with _last_words(told):
         if task.sources or task.manifest:
-            result = load.load(task, told, counts, index=index)
+            done = load.load(task, told, counts, index=index)
         else:
             from . import given
 
-            result = given.publish(task, told)
-        if result:
-            told.published(result)
+            done = given.publish(task, told)
+        if done:
+            told.published(done.result)
         else:
             told.ended("done", **counts.fields())
-    if result:
+    if done:
         # What is told is told; the next load of that name sweeps what is left.
         with contextlib.suppress(_Stopped):
-            load.sweep(task)
+            removal.remove(done.litter)
 
 
 def _stop(_signal: int, _frame: Any) -> NoReturn:

@@ -12,21 +12,9 @@ import threading
 from collections.abc import Callable, Generator
 from email import message as email_message
 
-from . import http_answers, http_client, urls
+from . import failure, http_answers, http_client, urls
 
 CHUNK_BYTES = 2**18
-
-
-class StartOver(Exception):  # noqa: N818 - not an error, an order
-    """What was read so far can not be gone on with; all of it has to be read again.
-
-    Args:
-        reason: What happened, as the end of a sentence about the source.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Remote:
@@ -92,7 +80,7 @@ class Remote:
         size, validator = _length(response), validator_of(response.headers)
         if self._is_other(size, validator):
             response.close()
-            raise StartOver("has changed since it was listed")
+            raise failure.StartOver("has changed since it was listed")
         self.size = self.size if size is None else size
         self.validator = validator or self.validator
         self.ranges = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
@@ -154,7 +142,7 @@ class Remote:
         same = self._is_whole(response) if whole else self._is_part(response, start)
         if not same:
             response.close()
-            raise StartOver("changed, or can not be read in parts")
+            raise failure.StartOver("changed, or can not be read in parts")
         return response
 
     def _is_whole(self, response: http_client.Response) -> bool:
@@ -261,7 +249,7 @@ class Line:
             if self.position == self._start and not self._patient:
                 raise
             if self.position > self._start and not self._remote.validator:
-                raise StartOver(trouble.reason) from None
+                raise failure.StartOver(trouble.reason) from None
             self._patience.wait(trouble)
 
 

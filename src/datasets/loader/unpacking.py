@@ -8,6 +8,7 @@ from . import (
     archives,
     budget,
     entry,
+    failure,
     formats,
     journal,
     links,
@@ -66,7 +67,7 @@ class Unpacking:
         run = self._run
         if run.attempt.done.begun(run.number) and not self._source.validator:
             # Nobody knows whether it is still what its first half was taken from.
-            raise remote.StartOver("can not be gone on with")
+            raise failure.StartOver("can not be gone on with")
         # Nobody has a checksum of what is a part of an archive.
         hashed = run.item.kind == plan.SOURCE
         digest = spec.hasher(run.item.checksum.partition(":")[0] or "sha256")

@@ -4,7 +4,9 @@
     /datasets/.versions/<name>/<version>    the files
     /datasets/.versions/<name>/<version>.json    the record: what it was made from, and when
     /datasets/.versions/<name>/<version>.files   the list of files: path, bytes and sha256
-    /datasets/.versions/<name>/.load-<version>   a load that is not finished: see place
+    /datasets/.versions/<name>/.load-<fingerprint>-<version>     a load that is not finished: see
+                                                 place; the first of a version's two names is
+                                                 what it is made from
     /datasets/.versions/.lock               one byte of it is locked for each data set
 
 A reader sees one version or the next, never half of one. What no link leads to, and was not there
@@ -22,7 +24,7 @@ import pathlib
 import stat
 import time
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import failure, locks, place, spec
 
@@ -54,6 +56,32 @@ class Record:
     request: str = ""
     source: str = ""
     published: float = 0
+
+
+class Published(NamedTuple):
+    """A data set that is there.
+
+    Attributes:
+        result: What it is.
+        litter: What no reader and no load needs any more, for `removal`.
+    """
+
+    result: spec.Result
+    litter: list[pathlib.Path]
+
+
+class Unfinished(NamedTuple):
+    """A load that is not finished.
+
+    Attributes:
+        path: Its directory.
+        fingerprint: What it is made from.
+        version: The version that it becomes.
+    """
+
+    path: pathlib.Path
+    fingerprint: str
+    version: str
 
 
 def given_files(name: str, version: str) -> str:
@@ -162,13 +190,12 @@ class Slot:
 
     # --- what is not finished
 
-    def loads(self) -> Iterator[tuple[pathlib.Path, str]]:
-        """The loads that are not finished and can be gone on with, and their fingerprints."""
+    def loads(self) -> Iterator[Unfinished]:
+        """The loads that are not finished and can be gone on with."""
         for path in sorted(self.home.glob(f"{LOAD_PREFIX}*")):
-            with contextlib.suppress(FileNotFoundError):
-                # It is empty where the pod was killed before it had written it.
-                if (fingerprint := (path / "fingerprint").read_text()) and not place.is_over(path):
-                    yield path, fingerprint
+            fingerprint, _, version = path.name[len(LOAD_PREFIX) :].partition("-")
+            if not place.is_over(path):
+                yield Unfinished(path, fingerprint, version)
 
     def load(self, task: spec.Spec, current: Record | None) -> place.Place:
         """The unfinished load of what a task asks for, or a new one. The slot is locked.
@@ -181,19 +208,17 @@ class Slot:
         if not self.make_home():
             # What is left of those that made them is litter.
             kept = {current.version, current.previous} if current else set[str]()
-            for path, fingerprint in self.loads():
-                made = path.name.removeprefix(LOAD_PREFIX)
-                if fingerprint == task.fingerprint and made not in kept:
+            for each in self.loads():
+                if each.fingerprint == task.fingerprint and each.version not in kept:
                     # It may have been cut off between the renames that publish it.
                     with contextlib.suppress(OSError):
-                        (self.home / made).rename(path / place.TREE)
-                    return place.Place(path)
+                        (self.home / each.version).rename(each.path / place.TREE)
+                    return place.Place(each.path, each.version)
             version = self._unused(version)
-        path = self.home / f"{LOAD_PREFIX}{version}"
+        path = self.home / f"{LOAD_PREFIX}{task.fingerprint}-{version}"
         # For the loader alone: what is in it keeps no mode of its own.
         path.mkdir(mode=0o700)
-        (path / "fingerprint").write_text(task.fingerprint)
-        return place.Place(path)
+        return place.Place(path, version)
 
     def make_home(self) -> bool:
         """Makes the directory of the data set's versions; False where it is there."""
@@ -207,7 +232,7 @@ class Slot:
     def _unused(self, version: str) -> str:
         """A version's name that nothing has, like this one."""
         number, found = 1, version
-        while (self.home / f"{LOAD_PREFIX}{found}").exists() or self.record_of(found).exists():
+        while any(self.home.glob(f"{LOAD_PREFIX}*-{found}")) or self.record_of(found).exists():
             number += 1
             found = f"{version}-{number}"
         return found
@@ -220,7 +245,7 @@ class Slot:
 
     def publish(
         self, tree: pathlib.Path, manifest: pathlib.Path, task: spec.Spec, result: spec.Result
-    ) -> None:
+    ) -> Published:
         """Makes a finished tree the data set, by one rename. The slot is locked.
 
         It can be cut off anywhere, and called again.
@@ -230,6 +255,9 @@ class Slot:
             manifest: The list of them.
             task: What was asked for.
             result: What was brought.
+
+        Returns:
+            What is published, and what is litter now.
         """
         version = result.version
         before = self.current()
@@ -260,17 +288,24 @@ class Slot:
         # The rename would put it over a file of somebody else's that came meanwhile.
         self._current_version()
         link_draft.replace(self.link)
+        return self.published(record, result)
 
-    def litter(self) -> list[pathlib.Path]:
-        """What is neither the published version, nor the one before it, nor a load that goes on.
+    def published(self, current: Record, result: spec.Result) -> Published:
+        """What a load ends with. The slot is locked."""
+        found: list[pathlib.Path] = []
+        # What can not be renamed now is left to the next load of that name.
+        with contextlib.suppress(OSError):
+            found = self.litter(current)
+        return Published(result, found)
+
+    def litter(self, current: Record | None) -> list[pathlib.Path]:
+        """What is neither the published version nor the one before it: no load goes on now.
 
         It is renamed, so that nobody takes it for something else. The slot is locked.
+
+        Args:
+            current: What is published.
         """
-        try:
-            current = self.current()
-        except failure.Failure:
-            # Somebody put something in the link's place: what it led to is not ours to judge.
-            return []
         kept = {current.version, current.previous} if current else set[str]()
         found: list[pathlib.Path] = []
         for entry in self.home.iterdir() if self.home.exists() else ():

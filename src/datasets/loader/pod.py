@@ -1,0 +1,119 @@
+"""One pod's part of a load, from beginning to end: plan, work, and, for the last one, publish."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+from . import (
+    budget,
+    entries,
+    files,
+    http_client,
+    items,
+    meter,
+    place,
+    plan,
+    planner,
+    publish,
+    report,
+    spec,
+    volume,
+    work,
+    writer,
+)
+
+
+class Pod:
+    """One pod's part of a load in one directory.
+
+    Args:
+        task: What to load.
+        slot: Where it is published.
+        where: The load's directory.
+        told: Is told how far it is.
+        counts: Counts what this pod does.
+        index: This pod's index.
+    """
+
+    def __init__(
+        self,
+        task: spec.Spec,
+        slot: volume.Slot,
+        where: place.Place,
+        *,
+        told: report.Report,
+        counts: meter.Meter,
+        index: int,
+    ) -> None:
+        self._task = task
+        self._slot = slot
+        self._place = where
+        self._told = told
+        self._index = index
+        self._meter = counts
+        self._meter.shared = task.indexes > 1
+        signers, refused = entries.signers(task)
+        self._client = http_client.Client(task.timeout_seconds, signers, refused)
+
+    def run(self) -> volume.Published | None:
+        """Does it.
+
+        Returns:
+            What was published, now or before; None where other pods still work on it.
+
+        Raises:
+            Gone: Others have published or removed it meanwhile.
+            StartOver: All has to begin anew.
+            Failure: It can not be done.
+            OSError: The volume failed.
+        """
+        with contextlib.closing(self._client):
+            return self._run()
+
+    def _run(self) -> volume.Published | None:
+        planned = self._planned()
+        self._meter.total = planned.total
+        self._work(planned)
+        if len(self._place.finished()) < planned.shards:
+            return None
+        # Whoever comes first publishes; the others wait for that, or do it if it is killed.
+        with self._place.locked(place.END):
+            if self._task.indexes > 1:
+                self._slot.forget()
+            current = self._slot.current()
+            if current and current.result and current.version == self._place.version:
+                # Whoever published it removes what is left.
+                return volume.Published(dataclasses.replace(current.result, existing=True), [])
+            return self._publish(planned)
+
+    def _planned(self) -> plan.Plan:
+        with self._place.locked(place.PLAN):
+            self._place.check()
+            planned = plan.read(self._place.plan)
+            if planned is None:
+                found = planner.items(self._task, self._client)
+                planned = plan.write(self._place.plan, found, indexes=self._task.indexes)
+        return planned
+
+    def _work(self, planned: plan.Plan) -> None:
+        tree = writer.Writer(files.Files(str(self._place.tree), self._task))
+        alone = planned.items == 1
+        limits = budget.Budget(self._task.limits)
+        doer = items.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)
+        pod = work.Work(self._place, planned, doer, index=self._index, indexes=self._task.indexes)
+        pod.run(lambda: self._told.progress("transferring", self._meter.fields))
+        tree.close()
+
+    def _publish(self, planned: plan.Plan) -> volume.Published:
+        self._told.state("verifying", **self._meter.fields())
+
+        def tick(files: int, size: int) -> None:
+            verified = {"verified_files": files, "verified_bytes": size}
+            self._told.progress("verifying", lambda: {**self._meter.fields(), **verified})
+
+        publication = publish.Publication(self._task, self._place, planned, tick)
+        result = dataclasses.replace(publication.verify(), seconds=self._told.seconds)
+        with self._slot.locked():
+            self._place.check()
+            return self._slot.publish(self._place.tree, self._place.manifest, self._task, result)
