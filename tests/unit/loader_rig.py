@@ -31,7 +31,7 @@ from datasets.loader import planner, program, spec
 OTHER_PYTHON = os.environ.get("AWS_EFS_LOADER_PYTHON", "")
 # Runs the program named next, and writes down how many KiB were resident at the most: what
 # wait4 tells counts the process that it was forked from. With KILLED_BEFORE=n it kills itself just
-# before it would change a directory for the n-th time.
+# before it would change a directory for the n-th time, or would change this path.
 MEASURED = """
 import os, pathlib, re, runpy, sys
 end, loader = os._exit, os.getpid()
@@ -41,14 +41,15 @@ def measure(code):
         pathlib.Path(os.environ["PEAK"]).write_text(re.search(r"VmHWM:\\s*(\\d+)", status)[1])
     end(code)
 os._exit = measure
-left = int(os.environ.get("KILLED_BEFORE", "0"))
-def count(event, _):
+before = os.environ.get("KILLED_BEFORE", "")
+left = int(before) if before.isdigit() else -1
+def count(event, arguments):
     global left
     if event in {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link"}:
         left -= os.getpid() == loader
-        if not left:
+        if not left or not before.isdigit() and before in str(arguments):
             os.kill(loader, 9)
-if left:
+if before:
     sys.addaudithook(count)
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -315,6 +315,7 @@ def test_the_inventory_tells_what_is_published_and_what_was_begun(
     loader_rig.end_at_once(pod)
     begun, done, last = rig.told("inventory")
     assert (begun["name"], begun["dataset"]) == ("begun", "unfinished")
+    assert (begun["version"], len(begun["fingerprint"])) == ("v", 64)
     assert (done["name"], done["dataset"], done["files"]) == ("done", "published", 1)
     assert done["source"] == f"{source}?..."
     assert (last["state"], last["count"]) == ("inventoried", 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
-from . import failure, removal, report, spec, volume
+from . import failure, removal, report, spec, versions, volume
 
 
 def delete(task: spec.Spec, told: report.Report) -> None:
@@ -23,7 +23,7 @@ def delete(task: spec.Spec, told: report.Report) -> None:
     with slot.locked():
         if slot.current():
             slot.link.unlink()
-        trash = slot.litter(None)
+        trash = [versions.to_trash(each) for each in versions.litter(slot.home, None)]
     told.state("deleting", files=0)
     files = removal.remove(
         trash, lambda count: told.progress("deleting", lambda: {"files": count})

@@ -12,10 +12,10 @@ class Failure(Exception):  # noqa: N818 - the word that the user meets
     """The load can not be done; the text is for the user.
 
     Attributes:
-        lasting: Whether nothing can be done about it: what has been done is of no use then.
+        resumable: Whether another try goes on with what was done; else it is removed.
     """
 
-    lasting = True
+    resumable = False
 
 
 class Later(Failure):
@@ -26,7 +26,7 @@ class Later(Failure):
         soon: Whether another pod may do it at once.
     """
 
-    lasting = False
+    resumable = True
 
     def __init__(self, sentence: str, *, soon: bool = False) -> None:
         super().__init__(sentence)

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from . import failure, load, place, readback, report, spec, volume
+from . import failure, load, place, readback, report, spec, versions, volume
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777
@@ -36,7 +36,7 @@ def prepare(task: spec.Spec) -> None:
         files.chmod(OPEN_MODE)
 
 
-def publish(task: spec.Spec, told: report.Report) -> volume.Published:
+def publish(task: spec.Spec, told: report.Report) -> versions.Published:
     """Verifies, counts and publishes what was left in the directory.
 
     Args:
@@ -53,7 +53,7 @@ def publish(task: spec.Spec, told: report.Report) -> volume.Published:
     with slot.locked():
         current = slot.current()
         if current and load.is_wanted(current, task) and current.result:
-            return slot.published(current, current.result)
+            return slot.existing(current, current.result)
         if not files.is_dir():
             raise failure.Failure(
                 "what your loader left is gone: run create-dataset again, and it runs again"

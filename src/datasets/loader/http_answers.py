@@ -61,8 +61,8 @@ class Refused(failure.Failure):
         self.status = status
         self.headers = headers
         self.content = content
-        # With other credentials another try goes on.
-        self.lasting = status not in {401, 403}
+        # Another try may have other credentials.
+        self.resumable = status in {401, 403}
 
 
 class Patience:

@@ -10,18 +10,19 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import failure, meter, place, removal, report, spec, volume
+from . import failure, meter, place, removal, report, spec, versions, volume
 
 if TYPE_CHECKING:
     from . import pod
 
 MOST_ATTEMPTS = 5
 LOOK_AGAIN_SECONDS = 1.0
+TAKEN = "was published or removed by others meanwhile"
 
 
 def load(
     task: spec.Spec, told: report.Report, counts: meter.Meter, *, index: int
-) -> volume.Published | None:
+) -> versions.Published | None:
     """Does what is to be done, and publishes the data set if this was the last of it.
 
     Args:
@@ -38,7 +39,7 @@ def load(
     """
     slot = volume.Slot(pathlib.Path(task.root), task.name)
     # What the work needs is read beside the first trips to the volume.
-    reading = threading.Thread(target=_read_pod, daemon=True)
+    reading = threading.Thread(target=_pod_class, daemon=True)
     reading.start()
     reason = ""
     for attempt in range(MOST_ATTEMPTS):
@@ -46,54 +47,54 @@ def load(
         if attempt:
             counts.reset()
         with slot.locked():
-            slot.forget()
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
-                return slot.published(current, dataclasses.replace(current.result, existing=True))
+                return slot.existing(current, dataclasses.replace(current.result, existing=True))
             where = slot.load(task, current)
-        # Other processes will be forked, and that is done with one thread only.
+        # Processes will be forked, and must not find that something is being imported.
         reading.join()
-        try:
-            result = _read_pod()(task, slot, where, told=told, counts=counts, index=index).run()
-        except place.Gone:
-            reason = "was published or removed by others meanwhile"
-        except failure.StartOver as trouble:
-            reason = trouble.reason
-            where.supersede(reason)
-            told.state("starting over", reason=reason)
-        except (failure.Failure, OSError) as trouble:
-            # What another pod has published is not where it was; caches may not know that yet.
-            if isinstance(trouble, OSError) and trouble.errno in {errno.ENOENT, errno.ESTALE}:
-                reason = "was published or removed by others meanwhile"
-                time.sleep(LOOK_AGAIN_SECONDS)
-                continue
-            error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
-            # What can not be done is not gone on with; but other pods may still be at it.
-            if task.indexes == 1 and (error.lasting or not where.begun()):
-                _discard(slot, where)
-            where.close()
-            raise error from None
-        else:
-            where.close()
-            return result
+        with contextlib.closing(where):
+            try:
+                return _pod_class()(task, slot, where, told=told, counts=counts, index=index).run()
+            except place.Gone:
+                reason = TAKEN
+            except failure.StartOver as trouble:
+                reason = trouble.reason
+                where.supersede(reason)
+                told.state("starting over", reason=reason)
+            except (failure.Failure, OSError) as trouble:
+                # What another pod has published is not where it was; caches may not know it yet.
+                if isinstance(trouble, OSError) and trouble.errno in {errno.ENOENT, errno.ESTALE}:
+                    reason = TAKEN
+                    time.sleep(LOOK_AGAIN_SECONDS)
+                    continue
+                error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
+                # What is of no use is removed; but other pods may still be at it.
+                if task.indexes == 1 and not (error.resumable and where.begun()):
+                    _discard(slot, where)
+                raise error from None
     raise failure.Failure(
         f"{task.shown} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
     )
 
 
-def _read_pod() -> type[pod.Pod]:
+def _pod_class() -> type[pod.Pod]:
     from . import pod
 
     return pod.Pod
 
 
 def _discard(slot: volume.Slot, where: place.Place) -> None:
-    with contextlib.suppress(OSError), slot.locked():
-        removal.remove([volume.to_trash(where.path)])
+    with contextlib.suppress(failure.Failure, OSError):
+        with slot.locked():
+            trash = versions.to_trash(where.path)
+        # What is open stays, by another name, until it is closed (nfs(5)).
+        where.close()
+        removal.remove([trash])
         slot.remove_home()
 
 
-def is_wanted(current: volume.Record, task: spec.Spec) -> bool:
+def is_wanted(current: versions.Record, task: spec.Spec) -> bool:
     """Whether what is published is what the task would make; a request is done only once.
 
     Raises:

@@ -72,7 +72,10 @@ class Place:
 
     def close(self) -> None:
         """Lets go of all locks; nothing more may be asked of it."""
-        os.close(self._locks)
+        # What is late finds no descriptor, and not one that is something else's by now.
+        descriptor, self._locks = self._locks, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def begun(self) -> bool:
         """Whether anything of the data set is on the volume."""

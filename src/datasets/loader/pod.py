@@ -18,6 +18,7 @@ from . import (
     publish,
     report,
     spec,
+    versions,
     volume,
     work,
     writer,
@@ -56,7 +57,7 @@ class Pod:
         signers, refused = entries.signers(task)
         self._client = http_client.Client(task.timeout_seconds, signers, refused)
 
-    def run(self) -> volume.Published | None:
+    def run(self) -> versions.Published | None:
         """Does it.
 
         Returns:
@@ -71,7 +72,7 @@ class Pod:
         with contextlib.closing(self._client):
             return self._run()
 
-    def _run(self) -> volume.Published | None:
+    def _run(self) -> versions.Published | None:
         planned = self._planned()
         self._meter.total = planned.total
         self._work(planned)
@@ -83,8 +84,10 @@ class Pod:
                 self._slot.forget()
             current = self._slot.current()
             if current and current.result and current.version == self._place.version:
-                # Whoever published it removes what is left.
-                return volume.Published(dataclasses.replace(current.result, existing=True), [])
+                # Whoever published it may have been killed before it removed what is left.
+                with self._slot.locked():
+                    result = dataclasses.replace(current.result, existing=True)
+                    return self._slot.existing(current, result)
             return self._publish(planned)
 
     def _planned(self) -> plan.Plan:
@@ -101,11 +104,13 @@ class Pod:
         alone = planned.items == 1
         limits = budget.Budget(self._task.limits)
         doer = items.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)
-        pod = work.Work(self._place, planned, doer, index=self._index, indexes=self._task.indexes)
-        pod.run(lambda: self._told.progress("transferring", self._meter.fields))
+        share = work.Work(
+            self._place, planned, doer, index=self._index, indexes=self._task.indexes
+        )
+        share.run(lambda: self._told.progress("transferring", self._meter.fields))
         tree.close()
 
-    def _publish(self, planned: plan.Plan) -> volume.Published:
+    def _publish(self, planned: plan.Plan) -> versions.Published:
         self._told.state("verifying", **self._meter.fields())
 
         def tick(files: int, size: int) -> None:

@@ -74,7 +74,7 @@ def _others(task: spec.Spec, told: report.Report) -> Mapping[str, Callable[[], N
 def _load(task: spec.Spec, told: report.Report, index: int) -> None:
     done = None
     counts = meter.Meter()
-    # Before the sweep: that takes its time, and we may be killed in it.
+    # Before what is left is removed: that takes its time, and we may be killed in it.
     with _last_words(told):
         if task.sources or task.manifest:
             done = load.load(task, told, counts, index=index)
@@ -87,7 +87,7 @@ def _load(task: spec.Spec, told: report.Report, index: int) -> None:
         else:
             told.ended("done", **counts.fields())
     if done:
-        # What is told is told; the next load of that name sweeps what is left.
+        # What is told is told; the next load of that name removes what is left.
         with contextlib.suppress(_Stopped):
             removal.remove(done.litter)
 

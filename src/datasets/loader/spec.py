@@ -17,6 +17,7 @@ VERSION = re.compile(r"[a-z0-9][-a-z0-9]{0,62}")
 PLAIN_MODE = "0644"
 # Of sources, in a sentence.
 MOST_SHOWN = 3
+FINGERPRINT = re.compile(r"[0-9a-f]*")
 CHECKSUM = re.compile(r"(?P<algorithm>md5|sha256|sha512):(?P<digest>[0-9a-f]+)")
 
 
@@ -119,11 +120,13 @@ class Spec:
                 "the loader was given a task that it does not understand: upgrade the charm, "
                 "then run create-dataset again"
             ) from None
-        # These two become parts of paths, so they are not trusted a second time.
+        # These become parts of paths, so they are not trusted a second time.
         if not NAME.fullmatch(spec.name) or not VERSION.fullmatch(spec.version):
             raise failure.Failure(
                 "the name or the version of the data set is not one: use a-z0-9-"
             )
+        if not FINGERPRINT.fullmatch(spec.fingerprint):
+            raise failure.Failure("the fingerprint is not one: use hexadecimal digits")
         if any(each.checksum and not CHECKSUM.fullmatch(each.checksum) for each in sources):
             raise failure.Failure("the checksum is not algorithm:digest: use sha256:<hex>")
         return spec

@@ -9,8 +9,7 @@
                                                  what it is made from
     /datasets/.versions/.lock               one byte of it is locked for each data set
 
-A reader sees one version or the next, never half of one. What no link leads to, and was not there
-just before, and is no load that goes on, is litter.
+A reader sees one version or the next, never half of one. What of it is litter tells `versions`.
 """
 
 from __future__ import annotations
@@ -24,69 +23,18 @@ import pathlib
 import stat
 import time
 from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import failure, locks, place, spec
+from . import failure, locks, place, spec, versions
 
 DATASETS, VERSIONS = "datasets", ".versions"
-LOAD_PREFIX, GIVEN_PREFIX, TRASH_PREFIX = ".load-", ".given-", ".trash-"
 FILES = "files"
-RECORD_SUFFIX, MANIFEST_SUFFIX = ".json", ".files"
 LOCK_WAIT_SECONDS = 120.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What is known of a published version.
-
-    Attributes:
-        version: Its directory's name.
-        fingerprint: What it was made from.
-        previous: The version that it replaced, empty for none; it stays for its readers.
-        result: What the load brought; None where that is lost.
-        request: The request that made it.
-        source: Where it came from, without what may be secret.
-        published: When, in seconds since 1970.
-    """
-
-    version: str
-    fingerprint: str
-    previous: str
-    result: spec.Result | None
-    request: str = ""
-    source: str = ""
-    published: float = 0
-
-
-class Published(NamedTuple):
-    """A data set that is there.
-
-    Attributes:
-        result: What it is.
-        litter: What no reader and no load needs any more, for `removal`.
-    """
-
-    result: spec.Result
-    litter: list[pathlib.Path]
-
-
-class Unfinished(NamedTuple):
-    """A load that is not finished.
-
-    Attributes:
-        path: Its directory.
-        fingerprint: What it is made from.
-        version: The version that it becomes.
-    """
-
-    path: pathlib.Path
-    fingerprint: str
-    version: str
 
 
 def given_files(name: str, version: str) -> str:
     """The directory, from the volume's root, that a loader of the user's own fills."""
-    return f"{DATASETS}/{VERSIONS}/{name}/{GIVEN_PREFIX}{version}/{FILES}"
+    return f"{DATASETS}/{VERSIONS}/{name}/{versions.GIVEN_PREFIX}{version}/{FILES}"
 
 
 class Slot:
@@ -109,6 +57,8 @@ class Slot:
     def locked(self) -> Generator[None]:
         """Keeps all other processes away; the lock goes with the process that holds it.
 
+        What those before it have published is seen.
+
         Raises:
             Failure: Another one does not end, or a file stands where a directory is needed.
         """
@@ -122,6 +72,7 @@ class Slot:
         descriptor = os.open(self._versions / ".lock", flags, 0o644)
         try:
             self._lock(descriptor)
+            self.forget()
             yield
         finally:
             os.close(descriptor)
@@ -146,7 +97,7 @@ class Slot:
         with contextlib.suppress(OSError):
             os.utime(self._datasets)
 
-    def current(self) -> Record | None:
+    def current(self) -> versions.Record | None:
         """The version that is published; None where there is none.
 
         Raises:
@@ -158,9 +109,9 @@ class Slot:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             fields: dict[str, Any] = json.loads(self.record_of(version).read_text())
             result = spec.Result.from_fields(fields.pop("result"))
-            return Record(**fields, result=result)
+            return versions.Record(**fields, result=result)
         # It is ours by its link, but what it was made from is lost: it can only be replaced.
-        return Record(version=version, fingerprint="", previous="", result=None)
+        return versions.Record(version=version, fingerprint="", previous="", result=None)
 
     def _current_version(self) -> str:
         try:
@@ -182,22 +133,25 @@ class Slot:
 
     def record_of(self, version: str) -> pathlib.Path:
         """The file that a version's record is in."""
-        return self.home / f"{version}{RECORD_SUFFIX}"
+        return self.home / f"{version}{versions.RECORD_SUFFIX}"
 
     def manifest_of(self, version: str) -> pathlib.Path:
         """The file that a version's list of files is in."""
-        return self.home / f"{version}{MANIFEST_SUFFIX}"
+        return self.home / f"{version}{versions.MANIFEST_SUFFIX}"
 
     # --- what is not finished
 
-    def loads(self) -> Iterator[Unfinished]:
-        """The loads that are not finished and can be gone on with."""
-        for path in sorted(self.home.glob(f"{LOAD_PREFIX}*")):
-            fingerprint, _, version = path.name[len(LOAD_PREFIX) :].partition("-")
-            if not place.is_over(path):
-                yield Unfinished(path, fingerprint, version)
+    def loads(self) -> Iterator[versions.Unfinished]:
+        """The loads that are not finished and can be gone on with, the oldest first."""
+        found: list[versions.Unfinished] = []
+        for path in self.home.glob(f"{versions.LOAD_PREFIX}*"):
+            fingerprint, _, version = path.name[len(versions.LOAD_PREFIX) :].partition("-")
+            found.append(versions.Unfinished(path, fingerprint, version))
+        for each in sorted(found, key=lambda each: each.version):
+            if not place.is_over(each.path):
+                yield each
 
-    def load(self, task: spec.Spec, current: Record | None) -> place.Place:
+    def load(self, task: spec.Spec, current: versions.Record | None) -> place.Place:
         """The unfinished load of what a task asks for, or a new one. The slot is locked.
 
         Args:
@@ -215,7 +169,7 @@ class Slot:
                         (self.home / each.version).rename(each.path / place.TREE)
                     return place.Place(each.path, each.version)
             version = self._unused(version)
-        path = self.home / f"{LOAD_PREFIX}{task.fingerprint}-{version}"
+        path = self.home / f"{versions.LOAD_PREFIX}{task.fingerprint}-{version}"
         # For the loader alone: what is in it keeps no mode of its own.
         path.mkdir(mode=0o700)
         return place.Place(path, version)
@@ -232,20 +186,23 @@ class Slot:
     def _unused(self, version: str) -> str:
         """A version's name that nothing has, like this one."""
         number, found = 1, version
-        while any(self.home.glob(f"{LOAD_PREFIX}*-{found}")) or self.record_of(found).exists():
+        while (
+            any(self.home.glob(f"{versions.LOAD_PREFIX}*-{found}"))
+            or self.record_of(found).exists()
+        ):
             number += 1
             found = f"{version}-{number}"
         return found
 
     def given(self, version: str) -> pathlib.Path:
         """Where a loader of the user's own leaves its files: known before it runs."""
-        return self.home / f"{GIVEN_PREFIX}{version}"
+        return self.home / f"{versions.GIVEN_PREFIX}{version}"
 
     # --- publishing
 
     def publish(
         self, tree: pathlib.Path, manifest: pathlib.Path, task: spec.Spec, result: spec.Result
-    ) -> Published:
+    ) -> versions.Published:
         """Makes a finished tree the data set, by one rename. The slot is locked.
 
         It can be cut off anywhere, and called again.
@@ -261,8 +218,11 @@ class Slot:
         """
         version = result.version
         before = self.current()
-        previous = before.version if before and before.version != version else ""
-        record = Record(
+        previous = before.version if before else ""
+        if before and before.version == version:
+            # It was published already, by a pod that was killed then: its readers go on reading.
+            previous = before.previous
+        record = versions.Record(
             version=version,
             fingerprint=task.fingerprint,
             previous=previous,
@@ -288,42 +248,20 @@ class Slot:
         # The rename would put it over a file of somebody else's that came meanwhile.
         self._current_version()
         link_draft.replace(self.link)
-        return self.published(record, result)
+        return versions.Published(result, versions.as_trash(versions.litter(self.home, record)))
 
-    def published(self, current: Record, result: spec.Result) -> Published:
-        """What a load ends with. The slot is locked."""
-        found: list[pathlib.Path] = []
-        # What can not be renamed now is left to the next load of that name.
-        with contextlib.suppress(OSError):
-            found = self.litter(current)
-        return Published(result, found)
+    def existing(self, current: versions.Record, result: spec.Result) -> versions.Published:
+        """What a load ends with that finds the data set there. The slot is locked.
 
-    def litter(self, current: Record | None) -> list[pathlib.Path]:
-        """What is neither the published version nor the one before it: no load goes on now.
-
-        It is renamed, so that nobody takes it for something else. The slot is locked.
+        Pods may come late: what other loads of that name have begun since is left alone.
 
         Args:
             current: What is published.
+            result: What it brought.
         """
-        kept = {current.version, current.previous} if current else set[str]()
-        found: list[pathlib.Path] = []
-        for entry in self.home.iterdir() if self.home.exists() else ():
-            name = entry.name
-            for suffix in (RECORD_SUFFIX, MANIFEST_SUFFIX):
-                name = name.removesuffix(suffix)
-            if name not in kept:
-                found.append(to_trash(entry))
-        return found
-
-
-def to_trash(entry: pathlib.Path) -> pathlib.Path:
-    """Renames what is to be removed, so that nobody takes it for something else."""
-    if entry.name.startswith(TRASH_PREFIX):
-        return entry
-    trash = entry.with_name(f"{TRASH_PREFIX}{entry.name.lstrip('.')}-{os.urandom(4).hex()}")
-    entry.rename(trash)
-    return trash
+        litter = versions.litter(self.home, current)
+        rest = [each for each in litter if not versions.is_others(each, current)]
+        return versions.Published(result, versions.as_trash(rest))
 
 
 def _make_directory(path: pathlib.Path) -> bool:
