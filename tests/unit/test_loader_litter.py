@@ -6,9 +6,7 @@ import os
 import pathlib
 import signal
 
-import pytest
-
-from datasets.loader import files, locks, place, spec, volume
+from datasets.loader import locks, place, spec, volume
 from sandbox import origin
 from tests.unit import loader_rig
 
@@ -23,6 +21,13 @@ def found(rig: loader_rig.Rig, pattern: str) -> pathlib.Path:
     return next(iter(rig.volume.rglob(pattern)))
 
 
+def published(rig: loader_rig.Rig, served: origin.Origin) -> str:
+    """The source of what is published as version v."""
+    source = served.put("old.tar", loader_rig.archive("tar", {"f": b"old"}))
+    assert rig.load(source, version="v").code == 0
+    return source
+
+
 def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_published(
     rig: loader_rig.Rig, served: origin.Origin
 ):
@@ -34,7 +39,7 @@ def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_pub
         with found(rig, ".load-*-v/lock").open("r+b") as lock:
             assert locks.try_lock(lock.fileno(), place.END)
             served.release()
-            assert found(rig, ".load-*-v/ledger")
+            found(rig, ".load-*-v/ledger")
             # It has let go of its shard: all that is left to do is what the lock is for.
             loader_rig.wait_for(lambda: locks.try_lock(lock.fileno(), place.FIRST_SHARD))
             locks.unlock(lock.fileno(), place.FIRST_SHARD)
@@ -44,6 +49,7 @@ def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_pub
                 **parameters,
             )
             waiting.send_signal(signal.SIGSTOP)
+            os.waitpid(waiting.pid, os.WUNTRACED)
         assert rig.end(killed).code == -signal.SIGKILL
         assert rig.files() == {"f": b"1" * 100_000}
         assert any(name.startswith(".load-") for name in left(rig))
@@ -54,38 +60,66 @@ def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_pub
     assert left(rig) == {"v", "v.json", "v.files"}
 
 
-@pytest.mark.parametrize("begun", ["load", "given"])
 def test_a_pod_that_comes_late_leaves_a_load_alone_that_has_begun_since(
-    rig: loader_rig.Rig, served: origin.Origin, begun: str
+    rig: loader_rig.Rig, served: origin.Origin
 ):
-    source = served.put("old.tar", loader_rig.archive("tar", {"f": b"old"}))
-    rig.load(source, version="v")
-    for name in (".trash-old", ".load-0a-u"):
-        (rig.volume / "datasets/.versions/x" / name).mkdir()
-    # A load that was begun anew elsewhere goes on no more.
-    (rig.volume / "datasets/.versions/x/.load-0a-u" / place.SUPERSEDED).touch()
-    parameters = {"version": "w", "overwrite": True}
-    if begun == "given":
-        assert rig.end(rig.begin("", verb="prepare", **parameters)).code == 0
-        new = ""
-        found(rig, ".given-w/files").joinpath("f").write_bytes(b"new")
-    else:
-        content = loader_rig.archive("tar", {"f": b"new", "g": b"2" * 100_000})
-        new = served.put("new.tar", content, faults=origin.Faults(hold_after=50_000))
-        pod = rig.begin(new, **parameters)
-        assert found(rig, ".load-*-w/shard-0/owner")
-
-    assert rig.load(source, version="v").result.existing
-    assert len(left(rig)) == len({"v", "v.json", "v.files", "what has begun"})
-
-    if begun == "given":
-        run = rig.load(new, **parameters)
-    else:
+    old = published(rig, served)
+    content = loader_rig.archive("tar", {"f": b"new", "g": b"2" * 100_000})
+    new = served.put("new.tar", content, faults=origin.Faults(hold_after=50_000))
+    pod = rig.begin(new, version="w", overwrite=True)
+    try:
+        found(rig, ".load-*-w/shard-0/owner")
+        (rig.volume / "datasets/.versions/x/.trash-old").mkdir()
+        assert rig.load(old, version="v").result.existing
+        assert {name.partition("-")[0] for name in left(rig)} == {
+            "v",
+            "v.json",
+            "v.files",
+            ".load",
+        }
         served.release()
         run = rig.end(pod)
+    finally:
+        loader_rig.end_at_once(pod)
     assert run.code == 0
-    assert run.log.count("preparing") == (begun == "load"), "it was not begun anew"
+    assert run.log.count("preparing") == 1, "it was not begun anew"
     assert rig.files()["f"] == b"new"
+
+
+def test_a_pod_that_comes_late_leaves_alone_what_a_loader_of_the_users_own_has_left(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    old = published(rig, served)
+    assert rig.end(rig.begin("", verb="prepare", version="w")).code == 0
+    found(rig, ".given-w/files").joinpath("f").write_bytes(b"new")
+    assert rig.load(old, version="v").result.existing
+    assert rig.load("", version="w", overwrite=True).code == 0
+    assert rig.files() == {"f": b"new"}
+
+
+def test_a_pod_that_comes_late_leaves_alone_what_is_just_being_published(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    old = published(rig, served)
+    new = served.put("new.tar", loader_rig.archive("tar", {"f": b"new"}))
+    parameters = {"version": "w", "overwrite": True}
+    # The tree is in its place, the link does not lead there.
+    killed = rig.begin(new, environ={"KILLED_BEFORE": "/link'"}, **parameters)
+    assert rig.end(killed).code == -signal.SIGKILL
+    assert {"w", "w.json", "w.files"} < left(rig)
+    assert rig.load(old, version="v").result.existing
+    assert rig.load(new, **parameters).code == 0
+    assert rig.files() == {"f": b"new"}
+
+
+def test_what_was_brought_in_vain_is_removed_by_its_own_load(
+    rig: loader_rig.Rig, served: origin.Origin
+):
+    for version in ("v", "w"):
+        assert rig.end(rig.begin("", verb="prepare", version=version)).code == 0
+        found(rig, f".given-{version}/files").joinpath("f").write_bytes(b"1")
+        assert rig.load("", version=version).code == 0
+    assert left(rig) == {"v", "v.json", "v.files"}
 
 
 def test_what_is_published_once_more_keeps_the_version_before_it(
@@ -107,21 +141,3 @@ def test_what_is_published_once_more_keeps_the_version_before_it(
     assert (after.version, after.previous) == ("w", "v")
     assert not again.litter
     assert rig.versions() == ["v", "w"]
-
-
-def test_what_the_system_takes_in_small_pieces_is_written_whole(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-):
-    real = os.pwritev
-
-    def short(descriptor: int, data: list[memoryview], position: int) -> int:
-        return real(descriptor, [data[0][:3]], position)
-
-    monkeypatch.setattr(os, "pwritev", short)
-    descriptor = os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT)
-    try:
-        data = [memoryview(each) for each in (b"abcdefg", b"", b"hi", b"jklm")]
-        assert files.write_all(descriptor, data, 2) == 13
-    finally:
-        os.close(descriptor)
-    assert (tmp_path / "f").read_bytes() == b"\0\0abcdefghijklm"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from datasets.loader import spec
+from datasets.loader import files, spec
 
 # In a process of its own: the writer forks those that make files.
 PROGRAM = """
@@ -53,3 +54,21 @@ def test_a_large_file_that_is_late_does_not_land_in_the_next_one_of_its_name(
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert (tmp_path / "d" / "x").read_bytes() == b"second"
+
+
+def test_what_the_system_takes_in_small_pieces_is_written_whole(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = os.pwritev
+
+    def short(descriptor: int, data: list[memoryview], position: int) -> int:
+        return real(descriptor, [data[0][:3]], position)
+
+    monkeypatch.setattr(os, "pwritev", short)
+    descriptor = os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT)
+    try:
+        data = [memoryview(each) for each in (b"abcdefg", b"", b"hi", b"jklm")]
+        assert files.write_all(descriptor, data, 2) == 13
+    finally:
+        os.close(descriptor)
+    assert (tmp_path / "f").read_bytes() == b"\0\0abcdefghijklm"

@@ -13,9 +13,10 @@ class Failure(Exception):  # noqa: N818 - the word that the user meets
 
     Attributes:
         resumable: Whether another try goes on with what was done; else it is removed.
+        soon: Whether another pod may do it at once.
     """
 
-    resumable = False
+    resumable = soon = False
 
 
 class Later(Failure):

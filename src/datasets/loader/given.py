@@ -53,7 +53,7 @@ def publish(task: spec.Spec, told: report.Report) -> versions.Published:
     with slot.locked():
         current = slot.current()
         if current and load.is_wanted(current, task) and current.result:
-            return slot.existing(current, current.result)
+            return slot.existing(current, current.result, task)
         if not files.is_dir():
             raise failure.Failure(
                 "what your loader left is gone: run create-dataset again, and it runs again"

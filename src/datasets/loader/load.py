@@ -49,7 +49,8 @@ def load(
         with slot.locked():
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
-                return slot.existing(current, dataclasses.replace(current.result, existing=True))
+                result = dataclasses.replace(current.result, existing=True)
+                return slot.existing(current, result, task)
             where = slot.load(task, current)
         # Processes will be forked, and must not find that something is being imported.
         reading.join()
@@ -66,11 +67,12 @@ def load(
                 # What another pod has published is not where it was; caches may not know it yet.
                 if isinstance(trouble, OSError) and trouble.errno in {errno.ENOENT, errno.ESTALE}:
                     reason = TAKEN
+                    where.close()
                     time.sleep(LOOK_AGAIN_SECONDS)
                     continue
                 error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
-                # What is of no use is removed; but other pods may still be at it.
-                if task.indexes == 1 and not (error.resumable and where.begun()):
+                # What is of no use is removed; but other pods may still be at it, or come at once.
+                if task.indexes == 1 and not (error.soon or (error.resumable and where.begun())):
                     _discard(slot, where)
                 raise error from None
     raise failure.Failure(

@@ -66,7 +66,7 @@ class Place:
         self.manifest = path / "manifest"
         self._ledger = path / "ledger"
         self.tree.mkdir(exist_ok=True)
-        # One descriptor for all locks, until the process ends: closing any of the file loses them.
+        # One descriptor for all locks: closing any of the file loses them.
         self._locks = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._mutex = threading.Lock()
 
@@ -79,7 +79,9 @@ class Place:
 
     def begun(self) -> bool:
         """Whether anything of the data set is on the volume."""
-        return bool(os.listdir(self.tree))  # noqa: PTH208 - an iterator would stay open
+        with contextlib.suppress(FileNotFoundError):
+            return bool(os.listdir(self.tree))  # noqa: PTH208 - an iterator would stay open
+        return False
 
     # --- locks
 
@@ -144,8 +146,10 @@ class Place:
         """Has all pods begin anew elsewhere: what is here does not belong together."""
         # A draft of one's own: two pods may come to it at once.
         draft = self.path / f"superseded-{secrets.token_hex(4)}"
-        draft.write_text(reason)
-        draft.replace(self.path / SUPERSEDED)
+        # Where all of it is gone, nobody goes on with it anyway.
+        with contextlib.suppress(FileNotFoundError):
+            draft.write_text(reason)
+            draft.replace(self.path / SUPERSEDED)
 
     def check(self) -> None:
         """Raises StartOver where another pod has found that all has to begin anew.

@@ -8,6 +8,7 @@ import dataclasses
 from . import (
     budget,
     entries,
+    failure,
     files,
     http_client,
     items,
@@ -84,10 +85,7 @@ class Pod:
                 self._slot.forget()
             current = self._slot.current()
             if current and current.result and current.version == self._place.version:
-                # Whoever published it may have been killed before it removed what is left.
-                with self._slot.locked():
-                    result = dataclasses.replace(current.result, existing=True)
-                    return self._slot.existing(current, result)
+                return self._existing(dataclasses.replace(current.result, existing=True))
             return self._publish(planned)
 
     def _planned(self) -> plan.Plan:
@@ -109,6 +107,14 @@ class Pod:
         )
         share.run(lambda: self._told.progress("transferring", self._meter.fields))
         tree.close()
+
+    def _existing(self, result: spec.Result) -> versions.Published:
+        # Whoever published it may have been killed before it removed what was left.
+        with contextlib.suppress(failure.Failure, OSError), self._slot.locked():
+            current = self._slot.current()
+            if current and current.version == self._place.version:
+                return self._slot.existing(current, result, self._task)
+        return versions.Published(result, [])
 
     def _publish(self, planned: plan.Plan) -> versions.Published:
         self._told.state("verifying", **self._meter.fields())

@@ -106,7 +106,7 @@ def _last_words(told: report.Report) -> Generator[None]:
         return
     except failure.Failure as error:
         sentence = str(error)
-        if isinstance(error, failure.Later) and error.soon:
+        if error.soon:
             code = EXIT_TROUBLE
     except OSError as error:
         sentence = str(failure.from_os(error))

@@ -10,10 +10,10 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
-from . import place, spec
+from . import spec
 
 LOAD_PREFIX, GIVEN_PREFIX, TRASH_PREFIX = ".load-", ".given-", ".trash-"
 RECORD_SUFFIX, MANIFEST_SUFFIX = ".json", ".files"
@@ -68,38 +68,60 @@ class Unfinished(NamedTuple):
     version: str
 
 
-def litter(home: pathlib.Path, current: Record | None) -> list[pathlib.Path]:
-    """What is neither the published version nor the one before it. The slot is locked.
+def litter(
+    home: pathlib.Path, kept: Collection[str], going_on: Collection[str] = ()
+) -> list[pathlib.Path]:
+    """What no reader and no load needs. The slot is locked.
 
     Args:
         home: The directory of the data set's versions.
-        current: What is published.
+        kept: The versions that are read; their loads are over.
+        going_on: The versions that other loads become.
     """
-    kept = {current.version, current.previous} if current else set[str]()
     found: list[pathlib.Path] = []
     for entry in home.iterdir() if home.exists() else ():
-        name = entry.name
-        for suffix in (RECORD_SUFFIX, MANIFEST_SUFFIX):
-            name = name.removesuffix(suffix)
-        if name not in kept:
+        begun, version = _parsed(entry.name)
+        if version not in going_on and (begun or version not in kept):
             found.append(entry)
     return found
 
 
-def is_others(entry: pathlib.Path, current: Record) -> bool:
-    """Whether it is a load that has begun, is not the one that was published, and may go on."""
-    begun = entry.name.startswith((LOAD_PREFIX, GIVEN_PREFIX))
-    is_its = entry.name.endswith(f"-{current.version}")
-    return begun and not is_its and not place.is_over(entry)
+def sweep(
+    home: pathlib.Path, current: Record, *, request: str | None = None
+) -> list[pathlib.Path]:
+    """Renames what is litter, and returns it. The slot is locked.
 
+    What can not be renamed is left to the next load of that name.
 
-def as_trash(entries: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """Renames what is litter; what can not be renamed is left to the next load of that name."""
+    Args:
+        home: The directory of the data set's versions.
+        current: What is published.
+        request: Who asks, where other requests' loads may go on; None where no load does.
+    """
     found: list[pathlib.Path] = []
-    for entry in entries:
-        with contextlib.suppress(OSError):
-            found.append(to_trash(entry))
+    kept = {current.version, current.previous} - {""}
+    with contextlib.suppress(OSError):
+        going_on: set[str] = set()
+        if request is not None:
+            parsed = [_parsed(entry.name) for entry in home.iterdir()]
+            going_on = {version for begun, version in parsed if begun} - kept - {request}
+        for entry in litter(home, kept, going_on):
+            with contextlib.suppress(OSError):
+                found.append(to_trash(entry))
     return found
+
+
+def _parsed(name: str) -> tuple[bool, str]:
+    """Whether a name is a load's, and its version; none where it is litter already."""
+    if name.startswith(LOAD_PREFIX):
+        return True, name[len(LOAD_PREFIX) :].partition("-")[2]
+    if name.startswith(GIVEN_PREFIX):
+        return True, name[len(GIVEN_PREFIX) :]
+    if name.startswith(TRASH_PREFIX):
+        return False, ""
+    for suffix in (RECORD_SUFFIX, MANIFEST_SUFFIX):
+        name = name.removesuffix(suffix)
+    return False, name
 
 
 def to_trash(entry: pathlib.Path) -> pathlib.Path:

@@ -218,14 +218,13 @@ class Slot:
         """
         version = result.version
         before = self.current()
-        previous = before.version if before else ""
-        if before and before.version == version:
-            # It was published already, by a pod that was killed then: its readers go on reading.
-            previous = before.previous
+        if before and before.version == version and before.result:
+            # By a pod that was killed then.
+            return self.existing(before, before.result, task)
         record = versions.Record(
             version=version,
             fingerprint=task.fingerprint,
-            previous=previous,
+            previous=before.version if before and before.version != version else "",
             result=result,
             request=task.version,
             source=task.shown,
@@ -248,20 +247,22 @@ class Slot:
         # The rename would put it over a file of somebody else's that came meanwhile.
         self._current_version()
         link_draft.replace(self.link)
-        return versions.Published(result, versions.as_trash(versions.litter(self.home, record)))
+        return versions.Published(result, versions.sweep(self.home, record))
 
-    def existing(self, current: versions.Record, result: spec.Result) -> versions.Published:
+    def existing(
+        self, current: versions.Record, result: spec.Result, task: spec.Spec
+    ) -> versions.Published:
         """What a load ends with that finds the data set there. The slot is locked.
 
-        Pods may come late: what other loads of that name have begun since is left alone.
+        Pods may come late: what other loads of that name have begun is left alone.
 
         Args:
             current: What is published.
             result: What it brought.
+            task: What was asked for.
         """
-        litter = versions.litter(self.home, current)
-        rest = [each for each in litter if not versions.is_others(each, current)]
-        return versions.Published(result, versions.as_trash(rest))
+        litter = versions.sweep(self.home, current, request=task.version)
+        return versions.Published(result, litter)
 
 
 def _make_directory(path: pathlib.Path) -> bool:
