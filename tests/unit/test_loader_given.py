@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 import stat
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
+from datasets.loader import failure, given, report, spec
 from tests.unit import loader_rig
 
 
@@ -103,3 +106,20 @@ def test_too_much_is_refused(rig: loader_rig.Rig):
 
 def test_without_what_was_left_it_is_told_to_run_again(rig: loader_rig.Rig):
     assert "what your loader left is gone" in rig.load("", version="v").error
+
+
+def test_what_is_prepared_again_while_it_is_verified_is_not_published(rig: loader_rig.Rig):
+    (prepared(rig) / "f").write_bytes(b"1")
+    task = spec.Spec("x", "v", "", root=str(rig.volume))
+
+    class Late(report.Report):
+        """The second pod of an index comes while the first one verifies."""
+
+        def progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
+            super().progress(state, fields)
+            if fields()["files"]:
+                given.prepare(task)
+
+    with pytest.raises(failure.Later, match="begun again meanwhile"):
+        given.publish(task, Late(str(rig.path / "message")))
+    assert not (rig.volume / "datasets/x").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -71,3 +73,29 @@ def test_what_was_cut_off_in_the_ledger_is_no_line(pod: Pod) -> None:
         place.append(where.path / "ledger", b"[7, 0, 1")
         where.finish([(attempt, finished(shard))])
     assert where.finished() == {0, 1}
+
+
+@pytest.mark.parametrize("byte", [place.PLAN, place.END, place.FIRST_SHARD + 5000])
+def test_a_pod_is_not_alone_as_long_as_another_one_works(
+    pod: Pod, tmp_path: pathlib.Path, byte: int
+) -> None:
+    where = pod()
+    assert where.try_lock(place.FIRST_SHARD)
+    holding = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+b');"
+        "fcntl.lockf(file, fcntl.LOCK_EX, 1, int(sys.argv[2])); print(flush=True); input()"
+    )
+    command = [sys.executable, "-c", holding, str(tmp_path / "lock"), str(byte)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline()
+        assert not where.is_alone()
+        other.kill()
+    assert where.is_alone()
+
+
+def test_what_is_where_it_is_published_was_begun(pod: Pod) -> None:
+    where = pod()
+    assert not where.begun()
+    where.tree.rename(where.path / "published")
+    assert where.begun()

@@ -23,7 +23,8 @@ def delete(task: spec.Spec, told: report.Report) -> None:
     with slot.locked():
         if slot.current():
             slot.link.unlink()
-        trash = [versions.to_trash(each) for each in versions.litter(slot.home, ())]
+        entries = list(slot.home.iterdir()) if slot.home.exists() else []
+        trash = [versions.to_trash(each) for each in entries]
     told.state("deleting", files=0)
     files = removal.remove(
         trash, lambda count: told.progress("deleting", lambda: {"files": count})

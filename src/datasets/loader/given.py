@@ -53,7 +53,7 @@ def publish(task: spec.Spec, told: report.Report) -> versions.Published:
     with slot.locked():
         current = slot.current()
         if current and load.is_wanted(current, task) and current.result:
-            return slot.existing(current, current.result, task)
+            return slot.existing(current, current.result, task.version)
         if not files.is_dir():
             raise failure.Failure(
                 "what your loader left is gone: run create-dataset again, and it runs again"
@@ -84,6 +84,9 @@ def publish(task: spec.Spec, told: report.Report) -> versions.Published:
         form=FORM,
     )
     with slot.locked():
+        if not manifest.is_file():
+            # What is there now nobody has verified.
+            raise failure.Later("your loader was begun again meanwhile: wait for it", soon=True)
         return slot.publish(files, manifest, task, result)
 
 

@@ -50,7 +50,7 @@ def load(
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
                 result = dataclasses.replace(current.result, existing=True)
-                return slot.existing(current, result, task)
+                return slot.existing(current, result, task.version)
             where = slot.load(task, current)
         # Processes will be forked, and must not find that something is being imported.
         reading.join()
@@ -89,6 +89,8 @@ def _pod_class() -> type[pod.Pod]:
 def _discard(slot: volume.Slot, where: place.Place) -> None:
     with contextlib.suppress(failure.Failure, OSError):
         with slot.locked():
+            if not where.is_alone():
+                return
             trash = versions.to_trash(where.path)
         # What is open stays, by another name, until it is closed (nfs(5)).
         where.close()

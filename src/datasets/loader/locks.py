@@ -7,14 +7,15 @@ import fcntl
 import time
 from collections.abc import Callable
 
+ALL = 0  # as many bytes as there may ever be
 # Most are let go of at once; but a thousand pods may wait for the one that makes the plan.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.1
 
 
-def try_lock(descriptor: int, byte: int) -> bool:
-    """Locks a byte of a file against all other processes; False where one of them has it."""
+def try_lock(descriptor: int, byte: int, count: int = 1) -> bool:
+    """Locks bytes of a file against all other processes; False where one of them has any."""
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, count, byte)
     except OSError as error:
         if error.errno in {errno.EAGAIN, errno.EACCES}:
             return False

@@ -79,15 +79,21 @@ class Place:
 
     def begun(self) -> bool:
         """Whether anything of the data set is on the volume."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             return bool(os.listdir(self.tree))  # noqa: PTH208 - an iterator would stay open
-        return False
+        except FileNotFoundError:
+            # It is where it is published.
+            return True
 
     # --- locks
 
     def try_lock(self, byte: int) -> bool:
         """Locks a byte against all other processes; False where one of them has it."""
         return locks.try_lock(self._locks, byte)
+
+    def is_alone(self) -> bool:
+        """Whether no other process works on it: all bytes are locked then."""
+        return locks.try_lock(self._locks, 0, locks.ALL)
 
     def unlock(self, byte: int) -> None:
         """Lets go of a byte."""

@@ -112,8 +112,8 @@ class Pod:
         # Whoever published it may have been killed before it removed what was left.
         with contextlib.suppress(failure.Failure, OSError), self._slot.locked():
             current = self._slot.current()
-            if current and current.version == self._place.version:
-                return self._slot.existing(current, result, self._task)
+            if current and current.result and current.version == self._place.version:
+                return self._slot.existing(current, result, self._place.version)
         return versions.Published(result, [])
 
     def _publish(self, planned: plan.Plan) -> versions.Published:

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Collection
 from typing import NamedTuple
 
 from . import spec
@@ -68,46 +67,27 @@ class Unfinished(NamedTuple):
     version: str
 
 
-def litter(
-    home: pathlib.Path, kept: Collection[str], going_on: Collection[str] = ()
-) -> list[pathlib.Path]:
-    """What no reader and no load needs. The slot is locked.
-
-    Args:
-        home: The directory of the data set's versions.
-        kept: The versions that are read; their loads are over.
-        going_on: The versions that other loads become.
-    """
-    found: list[pathlib.Path] = []
-    for entry in home.iterdir() if home.exists() else ():
-        begun, version = _parsed(entry.name)
-        if version not in going_on and (begun or version not in kept):
-            found.append(entry)
-    return found
-
-
-def sweep(
-    home: pathlib.Path, current: Record, *, request: str | None = None
-) -> list[pathlib.Path]:
-    """Renames what is litter, and returns it. The slot is locked.
+def sweep(home: pathlib.Path, current: Record, *, ended: str | None = None) -> list[pathlib.Path]:
+    """Renames what no reader and no load needs, and returns it. The slot is locked.
 
     What can not be renamed is left to the next load of that name.
 
     Args:
         home: The directory of the data set's versions.
         current: What is published.
-        request: Who asks, where other requests' loads may go on; None where no load does.
+        ended: The version whose load has ended, where others may go on; None to end them all.
     """
     found: list[pathlib.Path] = []
     kept = {current.version, current.previous} - {""}
     with contextlib.suppress(OSError):
+        entries = [(entry, *_parsed(entry.name)) for entry in home.iterdir()]
         going_on: set[str] = set()
-        if request is not None:
-            parsed = [_parsed(entry.name) for entry in home.iterdir()]
-            going_on = {version for begun, version in parsed if begun} - kept - {request}
-        for entry in litter(home, kept, going_on):
-            with contextlib.suppress(OSError):
-                found.append(to_trash(entry))
+        if ended is not None:
+            going_on = {version for _, begun, version in entries if begun} - kept - {ended}
+        for entry, begun, version in entries:
+            if version not in going_on and (begun or version not in kept):
+                with contextlib.suppress(OSError):
+                    found.append(to_trash(entry))
     return found
 
 

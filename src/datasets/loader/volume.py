@@ -179,20 +179,21 @@ class Slot:
         return _make_directory(self.home)
 
     def remove_home(self) -> None:
-        """Removes it, if nothing is in it."""
-        with contextlib.suppress(OSError):
+        """Removes it, if nothing is in it, nor is about to be."""
+        with contextlib.suppress(failure.Failure, OSError), self.locked():
             self.home.rmdir()
 
     def _unused(self, version: str) -> str:
         """A version's name that nothing has, like this one."""
         number, found = 1, version
-        while (
-            any(self.home.glob(f"{versions.LOAD_PREFIX}*-{found}"))
-            or self.record_of(found).exists()
-        ):
+        while self._is_used(found):
             number += 1
             found = f"{version}-{number}"
         return found
+
+    def _is_used(self, version: str) -> bool:
+        begun = any(self.home.glob(f"{versions.LOAD_PREFIX}*-{version}"))
+        return begun or self.record_of(version).exists() or (self.home / version).exists()
 
     def given(self, version: str) -> pathlib.Path:
         """Where a loader of the user's own leaves its files: known before it runs."""
@@ -219,8 +220,8 @@ class Slot:
         version = result.version
         before = self.current()
         if before and before.version == version and before.result:
-            # By a pod that was killed then.
-            return self.existing(before, before.result, task)
+            # By a pod that was killed before its load had ended.
+            return self.existing(before, before.result, version)
         record = versions.Record(
             version=version,
             fingerprint=task.fingerprint,
@@ -250,7 +251,7 @@ class Slot:
         return versions.Published(result, versions.sweep(self.home, record))
 
     def existing(
-        self, current: versions.Record, result: spec.Result, task: spec.Spec
+        self, current: versions.Record, result: spec.Result, version: str
     ) -> versions.Published:
         """What a load ends with that finds the data set there. The slot is locked.
 
@@ -259,9 +260,9 @@ class Slot:
         Args:
             current: What is published.
             result: What it brought.
-            task: What was asked for.
+            version: The version that the load would have become, or is.
         """
-        litter = versions.sweep(self.home, current, request=task.version)
+        litter = versions.sweep(self.home, current, ended=version)
         return versions.Published(result, litter)
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from . import failure, items, place, plan, runs, stream
+from . import items, place, plan, runs, stream
 
 LANES = 32
 TICK_SECONDS = 0.25
@@ -135,9 +135,6 @@ class Work:
         def run() -> None:
             try:
                 work()
-            except failure.StartOver as trouble:
-                self._place.supersede(trouble.reason)
-                self._fail(trouble)
             except BaseException as error:  # noqa: BLE001 - the main thread raises it
                 self._fail(error)
 
