@@ -257,6 +257,10 @@ class Rig:
         """The data set as a reader sees it."""
         return tree(self.volume / "datasets" / name)
 
+    def left(self, name: str = "x") -> set[str]:
+        """All that is kept of a data set, by its names."""
+        return {path.name for path in (self.volume / "datasets/.versions" / name).iterdir()}
+
     def versions(self, name: str = "x") -> list[str]:
         """What is kept of a data set, but the records."""
         return versions(self.volume, name)

@@ -11,10 +11,6 @@ from sandbox import origin
 from tests.unit import loader_rig
 
 
-def left(rig: loader_rig.Rig) -> set[str]:
-    return {path.name for path in (rig.volume / "datasets/.versions/x").iterdir()}
-
-
 def found(rig: loader_rig.Rig, pattern: str) -> pathlib.Path:
     """The one path of that pattern, as soon as it is there."""
     loader_rig.wait_for(lambda: list(rig.volume.rglob(pattern)))
@@ -52,12 +48,12 @@ def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_pub
             os.waitpid(waiting.pid, os.WUNTRACED)
         assert rig.end(killed).code == -signal.SIGKILL
         assert rig.files() == {"f": b"1" * 100_000}
-        assert any(name.startswith(".load-") for name in left(rig))
+        assert any(name.startswith(".load-") for name in rig.left())
         waiting.send_signal(signal.SIGCONT)
         assert rig.end(waiting).result.existing
     finally:
         loader_rig.end_at_once(waiting)
-    assert left(rig) == {"v", "v.json", "v.files"}
+    assert rig.left() == {"v", "v.json", "v.files"}
 
 
 def test_a_pod_that_comes_late_leaves_a_load_alone_that_has_begun_since(
@@ -71,7 +67,7 @@ def test_a_pod_that_comes_late_leaves_a_load_alone_that_has_begun_since(
         found(rig, ".load-*-w/shard-0/owner")
         (rig.volume / "datasets/.versions/x/.trash-old").mkdir()
         assert rig.load(old, version="v").result.existing
-        assert {name.partition("-")[0] for name in left(rig)} == {
+        assert {name.partition("-")[0] for name in rig.left()} == {
             "v",
             "v.json",
             "v.files",
@@ -106,7 +102,7 @@ def test_a_pod_that_comes_late_leaves_alone_what_is_just_being_published(
     # The tree is in its place, the link does not lead there.
     killed = rig.begin(new, environ={"KILLED_BEFORE": "/link'"}, **parameters)
     assert rig.end(killed).code == -signal.SIGKILL
-    assert {"w", "w.json", "w.files"} < left(rig)
+    assert {"w", "w.json", "w.files"} < rig.left()
     assert rig.load(old, version="v").result.existing
     assert rig.load(new, **parameters).code == 0
     assert rig.files() == {"f": b"new"}
@@ -119,7 +115,7 @@ def test_what_was_brought_in_vain_is_removed_by_its_own_load(
         assert rig.end(rig.begin("", verb="prepare", version=version)).code == 0
         found(rig, f".given-{version}/files").joinpath("f").write_bytes(b"1")
         assert rig.load("", version=version).code == 0
-    assert left(rig) == {"v", "v.json", "v.files"}
+    assert rig.left() == {"v", "v.json", "v.files"}
 
 
 def test_what_is_published_once_more_keeps_the_version_before_it(

@@ -1,4 +1,4 @@
-"""Locks of single bytes of files, which the server keeps on NFSv4: they go with their process."""
+"""Locks of bytes of files, which the server keeps on NFSv4: they go with their process."""
 
 from __future__ import annotations
 

@@ -40,6 +40,11 @@ class Record:
     source: str = ""
     published: float = 0
 
+    @property
+    def kept(self) -> frozenset[str]:
+        """The versions that are read: it, and the one before it."""
+        return frozenset({self.version, self.previous} - {""})
+
 
 class Published(NamedTuple):
     """A data set that is there.
@@ -67,6 +72,17 @@ class Unfinished(NamedTuple):
     version: str
 
 
+def load_name(fingerprint: str, version: str) -> str:
+    """What the directory of a load is called."""
+    return f"{LOAD_PREFIX}{fingerprint}-{version}"
+
+
+def unfinished(path: pathlib.Path) -> Unfinished:
+    """What the name of a load's directory says."""
+    fingerprint, _, version = path.name[len(LOAD_PREFIX) :].partition("-")
+    return Unfinished(path, fingerprint, version)
+
+
 def sweep(home: pathlib.Path, current: Record, *, ended: str | None = None) -> list[pathlib.Path]:
     """Renames what no reader and no load needs, and returns it. The slot is locked.
 
@@ -78,23 +94,23 @@ def sweep(home: pathlib.Path, current: Record, *, ended: str | None = None) -> l
         ended: The version whose load has ended, where others may go on; None to end them all.
     """
     found: list[pathlib.Path] = []
-    kept = {current.version, current.previous} - {""}
     with contextlib.suppress(OSError):
-        entries = [(entry, *_parsed(entry.name)) for entry in home.iterdir()]
+        entries = [(entry, *_parsed(entry)) for entry in home.iterdir()]
         going_on: set[str] = set()
         if ended is not None:
-            going_on = {version for _, begun, version in entries if begun} - kept - {ended}
+            going_on = {version for _, begun, version in entries if begun} - current.kept - {ended}
         for entry, begun, version in entries:
-            if version not in going_on and (begun or version not in kept):
+            if version not in going_on and (begun or version not in current.kept):
                 with contextlib.suppress(OSError):
                     found.append(to_trash(entry))
     return found
 
 
-def _parsed(name: str) -> tuple[bool, str]:
-    """Whether a name is a load's, and its version; none where it is litter already."""
+def _parsed(entry: pathlib.Path) -> tuple[bool, str]:
+    """Whether it is a load, and its version; none where it is litter already."""
+    name = entry.name
     if name.startswith(LOAD_PREFIX):
-        return True, name[len(LOAD_PREFIX) :].partition("-")[2]
+        return True, unfinished(entry).version
     if name.startswith(GIVEN_PREFIX):
         return True, name[len(GIVEN_PREFIX) :]
     if name.startswith(TRASH_PREFIX):

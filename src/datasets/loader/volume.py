@@ -143,10 +143,7 @@ class Slot:
 
     def loads(self) -> Iterator[versions.Unfinished]:
         """The loads that are not finished and can be gone on with, the oldest first."""
-        found: list[versions.Unfinished] = []
-        for path in self.home.glob(f"{versions.LOAD_PREFIX}*"):
-            fingerprint, _, version = path.name[len(versions.LOAD_PREFIX) :].partition("-")
-            found.append(versions.Unfinished(path, fingerprint, version))
+        found = map(versions.unfinished, self.home.glob(f"{versions.LOAD_PREFIX}*"))
         for each in sorted(found, key=lambda each: each.version):
             if not place.is_over(each.path):
                 yield each
@@ -161,7 +158,7 @@ class Slot:
         version = task.version
         if not self.make_home():
             # What is left of those that made them is litter.
-            kept = {current.version, current.previous} if current else set[str]()
+            kept = current.kept if current else frozenset[str]()
             for each in self.loads():
                 if each.fingerprint == task.fingerprint and each.version not in kept:
                     # It may have been cut off between the renames that publish it.
@@ -169,7 +166,7 @@ class Slot:
                         (self.home / each.version).rename(each.path / place.TREE)
                     return place.Place(each.path, each.version)
             version = self._unused(version)
-        path = self.home / f"{versions.LOAD_PREFIX}{task.fingerprint}-{version}"
+        path = self.home / versions.load_name(task.fingerprint, version)
         # For the loader alone: what is in it keeps no mode of its own.
         path.mkdir(mode=0o700)
         return place.Place(path, version)
@@ -192,7 +189,7 @@ class Slot:
         return found
 
     def _is_used(self, version: str) -> bool:
-        begun = any(self.home.glob(f"{versions.LOAD_PREFIX}*-{version}"))
+        begun = any(self.home.glob(versions.load_name("*", version)))
         return begun or self.record_of(version).exists() or (self.home / version).exists()
 
     def given(self, version: str) -> pathlib.Path:
