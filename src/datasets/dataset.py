@@ -250,8 +250,9 @@ def made(version: str) -> float:
 def zipapp() -> bytes:
     """The loader as one file that Python runs; the same bytes for the same code, anywhere."""
     files = {"__main__.py": MAIN.encode()}
-    for path in sorted((pathlib.Path(__file__).parent / "loader").glob("*.py")):
-        files[f"loader/{path.name}"] = path.read_bytes()
+    package = pathlib.Path(__file__).parent / "loader"
+    for path in sorted(package.rglob("*.py")):
+        files[path.relative_to(package.parent).as_posix()] = path.read_bytes()
     buffer = io.BytesIO()
     # Stored, not deflated: zlib's output differs between its builds.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
