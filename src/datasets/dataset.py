@@ -19,7 +19,8 @@ import urllib.parse
 import zipfile
 from collections.abc import Mapping
 
-from datasets.loader import spec, urls
+from datasets.loader import spec
+from datasets.loader.base import urls
 
 # What the loader can be told to do, as its one argument; without one it loads.
 PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"

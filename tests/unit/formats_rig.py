@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import failure, members, streams
+from datasets.loader import members, streams
+from datasets.loader.base import failure
 
 SMALL = 2**20
 

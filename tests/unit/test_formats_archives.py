@@ -12,15 +12,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import (
-    archives,
-    decompress,
-    failure,
-    formats,
-    members,
-    streams,
-    zip_reader,
-)
+from datasets.loader import archives, decompress, formats, members, streams, zip_reader
+from datasets.loader.base import failure
 from tests.unit import formats_rig, loader_rig
 from tests.unit.formats_rig import Packed, Trickle, flat
 from tests.unit.loader_rig import COMPRESS, entry, link, tar

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from datasets.loader import blocks, failure, filling
+from datasets.loader import blocks, filling
+from datasets.loader.base import failure
 
 PAGE = mmap.PAGESIZE
 SPARE = blocks.SPARE_BYTES

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import failure, given, report, spec
+from datasets.loader import given, spec
+from datasets.loader.base import failure, report
 from tests.unit import loader_rig
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from datasets.loader import failure, journal, place
+from datasets.loader import journal, place
+from datasets.loader.base import failure
 
 Pod = Callable[[], place.Place]
 

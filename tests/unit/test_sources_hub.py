@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import entries, failure, http_client, hub, spec
+from datasets.loader import entries, http_client, hub, spec
+from datasets.loader.base import failure
 from sandbox import hub as sandbox_hub
 from sandbox import origin
 from tests.unit import sources_rig

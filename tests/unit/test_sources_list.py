@@ -13,7 +13,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import distinct, entries, failure, source_list, spec, urls
+from datasets.loader import distinct, entries, source_list, spec
+from datasets.loader.base import failure, urls
 from sandbox import buckets, hub, origin
 from tests.unit import sources_rig
 

@@ -16,16 +16,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import (
-    entries,
-    failure,
-    http_client,
-    s3,
-    s3_list,
-    s3_signature,
-    spec,
-    xml_reader,
-)
+from datasets.loader import entries, http_client, s3, s3_list, s3_signature, spec, xml_reader
+from datasets.loader.base import failure
 from sandbox import buckets
 from tests.unit import sources_rig
 

@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import urls
+from datasets.loader.base import urls
 from tests.unit import sources_rig
 
 GOOD = [

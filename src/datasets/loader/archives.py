@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from . import decompress, failure, formats, members, streams, tar_reader
+from . import decompress, formats, members, streams, tar_reader
+from .base import failure
 
 # An archive in an archive in an archive; what is in that stays a file.
 MOST_NESTED = 3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from . import failure, spec
+from . import spec
+from .base import failure
 
 
 class Budget:

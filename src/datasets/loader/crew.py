@@ -18,7 +18,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from . import failure, files, hand, turns, under_way
+from . import files, hand, turns, under_way
+from .base import failure
 
 HANDS = 4
 END_SECONDS, POLL_SECONDS = 1.0, 0.001

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 
-from . import failure, removal, report, spec, versions, volume
+from . import removal, spec, versions, volume
+from .base import failure, report
 
 
 def delete(task: spec.Spec, told: report.Report) -> None:

@@ -8,7 +8,8 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from . import distinct, entry, failure, formats, http_client, remote, spec, urls
+from . import distinct, entry, formats, http_client, remote, spec
+from .base import failure, urls
 
 # A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from . import failure, spec
+from . import spec
+from .base import failure
 
 # What a file takes beside its data while it waits.
 FILE_BYTES = 2048

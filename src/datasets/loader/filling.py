@@ -18,7 +18,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import blocks, failure, files
+from . import blocks, files
+from .base import failure
 
 # What may be on its way.
 MOST_BYTES = 16 * 2**20

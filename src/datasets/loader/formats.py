@@ -6,7 +6,8 @@ import io
 import re
 from collections.abc import Callable
 
-from . import decompress, failure, streams, tar_reader
+from . import decompress, streams, tar_reader
+from .base import failure
 
 # bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
 HEAD_BYTES = 2**20

@@ -15,7 +15,8 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from . import failure, load, place, readback, report, spec, versions, volume
+from . import load, place, readback, spec, versions, volume
+from .base import failure, report
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777

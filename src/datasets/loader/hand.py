@@ -16,7 +16,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from . import failure, files, spec, turns
+from . import files, spec, turns
+from .base import failure
 
 T = TypeVar("T")
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Generator, Mapping
 from email import message as email_message
 from typing import Any
 
-from . import failure, http_answers, proxies, urls
+from . import http_answers, proxies
+from .base import failure, urls
 
 USER_AGENT = "aws-efs-loader/1"
 MOST_REDIRECTS = 10

@@ -13,7 +13,8 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
-from . import entry, failure, http_client, urls
+from . import entry, http_client
+from .base import failure, urls
 
 AUTH = "hub"
 HUB = "https://huggingface.co"

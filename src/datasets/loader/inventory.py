@@ -6,7 +6,8 @@ import contextlib
 import pathlib
 from typing import Any
 
-from . import failure, report, spec, volume
+from . import spec, volume
+from .base import failure, report
 
 
 def tell(root: pathlib.Path, told: report.Report) -> None:

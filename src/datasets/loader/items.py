@@ -10,7 +10,6 @@ import threading
 from . import (
     budget,
     entry,
-    failure,
     formats,
     http_client,
     journal,
@@ -23,9 +22,9 @@ from . import (
     stream,
     streams,
     unpacking,
-    urls,
     writer,
 )
+from .base import failure, urls
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.

@@ -15,7 +15,8 @@ import shutil
 import stat
 from collections.abc import Generator, Iterable
 
-from . import failure, files, journal, members, readback, turns
+from . import files, journal, members, readback, turns
+from .base import failure
 
 # What a link is made from: a target, a file's other name, or a file that holds the target. And
 # what an archive says of a file only when it is over.

@@ -10,7 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import failure, meter, place, removal, report, spec, versions, volume
+from . import meter, place, removal, spec, versions, volume
+from .base import failure, report
 
 if TYPE_CHECKING:
     from . import pod

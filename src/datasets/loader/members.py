@@ -6,7 +6,8 @@ import dataclasses
 import posixpath
 from collections.abc import Iterable
 
-from . import failure, streams
+from . import streams
+from .base import failure
 
 REMEDY = "make the archive again without it, or take another source"
 

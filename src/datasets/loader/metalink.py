@@ -9,7 +9,8 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 
-from . import failure, urls, xml_reader
+from . import xml_reader
+from .base import failure, urls
 
 MIRRORS = (*urls.WEB, urls.S3)
 # The best first.

@@ -20,7 +20,8 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from . import failure, journal, locks, readback
+from . import journal, locks, readback
+from .base import failure
 
 LOCK_WAIT_SECONDS = 3600.0
 # The bytes of the lock file; those from FIRST_SHARD on are the shards'.

@@ -11,7 +11,6 @@ from . import (
     archives,
     entries,
     entry,
-    failure,
     formats,
     http_client,
     plan,
@@ -21,6 +20,7 @@ from . import (
     streams,
     tar_index,
 )
+from .base import failure
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64

@@ -8,7 +8,6 @@ import dataclasses
 from . import (
     budget,
     entries,
-    failure,
     files,
     http_client,
     items,
@@ -17,13 +16,13 @@ from . import (
     plan,
     planner,
     publish,
-    report,
     spec,
     versions,
     volume,
     work,
     writer,
 )
+from .base import failure, report
 
 
 class Pod:

@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
-from . import failure, load, meter, removal, report, spec
+from . import load, meter, removal, spec
+from .base import failure, report
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"

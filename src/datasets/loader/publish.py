@@ -10,7 +10,6 @@ from typing import Any
 from . import (
     bits,
     distinct,
-    failure,
     files,
     journal,
     links,
@@ -21,6 +20,7 @@ from . import (
     spec,
     volume,
 )
+from .base import failure
 
 
 class Publication:

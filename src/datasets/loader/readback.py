@@ -10,7 +10,8 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
-from . import failure, spec, stream
+from . import spec, stream
+from .base import failure
 
 READERS, PIECE_BYTES = 8, 4 * 2**20
 # Files that are read at once, and those that wait for their turn to be told of.

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable, Generator
 from email import message as email_message
 
-from . import failure, http_answers, http_client, urls
+from . import http_answers, http_client
+from .base import failure, urls
 
 CHUNK_BYTES = 2**18
 

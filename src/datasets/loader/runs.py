@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import batch, failure, journal, meter, place, plan, remote, spec, urls
+from . import batch, journal, meter, place, plan, remote, spec
+from .base import failure, urls
 
 
 class Run:

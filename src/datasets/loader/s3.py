@@ -7,7 +7,8 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
-from . import entry, failure, http_client, remote, s3_list, s3_signature, urls, xml_reader
+from . import entry, http_client, remote, s3_list, s3_signature, xml_reader
+from .base import failure, urls
 
 AUTH = "s3"
 REGION = re.compile(r"[a-z0-9-]{1,32}")

@@ -10,7 +10,8 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
 
-from . import entry, failure, metalink, urls
+from . import entry, metalink
+from .base import failure, urls
 
 MOST_LINE_BYTES = 16 * 2**10
 MOST_ENTRIES = 5_000_000

@@ -8,7 +8,6 @@ from . import (
     archives,
     budget,
     entry,
-    failure,
     formats,
     journal,
     links,
@@ -21,6 +20,7 @@ from . import (
     streams,
     writer,
 )
+from .base import failure
 
 
 class Unpacking:

@@ -9,7 +9,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from . import failure, readback, report, spec, volume
+from . import readback, spec, volume
+from .base import failure, report
 
 # Wrong files that are named in the log; all of them are counted.
 MOST_NAMED = 1000

@@ -25,7 +25,8 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from . import failure, locks, place, spec, versions
+from . import locks, place, spec, versions
+from .base import failure
 
 DATASETS, VERSIONS = "datasets", ".versions"
 FILES = "files"

@@ -6,7 +6,8 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from . import batch, blocks, crew, failure, files, filling, spec, turns
+from . import batch, blocks, crew, files, filling, spec, turns
+from .base import failure
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20

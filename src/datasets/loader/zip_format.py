@@ -13,7 +13,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import decompress, failure, members, streams
+from . import decompress, members, streams
+from .base import failure
 
 END = struct.Struct("<4s4H2LH")
 LOCAL_SIGNATURE, ENTRY_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"

@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from . import failure, members, streams, zip_format
+from . import members, streams, zip_format
+from .base import failure
 
 SMALL_BYTES = 2**20
 # To read over so many bytes is faster than to ask for what stands behind them.

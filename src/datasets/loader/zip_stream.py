@@ -13,7 +13,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import failure, members, streams, zip_format
+from . import members, streams, zip_format
+from .base import failure
 
 SMALL_BYTES = 2**20
 # What is read for a member of unknown length grows from this: the most of it may be the next one.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import spec
+from .. import spec
 
 PROGRESS_SECONDS = 1.0
 # Kubernetes cuts the message at 4,096 bytes, and a cut JSON says nothing. A character may take 12
