@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cluster import jobs, pods
 from datasets import dataset
-from datasets.loader import spec, volume
+from datasets.loader import volume
+from datasets.loader.base import tasks
 
 if TYPE_CHECKING:
     from cluster import client
@@ -101,7 +102,7 @@ def errand(loader: Loader, kind: str, name: str = "") -> jobs.Wanted:
         name: The data set's name; none where it is for all.
     """
     # The loader's task has a name even where it is for none.
-    task = spec.Spec(name or kind, dataset.new_version(), "", root=jobs.MOUNT_PATH)
+    task = tasks.Spec(name or kind, dataset.new_version(), "", root=jobs.MOUNT_PATH)
     verb = {
         VERIFY: dataset.VERIFY,
         DELETE: dataset.DELETE,

@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from datasets.loader import spec
+from datasets.loader.base import tasks
 
-Result = spec.Result
+Result = tasks.Result
 
 PREPARING, TRANSFERRING, VERIFYING = "preparing", "transferring", "verifying"
 PUBLISHED, DONE = "published", "done"

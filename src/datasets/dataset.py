@@ -19,8 +19,7 @@ import urllib.parse
 import zipfile
 from collections.abc import Mapping
 
-from datasets.loader import spec
-from datasets.loader.base import urls
+from datasets.loader.base import tasks, urls
 
 # What the loader can be told to do, as its one argument; without one it loads.
 PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
@@ -30,7 +29,7 @@ MOST_PODS = 64
 # Services other than AWS's have names of their own for it: auto, garage, fr-par.
 REGION = re.compile(r"[a-z0-9-]{1,32}")
 LARGEST_ID = 2**31
-PLAIN_MODE = spec.PLAIN_MODE
+PLAIN_MODE = tasks.PLAIN_MODE
 # The parts of a query that open a link but do not say what it leads to: they change each time
 # that it is signed (S3, Cloudflare R2 and CloudFront; Google; Azure; and those of their own make).
 SIGNATURE = re.compile(
@@ -109,9 +108,9 @@ class Dataset:
         self,
         *,
         version: str,
-        root: str = spec.Spec.root,
+        root: str = tasks.Spec.root,
         credentials: Mapping[str, str] | None = None,
-    ) -> spec.Spec:
+    ) -> tasks.Spec:
         """The loader's task; with the queries of its sources, so it belongs in a Secret.
 
         Args:
@@ -120,11 +119,11 @@ class Dataset:
             credentials: What opens the sources, by the names that the loader knows.
         """
         at_hub = urls.HUB in self.schemes
-        return spec.Spec(
+        return tasks.Spec(
             name=self.name,
             version=version,
             fingerprint=self.fingerprint(),
-            sources=tuple(spec.Source(url, checksum=self.checksum) for url in self.sources),
+            sources=tuple(tasks.Source(url, checksum=self.checksum) for url in self.sources),
             manifest=self.manifest,
             unpack=self.unpack,
             overwrite=self.overwrite,
@@ -145,7 +144,7 @@ def validate_name(name: str) -> str:
     Raises:
         ValueError: It can not; the text says what a name is.
     """
-    if not spec.NAME.fullmatch(name):
+    if not tasks.NAME.fullmatch(name):
         raise ValueError(
             f"{_short(name)}: use 1 to 50 lower-case letters, digits and dashes, with a letter or "
             "digit at both ends"

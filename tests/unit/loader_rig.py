@@ -25,7 +25,8 @@ from typing import Any
 from unittest import mock
 
 from datasets import answers, dataset
-from datasets.loader import planner, program, spec
+from datasets.loader import planner, program
+from datasets.loader.base import tasks
 
 # The pod's Python may be as old as 3.9: with this, all tests run the loader with another one.
 OTHER_PYTHON = os.environ.get("AWS_EFS_LOADER_PYTHON", "")
@@ -147,17 +148,17 @@ class Rig:
         checksum: str = "",
         **parameters: Any,
     ) -> str:
-        sources = tuple(spec.Source(url, checksum) for url in source.split())
+        sources = tuple(tasks.Source(url, checksum) for url in source.split())
         unpack = unpack if isinstance(unpack, str) else str(unpack).lower()
         made_from = [source.partition("?")[0], checksum, unpack, repr(parameters)]
-        return spec.Spec(
+        return tasks.Spec(
             name=name,
             version=version or dataset.new_version(),
             fingerprint=hashlib.sha256(repr(made_from).encode()).hexdigest(),
             sources=sources,
             unpack=unpack,
             root=str(self.volume),
-            limits=spec.Limits(**(limits or {})),
+            limits=tasks.Limits(**(limits or {})),
             opening_seconds=patience,
             patience_seconds=patience,
             timeout_seconds=timeout,

@@ -9,7 +9,8 @@ from collections.abc import Generator
 
 import hypothesis
 
-from datasets.loader import entries, http_client, proxies, spec
+from datasets.loader import entries, http_client, proxies
+from datasets.loader.base import tasks
 
 MOST_BYTES = 10**6
 FREE = hypothesis.settings(deadline=None)  # other tests run beside these
@@ -23,7 +24,7 @@ class Client(http_client.Client):
         aws_port: Where what is at AWS is here; 0 for nowhere.
     """
 
-    def __init__(self, task: spec.Spec, aws_port: int = 0) -> None:
+    def __init__(self, task: tasks.Spec, aws_port: int = 0) -> None:
         super().__init__(2, *entries.signers(task))
         self._aws_port = aws_port
         self._made: list[http.client.HTTPConnection] = []
@@ -44,17 +45,17 @@ class Client(http_client.Client):
 
 
 @contextlib.contextmanager
-def client(task: spec.Spec, aws_port: int = 0) -> Generator[Client]:
+def client(task: tasks.Spec, aws_port: int = 0) -> Generator[Client]:
     with contextlib.closing(Client(task, aws_port)) as made:
         yield made
 
 
-def expand(task: spec.Spec, aws_port: int = 0) -> list[entries.Entry]:
+def expand(task: tasks.Spec, aws_port: int = 0) -> list[entries.Entry]:
     with client(task, aws_port) as made:
         return list(entries.expand(task, made))
 
 
-def fetch(task: spec.Spec, found: entries.Entry, aws_port: int = 0) -> bytes:
+def fetch(task: tasks.Spec, found: entries.Entry, aws_port: int = 0) -> bytes:
     with (
         client(task, aws_port) as made,
         contextlib.closing(made.request(found.url, auth=found.auth)) as response,

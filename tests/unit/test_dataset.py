@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from datasets import dataset, loader
-from datasets.loader import program, spec
+from datasets.loader import program
+from datasets.loader.base import tasks
 
 LOADER = pathlib.Path(loader.__file__).parent
 DIGEST = "0" * 64
@@ -168,8 +169,8 @@ def test_the_task_is_one_that_the_loader_reads():
     )
     credentials = {"access-key": "a", "secret-key": "b"}
     task = wanted.task(version="v", root="/r", credentials=credentials)
-    assert spec.Spec.from_json(task.to_json()) == task
-    assert task.sources == (spec.Source("s3://bucket/a", checksum="sha256:" + DIGEST),)
+    assert tasks.Spec.from_json(task.to_json()) == task
+    assert task.sources == (tasks.Source("s3://bucket/a", checksum="sha256:" + DIGEST),)
     assert (task.endpoint, task.hub, task.indexes) == ("https://minio.example", "", 4)
     assert task.region == "garage"
     assert (task.owner_ids, task.file_mode, task.directory_mode) == ((1000, 100), 0o640, 0o750)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import given, spec
-from datasets.loader.base import failure, report
+from datasets.loader import given
+from datasets.loader.base import failure, report, tasks
 from tests.unit import loader_rig
 
 
@@ -107,7 +107,7 @@ def test_without_what_was_left_it_is_told_to_run_again(rig: loader_rig.Rig):
 
 def test_what_is_prepared_again_while_it_is_verified_is_not_published(rig: loader_rig.Rig):
     (prepared(rig) / "f").write_bytes(b"1")
-    task = spec.Spec("x", "v", "", root=str(rig.volume))
+    task = tasks.Spec("x", "v", "", root=str(rig.volume))
 
     class Late(report.Report):
         """The second pod of an index comes while the first one verifies."""

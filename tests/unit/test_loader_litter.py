@@ -6,7 +6,8 @@ import os
 import pathlib
 import signal
 
-from datasets.loader import locks, place, spec, volume
+from datasets.loader import locks, place, volume
+from datasets.loader.base import tasks
 from sandbox import origin
 from tests.unit import loader_rig
 
@@ -125,7 +126,7 @@ def test_what_is_published_once_more_keeps_the_version_before_it(
         source = served.put("set.tar", loader_rig.archive("tar", {"f": version.encode()}))
         rig.load(source, version=version, overwrite=True)
     slot = volume.Slot(rig.volume, "x")
-    task = spec.Spec("x", "w", "")
+    task = tasks.Spec("x", "w", "")
     with slot.locked():
         current = slot.current()
         assert current

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from datasets.loader import files, spec
+from datasets.loader import files
+from datasets.loader.base import tasks
 
 # In a process of its own: the writer forks those that make files.
 PROGRAM = """
@@ -43,7 +44,7 @@ tree.close()
 def test_a_large_file_that_is_late_does_not_land_in_the_next_one_of_its_name(
     tmp_path: pathlib.Path, second: str
 ) -> None:
-    task = spec.Spec("x", "20260101t000000-00000000", "", root=str(tmp_path)).to_json()
+    task = tasks.Spec("x", "20260101t000000-00000000", "", root=str(tmp_path)).to_json()
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), task, second],
         env={"PYTHONPATH": ":".join(sys.path)},

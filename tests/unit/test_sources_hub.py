@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import entries, http_client, hub, spec
-from datasets.loader.base import failure
+from datasets.loader import entries, http_client, hub
+from datasets.loader.base import failure, tasks
 from sandbox import hub as sandbox_hub
 from sandbox import origin
 from tests.unit import sources_rig
@@ -31,12 +31,12 @@ def served():
         yield started
 
 
-def task(served: sandbox_hub.Hub, source: str, token: str = "", **fields: Any) -> spec.Spec:
-    return spec.Spec(
+def task(served: sandbox_hub.Hub, source: str, token: str = "", **fields: Any) -> tasks.Spec:
+    return tasks.Spec(
         "x",
         "v",
         "f",
-        sources=(spec.Source(source, **fields),),
+        sources=(tasks.Source(source, **fields),),
         hub=f"{served.url}/",
         credentials={"token": token} if token else {},
         opening_seconds=1,

@@ -13,8 +13,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import distinct, entries, source_list, spec
-from datasets.loader.base import failure, urls
+from datasets.loader import distinct, entries, source_list
+from datasets.loader.base import failure, tasks, urls
 from sandbox import buckets, hub, origin
 from tests.unit import sources_rig
 
@@ -295,15 +295,17 @@ def served():
         yield started
 
 
-def task(*sources: str | spec.Source, **fields: Any) -> spec.Spec:
-    named = tuple(each if isinstance(each, spec.Source) else spec.Source(each) for each in sources)
-    return spec.Spec("x", "v", "f", sources=named, **{"opening_seconds": 1, **fields})
+def task(*sources: str | tasks.Source, **fields: Any) -> tasks.Spec:
+    named = tuple(
+        each if isinstance(each, tasks.Source) else tasks.Source(each) for each in sources
+    )
+    return tasks.Spec("x", "v", "f", sources=named, **{"opening_seconds": 1, **fields})
 
 
 expand = sources_rig.expand
 
 
-def denied(asked: spec.Spec, pattern: str) -> None:
+def denied(asked: tasks.Spec, pattern: str) -> None:
     with pytest.raises(failure.Failure, match=pattern):
         expand(asked)
 
@@ -312,7 +314,7 @@ def test_a_source_goes_where_the_user_says():
     found = expand(
         task(
             "https://a.example/x.tar?sig=1",
-            spec.Source("https://a.example/y", f"sha256:{SHA256}", "d/y"),
+            tasks.Source("https://a.example/y", f"sha256:{SHA256}", "d/y"),
         )
     )
     assert found == [
@@ -323,7 +325,7 @@ def test_a_source_goes_where_the_user_says():
 
 @pytest.mark.parametrize("path", ["/x", "../x", "a/../b", "a//b", "a\0b", "."])
 def test_a_path_of_a_source_stays_inside(path: str):
-    denied(task(spec.Source("https://a.example/x", path=path)), "can not stand in a data set")
+    denied(task(tasks.Source("https://a.example/x", path=path)), "can not stand in a data set")
 
 
 def test_a_list_is_fetched_with_what_it_names(served: origin.Origin):
@@ -385,8 +387,8 @@ def test_sources_of_all_kinds_are_brought_together(served: origin.Origin):
         own.put("org/name", {"x": b"2"})
         found = expand(
             task(
-                spec.Source("s3://public-data/p/", path="a"),
-                spec.Source("hf://datasets/org/name", path="b/"),
+                tasks.Source("s3://public-data/p/", path="a"),
+                tasks.Source("hf://datasets/org/name", path="b/"),
                 "https://a.example/x",
                 endpoint=s3.url,
                 hub=own.url,
@@ -401,10 +403,10 @@ def test_a_checksum_is_of_one_file():
     with hub.Hub.start() as own:
         own.put("org/name", {"x": b"2" * 2000, "y": b"3"})
         digest = f"sha256:{SHA256}"
-        one_file = spec.Source("hf://datasets/org/name/x", digest)
+        one_file = tasks.Source("hf://datasets/org/name/x", digest)
         assert expand(task(one_file, hub=own.url))[0].checksum == digest
         denied(
-            task(spec.Source("hf://datasets/org/name", digest), hub=own.url),
+            task(tasks.Source("hf://datasets/org/name", digest), hub=own.url),
             "one checksum can not stand for",
         )
 
@@ -442,7 +444,7 @@ def test_a_source_and_a_list_may_not_have_one_path(served: origin.Origin):
     denied(
         task(
             "https://a.example/x?sig=hunter2",
-            spec.Source("https://a.example/q", path="x"),
+            tasks.Source("https://a.example/q", path="x"),
             manifest=name,
         ),
         "by the source https://a.example/q and by line 1 of the list: ",

@@ -16,8 +16,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import entries, http_client, s3, s3_list, s3_signature, spec, xml_reader
-from datasets.loader.base import failure
+from datasets.loader import entries, http_client, s3, s3_list, s3_signature, xml_reader
+from datasets.loader.base import failure, tasks
 from sandbox import buckets
 from tests.unit import sources_rig
 
@@ -44,17 +44,17 @@ def served():
         yield started
 
 
-def task(served: buckets.Buckets, *sources: str, signed: bool = True, **fields: Any) -> spec.Spec:
+def task(served: buckets.Buckets, *sources: str, signed: bool = True, **fields: Any) -> tasks.Spec:
     keys = {
         "access-key": served.credentials.access_key,
         "secret-key": served.credentials.secret_key,
     }
-    return spec.Spec(
+    return tasks.Spec(
         "x",
         "v",
         "f",
         **{
-            "sources": tuple(spec.Source(each) for each in sources),
+            "sources": tuple(tasks.Source(each) for each in sources),
             "endpoint": served.url,
             "credentials": keys if signed else {},
             "opening_seconds": 1,
@@ -200,7 +200,7 @@ def test_a_prefix_is_all_that_is_below_it(served: buckets.Buckets, source: str):
 def test_a_whole_bucket_goes_below_the_path_of_its_source(served: buckets.Buckets):
     served.make("dotted.bucket", public=True)
     served.put("dotted.bucket", {"a/b": b"1", "empty": b""})
-    asked = spec.Source("s3://dotted.bucket", path="train")
+    asked = tasks.Source("s3://dotted.bucket", path="train")
     found = expand(served, aws=True, sources=(asked,))
     assert [each.path for each in found] == ["train/a/b", "train/empty"]
     assert found[0].url == "https://s3.us-east-1.amazonaws.com/dotted.bucket/a/b"

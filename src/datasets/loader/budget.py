@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from . import spec
-from .base import failure
+from .base import failure, tasks
 
 
 class Budget:
@@ -15,7 +14,7 @@ class Budget:
         limits: The limits.
     """
 
-    def __init__(self, limits: spec.Limits) -> None:
+    def __init__(self, limits: tasks.Limits) -> None:
         self._limits = limits
         self._lock = threading.Lock()
         self._received = 0

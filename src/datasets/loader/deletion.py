@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import pathlib
 
-from . import removal, spec, versions, volume
-from .base import failure, report
+from . import removal, versions, volume
+from .base import failure, report, tasks
 
 
-def delete(task: spec.Spec, told: report.Report) -> None:
+def delete(task: tasks.Spec, told: report.Report) -> None:
     """Deletes a data set with all of its versions, and what loads of it have not finished.
 
     Args:

@@ -8,8 +8,8 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from . import distinct, entry, formats, http_client, remote, spec
-from .base import failure, urls
+from . import distinct, entry, formats, http_client, remote
+from .base import failure, tasks, urls
 
 # A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Entry = entry.Entry
 CHUNK_BYTES = 2**16
 
 
-def expand(task: spec.Spec, client: http_client.Client) -> Iterator[Entry]:
+def expand(task: tasks.Spec, client: http_client.Client) -> Iterator[Entry]:
     """The entries of all sources of a task, as they are found.
 
     Args:
@@ -39,7 +39,7 @@ def expand(task: spec.Spec, client: http_client.Client) -> Iterator[Entry]:
         _look_again(task, client, suspects)
 
 
-def signers(task: spec.Spec) -> tuple[Mapping[str, http_client.Signer], Mapping[str, str]]:
+def signers(task: tasks.Spec) -> tuple[Mapping[str, http_client.Signer], Mapping[str, str]]:
     """What signs requests for the entries of a task, and what is said where that does not do.
 
     Args:
@@ -68,7 +68,7 @@ def signers(task: spec.Spec) -> tuple[Mapping[str, http_client.Signer], Mapping[
 class _Sources:
     """The sources of a task; each entry comes with who named it."""
 
-    def __init__(self, task: spec.Spec, client: http_client.Client) -> None:
+    def __init__(self, task: tasks.Spec, client: http_client.Client) -> None:
         self._task = task
         self._client = client
 
@@ -86,7 +86,7 @@ class _Sources:
             for line, found in self._manifest(self._task.manifest):
                 yield f"line {line} of the list", found
 
-    def _source(self, number: int, source: spec.Source) -> Iterator[Entry]:
+    def _source(self, number: int, source: tasks.Source) -> Iterator[Entry]:
         shown = urls.shown(source.url)
         path = entry.check_path(source.path, f"the source {shown}")
         scheme = urls.scheme(source.url)
@@ -142,7 +142,7 @@ class _Sources:
                     yield chunk
 
 
-def _s3(task: spec.Spec) -> s3.Service:
+def _s3(task: tasks.Spec) -> s3.Service:
     from . import s3, s3_signature
 
     return s3.Service(
@@ -154,7 +154,7 @@ def _s3(task: spec.Spec) -> s3.Service:
     )
 
 
-def _hub(task: spec.Spec) -> hub.Service:
+def _hub(task: tasks.Spec) -> hub.Service:
     from . import hub
 
     return hub.Service(
@@ -186,7 +186,7 @@ def _name(found: Entry) -> str:
     return entry.file_path(found.path, name)
 
 
-def _look_again(task: spec.Spec, client: http_client.Client, suspects: set[int]) -> None:
+def _look_again(task: tasks.Spec, client: http_client.Client, suspects: set[int]) -> None:
     """Finds the two entries that have one name, if they really have."""
     seen: dict[str, str] = {}
     for where, each in _Sources(task, client).entries():

@@ -10,8 +10,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from . import spec
-from .base import failure
+from .base import failure, tasks
 
 # What a file takes beside its data while it waits.
 FILE_BYTES = 2048
@@ -46,7 +45,7 @@ class Files:
         task: Tells mode and owner.
     """
 
-    def __init__(self, root: str, task: spec.Spec) -> None:
+    def __init__(self, root: str, task: tasks.Spec) -> None:
         self._root = root
         self._file_mode = task.file_mode
         self._directory_mode = task.directory_mode

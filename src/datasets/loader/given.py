@@ -15,15 +15,15 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from . import load, place, readback, spec, versions, volume
-from .base import failure, report
+from . import load, place, readback, versions, volume
+from .base import failure, report, tasks
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777
 FORM = "directory"
 
 
-def prepare(task: spec.Spec) -> None:
+def prepare(task: tasks.Spec) -> None:
     """Makes the directory, empty: what an earlier attempt left there is not to be trusted."""
     slot = _slot(task)
     with slot.locked():
@@ -37,7 +37,7 @@ def prepare(task: spec.Spec) -> None:
         files.chmod(OPEN_MODE)
 
 
-def publish(task: spec.Spec, told: report.Report) -> versions.Published:
+def publish(task: tasks.Spec, told: report.Report) -> versions.Published:
     """Verifies, counts and publishes what was left in the directory.
 
     Args:
@@ -74,7 +74,7 @@ def publish(task: spec.Spec, told: report.Report) -> versions.Published:
             told.progress("verifying", functools.partial(dict[str, int], files=count, bytes=total))
     if not count:
         raise failure.Failure("your loader left no files in /data: have it write them there")
-    result = spec.Result(
+    result = tasks.Result(
         files=count,
         bytes=total,
         seconds=told.seconds,
@@ -91,7 +91,7 @@ def publish(task: spec.Spec, told: report.Report) -> versions.Published:
         return slot.publish(files, manifest, task, result)
 
 
-def _slot(task: spec.Spec) -> volume.Slot:
+def _slot(task: tasks.Spec) -> volume.Slot:
     return volume.Slot(pathlib.Path(task.root), task.name)
 
 
@@ -102,7 +102,7 @@ def _paths(root: pathlib.Path) -> Iterator[pathlib.Path]:
             yield pathlib.Path(directory, name)
 
 
-def _accept(task: spec.Spec, root: pathlib.Path, path: pathlib.Path) -> dict[str, Any]:
+def _accept(task: tasks.Spec, root: pathlib.Path, path: pathlib.Path) -> dict[str, Any]:
     """Gives it its mode and owner; what the list of files says of it, nothing of a directory."""
     found = path.lstat()
     name = str(path.relative_to(root))

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from . import files, spec, turns
-from .base import failure
+from . import files, turns
+from .base import failure, tasks
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class _Hand:
 
 
 def _sha256(data: memoryview) -> str:
-    digest = spec.hasher("sha256")
+    digest = tasks.hasher("sha256")
     step = len(data) if len(data) > HASHED_AT_ONCE_BYTES else QUIET_BYTES
     for at in range(0, len(data), step):
         digest.update(data[at : at + step])

@@ -6,8 +6,8 @@ import contextlib
 import pathlib
 from typing import Any
 
-from . import spec, volume
-from .base import failure, report
+from . import volume
+from .base import failure, report, tasks
 
 
 def tell(root: pathlib.Path, told: report.Report) -> None:
@@ -21,7 +21,7 @@ def tell(root: pathlib.Path, told: report.Report) -> None:
     count = 0
     names = sorted(path.name for path in versions.iterdir()) if versions.is_dir() else []
     for name in names:
-        fields = _fields(root, name) if spec.NAME.fullmatch(name) else None
+        fields = _fields(root, name) if tasks.NAME.fullmatch(name) else None
         if fields:
             count += 1
             told.state("listed", name=name, **fields)

@@ -18,13 +18,12 @@ from . import (
     plan,
     remote,
     runs,
-    spec,
     stream,
     streams,
     unpacking,
     writer,
 )
-from .base import failure, urls
+from .base import failure, tasks, urls
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -44,7 +43,7 @@ class Doer:
         alone: Whether there is one item only: its size is all there is.
     """
 
-    task: spec.Spec
+    task: tasks.Spec
     client: http_client.Client
     tree: writer.Writer
     meter: meter.Meter
@@ -207,7 +206,7 @@ class Doer:
             large.write(run, source, data, self.tree, path=path, limits=self.limits)
 
     def _hash(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
-        digest = spec.hasher(run.item.checksum.partition(":")[0])
+        digest = tasks.hasher(run.item.checksum.partition(":")[0])
         with contextlib.closing(large.open_stream(source, 0, None, connections)) as data:
             while piece := data.next_piece():
                 digest.update(piece.data)

@@ -10,8 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import meter, place, removal, spec, versions, volume
-from .base import failure, report
+from . import meter, place, removal, versions, volume
+from .base import failure, report, tasks
 
 if TYPE_CHECKING:
     from . import pod
@@ -22,7 +22,7 @@ TAKEN = "was published or removed by others meanwhile"
 
 
 def load(
-    task: spec.Spec, told: report.Report, counts: meter.Meter, *, index: int
+    task: tasks.Spec, told: report.Report, counts: meter.Meter, *, index: int
 ) -> versions.Published | None:
     """Does what is to be done, and publishes the data set if this was the last of it.
 
@@ -99,7 +99,7 @@ def _discard(slot: volume.Slot, where: place.Place) -> None:
         slot.remove_home()
 
 
-def is_wanted(current: versions.Record, task: spec.Spec) -> bool:
+def is_wanted(current: versions.Record, task: tasks.Spec) -> bool:
     """Whether what is published is what the task would make; a request is done only once.
 
     Raises:

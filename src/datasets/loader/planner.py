@@ -15,12 +15,11 @@ from . import (
     http_client,
     plan,
     remote,
-    spec,
     stream,
     streams,
     tar_index,
 )
-from .base import failure
+from .base import failure, tasks
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64
@@ -32,7 +31,7 @@ LEAST_INNER_BYTES = 2**18
 SAMPLE = 256
 
 
-def items(task: spec.Spec, client: http_client.Client) -> Iterator[plan.Item]:
+def items(task: tasks.Spec, client: http_client.Client) -> Iterator[plan.Item]:
     """All items of a task, as its sources are now.
 
     Args:
@@ -69,11 +68,11 @@ def items(task: spec.Spec, client: http_client.Client) -> Iterator[plan.Item]:
             yield item
 
 
-def _is_to_unpack(found: entry.Entry, task: spec.Spec) -> bool:
+def _is_to_unpack(found: entry.Entry, task: tasks.Spec) -> bool:
     return task.unpack == "recursive" and bool(formats.ARCHIVE_NAME.search(found.path))
 
 
-def _file(item: plan.Item, task: spec.Spec) -> Iterator[plan.Item]:
+def _file(item: plan.Item, task: tasks.Spec) -> Iterator[plan.Item]:
     """A file of a known size, in parts if it is large and there are pods to share it."""
     size = item.size or 0
     part_bytes = max(LEAST_PART_BYTES, -(-size // (PARTS_PER_POD * task.indexes)))
@@ -87,7 +86,7 @@ def _file(item: plan.Item, task: spec.Spec) -> Iterator[plan.Item]:
 
 
 def _looked_at(
-    item: plan.Item, found: entry.Entry, task: spec.Spec, client: http_client.Client
+    item: plan.Item, found: entry.Entry, task: tasks.Spec, client: http_client.Client
 ) -> Iterator[plan.Item]:
     source = remote.Remote(
         client,

@@ -16,13 +16,12 @@ from . import (
     plan,
     planner,
     publish,
-    spec,
     versions,
     volume,
     work,
     writer,
 )
-from .base import failure, report
+from .base import failure, report, tasks
 
 
 class Pod:
@@ -39,7 +38,7 @@ class Pod:
 
     def __init__(
         self,
-        task: spec.Spec,
+        task: tasks.Spec,
         slot: volume.Slot,
         where: place.Place,
         *,
@@ -107,7 +106,7 @@ class Pod:
         share.run(lambda: self._told.progress("transferring", self._meter.fields))
         tree.close()
 
-    def _existing(self, result: spec.Result) -> versions.Published:
+    def _existing(self, result: tasks.Result) -> versions.Published:
         # Whoever published it may have been killed before it removed what was left.
         with contextlib.suppress(failure.Failure, OSError), self._slot.locked():
             current = self._slot.current()

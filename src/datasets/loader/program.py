@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
-from . import load, meter, removal, spec
-from .base import failure, report
+from . import load, meter, removal
+from .base import failure, report, tasks
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -52,7 +52,7 @@ def main() -> int:
     index = int(os.environ.get(INDEX_VARIABLE) or 0)
     told = report.Report(os.environ.get(TERMINATION_LOG_VARIABLE, TERMINATION_LOG), index=index)
     with _last_words(told):
-        task = spec.Spec.from_json(os.environ.get(TASK_VARIABLE, ""))
+        task = tasks.Spec.from_json(os.environ.get(TASK_VARIABLE, ""))
         if verb := (sys.argv[1:] or [""])[0]:
             _others(task, told)[verb]()
         else:
@@ -60,7 +60,7 @@ def main() -> int:
     return 0
 
 
-def _others(task: spec.Spec, told: report.Report) -> Mapping[str, Callable[[], None]]:
+def _others(task: tasks.Spec, told: report.Report) -> Mapping[str, Callable[[], None]]:
     """What else it can do: not one of them is read to load."""
     from . import deletion, given, inventory, verify
 
@@ -72,7 +72,7 @@ def _others(task: spec.Spec, told: report.Report) -> Mapping[str, Callable[[], N
     }
 
 
-def _load(task: spec.Spec, told: report.Report, index: int) -> None:
+def _load(task: tasks.Spec, told: report.Report, index: int) -> None:
     done = None
     counts = meter.Meter()
     # Before what is left is removed: that takes its time, and we may be killed in it.

@@ -17,10 +17,9 @@ from . import (
     plan,
     readback,
     runs,
-    spec,
     volume,
 )
-from .base import failure
+from .base import failure, tasks
 
 
 class Publication:
@@ -35,7 +34,7 @@ class Publication:
 
     def __init__(
         self,
-        task: spec.Spec,
+        task: tasks.Spec,
         where: place.Place,
         planned: plan.Plan,
         tick: Callable[[int, int], None],
@@ -56,7 +55,7 @@ class Publication:
         self._has_links = False
         self._twice: set[int] = set()
 
-    def verify(self) -> spec.Result:
+    def verify(self) -> tasks.Result:
         """Makes the links and the list of files, and compares what has not been compared yet.
 
         Raises:
@@ -198,8 +197,8 @@ class Publication:
     def _target(self, path: str) -> str:
         return os.readlink(self._place.tree / path)  # noqa: PTH115 - of 3.9
 
-    def _result(self) -> spec.Result:
-        return spec.Result(
+    def _result(self) -> tasks.Result:
+        return tasks.Result(
             files=self._files,
             bytes=self._bytes,
             seconds=0,

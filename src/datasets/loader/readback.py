@@ -10,8 +10,8 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
-from . import spec, stream
-from .base import failure
+from . import stream
+from .base import failure, tasks
 
 READERS, PIECE_BYTES = 8, 4 * 2**20
 # Files that are read at once, and those that wait for their turn to be told of.
@@ -71,7 +71,7 @@ def digests(
         OSError: It can not be read.
     """
     local = _Local(path)
-    hashes = {name: spec.hasher(name) for name in algorithms}
+    hashes = {name: tasks.hasher(name) for name in algorithms}
     try:
         data = stream.open_stream(local, most=READERS, piece_bytes=PIECE_BYTES, ahead=2 * READERS)
         try:
@@ -94,7 +94,7 @@ def sha256(path: pathlib.Path) -> tuple[int, str]:
         OSError: It can not be read, or is a link.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    digest = spec.hasher("sha256")
+    digest = tasks.hasher("sha256")
     size = 0
     try:
         while chunk := os.read(descriptor, CHUNK_BYTES):

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import batch, journal, meter, place, plan, remote, spec
-from .base import failure, urls
+from . import batch, journal, meter, place, plan, remote
+from .base import failure, tasks, urls
 
 
 class Run:
@@ -95,7 +95,7 @@ class Run:
             self._ended()
 
 
-def url_of(item: plan.Item, task: spec.Spec) -> str:
+def url_of(item: plan.Item, task: tasks.Spec) -> str:
     """Where an item is fetched from."""
     return item.url or task.sources[item.source].url
 
@@ -107,7 +107,7 @@ def named(error: failure.Failure, item: plan.Item) -> failure.Failure:
 
 def check(item: plan.Item, source: remote.Remote, content: bytes) -> str:
     """Compares what came with its checksum; see `compare`."""
-    digest = spec.hasher(item.checksum.partition(":")[0] or "sha256")
+    digest = tasks.hasher(item.checksum.partition(":")[0] or "sha256")
     digest.update(content)
     return compare(item, source, digest)
 

@@ -15,12 +15,11 @@ from . import (
     plan,
     remote,
     runs,
-    spec,
     stream,
     streams,
     writer,
 )
-from .base import failure
+from .base import failure, tasks
 
 
 class Unpacking:
@@ -39,7 +38,7 @@ class Unpacking:
         run: runs.Run,
         source: remote.Remote,
         tree: writer.Writer,
-        task: spec.Spec,
+        task: tasks.Spec,
         limits: budget.Budget,
     ) -> None:
         self._run = run
@@ -70,7 +69,7 @@ class Unpacking:
             raise failure.StartOver("can not be gone on with")
         # Nobody has a checksum of what is a part of an archive.
         hashed = run.item.kind == plan.SOURCE
-        digest = spec.hasher(run.item.checksum.partition(":")[0] or "sha256")
+        digest = tasks.hasher(run.item.checksum.partition(":")[0] or "sha256")
         data = _Counted(stream.Hashed(opened, digest) if hashed else opened, self)
         try:
             for number, member in enumerate(self._members(data, form)):

@@ -9,14 +9,14 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from . import readback, spec, volume
-from .base import failure, report
+from . import readback, volume
+from .base import failure, report, tasks
 
 # Wrong files that are named in the log; all of them are counted.
 MOST_NAMED = 1000
 
 
-def verify(task: spec.Spec, told: report.Report) -> None:
+def verify(task: tasks.Spec, told: report.Report) -> None:
     """Compares what is on the volume with the list that was made when it was published.
 
     Args:

@@ -12,7 +12,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from . import spec
+from .base import tasks
 
 LOAD_PREFIX, GIVEN_PREFIX, TRASH_PREFIX = ".load-", ".given-", ".trash-"
 RECORD_SUFFIX, MANIFEST_SUFFIX = ".json", ".files"
@@ -35,7 +35,7 @@ class Record:
     version: str
     fingerprint: str
     previous: str
-    result: spec.Result | None
+    result: tasks.Result | None
     request: str = ""
     source: str = ""
     published: float = 0
@@ -54,7 +54,7 @@ class Published(NamedTuple):
         litter: What no reader and no load needs any more, for `removal`.
     """
 
-    result: spec.Result
+    result: tasks.Result
     litter: list[pathlib.Path]
 
 

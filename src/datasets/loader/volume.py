@@ -25,8 +25,8 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from . import locks, place, spec, versions
-from .base import failure
+from . import locks, place, versions
+from .base import failure, tasks
 
 DATASETS, VERSIONS = "datasets", ".versions"
 FILES = "files"
@@ -109,7 +109,7 @@ class Slot:
             return None
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             fields: dict[str, Any] = json.loads(self.record_of(version).read_text())
-            result = spec.Result.from_fields(fields.pop("result"))
+            result = tasks.Result.from_fields(fields.pop("result"))
             return versions.Record(**fields, result=result)
         # It is ours by its link, but what it was made from is lost: it can only be replaced.
         return versions.Record(version=version, fingerprint="", previous="", result=None)
@@ -149,7 +149,7 @@ class Slot:
             if not place.is_over(each.path):
                 yield each
 
-    def load(self, task: spec.Spec, current: versions.Record | None) -> place.Place:
+    def load(self, task: tasks.Spec, current: versions.Record | None) -> place.Place:
         """The unfinished load of what a task asks for, or a new one. The slot is locked.
 
         Args:
@@ -200,7 +200,7 @@ class Slot:
     # --- publishing
 
     def publish(
-        self, tree: pathlib.Path, manifest: pathlib.Path, task: spec.Spec, result: spec.Result
+        self, tree: pathlib.Path, manifest: pathlib.Path, task: tasks.Spec, result: tasks.Result
     ) -> versions.Published:
         """Makes a finished tree the data set, by one rename. The slot is locked.
 
@@ -249,7 +249,7 @@ class Slot:
         return versions.Published(result, versions.sweep(self.home, record))
 
     def existing(
-        self, current: versions.Record, result: spec.Result, version: str
+        self, current: versions.Record, result: tasks.Result, version: str
     ) -> versions.Published:
         """What a load ends with that finds the data set there. The slot is locked.
 

@@ -6,8 +6,8 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from . import batch, blocks, crew, files, filling, spec, turns
-from .base import failure
+from . import batch, blocks, crew, files, filling, turns
+from .base import failure, tasks
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
@@ -159,7 +159,7 @@ class Writer:
             opened.result,
             wanted.path,
             start=start,
-            digests={name: spec.hasher(name) for name in algorithms},
+            digests={name: tasks.hasher(name) for name in algorithms},
             pool=self._pool,
             spare=self._spare,
         )

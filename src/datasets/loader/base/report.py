@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import spec
+from . import tasks
 
 PROGRESS_SECONDS = 1.0
 # Kubernetes cuts the message at 4,096 bytes, and a cut JSON says nothing. A character may take 12
@@ -54,7 +54,7 @@ class Report:
         if self._clock() >= self._next:
             self.state(state, **fields())
 
-    def published(self, result: spec.Result) -> None:
+    def published(self, result: tasks.Result) -> None:
         """Tells that the data set is there."""
         fields = {"state": "published", **dataclasses.asdict(result)}
         self.state(**fields)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .base import failure, urls
+from . import failure, urls
 
 # The Job's name is made from it, and Kubernetes takes 63 characters there.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
