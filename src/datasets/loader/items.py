@@ -14,7 +14,6 @@ from . import (
     http_client,
     journal,
     large,
-    meter,
     plan,
     remote,
     runs,
@@ -23,7 +22,7 @@ from . import (
     unpacking,
     writer,
 )
-from .base import failure, tasks, urls
+from .base import failure, progress, tasks, urls
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -46,7 +45,7 @@ class Doer:
     task: tasks.Spec
     client: http_client.Client
     tree: writer.Writer
-    meter: meter.Meter
+    progress: progress.Meter
     limits: budget.Budget
     alone: bool = False
     _hungry: threading.Semaphore = dataclasses.field(

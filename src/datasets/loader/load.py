@@ -10,8 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import meter, place, removal, versions, volume
-from .base import failure, report, tasks
+from . import place, removal, versions, volume
+from .base import failure, progress, report, tasks
 
 if TYPE_CHECKING:
     from . import pod
@@ -22,7 +22,7 @@ TAKEN = "was published or removed by others meanwhile"
 
 
 def load(
-    task: tasks.Spec, told: report.Report, counts: meter.Meter, *, index: int
+    task: tasks.Spec, told: report.Report, counts: progress.Meter, *, index: int
 ) -> versions.Published | None:
     """Does what is to be done, and publishes the data set if this was the last of it.
 

@@ -11,7 +11,6 @@ from . import (
     files,
     http_client,
     items,
-    meter,
     place,
     plan,
     planner,
@@ -21,7 +20,7 @@ from . import (
     work,
     writer,
 )
-from .base import failure, report, tasks
+from .base import failure, progress, report, tasks
 
 
 class Pod:
@@ -43,7 +42,7 @@ class Pod:
         where: place.Place,
         *,
         told: report.Report,
-        counts: meter.Meter,
+        counts: progress.Meter,
         index: int,
     ) -> None:
         self._task = task

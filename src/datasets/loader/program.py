@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
-from . import load, meter, removal
-from .base import failure, report, tasks
+from . import load, removal
+from .base import failure, progress, report, tasks
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -74,7 +74,7 @@ def _others(task: tasks.Spec, told: report.Report) -> Mapping[str, Callable[[], 
 
 def _load(task: tasks.Spec, told: report.Report, index: int) -> None:
     done = None
-    counts = meter.Meter()
+    counts = progress.Meter()
     # Before what is left is removed: that takes its time, and we may be killed in it.
     with _last_words(told):
         if task.sources or task.manifest:

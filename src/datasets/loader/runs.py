@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import batch, journal, meter, place, plan, remote
-from .base import failure, tasks, urls
+from . import batch, journal, place, plan, remote
+from .base import failure, progress, tasks, urls
 
 
 class Run:
@@ -28,7 +28,7 @@ class Run:
         item: plan.Item,
         attempt: place.Attempt,
         *,
-        counts: meter.Meter,
+        counts: progress.Meter,
         ended: Callable[[], None],
     ) -> None:
         self.number = number
