@@ -15,7 +15,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TextIO
 
-from . import bits, readback
+from . import readback
+from .base import number_set
 
 # The kinds of lines.
 FILE, LINK, REPLACED = "file", "link", "replaced"
@@ -148,7 +149,7 @@ class Done:
     """
 
     def __init__(self) -> None:
-        self.members: dict[int, bits.Bits] = {}
+        self.members: dict[int, number_set.Bits] = {}
         self.positions: dict[int, int] = {}
         self.ended: set[int] = set()
         self.versions: dict[int, str] = {}
@@ -157,7 +158,7 @@ class Done:
     def add(self, line: Line) -> None:
         """Takes a line into account."""
         if line.kind in {FILE, LINK}:
-            self.members.setdefault(line.item, bits.Bits()).add(line.number)
+            self.members.setdefault(line.item, number_set.Bits()).add(line.number)
         elif line.kind == POSITION:
             self.positions[line.item] = max(line.number, self.positions.get(line.item, 0))
         elif line.kind == REPLACED:

@@ -7,19 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import (
-    bits,
-    distinct,
-    files,
-    journal,
-    links,
-    place,
-    plan,
-    readback,
-    runs,
-    volume,
-)
-from .base import failure, tasks
+from . import distinct, files, journal, links, place, plan, readback, runs, volume
+from .base import failure, number_set, tasks
 
 
 class Publication:
@@ -45,7 +34,7 @@ class Publication:
         self._tick = tick
         self._replaced: set[str] = set()
         self._contents: set[str] = set()
-        self._ended = bits.Bits()
+        self._ended = number_set.Bits()
         self._fetched = 0
         self._forms: set[str] = set()
         self._checksums: set[str] = set()
