@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from datasets.loader import blocks, connections, filling, http_answers, stream
+from datasets.loader import connections, filling, http_answers, stream
+from datasets.loader.base import buffer_pool
 
 PAGE = mmap.PAGESIZE
 
@@ -143,7 +144,7 @@ def test_a_file_is_filled_by_a_lane_that_has_little_memory(
             start=0,
             digests={},
             pool=pool,
-            spare=blocks.Spare(),
+            spare=buffer_pool.Spare(),
         )
         while piece := data.next_piece():
             file.add(piece)

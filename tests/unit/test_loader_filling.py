@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from datasets.loader import blocks, filling
-from datasets.loader.base import failure
+from datasets.loader import filling
+from datasets.loader.base import buffer_pool, failure
 
 PAGE = mmap.PAGESIZE
-SPARE = blocks.SPARE_BYTES
+SPARE = buffer_pool.SPARE_BYTES
 
 
 @pytest.fixture(name="pool")
@@ -26,7 +26,7 @@ def fixture_pool() -> Iterator[concurrent.futures.Executor]:
 
 
 def begun(
-    path: pathlib.Path, pool: concurrent.futures.Executor, spare: blocks.Spare, start: int = 0
+    path: pathlib.Path, pool: concurrent.futures.Executor, spare: buffer_pool.Spare, start: int = 0
 ) -> filling.Filling:
     def opening() -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -58,7 +58,7 @@ def test_what_comes_in_chunks_of_any_size_is_written_as_it_came(
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor, size: int
 ) -> None:
     content = random.Random(size).randbytes(size)
-    file = begun(tmp_path / "file", pool, blocks.Spare())
+    file = begun(tmp_path / "file", pool, buffer_pool.Spare())
     at, chance = 0, random.Random(1)
     while at < size:
         step = chance.choice([1, 100, PAGE, 300_000, 2 * SPARE + 5])
@@ -73,7 +73,7 @@ def test_what_comes_in_chunks_of_any_size_is_written_as_it_came(
 def test_whole_pages_go_past_the_page_cache_and_the_rest_does_not(
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor
 ) -> None:
-    file = begun(tmp_path / "file", pool, blocks.Spare())
+    file = begun(tmp_path / "file", pool, buffer_pool.Spare())
     file.gather(b"x" * SPARE)
     file.wait()
     if not is_direct(tmp_path / "file"):
@@ -89,7 +89,7 @@ def test_it_is_gone_on_with_in_the_middle(
 ) -> None:
     for start in (PAGE, PAGE + 7):
         (tmp_path / "file").write_bytes(b"a" * start + b"z")
-        file = begun(tmp_path / "file", pool, blocks.Spare(), start)
+        file = begun(tmp_path / "file", pool, buffer_pool.Spare(), start)
         file.gather(b"b" * (2 * SPARE + 9))
         file.close()
         assert (tmp_path / "file").read_bytes() == b"a" * start + b"b" * (2 * SPARE + 9)
@@ -99,10 +99,10 @@ def test_memory_that_the_file_system_can_not_take_as_it_lies_is_written_all_the_
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor
 ) -> None:
     content = random.Random(5).randbytes(4 * PAGE + 16)
-    file = begun(tmp_path / "file", pool, blocks.Spare())
+    file = begun(tmp_path / "file", pool, buffer_pool.Spare())
     # Most file systems of a disk want the memory to begin where a sector does.
-    file.add(blocks.Block(memoryview(content)[3 : 3 + 2 * PAGE]))
-    file.add(blocks.Block(memoryview(content)[3 + 2 * PAGE : 3 + 4 * PAGE]))
+    file.add(buffer_pool.Block(memoryview(content)[3 : 3 + 2 * PAGE]))
+    file.add(buffer_pool.Block(memoryview(content)[3 + 2 * PAGE : 3 + 4 * PAGE]))
     file.close()
     assert (tmp_path / "file").read_bytes() == content[3 : 3 + 4 * PAGE]
 
@@ -110,8 +110,8 @@ def test_memory_that_the_file_system_can_not_take_as_it_lies_is_written_all_the_
 def test_a_full_volume_is_told_and_the_memory_is_given_back(
     pool: concurrent.futures.Executor,
 ) -> None:
-    spare = blocks.Spare()
-    for _ in range(2 * blocks.SPARE_BLOCKS):
+    spare = buffer_pool.Spare()
+    for _ in range(2 * buffer_pool.SPARE_BLOCKS):
         file = begun(pathlib.Path("/dev/full"), pool, spare)
         with pytest.raises(failure.Failure, match="no room is left on the volume"):
             for _ in range(20):
@@ -123,7 +123,7 @@ def test_a_full_volume_is_told_and_the_memory_is_given_back(
 def test_a_full_volume_is_told_when_the_file_is_closed_at_the_latest(
     pool: concurrent.futures.Executor,
 ) -> None:
-    file = begun(pathlib.Path("/dev/full"), pool, blocks.Spare())
+    file = begun(pathlib.Path("/dev/full"), pool, buffer_pool.Spare())
     file.gather(b"x")
     with pytest.raises(failure.Failure, match="no room is left on the volume"):
         file.close()

@@ -12,7 +12,8 @@ import threading
 import time
 from typing import Protocol
 
-from . import blocks, http_answers, remote
+from . import http_answers, remote
+from .base import buffer_pool
 
 # How many are begun with; and how long the reader waits, all in all, until there is one more.
 FIRST, WAIT_SECONDS = 8, 0.005
@@ -80,7 +81,7 @@ class Connections:
             for _ in range(min(FIRST, self._most)):
                 self._connect()
 
-    def piece(self) -> blocks.Block | None:
+    def piece(self) -> buffer_pool.Block | None:
         """The next piece; None at the end.
 
         Raises:
@@ -96,7 +97,7 @@ class Connections:
                 self._wait()
             piece = self._there.pop(self._given)
             self._given += 1
-            return blocks.Block(piece, functools.partial(self._give_back, piece))
+            return buffer_pool.Block(piece, functools.partial(self._give_back, piece))
 
     def close(self) -> None:
         """Ends them."""
@@ -156,7 +157,9 @@ class Connections:
                 number = heapq.heappop(self._again)
             else:
                 number, self._asked = self._asked, self._asked + 1
-            return number, self._spare.pop() if self._spare else blocks.room(self._piece_bytes)
+            return number, self._spare.pop() if self._spare else buffer_pool.room(
+                self._piece_bytes
+            )
 
     def _room(self) -> int:
         """How many pieces there may be: to touch more memory than is needed takes its time."""

@@ -18,8 +18,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import blocks, files
-from .base import failure
+from . import files
+from .base import buffer_pool, failure
 
 # What may be on its way.
 MOST_BYTES = 16 * 2**20
@@ -51,7 +51,7 @@ class Filling:
         start: int,
         digests: dict[str, Any],
         pool: concurrent.futures.Executor,
-        spare: blocks.Spare,
+        spare: buffer_pool.Spare,
     ) -> None:
         self.path = path
         self.position = self.written = start
@@ -62,13 +62,13 @@ class Filling:
         self._pool = pool
         self._spare = spare
         self._changed = threading.Condition()
-        self._blocks: collections.deque[blocks.Block] = collections.deque()
+        self._blocks: collections.deque[buffer_pool.Block] = collections.deque()
         self._writing = False
         self._error: BaseException | None = None
-        self._held: blocks.Block | None = None
+        self._held: buffer_pool.Block | None = None
         self._filled = 0
 
-    def add(self, block: blocks.Block) -> None:
+    def add(self, block: buffer_pool.Block) -> None:
         """Has a block written that begins where a page does, in memory and in the file.
 
         Args:
@@ -220,7 +220,7 @@ class Filling:
             fcntl.fcntl(self._descriptor, fcntl.F_SETFL, 0)
             self._is_direct = False
 
-    def _take(self) -> tuple[blocks.Block, ...]:
+    def _take(self) -> tuple[buffer_pool.Block, ...]:
         with self._changed:
             if not self._blocks:
                 self._writing = False

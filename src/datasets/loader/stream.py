@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from . import blocks, connections, remote, streams
+from . import connections, remote, streams
+from .base import buffer_pool
 
 MOST_CONNECTIONS = 32
 # A piece of an archive waits in memory beside the files that were read from it.
@@ -25,7 +26,7 @@ def share(pieces: int, lines: int) -> int:
 class Pieces(Protocol):
     """What gives out an object piece by piece."""
 
-    def piece(self) -> blocks.Block | None:
+    def piece(self) -> buffer_pool.Block | None:
         """The next bytes; None at the end.
 
         What several connections bring stays until it is done with, what one brings until the next
@@ -70,7 +71,7 @@ def open_stream(
     return Stream(_One(source.line(start, end)), head)
 
 
-_NO_PIECE = blocks.Block(memoryview(b""))
+_NO_PIECE = buffer_pool.Block(memoryview(b""))
 
 
 class Stream:
@@ -85,9 +86,9 @@ class Stream:
     def __init__(self, pieces: Pieces, head: bytes = b"", *, paged: bool = False) -> None:
         self.paged = paged
         self._pieces = pieces
-        self._piece = blocks.Block(memoryview(head))
+        self._piece = buffer_pool.Block(memoryview(head))
 
-    def next_piece(self) -> blocks.Block | None:
+    def next_piece(self) -> buffer_pool.Block | None:
         """The next bytes, as many as have come; None at the end."""
         piece, self._piece = self._piece, _NO_PIECE
         return piece if piece.data else self._pieces.piece()
@@ -116,7 +117,7 @@ class Stream:
         while len(head) < count and (piece := self.next_piece()):
             head += piece.data
             piece.done()
-        self._piece = blocks.Block(memoryview(head))
+        self._piece = buffer_pool.Block(memoryview(head))
         return bytes(head[:count])
 
     def close(self) -> None:
@@ -132,11 +133,11 @@ class _One:
         self._buffer = memoryview(bytearray(remote.CHUNK_BYTES))
         self._bytes = streams.FIRST_BYTES
 
-    def piece(self) -> blocks.Block | None:
+    def piece(self) -> buffer_pool.Block | None:
         view = self._buffer[: self._bytes]
         self._bytes = remote.CHUNK_BYTES
         count = self._line.readinto(view)
-        return blocks.Block(view[:count]) if count else None
+        return buffer_pool.Block(view[:count]) if count else None
 
     def close(self) -> None:
         self._line.close()

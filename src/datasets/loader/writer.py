@@ -6,8 +6,8 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from . import batch, blocks, crew, files, filling, turns
-from .base import failure, tasks
+from . import batch, crew, files, filling, turns
+from .base import buffer_pool, failure, tasks
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
@@ -26,7 +26,7 @@ class Writer:
         self._files = made
         self._crew = crew.Crew(made)
         self._pool = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS)
-        self._spare = blocks.Spare()
+        self._spare = buffer_pool.Spare()
         self._lock = threading.Lock()
         self._opening: dict[str, concurrent.futures.Future[int]] = {}
         self._closing = turns.Turns(made.directory, threads=CLOSING_THREADS)
