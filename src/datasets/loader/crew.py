@@ -18,8 +18,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from . import files, hand, turns, under_way
-from .base import failure
+from . import files, hand, turns
+from .base import failure, pending_work
 
 HANDS = 4
 END_SECONDS, POLL_SECONDS = 1.0, 0.001
@@ -50,7 +50,7 @@ def ignore(_: object) -> None:
     """Nobody wants to know."""
 
 
-class Crew(under_way.UnderWay):
+class Crew(pending_work.UnderWay):
     """Processes that make files; a directory is always the same one's.
 
     It is made before other threads are: a process is forked with one thread only.

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from . import under_way
+from .base import pending_work
 
 THREADS = 128
 MOST_DIRECTORIES_REMEMBERED = 50_000
@@ -32,7 +32,7 @@ class Directory:
         self.pending: collections.deque[tuple[Create, int]] = collections.deque()
 
 
-class Turns(under_way.UnderWay):
+class Turns(pending_work.UnderWay):
     """Work that is done in its directories' turns.
 
     Args:
