@@ -13,8 +13,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import distinct, entries, source_list
-from datasets.loader.base import failure, tasks, urls
+from datasets.loader import entries, source_list
+from datasets.loader.base import duplicate_names, failure, tasks, urls
 from sandbox import buckets, hub, origin
 from tests.unit import sources_rig
 
@@ -469,7 +469,7 @@ def test_what_only_looks_alike_is_kept(served: origin.Origin, lines: list[str]):
 def test_names_are_compared_in_few_bytes_each():
     count = 200_000
     tracemalloc.start()
-    names = distinct.Distinct()
+    names = duplicate_names.Distinct()
     for number in range(count):
         names.add(f"some/long/directory/name/{number}")
     names.add("some/long/directory/name/77")
@@ -481,7 +481,7 @@ def test_names_are_compared_in_few_bytes_each():
 
 
 def test_names_whose_hashes_are_alike_are_no_duplicates(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(distinct.Distinct, "add", lambda self, _: self._parts[0].append(1))
+    monkeypatch.setattr(duplicate_names.Distinct, "add", lambda self, _: self._parts[0].append(1))
     monkeypatch.setattr(entries, "hash", lambda _: 1, raising=False)
     assert len(expand(task("https://a.example/x", "https://a.example/y"))) == 2
     denied(task("https://a.example/x", "https://b.example/x"), "comes twice")

@@ -8,8 +8,8 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from . import distinct, entry, formats, http_client, remote
-from .base import failure, tasks, urls
+from . import entry, formats, http_client, remote
+from .base import duplicate_names, failure, tasks, urls
 
 # A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def expand(task: tasks.Spec, client: http_client.Client) -> Iterator[Entry]:
         Failure: A source is not to be had, or two entries have one path; that is known in the end.
         StartOver: A list changed while it was read.
     """
-    names = distinct.Distinct()
+    names = duplicate_names.Distinct()
     for _, each in _Sources(task, client).entries():
         names.add(_name(each))
         yield each

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import distinct, files, journal, links, place, plan, readback, runs, volume
-from .base import failure, number_set, tasks
+from . import files, journal, links, place, plan, readback, runs, volume
+from .base import duplicate_names, failure, number_set, tasks
 
 
 class Publication:
@@ -69,7 +69,7 @@ class Publication:
 
     def _survey(self) -> None:
         """What has to be known before anything else."""
-        names = distinct.Distinct()
+        names = duplicate_names.Distinct()
         for line in self._lines(files=False):
             if line.kind == journal.REPLACED:
                 self._replaced.add(line.path)
