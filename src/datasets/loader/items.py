@@ -8,7 +8,6 @@ import re
 import threading
 
 from . import (
-    budget,
     entry,
     formats,
     http_client,
@@ -22,7 +21,7 @@ from . import (
     unpacking,
     writer,
 )
-from .base import failure, progress, tasks, urls
+from .base import failure, limiter, progress, tasks, urls
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -46,7 +45,7 @@ class Doer:
     client: http_client.Client
     tree: writer.Writer
     progress: progress.Meter
-    limits: budget.Budget
+    limits: limiter.Budget
     alone: bool = False
     _hungry: threading.Semaphore = dataclasses.field(
         default_factory=lambda: threading.Semaphore(MOST_HUNGRY)

@@ -6,7 +6,8 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import budget, files, filling, formats, journal, plan, remote, runs, stream, writer
+from . import files, filling, formats, journal, plan, remote, runs, stream, writer
+from .base import limiter
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 # Each connection fetches as many as the others, and so many, if they are not too small then: it is
@@ -40,7 +41,7 @@ def write(
     tree: writer.Writer,
     *,
     path: str,
-    limits: budget.Budget,
+    limits: limiter.Budget,
 ) -> None:
     """Writes what a stream brings into a file.
 
@@ -77,7 +78,7 @@ def write(
 
 
 def _fill(
-    run: runs.Run, file: filling.Filling, data: stream.Stream, limits: budget.Budget
+    run: runs.Run, file: filling.Filling, data: stream.Stream, limits: limiter.Budget
 ) -> None:
     """Writes all that a stream brings, and writes down now and then up to where it is safe."""
     safe = file.position

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 
 from . import (
-    budget,
     entries,
     files,
     http_client,
@@ -20,7 +19,7 @@ from . import (
     work,
     writer,
 )
-from .base import failure, progress, report, tasks
+from .base import failure, limiter, progress, report, tasks
 
 
 class Pod:
@@ -97,7 +96,7 @@ class Pod:
     def _work(self, planned: plan.Plan) -> None:
         tree = writer.Writer(files.Files(str(self._place.tree), self._task))
         alone = planned.items == 1
-        limits = budget.Budget(self._task.limits)
+        limits = limiter.Budget(self._task.limits)
         doer = items.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)
         share = work.Work(
             self._place, planned, doer, index=self._index, indexes=self._task.indexes

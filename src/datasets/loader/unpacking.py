@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from . import (
     archives,
-    budget,
     entry,
     formats,
     journal,
@@ -19,7 +18,7 @@ from . import (
     streams,
     writer,
 )
-from .base import failure, tasks
+from .base import failure, limiter, tasks
 
 
 class Unpacking:
@@ -39,7 +38,7 @@ class Unpacking:
         source: remote.Remote,
         tree: writer.Writer,
         task: tasks.Spec,
-        limits: budget.Budget,
+        limits: limiter.Budget,
     ) -> None:
         self._run = run
         self._source = source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from .base import failure, tasks
+from . import failure, tasks
 
 
 class Budget:
