@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import members, streams
-from datasets.loader.base import failure
+from datasets.loader import members
+from datasets.loader.base import byte_streams, failure
 
 SMALL = 2**20
 
@@ -102,7 +102,7 @@ def refused(found: Iterable[members.Member]) -> str:
     """Reads what must end in a failure; returns its text."""
     with pytest.raises(failure.Failure) as caught:
         flat(found)
-    assert isinstance(caught.value, streams.Damaged), "it is the archive that is at fault"
+    assert isinstance(caught.value, byte_streams.Damaged), "it is the archive that is at fault"
     assert ": " in str(caught.value), "an error says what is so, then what to do"
     return str(caught.value)
 

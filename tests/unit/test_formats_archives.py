@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import archives, decompress, formats, members, streams, zip_reader
-from datasets.loader.base import failure
+from datasets.loader import archives, decompress, formats, members, zip_reader
+from datasets.loader.base import byte_streams, failure
 from tests.unit import formats_rig, loader_rig
 from tests.unit.formats_rig import Packed, Trickle, flat
 from tests.unit.loader_rig import COMPRESS, entry, link, tar
@@ -138,7 +138,7 @@ def test_what_came_out_of_a_decompressor_is_counted(form: str):
     found = archives.read(Trickle(COMPRESS[form](packed)), form, count=counts.append)
     assert formats_rig.files(found) == {"a": bytes(3_000_000)}
     assert sum(counts) == len(packed)
-    assert max(counts) <= streams.CHUNK_BYTES
+    assert max(counts) <= byte_streams.CHUNK_BYTES
 
 
 def test_what_came_out_of_a_zip_is_counted():
@@ -150,7 +150,7 @@ def test_what_came_out_of_a_zip_is_counted():
 
 def test_what_zlib_holds_back_when_it_has_taken_all_of_its_input_is_not_lost():
     # The last bytes of the output are those of one long match, which fit in no full chunk.
-    for size in range(streams.CHUNK_BYTES, streams.CHUNK_BYTES + 300, 7):
+    for size in range(byte_streams.CHUNK_BYTES, byte_streams.CHUNK_BYTES + 300, 7):
         packed = tar([entry("a", bytes(size))])
         assert read(gzip.compress(packed), "tar.gz") == [("File", "a", False, bytes(size))]
         zipped = formats_rig.zipped(Packed(b"a", bytes(size)))

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.loader import streams, tar_reader
+from datasets.loader import tar_reader
+from datasets.loader.base import byte_streams
 from tests.unit import formats_rig, loader_rig
 from tests.unit.formats_rig import END, Trickle, flat, header, member, pax
 
@@ -88,7 +89,7 @@ def test_a_damaged_archive_is_read_or_refused_and_nothing_else(
     content = bytearray(loader_rig.tar([loader_rig.entry(*each) for each in made]))
     at = data.draw(st.integers(0, len(content) - 1))
     content[at : at + len(noise)] = noise
-    with contextlib.suppress(streams.Damaged):
+    with contextlib.suppress(byte_streams.Damaged):
         read(bytes(content))
 
 

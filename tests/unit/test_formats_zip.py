@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.loader import streams, zip_reader, zip_stream
+from datasets.loader import zip_reader, zip_stream
+from datasets.loader.base import byte_streams
 from tests.unit import formats_rig
 from tests.unit.formats_rig import Packed, RandomAccess, Trickle, Unseekable, flat, wide, zipped
 
@@ -114,7 +115,7 @@ def test_a_damaged_archive_is_read_or_refused_and_nothing_else(
     content = zipped(*packed, Packed(b"l", b"a", mode=LINK), wide=large)
     at = data.draw(st.integers(0, len(content) - 1))
     content = content[:at] + noise + content[at + len(noise) :]
-    with contextlib.suppress(streams.Damaged):
+    with contextlib.suppress(byte_streams.Damaged):
         read(how, content)
 
 

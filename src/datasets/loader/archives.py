@@ -6,15 +6,15 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from . import decompress, formats, members, streams, tar_reader
-from .base import failure
+from . import decompress, formats, members, tar_reader
+from .base import byte_streams, failure
 
 # An archive in an archive in an archive; what is in that stays a file.
 MOST_NESTED = 3
 
 
 def read(
-    stream: streams.Readable,
+    stream: byte_streams.Readable,
     form: str,
     *,
     count: Callable[[int], None] = lambda _: None,
@@ -53,7 +53,7 @@ def directory_of(path: str) -> str:
 
 
 def _read(
-    stream: streams.Readable, form: str, count: Callable[[int], None], levels: int
+    stream: byte_streams.Readable, form: str, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
     if form == formats.ZIP:
         from . import zip_stream
@@ -98,7 +98,7 @@ def _nested(
                 yield dataclasses.replace(member, path=path, chunks=source.name(member.chunks))
             else:
                 yield dataclasses.replace(member, path=path)
-        streams.drain(source)
+        byte_streams.drain(source)
 
 
 class _Inner:
@@ -112,7 +112,7 @@ class _Inner:
         self._path = outer.path
         self._chunks = iter(outer.chunks)
         self._head = b""
-        self._trouble: streams.Damaged | None = None
+        self._trouble: byte_streams.Damaged | None = None
 
     def peek(self, count: int) -> bytes:
         """The first bytes, `count` at the most; they will be read again."""
@@ -130,13 +130,13 @@ class _Inner:
 
     def rest(self) -> Iterator[bytes]:
         """All that was not read."""
-        while chunk := self.read(streams.CHUNK_BYTES):
+        while chunk := self.read(byte_streams.CHUNK_BYTES):
             yield chunk
 
     def _next(self) -> bytes:
         try:
             return next(self._chunks, b"")
-        except streams.Damaged as error:
+        except byte_streams.Damaged as error:
             self._trouble = error
             raise
 
@@ -145,10 +145,10 @@ class _Inner:
         """Names this archive where it is the one that is damaged, and not the one it is in."""
         try:
             yield
-        except streams.Damaged as error:
+        except byte_streams.Damaged as error:
             if error is self._trouble:
                 raise
-            raise streams.Damaged(f"{failure.shown(self._path)}: {error}") from None
+            raise byte_streams.Damaged(f"{failure.shown(self._path)}: {error}") from None
 
     def name(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same chunks, with this archive named where it is damaged."""

@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from . import members, streams
+from . import members
+from .base import byte_streams
 
 # xz -9 takes 65 MiB; a file can ask for gigabytes.
 MOST_XZ_MEMORY_BYTES = 128 * 2**20
@@ -87,7 +88,7 @@ class Decompressed:
     """
 
     def __init__(
-        self, raw: streams.Readable, kind: str, count: Callable[[int], None] = lambda _: None
+        self, raw: byte_streams.Readable, kind: str, count: Callable[[int], None] = lambda _: None
     ) -> None:
         self._raw = raw
         self._new = DECOMPRESSORS[kind]
@@ -116,16 +117,16 @@ class Decompressed:
                     return b""
                 self._decompressor = self._new()
             elif self._decompressor.needs_input:
-                data = self._raw.read(streams.CHUNK_BYTES)
+                data = self._raw.read(byte_streams.CHUNK_BYTES)
                 if not data:
-                    raise streams.cut_off()
+                    raise byte_streams.cut_off()
             if chunk := step(self._decompressor, data):
                 return chunk
 
     def _following(self) -> bytes:
         """What follows a stream that ended, less the zeros that some tools pad with."""
         data = self._decompressor.unused_data.lstrip(b"\0")
-        while not data and (chunk := self._raw.read(streams.CHUNK_BYTES)):
+        while not data and (chunk := self._raw.read(byte_streams.CHUNK_BYTES)):
             data = chunk.lstrip(b"\0")
         return data
 
@@ -137,7 +138,7 @@ def step(decompressor: Any, data: bytes) -> bytes:
         Failure: The data are damaged, or take too much memory.
     """
     try:
-        return decompressor.decompress(data, streams.CHUNK_BYTES)
+        return decompressor.decompress(data, byte_streams.CHUNK_BYTES)
     except MemoryError:
         raise _too_hungry() from None
     except Exception as error:
@@ -146,11 +147,11 @@ def step(decompressor: Any, data: bytes) -> bytes:
             raise
         if any(text in str(error) for text in TOO_HUNGRY):
             raise _too_hungry() from None
-        raise streams.damaged("its compressed data do not fit together") from None
+        raise byte_streams.damaged("its compressed data do not fit together") from None
 
 
-def _too_hungry() -> streams.Damaged:
-    return streams.Damaged(
+def _too_hungry() -> byte_streams.Damaged:
+    return byte_streams.Damaged(
         "the archive takes too much memory to decompress: compress it again with xz -9 at most, "
         "or zstd without --long"
     )

@@ -6,8 +6,8 @@ import io
 import re
 from collections.abc import Callable
 
-from . import decompress, streams, tar_reader
-from .base import failure
+from . import decompress, tar_reader
+from .base import byte_streams, failure
 
 # bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
 HEAD_BYTES = 2**20
@@ -36,7 +36,7 @@ def head_of(peek: Callable[[int], bytes]) -> bytes:
     Args:
         peek: Tells so many of its first bytes, or all that there are.
     """
-    head = peek(streams.FIRST_BYTES)
+    head = peek(byte_streams.FIRST_BYTES)
     slow = head.startswith(tuple(magic for magic, kind in MAGIC.items() if kind != "gz"))
     return peek(HEAD_BYTES) if slow else head
 
@@ -107,7 +107,7 @@ def _begins_tar(data: bytes, *, named: bool) -> bool:
 def _unpacked(head: bytes, kind: str, *, named: bool) -> bytes:
     try:
         stream = decompress.Decompressed(io.BytesIO(head), kind)
-        return streams.Buffered(stream).take(tar_reader.BLOCK_BYTES)
+        return byte_streams.Buffered(stream).take(tar_reader.BLOCK_BYTES)
     except failure.Failure:
         # A file that is compressed and no archive stays as it is, whatever it is compressed with.
         if named:

@@ -17,11 +17,10 @@ from . import (
     remote,
     runs,
     stream,
-    streams,
     unpacking,
     writer,
 )
-from .base import failure, limiter, progress, tasks, urls
+from .base import byte_streams, failure, limiter, progress, tasks, urls
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -177,7 +176,7 @@ class Doer:
         self.limits.received(size)
         self.limits.written(size)
         with contextlib.closing(opened or stream.open_stream(source, most=1)) as data:
-            content = b"".join(streams.pieces(data, size))
+            content = b"".join(byte_streams.pieces(data, size))
         checksum = runs.check(run.item, source, content)
         group = self.tree.batch(run)
         group.add(0, path, (content,), executable=False)
@@ -223,7 +222,7 @@ class Doer:
     def _member(self, run: runs.Run, data: stream.Stream) -> None:
         """Keeps a file in an archive that is no archive itself."""
         item, size = run.item, run.item.length or 0
-        chunks = streams.pieces(data, size)
+        chunks = byte_streams.pieces(data, size)
         self.limits.entry()
         self.limits.received(size)
         self.limits.written(size)

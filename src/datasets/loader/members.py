@@ -6,13 +6,12 @@ import dataclasses
 import posixpath
 from collections.abc import Iterable
 
-from . import streams
-from .base import failure
+from .base import byte_streams, failure
 
 REMEDY = "make the archive again without it, or take another source"
 
 
-class Unwanted(streams.Damaged):
+class Unwanted(byte_streams.Damaged):
     """An archive has what a data set must not have, or what can not be read here."""
 
 

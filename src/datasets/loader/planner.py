@@ -16,10 +16,9 @@ from . import (
     plan,
     remote,
     stream,
-    streams,
     tar_index,
 )
-from .base import failure, tasks
+from .base import byte_streams, failure, tasks
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64
@@ -124,7 +123,7 @@ def _inner(item: plan.Item, source: remote.Remote) -> Iterable[plan.Item] | None
 
     def read_at(offset: int, count: int) -> bytes:
         with contextlib.closing(source.line(offset, offset + count)) as line:
-            return streams.exactly(line, count)
+            return byte_streams.exactly(line, count)
 
     found = tar_index.scan(read_at, source.size or 0)
     try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from . import connections, remote, streams
-from .base import buffer_pool
+from . import connections, remote
+from .base import buffer_pool, byte_streams
 
 MOST_CONNECTIONS = 32
 # A piece of an archive waits in memory beside the files that were read from it.
@@ -131,7 +131,7 @@ class _One:
     def __init__(self, line: connections.Line) -> None:
         self._line = line
         self._buffer = memoryview(bytearray(remote.CHUNK_BYTES))
-        self._bytes = streams.FIRST_BYTES
+        self._bytes = byte_streams.FIRST_BYTES
 
     def piece(self) -> buffer_pool.Block | None:
         view = self._buffer[: self._bytes]
@@ -151,7 +151,7 @@ class Hashed:
         digest: The hash.
     """
 
-    def __init__(self, stream: streams.Readable, digest: Any) -> None:
+    def __init__(self, stream: byte_streams.Readable, digest: Any) -> None:
         self._stream = stream
         self._digest = digest
 

@@ -6,7 +6,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from . import streams
+from .base import byte_streams
 
 BLOCK_BYTES = 512
 ENCODING = ("utf-8", "surrogateescape")
@@ -50,11 +50,11 @@ def parse(block: bytes) -> Header | None:
         Failure: There is no header in it.
     """
     if len(block) != BLOCK_BYTES:
-        raise streams.cut_off()
+        raise byte_streams.cut_off()
     if not block[0] and not any(block):
         return None
     if not is_header(block):
-        raise streams.damaged("there is no header where one should be")
+        raise byte_streams.damaged("there is no header where one should be")
     fields = _FIELDS.unpack(block)
     name, mode, size, kind, target = fields[0], fields[1], fields[4], fields[7], fields[8]
     name = name.partition(b"\0")[0]
@@ -66,9 +66,9 @@ def parse(block: bytes) -> Header | None:
     try:
         numbers = number(mode), number(size)
     except ValueError:
-        raise streams.damaged("there is no header where one should be") from None
+        raise byte_streams.damaged("there is no header where one should be") from None
     if numbers[1] < 0:
-        raise streams.damaged("a member has a negative size")
+        raise byte_streams.damaged("a member has a negative size")
     return Header(
         name.decode(*ENCODING),
         numbers[0],

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import members, streams, tar_header, tar_names, tar_reader
+from . import members, tar_header, tar_names, tar_reader
+from .base import byte_streams
 
 # Small members are looked at many at a time; where large ones follow each other, a header each.
 WINDOW_BYTES, HEADERS_BYTES = 2**16, 2**12
@@ -72,7 +73,7 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
                 yield Inner(path, at, 0, directory=True)
         at += length + -length % tar_reader.BLOCK_BYTES
     if not ended:
-        raise streams.cut_off()
+        raise byte_streams.cut_off()
 
 
 class _Window:
@@ -88,7 +89,7 @@ class _Window:
         """All of the bytes from an offset on."""
         if not self._start <= offset <= offset + count <= self._start + len(self._data):
             if offset + count > self._size:
-                raise streams.cut_off()
+                raise byte_streams.cut_off()
             far = offset > self._start + len(self._data) + WINDOW_BYTES
             wanted = max(HEADERS_BYTES if far else WINDOW_BYTES, count)
             wanted = min(wanted, self._size - offset)
@@ -96,5 +97,5 @@ class _Window:
         at = offset - self._start
         data = self._data[at : at + count]
         if len(data) < count:
-            raise streams.cut_off()
+            raise byte_streams.cut_off()
         return data

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import streams, tar_header
+from . import tar_header
+from .base import byte_streams
 
 # The names and attributes of one member; real ones take some hundreds of bytes.
 MOST_BYTES = 2**20
@@ -64,13 +65,13 @@ def check_size(size: int) -> None:
         Failure: It is larger than names and attributes can be.
     """
     if size > MOST_BYTES:
-        raise streams.damaged(f"a name or attribute has {size} bytes")
+        raise byte_streams.damaged(f"a name or attribute has {size} bytes")
 
 
 def body_size(header: tar_header.Header, fields: Mapping[str, str]) -> int:
     """The bytes of a member's body; the header itself has no room for more than 8 GiB."""
     size = fields.get("size")
-    return streams.decimal(size.encode(errors="replace")) if size else header.size
+    return byte_streams.decimal(size.encode(errors="replace")) if size else header.size
 
 
 def is_sparse(fields: Mapping[str, str]) -> bool:
@@ -83,12 +84,12 @@ def _records(text: bytes) -> dict[str, str]:
     records: dict[str, str] = {}
     at, end = 0, len(text.rstrip(b"\0"))
     while at < end:
-        blank = text.find(b" ", at, at + streams.MOST_DIGITS + 1)
-        stop = at + streams.decimal(text[at : max(at, blank)])
+        blank = text.find(b" ", at, at + byte_streams.MOST_DIGITS + 1)
+        stop = at + byte_streams.decimal(text[at : max(at, blank)])
         key, equals, value = text[blank + 1 : stop].partition(b"=")
         # The slice is empty, and has no sign in it, if the record would end before its key.
         if not equals or stop > end or text[stop - 1] != LINE_END:
-            raise streams.damaged("an attribute can not be read")
+            raise byte_streams.damaged("an attribute can not be read")
         if key in KEPT:
             records[KEPT[key]] = value[:-1].decode(*tar_header.ENCODING)
         at = stop

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from . import members, streams, tar_header, tar_names, tar_sparse
+from . import members, tar_header, tar_names, tar_sparse
+from .base import byte_streams
 
 BLOCK_BYTES = tar_header.BLOCK_BYTES
 # A smaller file is taken whole, so that it can be handed on while the archive is read further.
@@ -35,7 +36,7 @@ NO_PLAIN_FILE = {
 is_header = tar_header.is_header
 
 
-def read(raw: streams.Readable) -> Iterator[members.Member]:
+def read(raw: byte_streams.Readable) -> Iterator[members.Member]:
     """The members of the archive, in its order.
 
     A large file's content is to be read before the next member is asked for.
@@ -43,7 +44,7 @@ def read(raw: streams.Readable) -> Iterator[members.Member]:
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
-    stream = streams.Buffered(raw)
+    stream = byte_streams.Buffered(raw)
     names = tar_names.Names()
     ended = False
     while block := stream.take(BLOCK_BYTES):
@@ -62,20 +63,20 @@ def read(raw: streams.Readable) -> Iterator[members.Member]:
         else:
             yield from _file(stream, header, fields)
     if not ended:
-        raise streams.cut_off()
+        raise byte_streams.cut_off()
 
 
-def _whole(stream: streams.Buffered, size: int) -> bytes:
+def _whole(stream: byte_streams.Buffered, size: int) -> bytes:
     """What follows a header, less what pads it to whole blocks."""
     padded = size + -size % BLOCK_BYTES
     data = stream.take(padded)
     if len(data) < padded:
-        raise streams.cut_off()
+        raise byte_streams.cut_off()
     return data[:size]
 
 
 def _file(
-    stream: streams.Buffered, header: tar_header.Header, fields: Mapping[str, str]
+    stream: byte_streams.Buffered, header: tar_header.Header, fields: Mapping[str, str]
 ) -> Iterator[members.Member]:
     path = members.inside(fields.get("path") or header.name)
     executable = bool(header.mode & 0o111)
@@ -85,12 +86,15 @@ def _file(
         yield members.File(path, executable, chunks, size)
         return
     body = _Body(stream, size)
-    yield members.File(path, executable, streams.pieces(body, size), size)
+    yield members.File(path, executable, byte_streams.pieces(body, size), size)
     body.skip()
 
 
 def _other(
-    stream: streams.Buffered, header: tar_header.Header, block: bytes, fields: Mapping[str, str]
+    stream: byte_streams.Buffered,
+    header: tar_header.Header,
+    block: bytes,
+    fields: Mapping[str, str],
 ) -> Iterator[members.Member]:
     name = fields.get(f"{tar_names.SPARSE}name") or fields.get("path") or header.name
     target = fields.get("linkpath") or header.target
@@ -124,7 +128,7 @@ class _Body:
         left: How many bytes of it were not read.
     """
 
-    def __init__(self, stream: streams.Buffered, size: int) -> None:
+    def __init__(self, stream: byte_streams.Buffered, size: int) -> None:
         self._stream = stream
         self._padding = -size % BLOCK_BYTES
         self.left = size
@@ -132,12 +136,12 @@ class _Body:
     def read(self, count: int) -> bytes:
         chunk = self._stream.read(min(count, self.left))
         if not chunk and self.left and count:
-            raise streams.cut_off()
+            raise byte_streams.cut_off()
         self.left -= len(chunk)
         return chunk
 
     def skip(self) -> None:
         if self.left:
-            streams.drain(self)
+            byte_streams.drain(self)
         if self._padding:
-            streams.exactly(self._stream, self._padding)
+            byte_streams.exactly(self._stream, self._padding)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from . import members, streams, tar_header
+from . import members, tar_header
+from .base import byte_streams
 
 BLOCK_BYTES = 512
 FIELD_BYTES = 12
 MOST_EXTENTS = 100_000
-ZEROS = bytes(streams.CHUNK_BYTES)
+ZEROS = bytes(byte_streams.CHUNK_BYTES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,31 +30,31 @@ class Map:
     extents: tuple[tuple[int, int], ...]
 
 
-def pieces(body: streams.Readable, sparse: Map) -> Iterator[bytes]:
+def pieces(body: byte_streams.Readable, sparse: Map) -> Iterator[bytes]:
     """The file's bytes, holes filled with zeros."""
     position = 0
     for offset, length in sparse.extents:
         if offset < position or offset + length > sparse.size:
-            raise streams.damaged("the parts of a sparse file overlap")
+            raise byte_streams.damaged("the parts of a sparse file overlap")
         yield from _zeros(offset - position)
-        yield from streams.pieces(body, length)
+        yield from byte_streams.pieces(body, length)
         position = offset + length
     yield from _zeros(sparse.size - position)
 
 
-def old_map(stream: streams.Readable, header: bytes) -> Map:
+def old_map(stream: byte_streams.Readable, header: bytes) -> Map:
     """The map in a GNU header, which goes on in the blocks that follow it."""
     extents = _fields(header[386:482])
     more, size = header[482], _number(header[483:495])
     while more:
-        block = streams.exactly(stream, BLOCK_BYTES)
+        block = byte_streams.exactly(stream, BLOCK_BYTES)
         extents += _fields(block[:504])
         more = block[504]
         _check_count(len(extents))
     return Map(size, tuple(extents))
 
 
-def pax_map(body: streams.Readable, extended: Mapping[str, str]) -> Map:
+def pax_map(body: byte_streams.Readable, extended: Mapping[str, str]) -> Map:
     """The map at the beginning of a sparse PAX member's body."""
     if extended.get("GNU.sparse.major") != "1":
         raise members.Unwanted(
@@ -65,17 +66,17 @@ def pax_map(body: streams.Readable, extended: Mapping[str, str]) -> Map:
     _check_count(count)
     extents = tuple((next(numbers), next(numbers)) for _ in range(count))
     size = extended.get("GNU.sparse.realsize", "").encode(errors="replace")
-    return Map(streams.decimal(size), extents)
+    return Map(byte_streams.decimal(size), extents)
 
 
-def _lines(body: streams.Readable) -> Iterator[int]:
+def _lines(body: byte_streams.Readable) -> Iterator[int]:
     """Decimal numbers, one a line, in as many blocks as it takes."""
     rest = b""
     while True:
-        *lines, rest = (rest + streams.exactly(body, BLOCK_BYTES)).split(b"\n")
-        yield from map(streams.decimal, lines)
-        if len(rest) > streams.MOST_DIGITS and rest.strip(b"\0"):
-            raise streams.damaged("a number can not be read")
+        *lines, rest = (rest + byte_streams.exactly(body, BLOCK_BYTES)).split(b"\n")
+        yield from map(byte_streams.decimal, lines)
+        if len(rest) > byte_streams.MOST_DIGITS and rest.strip(b"\0"):
+            raise byte_streams.damaged("a number can not be read")
 
 
 def _fields(table: bytes) -> list[tuple[int, int]]:
@@ -91,7 +92,7 @@ def _number(field: bytes) -> int:
     try:
         return tar_header.number(field)
     except ValueError:
-        raise streams.damaged("a number can not be read") from None
+        raise byte_streams.damaged("a number can not be read") from None
 
 
 def _check_count(count: int) -> None:

@@ -15,10 +15,9 @@ from . import (
     remote,
     runs,
     stream,
-    streams,
     writer,
 )
-from .base import failure, limiter, tasks
+from .base import byte_streams, failure, limiter, tasks
 
 
 class Unpacking:
@@ -75,8 +74,8 @@ class Unpacking:
                 self._budget.entry()
                 self._add(number, member)
             self._group.flush()
-            streams.drain(data)
-        except streams.Damaged as error:
+            byte_streams.drain(data)
+        except byte_streams.Damaged as error:
             raise runs.named(error, run.item) from None
         checksum = ""
         if hashed:
@@ -88,7 +87,7 @@ class Unpacking:
         self._received += count
         self._budget.received(count)
 
-    def _members(self, data: streams.Readable, form: str) -> Iterable[members.Member]:
+    def _members(self, data: byte_streams.Readable, form: str) -> Iterable[members.Member]:
         recursive = self._task.unpack == "recursive"
         inner = self._run.item.kind == plan.INNER
         count = self._budget.unpacked
@@ -154,7 +153,7 @@ class Unpacking:
 class _Counted:
     """Counts what is read from a stream."""
 
-    def __init__(self, data: streams.Readable, unpacking: Unpacking) -> None:
+    def __init__(self, data: byte_streams.Readable, unpacking: Unpacking) -> None:
         self._data = data
         self._unpacking = unpacking
 

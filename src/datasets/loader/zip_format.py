@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import decompress, members, streams
-from .base import failure
+from . import decompress, members
+from .base import byte_streams, failure
 
 END = struct.Struct("<4s4H2LH")
 LOCAL_SIGNATURE, ENTRY_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
@@ -55,7 +55,7 @@ class Ahead:
         raw: The stream.
     """
 
-    def __init__(self, raw: streams.Readable) -> None:
+    def __init__(self, raw: byte_streams.Readable) -> None:
         self._raw = raw
         self._data = b""
         self._at = 0
@@ -84,7 +84,7 @@ class Ahead:
             self._fill(count)
         chunk = self.read(count)
         if len(chunk) < count:
-            raise streams.cut_off()
+            raise byte_streams.cut_off()
         return chunk
 
     def give_back(self, count: int) -> None:
@@ -94,7 +94,7 @@ class Ahead:
     def _fill(self, count: int) -> None:
         self._before += self._at
         self._data, self._at = self._data[self._at :], 0
-        while len(self._data) < count and (chunk := self._raw.read(streams.CHUNK_BYTES)):
+        while len(self._data) < count and (chunk := self._raw.read(byte_streams.CHUNK_BYTES)):
             self._data += chunk
 
 
@@ -138,7 +138,7 @@ def listed(stream: Ahead, signature: bytes = b"") -> Entry:
     mark, made_by, _, flags, method, _, _, check, packed, size = fields[:10]
     name_length, extra_length, comment_length, _, _, attributes, offset = fields[10:]
     if mark != ENTRY_SIGNATURE:
-        raise streams.damaged("its list of files is shorter than it says")
+        raise byte_streams.damaged("its list of files is shorter than it says")
     raw_name = stream.exactly(name_length)
     extras = _extras(stream.exactly(extra_length))
     stream.exactly(comment_length)
@@ -217,7 +217,7 @@ def is_link(entry: Entry) -> bool:
 def check_link(entry: Entry) -> None:
     """Refuses a link that leads to more than a path can be."""
     if entry.size > LONGEST_TARGET:
-        raise streams.damaged(f"the link {failure.shown(entry.name)} is no path")
+        raise byte_streams.damaged(f"the link {failure.shown(entry.name)} is no path")
 
 
 def check_readable(entry: Entry) -> None:

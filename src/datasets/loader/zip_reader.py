@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from . import members, streams, zip_format
-from .base import failure
+from . import members, zip_format
+from .base import byte_streams, failure
 
 SMALL_BYTES = 2**20
 # To read over so many bytes is faster than to ask for what stands behind them.
@@ -21,7 +21,7 @@ GAP_BYTES = 2**18
 MOST_COUNTED = 0xFFFF
 
 
-class Part(streams.Readable, Protocol):
+class Part(byte_streams.Readable, Protocol):
     """A stream that has to be closed."""
 
     def close(self) -> None:
@@ -39,7 +39,7 @@ class Archive(Protocol):
         ...
 
 
-def read(archive: Archive, data: streams.Readable) -> Iterator[members.Member]:
+def read(archive: Archive, data: byte_streams.Readable) -> Iterator[members.Member]:
     """The members of the archive, in its list's order.
 
     A large file's content is to be read before the next member is asked for.
@@ -62,7 +62,7 @@ def read(archive: Archive, data: streams.Readable) -> Iterator[members.Member]:
             yield _member(content, zip_format.listed(listing), found.base)
             count += 1
         if listing.position != found.length or count % (MOST_COUNTED + 1) != found.members:
-            raise streams.damaged("its list of files is not as long as it says")
+            raise byte_streams.damaged("its list of files is not as long as it says")
 
 
 class _List(NamedTuple):
@@ -95,7 +95,7 @@ def _find_list(archive: Archive) -> _List:
         end, (count, length, offset) = _end64(archive, end - form.LOCATOR.size, before)
     base = end - length - offset
     if base < 0:
-        raise streams.damaged("its list of files is not where it should be")
+        raise byte_streams.damaged("its list of files is not where it should be")
     return _List(base + offset, length, count & MOST_COUNTED, base)
 
 
@@ -104,7 +104,7 @@ def _end(tail: bytes) -> int:
     size = zip_format.END.size
     at = last = tail.rfind(zip_format.END_SIGNATURE, 0, len(tail) - size + 4)
     if at < 0:
-        raise streams.cut_off()
+        raise byte_streams.cut_off()
     while at >= 0:
         if at + size + int.from_bytes(tail[at + size - 2 : at + size], "little") == len(tail):
             return at
@@ -126,20 +126,20 @@ def _end64(archive: Archive, end: int, locator: bytes) -> tuple[int, tuple[int, 
             fields = form.END64.unpack(_part(archive, where, form.END64.size))
             if fields[0] == form.END64_SIGNATURE:
                 return where, (fields[7], fields[8], fields[9])
-    raise streams.damaged("its list of files is not where it should be")
+    raise byte_streams.damaged("its list of files is not where it should be")
 
 
 def _part(archive: Archive, offset: int, count: int) -> bytes:
     if not count:
-        raise streams.cut_off()
+        raise byte_streams.cut_off()
     with contextlib.closing(archive.stream(offset)) as stream:
-        return streams.exactly(stream, count)
+        return byte_streams.exactly(stream, count)
 
 
 class _Content:
     """The archive's data, read forward; what stands behind is fetched again."""
 
-    def __init__(self, archive: Archive, data: streams.Readable) -> None:
+    def __init__(self, archive: Archive, data: byte_streams.Readable) -> None:
         self._archive = archive
         self._data = zip_format.Ahead(data)
         self._part: Part | None = None
@@ -152,7 +152,7 @@ class _Content:
             stream, gap = self._data, offset - self._data.position
         else:
             stream, gap = self._behind(offset)
-        for _ in streams.pieces(stream, gap):
+        for _ in byte_streams.pieces(stream, gap):
             pass
         return stream
 
@@ -192,11 +192,11 @@ def _chunks(content: _Content, entry: zip_format.Entry, base: int) -> Iterator[b
     data = content.at(base + entry.offset)
     header = zip_format.LOCAL.unpack(data.exactly(zip_format.LOCAL.size))
     if header[0] != zip_format.LOCAL_SIGNATURE:
-        raise streams.damaged(f"{failure.shown(entry.name)} is not where the list says")
+        raise byte_streams.damaged(f"{failure.shown(entry.name)} is not where the list says")
     data.exactly(header[9])
     data.exactly(header[10])
     size, check = 0, 0
-    packed = streams.pieces(data, entry.packed)
+    packed = byte_streams.pieces(data, entry.packed)
     for chunk in zip_format.unpacked(packed, zip_format.METHODS[entry.method]()):
         size += len(chunk)
         check = zlib.crc32(chunk, check)
@@ -204,5 +204,5 @@ def _chunks(content: _Content, entry: zip_format.Entry, base: int) -> Iterator[b
             break
         yield chunk
     if (size, check) != (entry.size, entry.check):
-        raise streams.damaged(f"{failure.shown(entry.name)} is not what the list says")
+        raise byte_streams.damaged(f"{failure.shown(entry.name)} is not what the list says")
     # What a decompressor had no need of is skipped with the next member.

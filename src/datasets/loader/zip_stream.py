@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import members, streams, zip_format
-from .base import failure
+from . import members, zip_format
+from .base import byte_streams, failure
 
 SMALL_BYTES = 2**20
 # What is read for a member of unknown length grows from this: the most of it may be the next one.
@@ -31,7 +31,7 @@ FOLLOWING = (
 
 
 def read(
-    raw: streams.Readable, count: Callable[[int], None] = lambda _: None
+    raw: byte_streams.Readable, count: Callable[[int], None] = lambda _: None
 ) -> Iterator[members.Member]:
     """The members of the archive, in its order; then what its list says of them.
 
@@ -64,7 +64,7 @@ def read(
         signature = stream.exactly(4)
     _end(stream, signature)
     if came.value != listed.value:
-        raise streams.damaged("its list of files does not fit its files")
+        raise byte_streams.damaged("its list of files does not fit its files")
 
 
 class _Sum:
@@ -140,7 +140,7 @@ def _content(
     if _is_described(entry):
         wanted = _descriptor(stream, found)
     if found != wanted:
-        raise streams.damaged(f"{failure.shown(entry.name)} is not what its header says")
+        raise byte_streams.damaged(f"{failure.shown(entry.name)} is not what its header says")
     came.add(entry, size, check)
 
 
@@ -161,12 +161,12 @@ class _Packed:
         self.count = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        wanted = FIRST_BYTES if self._size is None else streams.CHUNK_BYTES
+        wanted = FIRST_BYTES if self._size is None else byte_streams.CHUNK_BYTES
         while self._size is None or self.count < self._size:
             most = wanted if self._size is None else min(wanted, self._size - self.count)
             chunk = self._stream.read(most)
             if not chunk:
-                raise streams.cut_off()
+                raise byte_streams.cut_off()
             self.count += len(chunk)
             yield chunk
             if self._decompressor is not None and self._decompressor.eof:
@@ -174,7 +174,7 @@ class _Packed:
                 self._stream.give_back(rest)
                 self.count -= rest
                 return
-            wanted = min(2 * wanted, streams.CHUNK_BYTES)
+            wanted = min(2 * wanted, byte_streams.CHUNK_BYTES)
 
 
 def _descriptor(stream: zip_format.Ahead, found: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -218,14 +218,14 @@ def _end(stream: zip_format.Ahead, signature: bytes) -> None:
     form = zip_format
     if signature == form.END64_SIGNATURE:
         length = int.from_bytes(stream.exactly(8), "little")
-        for _ in streams.pieces(stream, length):
+        for _ in byte_streams.pieces(stream, length):
             pass
         locator = stream.exactly(form.LOCATOR.size)
         if not locator.startswith(form.LOCATOR_SIGNATURE):
-            raise streams.damaged("its list of files has no end")
+            raise byte_streams.damaged("its list of files has no end")
         signature = stream.exactly(4)
     if signature != form.END_SIGNATURE:
-        raise streams.damaged("there is no header where one should be")
+        raise byte_streams.damaged("there is no header where one should be")
     fields = form.END.unpack(signature + stream.exactly(form.END.size - len(signature)))
     if fields[1] not in {0, 0xFFFF}:
         raise form.split()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from .base import failure
+from . import failure
 
 CHUNK_BYTES = 2**18
 # What comes first shows what it is: a slow connection would take its time to bring more.
