@@ -9,8 +9,9 @@ from collections.abc import Generator
 
 import hypothesis
 
-from datasets.loader import entries, http_client, proxies
+from datasets.loader import entries
 from datasets.loader.base import tasks
+from datasets.loader.http import http_client, proxies
 
 MOST_BYTES = 10**6
 FREE = hypothesis.settings(deadline=None)  # other tests run beside these

@@ -8,8 +8,9 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from . import entry, formats, http_client, remote
+from . import entry, formats, remote
 from .base import duplicate_names, failure, tasks, urls
+from .http import http_client
 
 # A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
 if TYPE_CHECKING:

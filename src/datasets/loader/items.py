@@ -10,7 +10,6 @@ import threading
 from . import (
     entry,
     formats,
-    http_client,
     journal,
     large,
     plan,
@@ -21,6 +20,7 @@ from . import (
     writer,
 )
 from .base import byte_streams, failure, limiter, progress, tasks, urls
+from .http import http_client
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.

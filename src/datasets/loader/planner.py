@@ -7,18 +7,9 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
-from . import (
-    archives,
-    entries,
-    entry,
-    formats,
-    http_client,
-    plan,
-    remote,
-    stream,
-    tar_index,
-)
+from . import archives, entries, entry, formats, plan, remote, stream, tar_index
 from .base import byte_streams, failure, tasks
+from .http import http_client
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64

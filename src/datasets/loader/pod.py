@@ -8,7 +8,6 @@ import dataclasses
 from . import (
     entries,
     files,
-    http_client,
     items,
     place,
     plan,
@@ -20,6 +19,7 @@ from . import (
     writer,
 )
 from .base import failure, limiter, progress, report, tasks
+from .http import http_client
 
 
 class Pod:

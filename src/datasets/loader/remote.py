@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Generator
 from email import message as email_message
 
-from . import http_answers, http_client
+from . import http_answers
 from .base import failure, urls
+from .http import http_client
 
 CHUNK_BYTES = 2**18
 

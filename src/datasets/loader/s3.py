@@ -7,8 +7,9 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
-from . import entry, http_client, remote, s3_list, s3_signature, xml_reader
+from . import entry, remote, s3_list, s3_signature, xml_reader
 from .base import failure, urls
+from .http import http_client
 
 AUTH = "s3"
 REGION = re.compile(r"[a-z0-9-]{1,32}")

@@ -16,8 +16,9 @@ from collections.abc import Callable, Generator, Mapping
 from email import message as email_message
 from typing import Any
 
-from . import http_answers, proxies
-from .base import failure, urls
+from .. import http_answers
+from ..base import failure, urls
+from . import proxies
 
 USER_AGENT = "aws-efs-loader/1"
 MOST_REDIRECTS = 10
