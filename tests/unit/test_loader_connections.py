@@ -12,8 +12,9 @@ import time
 
 import pytest
 
-from datasets.loader import connections, filling, http_answers, stream
+from datasets.loader import connections, filling, stream
 from datasets.loader.base import buffer_pool
+from datasets.loader.http import responses
 
 PAGE = mmap.PAGESIZE
 
@@ -85,7 +86,7 @@ class ForFew(Source):
     def begin(self, *, patient: bool) -> None:
         if not self._room.acquire(blocking=patient):
             time.sleep(self._after_seconds)
-            raise http_answers.ComeAgain("answers 503")
+            raise responses.ComeAgain("answers 503")
         time.sleep(0.001)
 
     def end(self) -> None:

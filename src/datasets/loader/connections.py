@@ -12,8 +12,9 @@ import threading
 import time
 from typing import Protocol
 
-from . import http_answers, remote
+from . import remote
 from .base import buffer_pool
+from .http import responses
 
 # How many are begun with; and how long the reader waits, all in all, until there is one more.
 FIRST, WAIT_SECONDS = 8, 0.005
@@ -132,7 +133,7 @@ class Connections:
                 number, memory = taken
                 try:
                     piece = self._fetch(number, memory, patient=False)
-                except http_answers.ComeAgain as trouble:
+                except responses.ComeAgain as trouble:
                     if self._leave(number, memory, trouble):
                         return
                     piece = self._fetch(number, memory, patient=True)
@@ -170,7 +171,7 @@ class Connections:
         nothing_left = self._asked == self._count and not self._again
         return self._closed or self._error is not None or nothing_left
 
-    def _leave(self, number: int, memory: memoryview, trouble: http_answers.ComeAgain) -> bool:
+    def _leave(self, number: int, memory: memoryview, trouble: responses.ComeAgain) -> bool:
         """Leaves a piece to the others, if there are any; returns whether there are."""
         with self._changed:
             if self._alive == 1:

@@ -12,9 +12,8 @@ import threading
 from collections.abc import Callable, Generator
 from email import message as email_message
 
-from . import http_answers
 from .base import failure, urls
-from .http import http_client
+from .http import http_client, responses
 
 CHUNK_BYTES = 2**18
 
@@ -99,10 +98,10 @@ class Remote:
         """Whether parts of it can be read that surely belong together."""
         return self.ranges and bool(self.validator) and self.size is not None
 
-    def patience(self) -> http_answers.Patience:
+    def patience(self) -> responses.Patience:
         """How long the origin is given from now on."""
         seconds = self._patience_seconds if self._begun else self._opening_seconds
-        return http_answers.Patience(self.url, seconds)
+        return responses.Patience(self.url, seconds)
 
     def line(self, start: int = 0, end: int | None = None, *, patient: bool = True) -> Line:
         """Its bytes over one connection, gone on with after a break.

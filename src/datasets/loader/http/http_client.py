@@ -16,9 +16,8 @@ from collections.abc import Callable, Generator, Mapping
 from email import message as email_message
 from typing import Any
 
-from .. import http_answers
 from ..base import failure, urls
-from . import proxies
+from . import proxies, responses
 
 USER_AGENT = "aws-efs-loader/1"
 MOST_REDIRECTS = 10
@@ -31,8 +30,8 @@ STALE = (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
 Signer = Callable[[str, str], Mapping[str, str]]
 NOTHING: Mapping[str, Any] = {}
 
-ComeAgain = http_answers.ComeAgain
-Refused = http_answers.Refused
+ComeAgain = responses.ComeAgain
+Refused = responses.Refused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,12 +151,12 @@ class Client:
             response = self._exchange(method, url, {**headers, **signed})
             if response.status in REDIRECTS and "Location" in response.headers:
                 response.close()
-                url = http_answers.redirected(url, response.headers["Location"])
+                url = responses.redirected(url, response.headers["Location"])
             elif response.status >= 300:
                 raise self._refusal(response, url, auth)
             else:
                 return response
-        raise http_answers.circle(url)
+        raise responses.circle(url)
 
     def body(
         self,
@@ -181,7 +180,7 @@ class Client:
             Refused: The origin will not serve this.
             Failure: It is too long, or the origin stays in trouble.
         """
-        patience = http_answers.Patience(url, patience_seconds)
+        patience = responses.Patience(url, patience_seconds)
         while True:
             try:
                 return self._body(url, headers, auth, limit_bytes)
@@ -274,7 +273,7 @@ class Client:
                 content = response.read(REFUSAL_BYTES)
             except ComeAgain:
                 content = b""
-        return http_answers.refusal(
+        return responses.refusal(
             response.status, response.headers, content, url, self._refused.get(auth, "")
         )
 
@@ -285,4 +284,4 @@ def translated(url: str) -> Generator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        raise http_answers.trouble(error, urllib.parse.urlsplit(url).hostname) from None
+        raise responses.trouble(error, urllib.parse.urlsplit(url).hostname) from None

@@ -10,7 +10,7 @@ import urllib.parse
 from email import message as email_message
 from typing import Any
 
-from .base import failure, urls
+from ..base import failure, urls
 
 WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504, 507, 509}
 LONGEST_RETRY_AFTER = 30.0
