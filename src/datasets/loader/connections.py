@@ -12,9 +12,8 @@ import threading
 import time
 from typing import Protocol
 
-from . import remote
 from .base import buffer_pool
-from .http import responses
+from .http import remote_object, responses
 
 # How many are begun with; and how long the reader waits, all in all, until there is one more.
 FIRST, WAIT_SECONDS = 8, 0.005
@@ -196,7 +195,7 @@ class Connections:
         try:
             filled = 0
             while filled < len(view) and not self._closed:
-                filled += line.readinto(view[filled : filled + remote.CHUNK_BYTES])
+                filled += line.readinto(view[filled : filled + remote_object.CHUNK_BYTES])
         finally:
             line.close()
         return view

@@ -8,9 +8,9 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from . import entry, formats, remote
+from . import entry, formats
 from .base import duplicate_names, failure, tasks, urls
-from .http import http_client
+from .http import http_client, remote_object
 
 # A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Sources:
         return dataclasses.replace(found, url=place.url, auth=place.auth)
 
     def _chunks(self, listed: Entry) -> Iterator[bytes]:
-        whole = remote.Remote(
+        whole = remote_object.Remote(
             self._client,
             listed.url,
             auth=listed.auth,

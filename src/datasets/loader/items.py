@@ -7,20 +7,9 @@ import dataclasses
 import re
 import threading
 
-from . import (
-    entry,
-    formats,
-    journal,
-    large,
-    plan,
-    remote,
-    runs,
-    stream,
-    unpacking,
-    writer,
-)
+from . import entry, formats, journal, large, plan, runs, stream, unpacking, writer
 from .base import byte_streams, failure, limiter, progress, tasks, urls
-from .http import http_client
+from .http import http_client, remote_object
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -92,7 +81,7 @@ class Doer:
             "again later"
         )
 
-    def _do(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
+    def _do(self, run: runs.Run, source: remote_object.Remote, connections: int) -> None:
         kind, path = run.item.kind, run.item.path
         if kind == plan.HASH:
             self._hash(run, source, connections)
@@ -114,7 +103,7 @@ class Doer:
             self._open(run, source, connections)
 
     @staticmethod
-    def _look(run: runs.Run, source: remote.Remote) -> None:
+    def _look(run: runs.Run, source: remote_object.Remote) -> None:
         """Looks at an object, and makes sure that it is what an earlier attempt began with."""
         source.look()
         begun = run.attempt.done.versions.get(run.number)
@@ -126,7 +115,7 @@ class Doer:
         elif begun != source.validator:
             raise failure.StartOver("has changed since it was begun with")
 
-    def _open(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
+    def _open(self, run: runs.Run, source: remote_object.Remote, connections: int) -> None:
         """Looks at what came first, and keeps it as a file or unpacks it."""
         item = run.item
         opened = stream.open_stream(source, item.start, item.end, most=1)
@@ -153,7 +142,7 @@ class Doer:
                 with contextlib.closing(many):
                     self._unpack(run, source, many, form)
 
-    def _form(self, item: plan.Item, source: remote.Remote, head: bytes) -> str:
+    def _form(self, item: plan.Item, source: remote_object.Remote, head: bytes) -> str:
         if item.kind == plan.INNER:
             return formats.recognise_inner(head, item.name)
         return formats.recognise(head, item.name or source.name, unpack=self.task.unpack)
@@ -163,7 +152,7 @@ class Doer:
     def _file(
         self,
         run: runs.Run,
-        source: remote.Remote,
+        source: remote_object.Remote,
         connections: int,
         path: str,
         *,
@@ -186,7 +175,7 @@ class Doer:
     def _large(
         self,
         run: runs.Run,
-        source: remote.Remote,
+        source: remote_object.Remote,
         connections: int,
         path: str,
         *,
@@ -202,7 +191,7 @@ class Doer:
         with contextlib.closing(data):
             large.write(run, source, data, self.tree, path=path, limits=self.limits)
 
-    def _hash(self, run: runs.Run, source: remote.Remote, connections: int) -> None:
+    def _hash(self, run: runs.Run, source: remote_object.Remote, connections: int) -> None:
         digest = tasks.hasher(run.item.checksum.partition(":")[0])
         with contextlib.closing(large.open_stream(source, 0, None, connections)) as data:
             while piece := data.next_piece():
@@ -211,7 +200,7 @@ class Doer:
         run.end(form="", checksum=runs.compare(run.item, source, digest), fetched=0)
 
     def _unpack(
-        self, run: runs.Run, source: remote.Remote, opened: stream.Stream, form: str
+        self, run: runs.Run, source: remote_object.Remote, opened: stream.Stream, form: str
     ) -> None:
         if form == formats.FILE:
             self._member(run, opened)
@@ -234,8 +223,8 @@ class Doer:
             group.flush()
         run.end(form=formats.TAR, checksum="", fetched=size)
 
-    def _remote(self, item: plan.Item) -> remote.Remote:
-        source = remote.Remote(
+    def _remote(self, item: plan.Item) -> remote_object.Remote:
+        source = remote_object.Remote(
             self.client,
             runs.url_of(item, self.task),
             auth=item.auth,
@@ -251,7 +240,7 @@ class Doer:
         return source
 
 
-def _is_long(source: remote.Remote, item: plan.Item) -> bool:
+def _is_long(source: remote_object.Remote, item: plan.Item) -> bool:
     """Whether it is worth several connections."""
     end = source.size if item.end is None else item.end
     return (end or 0) - item.start > formats.HEAD_BYTES + stream.LEAST_BYTES

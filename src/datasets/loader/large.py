@@ -6,8 +6,9 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import files, filling, formats, journal, plan, remote, runs, stream, writer
+from . import files, filling, formats, journal, plan, runs, stream, writer
 from .base import limiter
+from .http import remote_object
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 # Each connection fetches as many as the others, and so many, if they are not too small then: it is
@@ -17,7 +18,7 @@ CHECKPOINT_BYTES = 256 * 2**20
 
 
 def open_stream(
-    source: remote.Remote, start: int, end: int | None, connections: int
+    source: remote_object.Remote, start: int, end: int | None, connections: int
 ) -> stream.Stream:
     """Opens an object, or a part of one, for `write`."""
     size = ((source.size if end is None else end) or 0) - start
@@ -36,7 +37,7 @@ def open_stream(
 
 def write(
     run: runs.Run,
-    source: remote.Remote,
+    source: remote_object.Remote,
     data: stream.Stream,
     tree: writer.Writer,
     *,

@@ -7,9 +7,9 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
-from . import archives, entries, entry, formats, plan, remote, stream, tar_index
+from . import archives, entries, entry, formats, plan, stream, tar_index
 from .base import byte_streams, failure, tasks
-from .http import http_client
+from .http import http_client, remote_object
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64
@@ -78,7 +78,7 @@ def _file(item: plan.Item, task: tasks.Spec) -> Iterator[plan.Item]:
 def _looked_at(
     item: plan.Item, found: entry.Entry, task: tasks.Spec, client: http_client.Client
 ) -> Iterator[plan.Item]:
-    source = remote.Remote(
+    source = remote_object.Remote(
         client,
         found.url,
         auth=found.auth,
@@ -109,7 +109,7 @@ def _looked_at(
             yield dataclasses.replace(item, kind=plan.HASH)
 
 
-def _inner(item: plan.Item, source: remote.Remote) -> Iterable[plan.Item] | None:
+def _inner(item: plan.Item, source: remote_object.Remote) -> Iterable[plan.Item] | None:
     """What a tar archive holds, each as an item; None where it is better read in its order."""
 
     def read_at(offset: int, count: int) -> bytes:

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import batch, journal, place, plan, remote
+from . import batch, journal, place, plan
 from .base import failure, progress, tasks, urls
+from .http import remote_object
 
 
 class Run:
@@ -105,14 +106,14 @@ def named(error: failure.Failure, item: plan.Item) -> failure.Failure:
     return failure.Failure(f"{failure.shown(item.name)}: {error}") if item.name else error
 
 
-def check(item: plan.Item, source: remote.Remote, content: bytes) -> str:
+def check(item: plan.Item, source: remote_object.Remote, content: bytes) -> str:
     """Compares what came with its checksum; see `compare`."""
     digest = tasks.hasher(item.checksum.partition(":")[0] or "sha256")
     digest.update(content)
     return compare(item, source, digest)
 
 
-def compare(item: plan.Item, source: remote.Remote, digest: Any) -> str:
+def compare(item: plan.Item, source: remote_object.Remote, digest: Any) -> str:
     """Compares what came with the checksum that was given; see `compare_digest`."""
     return compare_digest(item, source.url, digest.hexdigest())
 

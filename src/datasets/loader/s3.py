@@ -7,9 +7,9 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
-from . import entry, remote, s3_list, s3_signature, xml_reader
+from . import entry, s3_list, s3_signature, xml_reader
 from .base import failure, urls
-from .http import http_client
+from .http import http_client, remote_object
 
 AUTH = "s3"
 REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -140,7 +140,7 @@ class Buckets:
 
     def _looked_at(self, bucket: str, key: str) -> entry.Entry | None:
         url = self._url(bucket, key)
-        looked = remote.Remote(
+        looked = remote_object.Remote(
             self._client, url, auth=AUTH, opening_seconds=self._service.opening_seconds
         )
         try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from . import connections, remote
+from . import connections
 from .base import buffer_pool, byte_streams
+from .http import remote_object
 
 MOST_CONNECTIONS = 32
 # A piece of an archive waits in memory beside the files that were read from it.
@@ -130,12 +131,12 @@ class _One:
 
     def __init__(self, line: connections.Line) -> None:
         self._line = line
-        self._buffer = memoryview(bytearray(remote.CHUNK_BYTES))
+        self._buffer = memoryview(bytearray(remote_object.CHUNK_BYTES))
         self._bytes = byte_streams.FIRST_BYTES
 
     def piece(self) -> buffer_pool.Block | None:
         view = self._buffer[: self._bytes]
-        self._bytes = remote.CHUNK_BYTES
+        self._bytes = remote_object.CHUNK_BYTES
         count = self._line.readinto(view)
         return buffer_pool.Block(view[:count]) if count else None
 

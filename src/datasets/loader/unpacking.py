@@ -12,12 +12,12 @@ from . import (
     links,
     members,
     plan,
-    remote,
     runs,
     stream,
     writer,
 )
 from .base import byte_streams, failure, limiter, tasks
+from .http import remote_object
 
 
 class Unpacking:
@@ -34,7 +34,7 @@ class Unpacking:
     def __init__(
         self,
         run: runs.Run,
-        source: remote.Remote,
+        source: remote_object.Remote,
         tree: writer.Writer,
         task: tasks.Spec,
         limits: limiter.Budget,
@@ -166,7 +166,7 @@ class _Counted:
 class _Range:
     """An archive that can be read from anywhere; see zip_reader."""
 
-    def __init__(self, source: remote.Remote, item: plan.Item) -> None:
+    def __init__(self, source: remote_object.Remote, item: plan.Item) -> None:
         self._source = source
         self._start = item.start
         self._end = item.end if item.end is not None else source.size

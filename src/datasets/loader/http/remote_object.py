@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Generator
 from email import message as email_message
 
-from .base import failure, urls
-from .http import http_client, responses
+from ..base import failure, urls
+from . import http_client, responses
 
 CHUNK_BYTES = 2**18
 
