@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from datasets.loader import connections, filling, stream
+from datasets.loader import filling, stream
 from datasets.loader.base import buffer_pool
-from datasets.loader.http import responses
+from datasets.loader.http import range_connections, responses
 
 PAGE = mmap.PAGESIZE
 
@@ -120,7 +120,7 @@ def test_what_one_was_refused_the_others_fetch_at_once(
     monkeypatch: pytest.MonkeyPatch, most: int, after_seconds: float
 ) -> None:
     # There is no further connection in this test's time.
-    monkeypatch.setattr(connections, "PAUSE_SECONDS", 3600)
+    monkeypatch.setattr(range_connections, "PAUSE_SECONDS", 3600)
     content = content_of(200)
     data = stream.open_stream(ForFew(content, most, after_seconds), piece_bytes=16 * PAGE)
     found: list[bytes] = []

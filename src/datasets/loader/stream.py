@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from . import connections
 from .base import buffer_pool, byte_streams
-from .http import remote_object
+from .http import range_connections, remote_object
 
 MOST_CONNECTIONS = 32
 # A piece of an archive waits in memory beside the files that were read from it.
@@ -41,7 +40,7 @@ class Pieces(Protocol):
 
 
 def open_stream(
-    source: connections.Object,
+    source: range_connections.Object,
     start: int = 0,
     end: int | None = None,
     *,
@@ -65,7 +64,7 @@ def open_stream(
     start += len(head)
     many = most > 1 and source.divisible and end is not None
     if many and end is not None and end - start >= LEAST_BYTES:
-        several = connections.Connections(
+        several = range_connections.Connections(
             source, (start, end), most=min(most, ahead), piece_bytes=piece_bytes, ahead=ahead
         )
         return Stream(several, head, paged=not head)
@@ -129,7 +128,7 @@ class Stream:
 class _One:
     """One connection, read in the reader's own thread."""
 
-    def __init__(self, line: connections.Line) -> None:
+    def __init__(self, line: range_connections.Line) -> None:
         self._line = line
         self._buffer = memoryview(bytearray(remote_object.CHUNK_BYTES))
         self._bytes = byte_streams.FIRST_BYTES

@@ -12,8 +12,8 @@ import threading
 import time
 from typing import Protocol
 
-from .base import buffer_pool
-from .http import remote_object, responses
+from ..base import buffer_pool
+from . import remote_object, responses
 
 # How many are begun with; and how long the reader waits, all in all, until there is one more.
 FIRST, WAIT_SECONDS = 8, 0.005
