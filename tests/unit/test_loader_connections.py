@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from datasets.loader import filling, stream
+from datasets.loader import filling
 from datasets.loader.base import buffer_pool
-from datasets.loader.http import range_connections, responses
+from datasets.loader.http import object_stream, range_connections, responses
 
 PAGE = mmap.PAGESIZE
 
@@ -93,7 +93,7 @@ class ForFew(Source):
         self._room.release()
 
 
-def whole(data: stream.Stream) -> bytes:
+def whole(data: object_stream.Stream) -> bytes:
     """All that a stream brings."""
     pieces: list[bytes] = []
     while piece := data.next_piece():
@@ -108,9 +108,9 @@ def content_of(pieces: int) -> bytes:
 
 
 def test_slow_connections_become_more_of_them() -> None:
-    content, most = content_of(200), stream.MOST_CONNECTIONS
+    content, most = content_of(200), object_stream.MOST_CONNECTIONS
     source = ForMany(content, most)
-    data = stream.open_stream(source, most=most, piece_bytes=16 * PAGE, ahead=most)
+    data = object_stream.open_stream(source, most=most, piece_bytes=16 * PAGE, ahead=most)
     assert whole(data) == content
 
 
@@ -122,7 +122,7 @@ def test_what_one_was_refused_the_others_fetch_at_once(
     # There is no further connection in this test's time.
     monkeypatch.setattr(range_connections, "PAUSE_SECONDS", 3600)
     content = content_of(200)
-    data = stream.open_stream(ForFew(content, most, after_seconds), piece_bytes=16 * PAGE)
+    data = object_stream.open_stream(ForFew(content, most, after_seconds), piece_bytes=16 * PAGE)
     found: list[bytes] = []
     # One that waits for ever must not be waited for.
     reader = threading.Thread(target=lambda: found.append(whole(data)), daemon=True)
@@ -137,7 +137,7 @@ def test_a_file_is_filled_by_a_lane_that_has_little_memory(
     tmp_path: pathlib.Path, most: int
 ) -> None:
     content = content_of(200)
-    data = stream.open_stream(Source(content), most=most, piece_bytes=16 * PAGE, ahead=2)
+    data = object_stream.open_stream(Source(content), most=most, piece_bytes=16 * PAGE, ahead=2)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         file = filling.Filling(
             lambda: os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT, 0o644),

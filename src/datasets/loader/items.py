@@ -7,9 +7,9 @@ import dataclasses
 import re
 import threading
 
-from . import entry, formats, journal, large, plan, runs, stream, unpacking, writer
+from . import entry, formats, journal, large, plan, runs, unpacking, writer
 from .base import byte_streams, failure, limiter, progress, tasks, urls
-from .http import http_client, remote_object
+from .http import http_client, object_stream, remote_object
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -118,7 +118,7 @@ class Doer:
     def _open(self, run: runs.Run, source: remote_object.Remote, connections: int) -> None:
         """Looks at what came first, and keeps it as a file or unpacks it."""
         item = run.item
-        opened = stream.open_stream(source, item.start, item.end, most=1)
+        opened = object_stream.open_stream(source, item.start, item.end, most=1)
         with contextlib.closing(opened):
             head = formats.head_of(opened.peek)
             form = self._form(item, source, head)
@@ -131,13 +131,13 @@ class Doer:
                 self._unpack(run, source, opened, form)
             else:
                 opened.close()
-                many = stream.open_stream(
+                many = object_stream.open_stream(
                     source,
                     item.start,
                     item.end,
                     head=head,
                     most=connections,
-                    ahead=stream.share(stream.PIECES_AHEAD, connections),
+                    ahead=object_stream.share(object_stream.PIECES_AHEAD, connections),
                 )
                 with contextlib.closing(many):
                     self._unpack(run, source, many, form)
@@ -156,7 +156,7 @@ class Doer:
         connections: int,
         path: str,
         *,
-        opened: stream.Stream | None = None,
+        opened: object_stream.Stream | None = None,
     ) -> None:
         size = source.size
         if size is None or size > writer.SMALL_BYTES:
@@ -164,7 +164,7 @@ class Doer:
             return
         self.limits.received(size)
         self.limits.written(size)
-        with contextlib.closing(opened or stream.open_stream(source, most=1)) as data:
+        with contextlib.closing(opened or object_stream.open_stream(source, most=1)) as data:
             content = b"".join(byte_streams.pieces(data, size))
         checksum = runs.check(run.item, source, content)
         group = self.tree.batch(run)
@@ -179,7 +179,7 @@ class Doer:
         connections: int,
         path: str,
         *,
-        opened: stream.Stream | None = None,
+        opened: object_stream.Stream | None = None,
     ) -> None:
         start = run.attempt.done.positions.get(run.number, run.item.start)
         if start > run.item.start and not source.validator:
@@ -200,7 +200,7 @@ class Doer:
         run.end(form="", checksum=runs.compare(run.item, source, digest), fetched=0)
 
     def _unpack(
-        self, run: runs.Run, source: remote_object.Remote, opened: stream.Stream, form: str
+        self, run: runs.Run, source: remote_object.Remote, opened: object_stream.Stream, form: str
     ) -> None:
         if form == formats.FILE:
             self._member(run, opened)
@@ -208,7 +208,7 @@ class Doer:
             archive = unpacking.Unpacking(run, source, self.tree, self.task, self.limits)
             archive.unpack(opened, form)
 
-    def _member(self, run: runs.Run, data: stream.Stream) -> None:
+    def _member(self, run: runs.Run, data: object_stream.Stream) -> None:
         """Keeps a file in an archive that is no archive itself."""
         item, size = run.item, run.item.length or 0
         chunks = byte_streams.pieces(data, size)
@@ -243,4 +243,4 @@ class Doer:
 def _is_long(source: remote_object.Remote, item: plan.Item) -> bool:
     """Whether it is worth several connections."""
     end = source.size if item.end is None else item.end
-    return (end or 0) - item.start > formats.HEAD_BYTES + stream.LEAST_BYTES
+    return (end or 0) - item.start > formats.HEAD_BYTES + object_stream.LEAST_BYTES

@@ -6,9 +6,9 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import files, filling, formats, journal, plan, runs, stream, writer
+from . import files, filling, formats, journal, plan, runs, writer
 from .base import limiter
-from .http import remote_object
+from .http import object_stream, remote_object
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 # Each connection fetches as many as the others, and so many, if they are not too small then: it is
@@ -19,26 +19,26 @@ CHECKPOINT_BYTES = 256 * 2**20
 
 def open_stream(
     source: remote_object.Remote, start: int, end: int | None, connections: int
-) -> stream.Stream:
+) -> object_stream.Stream:
     """Opens an object, or a part of one, for `write`."""
     size = ((source.size if end is None else end) or 0) - start
     rounds = max(LEAST_ROUNDS, -(-size // (PIECE_BYTES * connections)))
     even = -(-size // (rounds * connections))
     even += -even % PIECE_MULTIPLE_BYTES
-    return stream.open_stream(
+    return object_stream.open_stream(
         source,
         start,
         end,
         most=connections,
         piece_bytes=max(LEAST_PIECE_BYTES, even),
-        ahead=stream.share(PIECES_AHEAD, connections),
+        ahead=object_stream.share(PIECES_AHEAD, connections),
     )
 
 
 def write(
     run: runs.Run,
     source: remote_object.Remote,
-    data: stream.Stream,
+    data: object_stream.Stream,
     tree: writer.Writer,
     *,
     path: str,
@@ -79,7 +79,7 @@ def write(
 
 
 def _fill(
-    run: runs.Run, file: filling.Filling, data: stream.Stream, limits: limiter.Budget
+    run: runs.Run, file: filling.Filling, data: object_stream.Stream, limits: limiter.Budget
 ) -> None:
     """Writes all that a stream brings, and writes down now and then up to where it is safe."""
     safe = file.position

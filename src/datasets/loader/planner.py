@@ -7,9 +7,9 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
-from . import archives, entries, entry, formats, plan, stream, tar_index
+from . import archives, entries, entry, formats, plan, tar_index
 from .base import byte_streams, failure, tasks
-from .http import http_client, remote_object
+from .http import http_client, object_stream, remote_object
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64
@@ -90,7 +90,7 @@ def _looked_at(
     with contextlib.closing(source):
         source.look()
         item = dataclasses.replace(item, size=source.size, validator=source.validator)
-        opened = stream.open_stream(source, most=1)
+        opened = object_stream.open_stream(source, most=1)
         with contextlib.closing(opened):
             head = formats.head_of(opened.peek)
         form = formats.recognise(head, source.name, unpack=task.unpack)

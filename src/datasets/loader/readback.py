@@ -10,8 +10,8 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
-from . import stream
 from .base import failure, tasks
+from .http import object_stream
 
 READERS, PIECE_BYTES = 8, 4 * 2**20
 # Files that are read at once, and those that wait for their turn to be told of.
@@ -73,7 +73,9 @@ def digests(
     local = _Local(path)
     hashes = {name: tasks.hasher(name) for name in algorithms}
     try:
-        data = stream.open_stream(local, most=READERS, piece_bytes=PIECE_BYTES, ahead=2 * READERS)
+        data = object_stream.open_stream(
+            local, most=READERS, piece_bytes=PIECE_BYTES, ahead=2 * READERS
+        )
         try:
             while piece := data.next_piece():
                 for digest in hashes.values():

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import (
-    archives,
-    entry,
-    formats,
-    journal,
-    links,
-    members,
-    plan,
-    runs,
-    stream,
-    writer,
-)
+from . import archives, entry, formats, journal, links, members, plan, runs, writer
 from .base import byte_streams, failure, limiter, tasks
-from .http import remote_object
+from .http import object_stream, remote_object
 
 
 class Unpacking:
@@ -50,7 +39,7 @@ class Unpacking:
         self._received = 0
         self._budget = limits
 
-    def unpack(self, opened: stream.Stream, form: str) -> None:
+    def unpack(self, opened: object_stream.Stream, form: str) -> None:
         """Unpacks what a stream brings.
 
         Args:
@@ -68,7 +57,7 @@ class Unpacking:
         # Nobody has a checksum of what is a part of an archive.
         hashed = run.item.kind == plan.SOURCE
         digest = tasks.hasher(run.item.checksum.partition(":")[0] or "sha256")
-        data = _Counted(stream.Hashed(opened, digest) if hashed else opened, self)
+        data = _Counted(object_stream.Hashed(opened, digest) if hashed else opened, self)
         try:
             for number, member in enumerate(self._members(data, form)):
                 self._budget.entry()
@@ -172,9 +161,9 @@ class _Range:
         self._end = item.end if item.end is not None else source.size
         self.size = (self._end or 0) - item.start
 
-    def stream(self, offset: int) -> stream.Stream:
+    def stream(self, offset: int) -> object_stream.Stream:
         start = self._start + offset
-        return stream.open_stream(self._source, start, self._end, most=1)
+        return object_stream.open_stream(self._source, start, self._end, most=1)
 
 
 def _directory(item: plan.Item) -> str:

@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from . import items, place, plan, runs, stream
+from . import items, place, plan, runs
+from .http import object_stream
 
 LANES = 32
 TICK_SECONDS = 0.25
@@ -77,7 +78,7 @@ class Work:
         self._stopped = threading.Event()
         self._under_way: set[_Shard] = set()
         self._lanes = min(LANES, -(-planned.items // indexes))
-        self._connections = max(1, stream.MOST_CONNECTIONS // self._lanes)
+        self._connections = max(1, object_stream.MOST_CONNECTIONS // self._lanes)
         self._runs: queue.SimpleQueue[runs.Run | None] = queue.SimpleQueue()
         # So many items wait for a lane: what is taken too early nobody else can do.
         self._room = threading.Semaphore(self._lanes)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from .base import buffer_pool, byte_streams
-from .http import range_connections, remote_object
+from ..base import buffer_pool, byte_streams
+from . import range_connections, remote_object
 
 MOST_CONNECTIONS = 32
 # A piece of an archive waits in memory beside the files that were read from it.
