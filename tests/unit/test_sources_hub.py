@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import entries, hub
+from datasets.loader import entries
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
+from datasets.loader.sources import hub
 from sandbox import hub as sandbox_hub
 from sandbox import origin
 from tests.unit import sources_rig

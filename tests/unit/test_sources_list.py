@@ -13,8 +13,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import entries, source_list
+from datasets.loader import entries
 from datasets.loader.base import duplicate_names, failure, tasks, urls
+from datasets.loader.sources import source_list
 from sandbox import buckets, hub, origin
 from tests.unit import sources_rig
 

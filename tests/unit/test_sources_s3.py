@@ -16,9 +16,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import entries, s3, s3_list, s3_signature, xml_reader
+from datasets.loader import entries
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
+from datasets.loader.sources import s3, s3_list, s3_signature, xml_reader
 from sandbox import buckets
 from tests.unit import sources_rig
 

@@ -7,9 +7,10 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
-from . import entry, s3_list, s3_signature, xml_reader
-from .base import failure, urls
-from .http import http_client, remote_object
+from .. import entry
+from ..base import failure, urls
+from ..http import http_client, remote_object
+from . import s3_list, s3_signature, xml_reader
 
 AUTH = "s3"
 REGION = re.compile(r"[a-z0-9-]{1,32}")

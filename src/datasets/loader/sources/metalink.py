@@ -9,8 +9,8 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 
+from ..base import failure, urls
 from . import xml_reader
-from .base import failure, urls
 
 MIRRORS = (*urls.WEB, urls.S3)
 # The best first.

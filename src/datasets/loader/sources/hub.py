@@ -13,9 +13,9 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
-from . import entry
-from .base import failure, urls
-from .http import http_client
+from .. import entry
+from ..base import failure, urls
+from ..http import http_client
 
 AUTH = "hub"
 HUB = "https://huggingface.co"

@@ -10,8 +10,9 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
 
-from . import entry, metalink
-from .base import failure, urls
+from .. import entry
+from ..base import failure, urls
+from . import metalink
 
 MOST_LINE_BYTES = 16 * 2**10
 MOST_ENTRIES = 5_000_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import urllib.parse
 
+from ..base import failure
 from . import xml_reader
-from .base import failure
 
 # Of 1,000 objects: a key has 1,024 bytes at the most, and three times as many when encoded.
 PAGE_BYTES = 8 * 2**20
