@@ -9,9 +9,9 @@ from collections.abc import Generator
 
 import hypothesis
 
-from datasets.loader import entries
 from datasets.loader.base import tasks
 from datasets.loader.http import http_client, proxies
+from datasets.loader.sources import expansion
 
 MOST_BYTES = 10**6
 FREE = hypothesis.settings(deadline=None)  # other tests run beside these
@@ -26,7 +26,7 @@ class Client(http_client.Client):
     """
 
     def __init__(self, task: tasks.Spec, aws_port: int = 0) -> None:
-        super().__init__(2, *entries.signers(task))
+        super().__init__(2, *expansion.signers(task))
         self._aws_port = aws_port
         self._made: list[http.client.HTTPConnection] = []
 
@@ -51,12 +51,12 @@ def client(task: tasks.Spec, aws_port: int = 0) -> Generator[Client]:
         yield made
 
 
-def expand(task: tasks.Spec, aws_port: int = 0) -> list[entries.Entry]:
+def expand(task: tasks.Spec, aws_port: int = 0) -> list[expansion.Entry]:
     with client(task, aws_port) as made:
-        return list(entries.expand(task, made))
+        return list(expansion.expand(task, made))
 
 
-def fetch(task: tasks.Spec, found: entries.Entry, aws_port: int = 0) -> bytes:
+def fetch(task: tasks.Spec, found: expansion.Entry, aws_port: int = 0) -> bytes:
     with (
         client(task, aws_port) as made,
         contextlib.closing(made.request(found.url, auth=found.auth)) as response,

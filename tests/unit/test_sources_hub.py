@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import entries
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
-from datasets.loader.sources import hub
+from datasets.loader.sources import expansion, hub
 from sandbox import hub as sandbox_hub
 from sandbox import origin
 from tests.unit import sources_rig
@@ -57,7 +56,7 @@ def refusal(served: sandbox_hub.Hub, source: str, token: str = "") -> str:
     return str(raised.value)
 
 
-def fetch(served: sandbox_hub.Hub, found: entries.Entry, token: str = "") -> bytes:
+def fetch(served: sandbox_hub.Hub, found: expansion.Entry, token: str = "") -> bytes:
     return sources_rig.fetch(task(served, "hf://datasets/org/name", token), found)
 
 

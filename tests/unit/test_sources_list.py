@@ -13,9 +13,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import entries
 from datasets.loader.base import duplicate_names, failure, tasks, urls
-from datasets.loader.sources import source_list
+from datasets.loader.sources import expansion, source_list
 from sandbox import buckets, hub, origin
 from tests.unit import sources_rig
 
@@ -29,7 +28,7 @@ NAMES = strategies.text(
 PATHS = strategies.lists(NAMES, min_size=1, max_size=3).map("/".join)
 
 
-def parse(text: str | bytes, base: str = BASE) -> list[entries.Entry]:
+def parse(text: str | bytes, base: str = BASE) -> list[expansion.Entry]:
     content = text.encode() if isinstance(text, str) else text
     return [found for _, found in source_list.parse([content], base)]
 
@@ -208,7 +207,7 @@ def test_whatever_comes_is_read_or_refused(content: bytes, size: int):
 @sources_rig.FREE
 @hypothesis.given(strategies.text(alphabet=f"ab0 \t/.:?#*\\()=-\n{MD5}", max_size=100))
 def test_a_list_is_read_alike_however_it_is_cut(text: str):
-    def read(size: int) -> list[tuple[int, entries.Entry]] | str:
+    def read(size: int) -> list[tuple[int, expansion.Entry]] | str:
         content = f"{text}\n{MD5}  {text}\nhttps://a.example/{text}".encode()
         chunks = [content[at : at + size] for at in range(0, len(content), size)]
         try:
@@ -253,15 +252,15 @@ METALINK_3 = f"""<metalink version="3.0" xmlns="http://www.metalinker.org/"><fil
 
 def test_metalink_4_is_read():
     first, second = parse(METALINK_4)
-    assert first == entries.Entry(
+    assert first == expansion.Entry(
         "https://fast.example/x.tar?a=1&b=2", "d/", 1234, checksum=f"sha256:{SHA256}"
     )
-    assert second == entries.Entry("https://b.example/y", "other name")
+    assert second == expansion.Entry("https://b.example/y", "other name")
 
 
 def test_metalink_3_is_read():
     assert parse(METALINK_3) == [
-        entries.Entry("http://fast.example/x", "", 7, checksum=f"sha512:{SHA512}")
+        expansion.Entry("http://fast.example/x", "", 7, checksum=f"sha512:{SHA512}")
     ]
 
 
@@ -319,8 +318,8 @@ def test_a_source_goes_where_the_user_says():
         )
     )
     assert found == [
-        entries.Entry("https://a.example/x.tar?sig=1", source=0),
-        entries.Entry("https://a.example/y", "d/y", checksum=f"sha256:{SHA256}", source=1),
+        expansion.Entry("https://a.example/x.tar?sig=1", source=0),
+        expansion.Entry("https://a.example/y", "d/y", checksum=f"sha256:{SHA256}", source=1),
     ]
 
 
@@ -483,7 +482,7 @@ def test_names_are_compared_in_few_bytes_each():
 
 def test_names_whose_hashes_are_alike_are_no_duplicates(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(duplicate_names.Distinct, "add", lambda self, _: self._parts[0].append(1))
-    monkeypatch.setattr(entries, "hash", lambda _: 1, raising=False)
+    monkeypatch.setattr(expansion, "hash", lambda _: 1, raising=False)
     assert len(expand(task("https://a.example/x", "https://a.example/y"))) == 2
     denied(task("https://a.example/x", "https://b.example/x"), "comes twice")
 
@@ -502,17 +501,17 @@ def test_a_list_of_many_is_read_in_little_memory():
 
 def test_signers_say_what_to_do_where_they_do_not_suffice():
     asked = functools.partial(task, "s3://bucket/key", "hf://datasets/org/name")
-    signers, refused = entries.signers(asked())
+    signers, refused = expansion.signers(asked())
     assert signers.keys() == refused.keys() == {"s3", "hub"}
     assert all(re.match(r"it is .*; .*credentials=", text) for text in refused.values())
     assert all(signer("GET", "https://a.example/") == {} for signer in signers.values())
     keys = {"access-key": "AKID", "secret-key": "hunter2", "token": "hf_hunter2"}
-    signers, refused = entries.signers(asked(credentials=keys))
+    signers, refused = expansion.signers(asked(credentials=keys))
     assert signers["hub"]("GET", "https://x/") == {"Authorization": "Bearer hf_hunter2"}
     assert "Signature=" in signers["s3"]("GET", "https://x/")["Authorization"]
     assert "hunter2" not in str(refused) + repr(asked(credentials=keys))
 
 
 def test_only_what_a_task_may_need_is_there_to_sign():
-    assert entries.signers(task("https://a.example/b")) == ({}, {})
-    assert entries.signers(task(manifest="https://a.example/b"))[0].keys() == {"s3"}
+    assert expansion.signers(task("https://a.example/b")) == ({}, {})
+    assert expansion.signers(task(manifest="https://a.example/b"))[0].keys() == {"s3"}

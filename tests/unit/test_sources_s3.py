@@ -16,10 +16,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader import entries
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
-from datasets.loader.sources import s3, s3_list, s3_signature, xml_reader
+from datasets.loader.sources import expansion, s3, s3_list, s3_signature, xml_reader
 from sandbox import buckets
 from tests.unit import sources_rig
 
@@ -67,7 +66,7 @@ def task(served: buckets.Buckets, *sources: str, signed: bool = True, **fields: 
 
 def expand(
     served: buckets.Buckets, *sources: str, aws: bool = False, **fields: Any
-) -> list[entries.Entry]:
+) -> list[expansion.Entry]:
     asked = task(served, *sources, **{**({"endpoint": ""} if aws else {}), **fields})
     return sources_rig.expand(asked, served.port)
 
@@ -81,7 +80,7 @@ def refusal(served: buckets.Buckets, *sources: str, **fields: Any) -> str:
     return str(raised.value)
 
 
-def fetch(served: buckets.Buckets, found: entries.Entry, **fields: Any) -> bytes:
+def fetch(served: buckets.Buckets, found: expansion.Entry, **fields: Any) -> bytes:
     return sources_rig.fetch(task(served, "s3://bucket/key", **fields), found, served.port)
 
 
@@ -213,7 +212,7 @@ def test_more_objects_than_a_page_has_are_found_in_little_memory(served: buckets
     served.put("private-data", {f"p/{number:05}": b"" for number in range(2500)})
     asked = task(served, "s3://private-data/p")
     with sources_rig.client(asked) as client:
-        found = entries.expand(asked, client)
+        found = expansion.expand(asked, client)
         assert next(found).path == "00000"
         assert len(served.requests) == 2
         assert [each.path for each in found] == [f"{number:05}" for number in range(1, 2500)]

@@ -7,9 +7,10 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
-from . import archives, entries, entry, formats, plan, tar_index
+from . import archives, entry, formats, plan, tar_index
 from .base import byte_streams, failure, tasks
 from .http import http_client, object_stream, remote_object
+from .sources import expansion
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64
@@ -32,7 +33,7 @@ def items(task: tasks.Spec, client: http_client.Client) -> Iterator[plan.Item]:
         StartOver: A source changed while it was looked at.
         Failure: There is nothing, or something that can not be a data set.
     """
-    found = entries.expand(task, client)
+    found = expansion.expand(task, client)
     first = list(itertools.islice(found, MOST_LOOKED_AT + 1))
     if not first:
         raise failure.Failure("there is nothing to load: check the sources")

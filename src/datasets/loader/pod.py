@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 
 from . import (
-    entries,
     files,
     items,
     place,
@@ -20,6 +19,7 @@ from . import (
 )
 from .base import failure, limiter, progress, report, tasks
 from .http import http_client
+from .sources import expansion
 
 
 class Pod:
@@ -51,7 +51,7 @@ class Pod:
         self._index = index
         self._meter = counts
         self._meter.shared = task.indexes > 1
-        signers, refused = entries.signers(task)
+        signers, refused = expansion.signers(task)
         self._client = http_client.Client(task.timeout_seconds, signers, refused)
 
     def run(self) -> versions.Published | None:

@@ -8,13 +8,13 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from . import entry, formats
-from .base import duplicate_names, failure, tasks, urls
-from .http import http_client, remote_object
+from .. import entry, formats
+from ..base import duplicate_names, failure, tasks, urls
+from ..http import http_client, remote_object
 
 # A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
 if TYPE_CHECKING:
-    from .sources import hub, s3
+    from . import hub, s3
 
 Entry = entry.Entry
 CHUNK_BYTES = 2**16
@@ -54,12 +54,12 @@ def signers(task: tasks.Spec) -> tuple[Mapping[str, http_client.Signer], Mapping
     advice: dict[str, str] = {}
     # Lines of a list may be in buckets, too.
     if task.manifest or urls.S3 in schemes:
-        from .sources import s3, s3_signature
+        from . import s3, s3_signature
 
         found[s3.AUTH] = s3_signature.signer(task.credentials, task.region)
         advice[s3.AUTH] = _s3(task).advice
     if urls.HUB in schemes:
-        from .sources import hub
+        from . import hub
 
         found[hub.AUTH] = hub.signer(task.credentials)
         advice[hub.AUTH] = _hub(task).advice
@@ -75,7 +75,7 @@ class _Sources:
 
     @functools.cached_property
     def _buckets(self) -> s3.Buckets:
-        from .sources import s3
+        from . import s3
 
         return s3.Buckets(self._client, _s3(self._task))
 
@@ -94,7 +94,7 @@ class _Sources:
         if scheme == urls.S3:
             found = self._buckets.expand(source.url)
         elif scheme == urls.HUB:
-            from .sources import hub
+            from . import hub
 
             found = hub.expand(source.url, self._client, _hub(self._task))
         else:
@@ -109,7 +109,7 @@ class _Sources:
             yield dataclasses.replace(each, path=_below(path, each), checksum=checksum)
 
     def _manifest(self, url: str) -> Iterator[tuple[int, Entry]]:
-        from .sources import source_list
+        from . import source_list
 
         scheme = urls.scheme(url)
         if scheme == urls.HUB:
@@ -144,7 +144,7 @@ class _Sources:
 
 
 def _s3(task: tasks.Spec) -> s3.Service:
-    from .sources import s3, s3_signature
+    from . import s3, s3_signature
 
     return s3.Service(
         endpoint=task.endpoint,
@@ -156,7 +156,7 @@ def _s3(task: tasks.Spec) -> s3.Service:
 
 
 def _hub(task: tasks.Spec) -> hub.Service:
-    from .sources import hub
+    from . import hub
 
     return hub.Service(
         endpoint=task.hub,
