@@ -7,9 +7,10 @@ import dataclasses
 import re
 import threading
 
-from . import entry, formats, journal, large, plan, runs, unpacking, writer
+from . import formats, journal, large, plan, runs, unpacking, writer
 from .base import byte_streams, failure, limiter, progress, tasks, urls
 from .http import http_client, object_stream, remote_object
+from .sources import source_object
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -125,7 +126,7 @@ class Doer:
             # One connection may go on with what it has begun; for several it is begun anew.
             keep = connections == 1 or not source.divisible or not _is_long(source, item)
             if form == formats.FILE and item.kind != plan.INNER:
-                path = entry.file_path(item.path, source.name or entry.UNNAMED)
+                path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
                 self._file(run, source, connections, path, opened=opened if keep else None)
             elif keep:
                 self._unpack(run, source, opened, form)

@@ -7,10 +7,10 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
-from . import archives, entry, formats, plan, tar_index
+from . import archives, formats, plan, tar_index
 from .base import byte_streams, failure, tasks
 from .http import http_client, object_stream, remote_object
-from .sources import expansion
+from .sources import expansion, source_object
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64
@@ -59,7 +59,7 @@ def items(task: tasks.Spec, client: http_client.Client) -> Iterator[plan.Item]:
             yield item
 
 
-def _is_to_unpack(found: entry.Entry, task: tasks.Spec) -> bool:
+def _is_to_unpack(found: source_object.Entry, task: tasks.Spec) -> bool:
     return task.unpack == "recursive" and bool(formats.ARCHIVE_NAME.search(found.path))
 
 
@@ -77,7 +77,7 @@ def _file(item: plan.Item, task: tasks.Spec) -> Iterator[plan.Item]:
 
 
 def _looked_at(
-    item: plan.Item, found: entry.Entry, task: tasks.Spec, client: http_client.Client
+    item: plan.Item, found: source_object.Entry, task: tasks.Spec, client: http_client.Client
 ) -> Iterator[plan.Item]:
     source = remote_object.Remote(
         client,
@@ -96,7 +96,7 @@ def _looked_at(
             head = formats.head_of(opened.peek)
         form = formats.recognise(head, source.name, unpack=task.unpack)
         if form == formats.FILE and source.divisible:
-            path = entry.file_path(item.path, source.name or entry.UNNAMED)
+            path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
             yield from _file(dataclasses.replace(item, path=path), task)
             return
         inner = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import archives, entry, formats, journal, links, members, plan, runs, writer
+from . import archives, formats, journal, links, members, plan, runs, writer
 from .base import byte_streams, failure, limiter, tasks
 from .http import object_stream, remote_object
+from .sources import source_object
 
 
 class Unpacking:
@@ -170,4 +171,4 @@ def _directory(item: plan.Item) -> str:
     """The directory that an archive is unpacked in."""
     if item.kind == plan.INNER:
         return archives.directory_of(item.path)
-    return entry.directory(item.path)
+    return source_object.directory(item.path)

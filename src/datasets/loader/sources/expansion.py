@@ -8,15 +8,16 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from .. import entry, formats
+from .. import formats
 from ..base import duplicate_names, failure, tasks, urls
 from ..http import http_client, remote_object
+from . import source_object
 
 # A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
 if TYPE_CHECKING:
     from . import hub, s3
 
-Entry = entry.Entry
+Entry = source_object.Entry
 CHUNK_BYTES = 2**16
 
 
@@ -89,7 +90,7 @@ class _Sources:
 
     def _source(self, number: int, source: tasks.Source) -> Iterator[Entry]:
         shown = urls.shown(source.url)
-        path = entry.check_path(source.path, f"the source {shown}")
+        path = source_object.check_path(source.path, f"the source {shown}")
         scheme = urls.scheme(source.url)
         if scheme == urls.S3:
             found = self._buckets.expand(source.url)
@@ -184,7 +185,7 @@ def _name(found: Entry) -> str:
     name = urls.file_name(found.url)
     if not name or "?" in found.url or formats.ARCHIVE_NAME.search(name):
         return found.url
-    return entry.file_path(found.path, name)
+    return source_object.file_path(found.path, name)
 
 
 def _look_again(task: tasks.Spec, client: http_client.Client, suspects: set[int]) -> None:

@@ -13,9 +13,9 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
-from .. import entry
 from ..base import failure, urls
 from ..http import http_client
+from . import source_object
 
 AUTH = "hub"
 HUB = "https://huggingface.co"
@@ -70,7 +70,9 @@ def signer(credentials: Mapping[str, str]) -> Callable[[str, str], Mapping[str, 
     return lambda _method, _url: headers
 
 
-def expand(url: str, client: http_client.Client, service: Service) -> Iterator[entry.Entry]:
+def expand(
+    url: str, client: http_client.Client, service: Service
+) -> Iterator[source_object.Entry]:
     """The file that an hf URL names, or all files of the repository or directory.
 
     Args:
@@ -94,7 +96,7 @@ class _Hub:
         self._service = service
         self._begun = False
 
-    def expand(self) -> Iterator[entry.Entry]:
+    def expand(self) -> Iterator[source_object.Entry]:
         name, commit, path = self._resolve()
         files = f"{self._service.url}/datasets/{name}/resolve/{commit}"
         empty = True
@@ -173,11 +175,11 @@ class _Hub:
                 raise self._no_hub()
             query = following
 
-    def _entry(self, files: str, fields: Mapping[str, Any]) -> entry.Entry:
+    def _entry(self, files: str, fields: Mapping[str, Any]) -> source_object.Entry:
         path, size = fields.get("path"), fields.get("size")
         if not isinstance(path, str) or not isinstance(size, int):
             raise self._no_hub()
-        reason = "it is no file" if fields.get("type") != "file" else entry.why_not(path)
+        reason = "it is no file" if fields.get("type") != "file" else source_object.why_not(path)
         if reason:
             raise failure.Failure(
                 f"{self._shown} holds {failure.shown(path)}, which can not stand in a data set "
@@ -187,7 +189,7 @@ class _Hub:
         digest = SHA256.fullmatch(str(lfs.get("oid")))
         # No validator: who serves the file in the end has one of its own, and what the commit
         # names never changes.
-        return entry.Entry(
+        return source_object.Entry(
             f"{files}/{_quoted(path)}",
             path=path,
             size=size,

@@ -7,10 +7,9 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
-from .. import entry
 from ..base import failure, urls
 from ..http import http_client, remote_object
-from . import s3_list, s3_signature, xml_reader
+from . import s3_list, s3_signature, source_object, xml_reader
 
 AUTH = "s3"
 REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -86,7 +85,7 @@ class Buckets:
         self._begun = False
         self._restored = False
 
-    def expand(self, url: str) -> Iterator[entry.Entry]:
+    def expand(self, url: str) -> Iterator[source_object.Entry]:
         """The object of an s3 URL; or, where there is none, those below it as a prefix.
 
         Raises:
@@ -101,7 +100,7 @@ class Buckets:
             key += "/"
         yield from self._prefix(url, bucket, key)
 
-    def locate(self, url: str) -> entry.Entry:
+    def locate(self, url: str) -> source_object.Entry:
         """The object of an s3 URL, as one that nobody has looked at.
 
         Raises:
@@ -114,7 +113,7 @@ class Buckets:
             )
         if bucket not in self._bases and not (self._service.endpoint or self._service.region):
             self._find(bucket, key)
-        return entry.Entry(self._url(bucket, key), auth=AUTH)
+        return source_object.Entry(self._url(bucket, key), auth=AUTH)
 
     def _find(self, bucket: str, key: str) -> None:
         """Learns where a bucket is; whether its objects may be listed is another question."""
@@ -124,7 +123,7 @@ class Buckets:
             if refused.status != 403:
                 raise self._explained(refused, bucket) from None
 
-    def _object(self, bucket: str, key: str) -> entry.Entry | None:
+    def _object(self, bucket: str, key: str) -> source_object.Entry | None:
         try:
             page = self._page(bucket, {"prefix": key, "max-keys": "1"})
         except http_client.Refused as refused:
@@ -139,7 +138,7 @@ class Buckets:
                 return self._entry(bucket, found)
         return None
 
-    def _looked_at(self, bucket: str, key: str) -> entry.Entry | None:
+    def _looked_at(self, bucket: str, key: str) -> source_object.Entry | None:
         url = self._url(bucket, key)
         looked = remote_object.Remote(
             self._client, url, auth=AUTH, opening_seconds=self._service.opening_seconds
@@ -151,9 +150,9 @@ class Buckets:
                 return None
             raise self._explained(refused, bucket, key) from None
         looked.close()
-        return entry.Entry(url, size=looked.size, validator=looked.validator, auth=AUTH)
+        return source_object.Entry(url, size=looked.size, validator=looked.validator, auth=AUTH)
 
-    def _prefix(self, url: str, bucket: str, prefix: str) -> Iterator[entry.Entry]:
+    def _prefix(self, url: str, bucket: str, prefix: str) -> Iterator[source_object.Entry]:
         empty = True
         for found in self._below(bucket, prefix):
             # What consoles make to show an empty directory.
@@ -179,9 +178,9 @@ class Buckets:
                 raise s3_list.no_list(bucket)
             query["continuation-token"] = page.next
 
-    def _listed(self, bucket: str, found: s3_list.Object, prefix: str) -> entry.Entry:
+    def _listed(self, bucket: str, found: s3_list.Object, prefix: str) -> source_object.Entry:
         path = found.key[len(prefix) :]
-        reason = entry.why_not(path)
+        reason = source_object.why_not(path)
         if reason:
             raise failure.Failure(
                 f"the bucket {bucket} has the key {failure.shown(found.key)}, which can not stand "
@@ -190,8 +189,8 @@ class Buckets:
         self._check_archived(bucket, found)
         return dataclasses.replace(self._entry(bucket, found), path=path, listed=True)
 
-    def _entry(self, bucket: str, found: s3_list.Object) -> entry.Entry:
-        return entry.Entry(
+    def _entry(self, bucket: str, found: s3_list.Object) -> source_object.Entry:
+        return source_object.Entry(
             self._url(bucket, found.key), size=found.size, validator=found.tag, auth=AUTH
         )
 

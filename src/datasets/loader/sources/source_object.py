@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .base import failure
+from ..base import failure
 
 
 @dataclasses.dataclass(frozen=True)
