@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import archives, decompress, formats, members, zip_reader
+from datasets.loader import decompress, formats, members, zip_reader
+from datasets.loader.archives import archive_reader
 from datasets.loader.base import byte_streams, failure
 from tests.unit import formats_rig, loader_rig
 from tests.unit.formats_rig import Packed, Trickle, flat
@@ -37,15 +38,15 @@ def without_zstd(monkeypatch: pytest.MonkeyPatch):
 
 
 def read(content: bytes, form: str, *, recursive: bool = False) -> list[tuple[Any, ...]]:
-    return flat(archives.read(Trickle(content, 70_000), form, recursive=recursive))
+    return flat(archive_reader.read(Trickle(content, 70_000), form, recursive=recursive))
 
 
 def unpacked(content: bytes, form: str = "tar") -> dict[str, bytes]:
-    return formats_rig.files(archives.read(Trickle(content), form, recursive=True))
+    return formats_rig.files(archive_reader.read(Trickle(content), form, recursive=True))
 
 
 def refused(content: bytes, form: str = "tar", *, recursive: bool = True) -> str:
-    return formats_rig.refused(archives.read(Trickle(content), form, recursive=recursive))
+    return formats_rig.refused(archive_reader.read(Trickle(content), form, recursive=recursive))
 
 
 # --- which form it is
@@ -59,7 +60,7 @@ def test_an_archive_is_recognised_and_read(form: str, name: str, unpack: str):
     head = formats.head_of(lambda count: content[:count])
     assert formats.recognise(head, name.format(form), unpack=unpack) == form
     assert formats.recognise(head, name.format(form), unpack="false") == formats.FILE
-    assert formats_rig.files(archives.read(Trickle(content), form)) == FILES
+    assert formats_rig.files(archive_reader.read(Trickle(content), form)) == FILES
 
 
 @pytest.mark.parametrize("form", [*loader_rig.ARCHIVES, "file"])
@@ -135,7 +136,7 @@ def test_a_compressed_archive_that_is_cut_off_or_damaged_is_refused(form: str):
 def test_what_came_out_of_a_decompressor_is_counted(form: str):
     packed = tar([entry("a", bytes(3_000_000))])
     counts: list[int] = []
-    found = archives.read(Trickle(COMPRESS[form](packed)), form, count=counts.append)
+    found = archive_reader.read(Trickle(COMPRESS[form](packed)), form, count=counts.append)
     assert formats_rig.files(found) == {"a": bytes(3_000_000)}
     assert sum(counts) == len(packed)
     assert max(counts) <= byte_streams.CHUNK_BYTES
@@ -144,7 +145,7 @@ def test_what_came_out_of_a_decompressor_is_counted(form: str):
 def test_what_came_out_of_a_zip_is_counted():
     counts: list[int] = []
     packed = formats_rig.zipped(Packed(b"a", bytes(3_000_000)), Packed(b"b", b"1", method=0))
-    flat(archives.read(Trickle(packed), "zip", count=counts.append))
+    flat(archive_reader.read(Trickle(packed), "zip", count=counts.append))
     assert sum(counts) == 3_000_000
 
 
@@ -198,7 +199,9 @@ def test_without_zstd_it_is_told_what_to_do(without_zstd: None):
     # What has no archive's name stays a file.
     assert formats.recognise(head, "corpus.jsonl.zst", unpack="true") == "file"
     with pytest.raises(failure.Failure, match=r"python:3\.14-slim"):
-        flat(archives.read(Trickle(formats_rig.zipped(Packed(b"a", b"1", method=93))), "zip"))
+        flat(
+            archive_reader.read(Trickle(formats_rig.zipped(Packed(b"a", b"1", method=93))), "zip")
+        )
 
 
 def test_the_window_that_zstd_may_use_is_bounded(monkeypatch: pytest.MonkeyPatch):
@@ -230,7 +233,7 @@ def test_the_directory_of_an_archive_is_its_path_without_its_ending():
         ".zip": ".zip",
         "plain": "plain",
     }.items():
-        assert archives.directory_of(path) == directory
+        assert archive_reader.directory_of(path) == directory
 
 
 @pytest.mark.parametrize("outer", loader_rig.ARCHIVES)
@@ -240,7 +243,7 @@ def test_archives_in_an_archive_are_unpacked_beside_their_neighbours(outer: str,
     content = loader_rig.archive(outer, {"x": b"0", f"in/n.{inner}": packed, "y": b"2"})
     wanted = {f"in/n/{path}": body for path, body in FILES.items()} | {"x": b"0", "y": b"2"}
     assert unpacked(content, outer) == wanted
-    assert formats_rig.files(archives.read(Trickle(content), outer)) == {
+    assert formats_rig.files(archive_reader.read(Trickle(content), outer)) == {
         "x": b"0",
         f"in/n.{inner}": packed,
         "y": b"2",
@@ -252,7 +255,7 @@ def test_members_come_in_one_order_whatever_the_stream_gives():
     content = loader_rig.archive("tar", inner)
     wanted = read(content, "tar", recursive=True)
     assert [each[1] for each in wanted[:4]] == ["0/a", "0/d/e", "0/d/c", "1/a"]
-    assert flat(archives.read(Trickle(content, 777), "tar", recursive=True)) == wanted
+    assert flat(archive_reader.read(Trickle(content, 777), "tar", recursive=True)) == wanted
 
 
 def test_archives_are_unpacked_three_deep_and_then_kept():
@@ -298,7 +301,7 @@ def test_archives_in_a_zip_with_ranges_are_unpacked():
         outer.writestr("in.tar", loader_rig.archive("tar", files))
         outer.writestr("c", b"2")
     archive = formats_rig.RandomAccess(buffer.getvalue())
-    found = archives.inside(zip_reader.read(archive, Trickle(archive.content)))
+    found = archive_reader.inside(zip_reader.read(archive, Trickle(archive.content)))
     assert formats_rig.files(found) == {"in/a": files["a"], "in/b": files["b"], "c": b"2"}
 
 
@@ -315,7 +318,7 @@ def test_the_check_of_an_archive_in_an_archive_counts_to_its_end():
     archive = formats_rig.RandomAccess(
         formats_rig.zipped(Packed(b"in.zip", inner, listed={"check": 1}))
     )
-    found = archives.inside(zip_reader.read(archive, Trickle(archive.content)))
+    found = archive_reader.inside(zip_reader.read(archive, Trickle(archive.content)))
     assert "is not what the list says" in formats_rig.refused(found)
 
 
@@ -331,7 +334,7 @@ def test_a_large_archive_in_an_archive_streams_by():
     content = loader_rig.archive("tar", {"in.tar.gz": inner, "after": b"2"})
     assert unpacked(content) == {"in/a": files["a"], "in/b": b"1", "after": b"2"}
     # A part of a file is not read, and what follows comes all the same.
-    found = archives.read(Trickle(content), "tar", recursive=True)
+    found = archive_reader.read(Trickle(content), "tar", recursive=True)
     assert [member.path for member in found] == ["in/a", "in/b", "after"]
     wide = loader_rig.archive(
         "tar", {"in.tar": loader_rig.archive("tar", {"a": bytes(9_000_000)})}
@@ -339,7 +342,7 @@ def test_a_large_archive_in_an_archive_streams_by():
     peak = formats_rig.peak_of(
         lambda: [
             sum(map(len, member.chunks))
-            for member in archives.read(io.BytesIO(wide), "tar", recursive=True)
+            for member in archive_reader.read(io.BytesIO(wide), "tar", recursive=True)
             if isinstance(member, members.File)
         ]
     )
@@ -413,7 +416,7 @@ def test_trouble_of_the_network_keeps_its_own_words():
             return super().read(count)
 
     with pytest.raises(failure.Later, match=r"^the connection broke"):
-        flat(archives.read(Broken(content), "tar", recursive=True))
+        flat(archive_reader.read(Broken(content), "tar", recursive=True))
 
 
 def test_archives_in_archives_of_any_number_take_no_memory():
@@ -432,7 +435,7 @@ def test_archives_in_archives_of_any_number_take_no_memory():
             return chunk
 
     def count() -> None:
-        found = archives.read(Endless(), "tar", recursive=True)
+        found = archive_reader.read(Endless(), "tar", recursive=True)
         assert sum(1 for _ in itertools.islice(found, 3000)) == 2000
 
     assert formats_rig.peak_of(count) < 5 * 2**20

@@ -7,7 +7,8 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
-from . import archives, formats, plan, tar_index
+from . import formats, plan, tar_index
+from .archives import archive_reader
 from .base import byte_streams, failure, tasks
 from .http import http_client, object_stream, remote_object
 from .sources import expansion, source_object
@@ -52,7 +53,7 @@ def items(task: tasks.Spec, client: http_client.Client) -> Iterator[plan.Item]:
         if each.listed and not _is_to_unpack(each, task):
             yield from _file(item, task)
         elif each.listed:
-            yield dataclasses.replace(item, path=archives.directory_of(each.path))
+            yield dataclasses.replace(item, path=archive_reader.directory_of(each.path))
         elif look:
             yield from _looked_at(item, each, task, client)
         else:
@@ -127,7 +128,7 @@ def _inner(item: plan.Item, source: remote_object.Remote) -> Iterable[plan.Item]
         every = [*first, *found]
     except tar_index.NotPlain:
         return None
-    places = [archives.directory_of(each.path) for each in every if not each.directory]
+    places = [archive_reader.directory_of(each.path) for each in every if not each.directory]
     if len(set(places)) < len(places):
         # The last one of a place counts, so their order does.
         return None

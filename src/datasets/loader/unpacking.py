@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import archives, formats, journal, links, members, plan, runs, writer
+from . import formats, journal, links, members, plan, runs, writer
+from .archives import archive_reader
 from .base import byte_streams, failure, limiter, tasks
 from .http import object_stream, remote_object
 from .sources import source_object
@@ -85,8 +86,8 @@ class Unpacking:
             from . import zip_reader
 
             found = zip_reader.read(_Range(self._source, self._run.item), data)
-            return archives.inside(found, count=count, inner=inner) if recursive else found
-        return archives.read(data, form, count=count, recursive=recursive, inner=inner)
+            return archive_reader.inside(found, count=count, inner=inner) if recursive else found
+        return archive_reader.read(data, form, count=count, recursive=recursive, inner=inner)
 
     def _add(self, number: int, member: members.Member) -> None:
         path = self._path(member.path)
@@ -170,5 +171,5 @@ class _Range:
 def _directory(item: plan.Item) -> str:
     """The directory that an archive is unpacked in."""
     if item.kind == plan.INNER:
-        return archives.directory_of(item.path)
+        return archive_reader.directory_of(item.path)
     return source_object.directory(item.path)

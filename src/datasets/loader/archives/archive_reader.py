@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from . import decompress, formats, members, tar_reader
-from .base import byte_streams, failure
+from .. import decompress, formats, members, tar_reader
+from ..base import byte_streams, failure
 
 # An archive in an archive in an archive; what is in that stays a file.
 MOST_NESTED = 3
@@ -56,7 +56,7 @@ def _read(
     stream: byte_streams.Readable, form: str, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
     if form == formats.ZIP:
-        from . import zip_stream
+        from .. import zip_stream
 
         found = zip_stream.read(stream, count)
     elif form == formats.TAR:
