@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import members
+from datasets.loader.archives import members
 from datasets.loader.base import byte_streams, failure
 
 SMALL = 2**20

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import decompress, formats, members, zip_reader
-from datasets.loader.archives import archive_reader
+from datasets.loader import zip_reader
+from datasets.loader.archives import archive_reader, decompress, formats, members
 from datasets.loader.base import byte_streams, failure
 from tests.unit import formats_rig, loader_rig
 from tests.unit.formats_rig import Packed, Trickle, flat

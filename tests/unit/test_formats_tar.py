@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.loader import tar_reader
+from datasets.loader.archives import tar_reader
 from datasets.loader.base import byte_streams
 from tests.unit import formats_rig, loader_rig
 from tests.unit.formats_rig import END, Trickle, flat, header, member, pax

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.loader import tar_index
+from datasets.loader.archives import tar_index
 from datasets.loader.base import failure
 from tests.unit import formats_rig, loader_rig
 from tests.unit.formats_rig import END, header, member, padded, pax

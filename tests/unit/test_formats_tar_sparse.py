@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from datasets.loader import tar_reader
+from datasets.loader.archives import tar_reader
 from tests.unit import formats_rig
 from tests.unit.formats_rig import END, Trickle, header, member, padded, pax
 

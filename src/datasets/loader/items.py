@@ -7,7 +7,8 @@ import dataclasses
 import re
 import threading
 
-from . import formats, journal, large, plan, runs, unpacking, writer
+from . import journal, large, plan, runs, unpacking, writer
+from .archives import formats
 from .base import byte_streams, failure, limiter, progress, tasks, urls
 from .http import http_client, object_stream, remote_object
 from .sources import source_object

@@ -6,7 +6,8 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import files, filling, formats, journal, plan, runs, writer
+from . import files, filling, journal, plan, runs, writer
+from .archives import formats
 from .base import limiter
 from .http import object_stream, remote_object
 

@@ -15,7 +15,8 @@ import shutil
 import stat
 from collections.abc import Generator, Iterable
 
-from . import files, journal, members, readback, turns
+from . import files, journal, readback, turns
+from .archives import members
 from .base import failure
 
 # What a link is made from: a target, a file's other name, or a file that holds the target. And

@@ -7,8 +7,8 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
-from . import formats, plan, tar_index
-from .archives import archive_reader
+from . import plan
+from .archives import archive_reader, formats, tar_index
 from .base import byte_streams, failure, tasks
 from .http import http_client, object_stream, remote_object
 from .sources import expansion, source_object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import tar_header
+from .archives import tar_header
 from .base import byte_streams
 
 # The names and attributes of one member; real ones take some hundreds of bytes.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import formats, journal, links, members, plan, runs, writer
-from .archives import archive_reader
+from . import journal, links, plan, runs, writer
+from .archives import archive_reader, formats, members
 from .base import byte_streams, failure, limiter, tasks
 from .http import object_stream, remote_object
 from .sources import source_object

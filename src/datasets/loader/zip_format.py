@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import decompress, members
+from .archives import decompress, members
 from .base import byte_streams, failure
 
 END = struct.Struct("<4s4H2LH")

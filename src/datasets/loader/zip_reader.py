@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from . import members, zip_format
+from . import zip_format
+from .archives import members
 from .base import byte_streams, failure
 
 SMALL_BYTES = 2**20

@@ -13,7 +13,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import members, zip_format
+from . import zip_format
+from .archives import members
 from .base import byte_streams, failure
 
 SMALL_BYTES = 2**20

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from .. import decompress, formats, members, tar_reader
 from ..base import byte_streams, failure
+from . import decompress, formats, members, tar_reader
 
 # An archive in an archive in an archive; what is in that stays a file.
 MOST_NESTED = 3

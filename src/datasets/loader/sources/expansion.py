@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from .. import formats
+from ..archives import formats
 from ..base import duplicate_names, failure, tasks, urls
 from ..http import http_client, remote_object
 from . import source_object

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
+from ..base import byte_streams
 from . import members, tar_header
-from .base import byte_streams
 
 BLOCK_BYTES = 512
 FIELD_BYTES = 12

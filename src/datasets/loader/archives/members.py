@@ -6,7 +6,7 @@ import dataclasses
 import posixpath
 from collections.abc import Iterable
 
-from .base import byte_streams, failure
+from ..base import byte_streams, failure
 
 REMEDY = "make the archive again without it, or take another source"
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from . import members, tar_header, tar_names, tar_sparse
-from .base import byte_streams
+from .. import tar_names
+from ..base import byte_streams
+from . import members, tar_header, tar_sparse
 
 BLOCK_BYTES = tar_header.BLOCK_BYTES
 # A smaller file is taken whole, so that it can be handed on while the archive is read further.

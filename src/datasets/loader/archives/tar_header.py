@@ -6,7 +6,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from .base import byte_streams
+from ..base import byte_streams
 
 BLOCK_BYTES = 512
 ENCODING = ("utf-8", "surrogateescape")

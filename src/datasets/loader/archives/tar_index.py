@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import members, tar_header, tar_names, tar_reader
-from .base import byte_streams
+from .. import tar_names
+from ..base import byte_streams
+from . import members, tar_header, tar_reader
 
 # Small members are looked at many at a time; where large ones follow each other, a header each.
 WINDOW_BYTES, HEADERS_BYTES = 2**16, 2**12

@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from ..base import byte_streams
 from . import members
-from .base import byte_streams
 
 # xz -9 takes 65 MiB; a file can ask for gigabytes.
 MOST_XZ_MEMORY_BYTES = 128 * 2**20

@@ -6,8 +6,8 @@ import io
 import re
 from collections.abc import Callable
 
+from ..base import byte_streams, failure
 from . import decompress, tar_reader
-from .base import byte_streams, failure
 
 # bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
 HEAD_BYTES = 2**20
