@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .. import tar_names
 from ..base import byte_streams
-from . import members, tar_header, tar_reader
+from . import members, tar_extensions, tar_header, tar_reader
 
 # Small members are looked at many at a time; where large ones follow each other, a header each.
 WINDOW_BYTES, HEADERS_BYTES = 2**16, 2**12
@@ -47,7 +46,7 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
         Failure: It is cut off or damaged.
     """
     window = _Window(read_at, size)
-    names = tar_names.Names()
+    names = tar_extensions.Names()
     at = 0
     ended = False
     while at < size:
@@ -57,16 +56,16 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
         if header is None:
             continue
         length = 0 if header.type in tar_reader.WITHOUT_BODY else header.size
-        if header.type in tar_names.KINDS:
-            tar_names.check_size(length)
+        if header.type in tar_extensions.KINDS:
+            tar_extensions.check_size(length)
             names.add(header.type, window.read(at, length))
         else:
             fields = names.of_member()
-            if tar_names.is_sparse(fields):
+            if tar_extensions.is_sparse(fields):
                 raise NotPlain
             path = members.inside(fields.get("path") or header.name)
             if header.type in tar_header.REGULAR:
-                length = tar_names.body_size(header, fields)
+                length = tar_extensions.body_size(header, fields)
                 yield Inner(path, at, length, executable=bool(header.mode & 0o111))
             elif header.type != tar_header.DIRECTORY:
                 raise NotPlain

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from .. import tar_names
 from ..base import byte_streams
-from . import members, tar_header, tar_sparse
+from . import members, tar_extensions, tar_header, tar_sparse
 
 BLOCK_BYTES = tar_header.BLOCK_BYTES
 # A smaller file is taken whole, so that it can be handed on while the archive is read further.
@@ -46,7 +45,7 @@ def read(raw: byte_streams.Readable) -> Iterator[members.Member]:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
     stream = byte_streams.Buffered(raw)
-    names = tar_names.Names()
+    names = tar_extensions.Names()
     ended = False
     while block := stream.take(BLOCK_BYTES):
         header = tar_header.parse(block)
@@ -54,12 +53,12 @@ def read(raw: byte_streams.Readable) -> Iterator[members.Member]:
         ended = header is None
         if header is None:
             continue
-        if header.type in tar_names.KINDS:
-            tar_names.check_size(header.size)
+        if header.type in tar_extensions.KINDS:
+            tar_extensions.check_size(header.size)
             names.add(header.type, _whole(stream, header.size))
             continue
         fields = names.of_member()
-        if header.type in NO_PLAIN_FILE or tar_names.is_sparse(fields):
+        if header.type in NO_PLAIN_FILE or tar_extensions.is_sparse(fields):
             yield from _other(stream, header, block, fields)
         else:
             yield from _file(stream, header, fields)
@@ -81,7 +80,7 @@ def _file(
 ) -> Iterator[members.Member]:
     path = members.inside(fields.get("path") or header.name)
     executable = bool(header.mode & 0o111)
-    size = tar_names.body_size(header, fields)
+    size = tar_extensions.body_size(header, fields)
     if size <= SMALL_BYTES:
         chunks = (_whole(stream, size),) if size else ()
         yield members.File(path, executable, chunks, size)
@@ -97,7 +96,7 @@ def _other(
     block: bytes,
     fields: Mapping[str, str],
 ) -> Iterator[members.Member]:
-    name = fields.get(f"{tar_names.SPARSE}name") or fields.get("path") or header.name
+    name = fields.get(f"{tar_extensions.SPARSE}name") or fields.get("path") or header.name
     target = fields.get("linkpath") or header.target
     if header.type in REFUSED:
         raise members.refused(name, REFUSED[header.type])
@@ -106,7 +105,7 @@ def _other(
     old = header.type == tar_header.GNU_SPARSE
     sparse = tar_sparse.old_map(stream, block) if old else None
     bodiless = header.type in WITHOUT_BODY
-    body = _Body(stream, 0 if bodiless else tar_names.body_size(header, fields))
+    body = _Body(stream, 0 if bodiless else tar_extensions.body_size(header, fields))
     if header.type in {tar_header.DIRECTORY, tar_header.GNU_DIRECTORY}:
         yield members.Directory(path)
     elif header.type == tar_header.SYMBOLIC_LINK:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .archives import tar_header
-from .base import byte_streams
+from ..base import byte_streams
+from . import tar_header
 
 # The names and attributes of one member; real ones take some hundreds of bytes.
 MOST_BYTES = 2**20
