@@ -11,8 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from . import zip_format
-from .archives import members
+from .archives import members, zip_headers
 from .base import byte_streams, failure
 
 SMALL_BYTES = 2**20
@@ -57,10 +56,10 @@ def read(archive: Archive, data: byte_streams.Readable) -> Iterator[members.Memb
         return
     content, raw = _Content(archive, data), archive.stream(found.start)
     with contextlib.closing(content), contextlib.closing(raw):
-        listing = zip_format.Ahead(raw)
+        listing = zip_headers.Ahead(raw)
         count = 0
         while listing.position < found.length:
-            yield _member(content, zip_format.listed(listing), found.base)
+            yield _member(content, zip_headers.listed(listing), found.base)
             count += 1
         if listing.position != found.length or count % (MOST_COUNTED + 1) != found.members:
             raise byte_streams.damaged("its list of files is not as long as it says")
@@ -83,7 +82,7 @@ class _List(NamedTuple):
 
 
 def _find_list(archive: Archive) -> _List:
-    form = zip_format
+    form = zip_headers
     tail_start = max(0, archive.size - form.END.size - form.LONGEST_COMMENT)
     tail = _part(archive, tail_start, archive.size - tail_start)
     at = _end(tail)
@@ -102,21 +101,21 @@ def _find_list(archive: Archive) -> _List:
 
 def _end(tail: bytes) -> int:
     """Where the record at the archive's end begins: its comment may hold anything."""
-    size = zip_format.END.size
-    at = last = tail.rfind(zip_format.END_SIGNATURE, 0, len(tail) - size + 4)
+    size = zip_headers.END.size
+    at = last = tail.rfind(zip_headers.END_SIGNATURE, 0, len(tail) - size + 4)
     if at < 0:
         raise byte_streams.cut_off()
     while at >= 0:
         if at + size + int.from_bytes(tail[at + size - 2 : at + size], "little") == len(tail):
             return at
-        at = tail.rfind(zip_format.END_SIGNATURE, 0, at)
+        at = tail.rfind(zip_headers.END_SIGNATURE, 0, at)
     # Something stands behind the archive.
     return last
 
 
 def _end64(archive: Archive, end: int, locator: bytes) -> tuple[int, tuple[int, int, int]]:
     """Where the record for large archives begins, and the list's count, length and offset."""
-    form = zip_format
+    form = zip_headers
     _, _, told, disks = form.LOCATOR.unpack(locator)
     if disks > 1:
         raise form.split()
@@ -142,12 +141,12 @@ class _Content:
 
     def __init__(self, archive: Archive, data: byte_streams.Readable) -> None:
         self._archive = archive
-        self._data = zip_format.Ahead(data)
+        self._data = zip_headers.Ahead(data)
         self._part: Part | None = None
         self._again = self._data
         self._again_start = 0
 
-    def at(self, offset: int) -> zip_format.Ahead:
+    def at(self, offset: int) -> zip_headers.Ahead:
         """The data from an offset on."""
         if offset >= self._data.position:
             stream, gap = self._data, offset - self._data.position
@@ -157,12 +156,12 @@ class _Content:
             pass
         return stream
 
-    def _behind(self, offset: int) -> tuple[zip_format.Ahead, int]:
+    def _behind(self, offset: int) -> tuple[zip_headers.Ahead, int]:
         gap = offset - self._again_start - self._again.position
         if not self._part or not 0 <= gap <= GAP_BYTES:
             self.close()
             self._part = self._archive.stream(offset)
-            self._again, self._again_start, gap = zip_format.Ahead(self._part), offset, 0
+            self._again, self._again_start, gap = zip_headers.Ahead(self._part), offset, 0
         return self._again, gap
 
     def close(self) -> None:
@@ -171,15 +170,15 @@ class _Content:
             part.close()
 
 
-def _member(content: _Content, entry: zip_format.Entry, base: int) -> members.Member:
+def _member(content: _Content, entry: zip_headers.Entry, base: int) -> members.Member:
     path = members.inside(entry.name)
-    zip_format.check_kind(entry)
-    if zip_format.is_directory(entry):
+    zip_headers.check_kind(entry)
+    if zip_headers.is_directory(entry):
         return members.Directory(path)
-    zip_format.check_readable(entry)
+    zip_headers.check_readable(entry)
     chunks = _chunks(content, entry, base)
-    if zip_format.is_link(entry):
-        zip_format.check_link(entry)
+    if zip_headers.is_link(entry):
+        zip_headers.check_link(entry)
         target = b"".join(chunks).decode("utf-8", "surrogateescape")
         return members.symbolic_link(path, target)
     executable = bool(entry.mode & 0o111)
@@ -188,17 +187,17 @@ def _member(content: _Content, entry: zip_format.Entry, base: int) -> members.Me
     return members.File(path, executable, chunks, entry.size)
 
 
-def _chunks(content: _Content, entry: zip_format.Entry, base: int) -> Iterator[bytes]:
+def _chunks(content: _Content, entry: zip_headers.Entry, base: int) -> Iterator[bytes]:
     """What the member holds, compared with its size and its check."""
     data = content.at(base + entry.offset)
-    header = zip_format.LOCAL.unpack(data.exactly(zip_format.LOCAL.size))
-    if header[0] != zip_format.LOCAL_SIGNATURE:
+    header = zip_headers.LOCAL.unpack(data.exactly(zip_headers.LOCAL.size))
+    if header[0] != zip_headers.LOCAL_SIGNATURE:
         raise byte_streams.damaged(f"{failure.shown(entry.name)} is not where the list says")
     data.exactly(header[9])
     data.exactly(header[10])
     size, check = 0, 0
     packed = byte_streams.pieces(data, entry.packed)
-    for chunk in zip_format.unpacked(packed, zip_format.METHODS[entry.method]()):
+    for chunk in zip_headers.unpacked(packed, zip_headers.METHODS[entry.method]()):
         size += len(chunk)
         check = zlib.crc32(chunk, check)
         if size > entry.size:

@@ -13,8 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import zip_format
-from .archives import members
+from .archives import members, zip_headers
 from .base import byte_streams, failure
 
 SMALL_BYTES = 2**20
@@ -25,9 +24,9 @@ DESCRIPTOR_FLAG = 0x8
 STORED = 0
 # What can stand behind a member.
 FOLLOWING = (
-    zip_format.LOCAL_SIGNATURE,
-    zip_format.ENTRY_SIGNATURE,
-    *zip_format.END_SIGNATURES,
+    zip_headers.LOCAL_SIGNATURE,
+    zip_headers.ENTRY_SIGNATURE,
+    *zip_headers.END_SIGNATURES,
 )
 
 
@@ -45,21 +44,21 @@ def read(
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
-    stream = zip_format.Ahead(raw)
+    stream = zip_headers.Ahead(raw)
     came, listed = _Sum(), _Sum()
     signature = stream.exactly(4)
     if signature == SPLIT_SIGNATURE:
-        raise zip_format.split()
+        raise zip_headers.split()
     if signature not in FOLLOWING:
         raise members.Unwanted(
             "the archive has something in front of its files, and comes from an origin that gives "
             "no parts of it: offer it as tar.gz, or where ranges are served"
         )
-    while signature == zip_format.LOCAL_SIGNATURE:
+    while signature == zip_headers.LOCAL_SIGNATURE:
         yield from _member(stream, came, count)
         signature = stream.exactly(4)
-    while signature == zip_format.ENTRY_SIGNATURE:
-        entry = zip_format.listed(stream, signature)
+    while signature == zip_headers.ENTRY_SIGNATURE:
+        entry = zip_headers.listed(stream, signature)
         listed.add(entry, entry.size, entry.check)
         yield from _afterwards(entry)
         signature = stream.exactly(4)
@@ -74,18 +73,18 @@ class _Sum:
     def __init__(self) -> None:
         self.value = 0
 
-    def add(self, entry: zip_format.Entry, size: int, check: int) -> None:
+    def add(self, entry: zip_headers.Entry, size: int, check: int) -> None:
         text = f"{entry.name}\0{size}\0{check}\0{entry.offset}"
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
         self.value += int.from_bytes(digest, "big")
 
 
 def _member(
-    stream: zip_format.Ahead, came: _Sum, count: Callable[[int], None]
+    stream: zip_headers.Ahead, came: _Sum, count: Callable[[int], None]
 ) -> Iterator[members.Member]:
-    entry = zip_format.local(stream, stream.position - len(zip_format.LOCAL_SIGNATURE))
+    entry = zip_headers.local(stream, stream.position - len(zip_headers.LOCAL_SIGNATURE))
     path = members.inside(entry.name)
-    zip_format.check_readable(entry)
+    zip_headers.check_readable(entry)
     directory = entry.name.endswith("/")
     if _is_endless(entry) and not directory:
         raise members.Unwanted(
@@ -98,17 +97,17 @@ def _member(
         pass
 
 
-def _is_endless(entry: zip_format.Entry) -> bool:
+def _is_endless(entry: zip_headers.Entry) -> bool:
     """Whether nothing tells where the content ends."""
     return _is_described(entry) and entry.method == STORED and not entry.packed
 
 
-def _is_described(entry: zip_format.Entry) -> bool:
+def _is_described(entry: zip_headers.Entry) -> bool:
     """Whether its size and check stand behind the content."""
     return bool(entry.flags & DESCRIPTOR_FLAG)
 
 
-def _file(path: str, entry: zip_format.Entry, content: Iterator[bytes]) -> members.File:
+def _file(path: str, entry: zip_headers.Entry, content: Iterator[bytes]) -> members.File:
     """A small file has been read when it is given out, also where nobody knew that it is small."""
     held: list[bytes] = []
     size = 0
@@ -122,13 +121,13 @@ def _file(path: str, entry: zip_format.Entry, content: Iterator[bytes]) -> membe
 
 
 def _content(
-    stream: zip_format.Ahead, entry: zip_format.Entry, came: _Sum, count: Callable[[int], None]
+    stream: zip_headers.Ahead, entry: zip_headers.Entry, came: _Sum, count: Callable[[int], None]
 ) -> Iterator[bytes]:
     """What the member holds, compared with what the archive says of it."""
-    decompressor = zip_format.METHODS[entry.method]()
+    decompressor = zip_headers.METHODS[entry.method]()
     packed = _Packed(stream, entry, decompressor)
     size, check = 0, 0
-    for chunk in zip_format.unpacked(packed, decompressor):
+    for chunk in zip_headers.unpacked(packed, decompressor):
         if decompressor is not None:
             count(len(chunk))
         size += len(chunk)
@@ -153,7 +152,7 @@ class _Packed:
     """
 
     def __init__(
-        self, stream: zip_format.Ahead, entry: zip_format.Entry, decompressor: Any
+        self, stream: zip_headers.Ahead, entry: zip_headers.Entry, decompressor: Any
     ) -> None:
         self._stream = stream
         self._decompressor = decompressor
@@ -178,7 +177,7 @@ class _Packed:
             wanted = min(2 * wanted, byte_streams.CHUNK_BYTES)
 
 
-def _descriptor(stream: zip_format.Ahead, found: tuple[int, int, int]) -> tuple[int, int, int]:
+def _descriptor(stream: zip_headers.Ahead, found: tuple[int, int, int]) -> tuple[int, int, int]:
     """What stands behind the content: with a signature or without, in 32 bits or in 64."""
     data = stream.exactly(4)
     if data == DESCRIPTOR_SIGNATURE:
@@ -195,28 +194,28 @@ def _descriptor(stream: zip_format.Ahead, found: tuple[int, int, int]) -> tuple[
     return check, packed, size
 
 
-def _afterwards(entry: zip_format.Entry) -> Iterator[members.Member]:
+def _afterwards(entry: zip_headers.Entry) -> Iterator[members.Member]:
     """What the list says of a member that is in the tree already."""
     if entry.name.endswith("/"):
         return
-    zip_format.check_kind(entry)
+    zip_headers.check_kind(entry)
     path = members.inside(entry.name)
-    if zip_format.is_directory(entry):
+    if zip_headers.is_directory(entry):
         raise members.Unwanted(
             f"the archive has the directory {failure.shown(entry.name)} without a slash at its "
             "end, and comes from an origin that gives no parts of it: offer it as tar.gz, or "
             "where ranges are served"
         )
-    if zip_format.is_link(entry):
-        zip_format.check_link(entry)
+    if zip_headers.is_link(entry):
+        zip_headers.check_link(entry)
         yield members.BecomesLink(path)
     elif entry.mode & 0o111:
         yield members.Executable(path)
 
 
-def _end(stream: zip_format.Ahead, signature: bytes) -> None:
+def _end(stream: zip_headers.Ahead, signature: bytes) -> None:
     """What stands behind the list: an archive that ends in it is not whole."""
-    form = zip_format
+    form = zip_headers
     if signature == form.END64_SIGNATURE:
         length = int.from_bytes(stream.exactly(8), "little")
         for _ in byte_streams.pieces(stream, length):

@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .archives import decompress, members
-from .base import byte_streams, failure
+from ..base import byte_streams, failure
+from . import decompress, members
 
 END = struct.Struct("<4s4H2LH")
 LOCAL_SIGNATURE, ENTRY_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
