@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from datasets.loader import zip_reader
-from datasets.loader.archives import archive_reader, decompress, formats, members
+from datasets.loader.archives import archive_reader, decompress, formats, members, zip_range_reader
 from datasets.loader.base import byte_streams, failure
 from tests.unit import formats_rig, loader_rig
 from tests.unit.formats_rig import Packed, Trickle, flat
@@ -301,7 +300,7 @@ def test_archives_in_a_zip_with_ranges_are_unpacked():
         outer.writestr("in.tar", loader_rig.archive("tar", files))
         outer.writestr("c", b"2")
     archive = formats_rig.RandomAccess(buffer.getvalue())
-    found = archive_reader.inside(zip_reader.read(archive, Trickle(archive.content)))
+    found = archive_reader.inside(zip_range_reader.read(archive, Trickle(archive.content)))
     assert formats_rig.files(found) == {"in/a": files["a"], "in/b": files["b"], "c": b"2"}
 
 
@@ -318,7 +317,7 @@ def test_the_check_of_an_archive_in_an_archive_counts_to_its_end():
     archive = formats_rig.RandomAccess(
         formats_rig.zipped(Packed(b"in.zip", inner, listed={"check": 1}))
     )
-    found = archive_reader.inside(zip_reader.read(archive, Trickle(archive.content)))
+    found = archive_reader.inside(zip_range_reader.read(archive, Trickle(archive.content)))
     assert "is not what the list says" in formats_rig.refused(found)
 
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.loader import zip_reader, zip_stream
+from datasets.loader import zip_stream
+from datasets.loader.archives import zip_range_reader
 from datasets.loader.base import byte_streams
 from tests.unit import formats_rig
 from tests.unit.formats_rig import Packed, RandomAccess, Trickle, Unseekable, flat, wide, zipped
@@ -27,7 +28,7 @@ BOTH = ["ranges", "stream"]
 def open_(how: str, content: bytes, most: int | None = None) -> Any:
     if how == "stream":
         return zip_stream.read(Trickle(content, most))
-    return zip_reader.read(RandomAccess(content), Trickle(content, most))
+    return zip_range_reader.read(RandomAccess(content), Trickle(content, most))
 
 
 def read(how: str, content: bytes, most: int | None = None) -> list[tuple[Any, ...]]:
@@ -390,20 +391,20 @@ def test_files_that_are_listed_in_another_order_are_fetched_again():
     packed = [Packed(b"%d" % number, os.urandom(1000)) for number in range(50)]
     order = [*range(40, 50), *range(40)]
     archive = RandomAccess(zipped(*packed, order=order))
-    found = flat(zip_reader.read(archive, Trickle(archive.content)))
+    found = flat(zip_range_reader.read(archive, Trickle(archive.content)))
     assert found == [file(str(number), packed[number].content) for number in order]
     # The end, the list, and one stream for all that stood behind.
     assert len(archive.opened) == 3
     assert all(stream.closed == 1 for _, stream in archive.opened)
     archive = RandomAccess(zipped(*packed, order=order[::-1]))
-    assert len(flat(zip_reader.read(archive, Trickle(archive.content)))) == 50
+    assert len(flat(zip_range_reader.read(archive, Trickle(archive.content)))) == 50
     assert all(stream.closed == 1 for _, stream in archive.opened)
 
 
 def test_streams_are_closed_when_a_reader_is_given_up():
     packed = [Packed(b"a", b"1"), Packed(b"b", b"2")]
     archive = RandomAccess(zipped(*packed, order=[1, 0]))
-    found = zip_reader.read(archive, Trickle(archive.content))
+    found = zip_range_reader.read(archive, Trickle(archive.content))
     next(iter(found))
     next(iter(found))
     found.close()  # type: ignore[attr-defined]
@@ -418,7 +419,7 @@ def test_a_list_of_any_length_does_not_fill_the_memory(how: str):
         if how == "stream":
             found = zip_stream.read(io.BytesIO(content))
         else:
-            found = zip_reader.read(Window(content), io.BytesIO(content))
+            found = zip_range_reader.read(Window(content), io.BytesIO(content))
         assert sum(1 for _ in found) == 10_000
 
     assert formats_rig.peak_of(count) < 1.5 * 2**20

@@ -83,9 +83,9 @@ class Unpacking:
         inner = self._run.item.kind == plan.INNER
         count = self._budget.unpacked
         if form == formats.ZIP and self._source.divisible:
-            from . import zip_reader
+            from .archives import zip_range_reader
 
-            found = zip_reader.read(_Range(self._source, self._run.item), data)
+            found = zip_range_reader.read(_Range(self._source, self._run.item), data)
             return archive_reader.inside(found, count=count, inner=inner) if recursive else found
         return archive_reader.read(data, form, count=count, recursive=recursive, inner=inner)
 

@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from .archives import members, zip_headers
-from .base import byte_streams, failure
+from ..base import byte_streams, failure
+from . import members, zip_headers
 
 SMALL_BYTES = 2**20
 # To read over so many bytes is faster than to ask for what stands behind them.
