@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.loader import zip_stream
-from datasets.loader.archives import zip_range_reader
+from datasets.loader.archives import zip_range_reader, zip_stream_reader
 from datasets.loader.base import byte_streams
 from tests.unit import formats_rig
 from tests.unit.formats_rig import Packed, RandomAccess, Trickle, Unseekable, flat, wide, zipped
@@ -27,7 +26,7 @@ BOTH = ["ranges", "stream"]
 
 def open_(how: str, content: bytes, most: int | None = None) -> Any:
     if how == "stream":
-        return zip_stream.read(Trickle(content, most))
+        return zip_stream_reader.read(Trickle(content, most))
     return zip_range_reader.read(RandomAccess(content), Trickle(content, most))
 
 
@@ -417,7 +416,7 @@ def test_a_list_of_any_length_does_not_fill_the_memory(how: str):
 
     def count() -> None:
         if how == "stream":
-            found = zip_stream.read(io.BytesIO(content))
+            found = zip_stream_reader.read(io.BytesIO(content))
         else:
             found = zip_range_reader.read(Window(content), io.BytesIO(content))
         assert sum(1 for _ in found) == 10_000

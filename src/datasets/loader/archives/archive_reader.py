@@ -56,9 +56,9 @@ def _read(
     stream: byte_streams.Readable, form: str, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
     if form == formats.ZIP:
-        from .. import zip_stream
+        from . import zip_stream_reader
 
-        found = zip_stream.read(stream, count)
+        found = zip_stream_reader.read(stream, count)
     elif form == formats.TAR:
         found = tar_reader.read(stream)
     else:

@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .archives import members, zip_headers
-from .base import byte_streams, failure
+from ..base import byte_streams, failure
+from . import members, zip_headers
 
 SMALL_BYTES = 2**20
 # What is read for a member of unknown length grows from this: the most of it may be the next one.
