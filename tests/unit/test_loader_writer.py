@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from datasets.loader import files
 from datasets.loader.base import tasks
+from datasets.loader.tree import files
 
 # In a process of its own: the writer forks those that make files.
 PROGRAM = """

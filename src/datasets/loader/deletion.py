@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 
-from . import removal, versions, volume
+from . import versions, volume
 from .base import failure, report, tasks
+from .tree import removal
 
 
 def delete(task: tasks.Spec, told: report.Report) -> None:

@@ -6,10 +6,11 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import files, filling, journal, plan, runs, writer
+from . import filling, journal, plan, runs, writer
 from .archives import formats
 from .base import limiter
 from .http import object_stream, remote_object
+from .tree import files
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 # Each connection fetches as many as the others, and so many, if they are not too small then: it is

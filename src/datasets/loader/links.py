@@ -15,9 +15,10 @@ import shutil
 import stat
 from collections.abc import Generator, Iterable
 
-from . import files, journal, readback, turns
+from . import journal, readback, turns
 from .archives import members
 from .base import failure
+from .tree import files
 
 # What a link is made from: a target, a file's other name, or a file that holds the target. And
 # what an archive says of a file only when it is over.

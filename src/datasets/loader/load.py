@@ -10,8 +10,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import place, removal, versions, volume
+from . import place, versions, volume
 from .base import failure, progress, report, tasks
+from .tree import removal
 
 if TYPE_CHECKING:
     from . import pod

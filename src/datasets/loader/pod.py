@@ -5,21 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from . import (
-    files,
-    items,
-    place,
-    plan,
-    planner,
-    publish,
-    versions,
-    volume,
-    work,
-    writer,
-)
+from . import items, place, plan, planner, publish, versions, volume, work, writer
 from .base import failure, limiter, progress, report, tasks
 from .http import http_client
 from .sources import expansion
+from .tree import files
 
 
 class Pod:

@@ -11,8 +11,9 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
-from . import load, removal
+from . import load
 from .base import failure, progress, report, tasks
+from .tree import removal
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import files, journal, links, place, plan, readback, runs, volume
+from . import journal, links, place, plan, readback, runs, volume
 from .base import duplicate_names, failure, number_set, tasks
+from .tree import files
 
 
 class Publication:

@@ -6,8 +6,9 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from . import batch, crew, files, filling, turns
+from . import batch, crew, filling, turns
 from .base import buffer_pool, failure, tasks
+from .tree import files
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from .base import failure, tasks
+from ..base import failure, tasks
 
 # What a file takes beside its data while it waits.
 FILE_BYTES = 2048
