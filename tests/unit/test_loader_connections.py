@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from datasets.loader import filling
 from datasets.loader.base import buffer_pool
 from datasets.loader.http import object_stream, range_connections, responses
+from datasets.loader.tree import large_file
 
 PAGE = mmap.PAGESIZE
 
@@ -139,7 +139,7 @@ def test_a_file_is_filled_by_a_lane_that_has_little_memory(
     content = content_of(200)
     data = object_stream.open_stream(Source(content), most=most, piece_bytes=16 * PAGE, ahead=2)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        file = filling.Filling(
+        file = large_file.Filling(
             lambda: os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT, 0o644),
             "file",
             start=0,

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from datasets.loader import filling
 from datasets.loader.base import buffer_pool, failure
+from datasets.loader.tree import large_file
 
 PAGE = mmap.PAGESIZE
 SPARE = buffer_pool.SPARE_BYTES
@@ -27,12 +27,12 @@ def fixture_pool() -> Iterator[concurrent.futures.Executor]:
 
 def begun(
     path: pathlib.Path, pool: concurrent.futures.Executor, spare: buffer_pool.Spare, start: int = 0
-) -> filling.Filling:
+) -> large_file.Filling:
     def opening() -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
 
     digests = {"sha256": hashlib.sha256()}
-    return filling.Filling(
+    return large_file.Filling(
         opening, path.name, start=start, digests=digests, pool=pool, spare=spare
     )
 

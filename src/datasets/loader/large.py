@@ -6,11 +6,11 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import filling, journal, plan, runs, writer
+from . import journal, plan, runs, writer
 from .archives import formats
 from .base import limiter
 from .http import object_stream, remote_object
-from .tree import files
+from .tree import files, large_file
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 # Each connection fetches as many as the others, and so many, if they are not too small then: it is
@@ -81,7 +81,7 @@ def write(
 
 
 def _fill(
-    run: runs.Run, file: filling.Filling, data: object_stream.Stream, limits: limiter.Budget
+    run: runs.Run, file: large_file.Filling, data: object_stream.Stream, limits: limiter.Budget
 ) -> None:
     """Writes all that a stream brings, and writes down now and then up to where it is safe."""
     safe = file.position

@@ -6,9 +6,9 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from . import batch, crew, filling, turns
+from . import batch, crew, turns
 from .base import buffer_pool, failure, tasks
-from .tree import files
+from .tree import files, large_file
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
@@ -115,7 +115,7 @@ class Writer:
         *,
         start: int = 0,
         algorithms: Collection[str],
-    ) -> filling.Filling:
+    ) -> large_file.Filling:
         """Has a file created in its directory's turn, and does not wait for that.
 
         Args:
@@ -156,7 +156,7 @@ class Writer:
 
         with self._lock:
             opened = self._opening[wanted.path] = self._pool.submit(opening)
-        return filling.Filling(
+        return large_file.Filling(
             opened.result,
             wanted.path,
             start=start,
@@ -170,7 +170,7 @@ class Writer:
         if opening := self._opening.get(path):
             concurrent.futures.wait([opening])
 
-    def finish(self, file: filling.Filling, number: int, owner: batch.Owner) -> None:
+    def finish(self, file: large_file.Filling, number: int, owner: batch.Owner) -> None:
         """Closes a file in some other thread, when the rest of it is written."""
 
         def close() -> None:

@@ -18,8 +18,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .base import buffer_pool, failure
-from .tree import files
+from ..base import buffer_pool, failure
+from . import files
 
 # What may be on its way.
 MOST_BYTES = 16 * 2**20
