@@ -10,7 +10,8 @@ import tarfile
 
 import pytest
 
-from datasets.loader import large, plan, writer
+from datasets.loader import large, plan
+from datasets.loader.tree import tree_writer
 from sandbox import buckets, origin
 from tests.unit import loader_rig
 from tests.unit.nested_rig import INNER, NESTED, UNPACKED, listed, nested
@@ -126,7 +127,7 @@ def test_of_two_files_of_one_name_the_last_one_counts_whatever_their_sizes(
 def test_what_comes_after_a_large_file_of_its_name_replaces_it(
     rig: loader_rig.Rig, served: origin.Origin
 ):
-    large = [bytes([number]) * (writer.SMALL_BYTES + 5) for number in range(6)]
+    large = [bytes([number]) * (tree_writer.SMALL_BYTES + 5) for number in range(6)]
     members = [
         member
         for number, content in enumerate(large)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from . import writer
+    from .tree import tree_writer
 
 BATCH_FILES, BATCH_BYTES = 16, 2**18
 
@@ -71,7 +71,7 @@ class Batch:
         owner: Who wants them written.
     """
 
-    def __init__(self, tree: writer.Writer, owner: Owner) -> None:
+    def __init__(self, tree: tree_writer.Writer, owner: Owner) -> None:
         self._tree = tree
         self._owner = owner
         self._files: list[Small] = []

@@ -7,11 +7,12 @@ import dataclasses
 import re
 import threading
 
-from . import journal, large, plan, runs, unpacking, writer
+from . import journal, large, plan, runs, unpacking
 from .archives import formats
 from .base import byte_streams, failure, limiter, progress, tasks, urls
 from .http import http_client, object_stream, remote_object
 from .sources import source_object
+from .tree import tree_writer
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -33,7 +34,7 @@ class Doer:
 
     task: tasks.Spec
     client: http_client.Client
-    tree: writer.Writer
+    tree: tree_writer.Writer
     progress: progress.Meter
     limits: limiter.Budget
     alone: bool = False
@@ -161,7 +162,7 @@ class Doer:
         opened: object_stream.Stream | None = None,
     ) -> None:
         size = source.size
-        if size is None or size > writer.SMALL_BYTES:
+        if size is None or size > tree_writer.SMALL_BYTES:
             self._large(run, source, connections, path, opened=opened)
             return
         self.limits.received(size)
@@ -217,7 +218,7 @@ class Doer:
         self.limits.entry()
         self.limits.received(size)
         self.limits.written(size)
-        if not run.has(0) and size > writer.SMALL_BYTES:
+        if not run.has(0) and size > tree_writer.SMALL_BYTES:
             self.tree.large(0, item.path, chunks, run, executable=item.executable)
         elif not run.has(0):
             group = self.tree.batch(run)

@@ -6,11 +6,11 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import journal, plan, runs, writer
+from . import journal, plan, runs
 from .archives import formats
 from .base import limiter
 from .http import object_stream, remote_object
-from .tree import files, large_file
+from .tree import files, large_file, tree_writer
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 # Each connection fetches as many as the others, and so many, if they are not too small then: it is
@@ -41,7 +41,7 @@ def write(
     run: runs.Run,
     source: remote_object.Remote,
     data: object_stream.Stream,
-    tree: writer.Writer,
+    tree: tree_writer.Writer,
     *,
     path: str,
     limits: limiter.Budget,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from . import items, place, plan, planner, publish, versions, volume, work, writer
+from . import items, place, plan, planner, publish, versions, volume, work
 from .base import failure, limiter, progress, report, tasks
 from .http import http_client
 from .sources import expansion
-from .tree import files
+from .tree import files, tree_writer
 
 
 class Pod:
@@ -84,7 +84,7 @@ class Pod:
         return planned
 
     def _work(self, planned: plan.Plan) -> None:
-        tree = writer.Writer(files.Files(str(self._place.tree), self._task))
+        tree = tree_writer.Writer(files.Files(str(self._place.tree), self._task))
         alone = planned.items == 1
         limits = limiter.Budget(self._task.limits)
         doer = items.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import journal, links, plan, runs, writer
+from . import journal, links, plan, runs
 from .archives import archive_reader, formats, members
 from .base import byte_streams, failure, limiter, tasks
 from .http import object_stream, remote_object
 from .sources import source_object
+from .tree import tree_writer
 
 
 class Unpacking:
@@ -26,7 +27,7 @@ class Unpacking:
         self,
         run: runs.Run,
         source: remote_object.Remote,
-        tree: writer.Writer,
+        tree: tree_writer.Writer,
         task: tasks.Spec,
         limits: limiter.Budget,
     ) -> None:
@@ -109,7 +110,7 @@ class Unpacking:
         if self._run.has(number) and path not in self._run.attempt.done.replaced:
             for _ in chunks:
                 pass
-        elif member.size is not None and member.size <= writer.SMALL_BYTES:
+        elif member.size is not None and member.size <= tree_writer.SMALL_BYTES:
             self._group.add(number, path, tuple(chunks), executable=member.executable)
         else:
             # What came before may have the same name.

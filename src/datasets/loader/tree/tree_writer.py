@@ -6,9 +6,9 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from . import batch, crew, turns
-from .base import buffer_pool, failure, tasks
-from .tree import files, large_file
+from .. import batch, crew, turns
+from ..base import buffer_pool, failure, tasks
+from . import files, large_file
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
