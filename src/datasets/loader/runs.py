@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import batch, journal, place, plan
+from . import journal, place, plan
 from .base import failure, progress, tasks, urls
 from .http import remote_object
+from .tree import batches
 
 
 class Run:
@@ -65,7 +66,7 @@ class Run:
         self.add(journal.REPLACED, number, path)
         self.attempt.journal.flush()
 
-    def done(self, written: Sequence[batch.Written]) -> None:
+    def done(self, written: Sequence[batches.Written]) -> None:
         """Members are on the volume."""
         # A part of a file is no file.
         if self.item.kind != plan.PART:

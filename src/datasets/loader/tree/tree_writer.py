@@ -6,9 +6,9 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from .. import batch, crew, turns
+from .. import crew, turns
 from ..base import buffer_pool, failure, tasks
-from . import files, large_file
+from . import batches, files, large_file
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
@@ -45,11 +45,11 @@ class Writer:
 
         self._crew.submit(path, crew.Order((), (), crew.ignore, made))
 
-    def batch(self, owner: batch.Owner) -> batch.Batch:
+    def batch(self, owner: batches.Owner) -> batches.Batch:
         """For one thread to write small files with."""
-        return batch.Batch(self, owner)
+        return batches.Batch(self, owner)
 
-    def small(self, small: Sequence[batch.Small], owner: batch.Owner) -> None:
+    def small(self, small: Sequence[batches.Small], owner: batches.Owner) -> None:
         """Writes files of one directory whose content is in memory.
 
         It returns when there is room for the next ones.
@@ -68,7 +68,7 @@ class Writer:
 
         def done(digests: Sequence[str]) -> None:
             pairs = zip(told, digests)  # noqa: B905 - of 3.9
-            owner.done([batch.Written(*each, sha256) for each, sha256 in pairs])
+            owner.done([batches.Written(*each, sha256) for each, sha256 in pairs])
 
         owner.begin(len(small))
         order = crew.Order(
@@ -84,7 +84,7 @@ class Writer:
         number: int,
         path: str,
         chunks: Iterable[bytes],
-        owner: batch.Owner,
+        owner: batches.Owner,
         *,
         executable: bool,
     ) -> None:
@@ -111,7 +111,7 @@ class Writer:
         self,
         number: int,
         wanted: files.Wanted,
-        owner: batch.Owner,
+        owner: batches.Owner,
         *,
         start: int = 0,
         algorithms: Collection[str],
@@ -170,13 +170,13 @@ class Writer:
         if opening := self._opening.get(path):
             concurrent.futures.wait([opening])
 
-    def finish(self, file: large_file.Filling, number: int, owner: batch.Owner) -> None:
+    def finish(self, file: large_file.Filling, number: int, owner: batches.Owner) -> None:
         """Closes a file in some other thread, when the rest of it is written."""
 
         def close() -> None:
             file.close()
             sha256 = file.digests["sha256"].hexdigest() if file.digests else ""
-            owner.done([batch.Written(number, file.path, file.position, sha256)])
+            owner.done([batches.Written(number, file.path, file.position, sha256)])
 
         self._closing.submit("", lambda: close, files.FILE_BYTES)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from .tree import tree_writer
+    from . import tree_writer
 
 BATCH_FILES, BATCH_BYTES = 16, 2**18
 
