@@ -6,9 +6,9 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from .. import crew, turns
+from .. import turns
 from ..base import buffer_pool, failure, tasks
-from . import batches, files, large_file
+from . import batches, files, large_file, process_pool
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
@@ -25,7 +25,7 @@ class Writer:
 
     def __init__(self, made: files.Files) -> None:
         self._files = made
-        self._crew = crew.Crew(made)
+        self._crew = process_pool.Crew(made)
         self._pool = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS)
         self._spare = buffer_pool.Spare()
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Writer:
         def made(_: Sequence[str]) -> None:
             done()
 
-        self._crew.submit(path, crew.Order((), (), crew.ignore, made))
+        self._crew.submit(path, process_pool.Order((), (), process_pool.ignore, made))
 
     def batch(self, owner: batches.Owner) -> batches.Batch:
         """For one thread to write small files with."""
@@ -71,7 +71,7 @@ class Writer:
             owner.done([batches.Written(*each, sha256) for each, sha256 in pairs])
 
         owner.begin(len(small))
-        order = crew.Order(
+        order = process_pool.Order(
             [files.Wanted(each.path, each.size, each.executable) for each in small],
             [block for each in small for block in each.data],
             replacing,
@@ -141,7 +141,7 @@ class Writer:
         self._wait_for_opening(wanted.path)
         owner.begin(1)
         created = threading.Event()
-        order = crew.Order([wanted], (), replacing, done)
+        order = process_pool.Order([wanted], (), replacing, done)
         self._crew.submit(wanted.path.rpartition("/")[0], order)
 
         def opening() -> int:

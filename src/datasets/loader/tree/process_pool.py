@@ -18,9 +18,9 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from . import hand, turns
-from .base import failure, pending_work
-from .tree import files
+from .. import hand, turns
+from ..base import failure, pending_work
+from . import files
 
 HANDS = 4
 END_SECONDS, POLL_SECONDS = 1.0, 0.001
