@@ -18,9 +18,9 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from .. import hand, turns
+from .. import turns
 from ..base import failure, pending_work
-from . import files
+from . import files, worker_process
 
 HANDS = 4
 END_SECONDS, POLL_SECONDS = 1.0, 0.001
@@ -107,7 +107,7 @@ class _Hand:
                 # As long as one of them is open, its process does not see that the loader ended.
                 for each in (self._connection, *(each._connection for each in others)):
                     each.close()
-                hand.serve(theirs, made, turns.THREADS // HANDS)
+                worker_process.serve(theirs, made, turns.THREADS // HANDS)
             finally:
                 os._exit(1)
         theirs.close()
@@ -122,9 +122,9 @@ class _Hand:
             number = self._last
             self._orders[number] = order._replace(data=())
             if order.wanted:
-                head = [hand.WRITE, number, directory, order.wanted]
+                head = [worker_process.WRITE, number, directory, order.wanted]
             else:
-                head = [hand.DIRECTORY, number, directory]
+                head = [worker_process.DIRECTORY, number, directory]
             self._send(head, order.data)
 
     def kill(self) -> None:
@@ -162,12 +162,12 @@ class _Hand:
         return b""
 
     def _take(self, word: str, number: int, *rest: Any) -> None:
-        if word == hand.FAILED:
+        if word == worker_process.FAILED:
             self._crew.fail(_failure(*rest))
-        elif word == hand.THERE:
+        elif word == worker_process.THERE:
             self._orders[number].replacing(rest[0])
             with self._sending:
-                self._send([hand.REPLACE, number])
+                self._send([worker_process.REPLACE, number])
         else:
             order = self._orders.pop(number)
             order.done(rest[0])
@@ -175,11 +175,11 @@ class _Hand:
 
 
 def _failure(how: str, sentence: str) -> BaseException:
-    if how == hand.UNKNOWN:
+    if how == worker_process.UNKNOWN:
         return RuntimeError(sentence)
-    if how == hand.HOPELESS:
+    if how == worker_process.HOPELESS:
         return failure.Failure(sentence)
-    return failure.Later(sentence, soon=how == hand.SOON)
+    return failure.Later(sentence, soon=how == worker_process.SOON)
 
 
 def _gone() -> failure.Failure:

@@ -16,9 +16,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from . import turns
-from .base import failure, tasks
-from .tree import files
+from .. import turns
+from ..base import failure, tasks
+from . import files
 
 T = TypeVar("T")
 
