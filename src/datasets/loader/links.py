@@ -15,10 +15,10 @@ import shutil
 import stat
 from collections.abc import Generator, Iterable
 
-from . import journal, readback, turns
+from . import journal, readback
 from .archives import members
 from .base import failure
-from .tree import files
+from .tree import directory_queue, files
 
 # What a link is made from: a target, a file's other name, or a file that holds the target. And
 # what an archive says of a file only when it is over.
@@ -37,7 +37,7 @@ def make(tree: files.Files, lines: Iterable[journal.Line]) -> None:
         Failure: A link has another member's name, or there is nothing behind it.
     """
     late: list[journal.Line] = []
-    work = turns.Turns(tree.directory)
+    work = directory_queue.Turns(tree.directory)
     try:
         for line in lines:
             directory = line.path.rpartition("/")[0]

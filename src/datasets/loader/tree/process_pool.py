@@ -18,9 +18,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from .. import turns
 from ..base import failure, pending_work
-from . import files, worker_process
+from . import directory_queue, files, worker_process
 
 HANDS = 4
 END_SECONDS, POLL_SECONDS = 1.0, 0.001
@@ -107,7 +106,7 @@ class _Hand:
                 # As long as one of them is open, its process does not see that the loader ended.
                 for each in (self._connection, *(each._connection for each in others)):
                     each.close()
-                worker_process.serve(theirs, made, turns.THREADS // HANDS)
+                worker_process.serve(theirs, made, directory_queue.THREADS // HANDS)
             finally:
                 os._exit(1)
         theirs.close()

@@ -6,9 +6,8 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from .. import turns
 from ..base import buffer_pool, failure, tasks
-from . import batches, files, large_file, process_pool
+from . import batches, directory_queue, files, large_file, process_pool
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
@@ -30,7 +29,7 @@ class Writer:
         self._spare = buffer_pool.Spare()
         self._lock = threading.Lock()
         self._opening: dict[str, concurrent.futures.Future[int]] = {}
-        self._closing = turns.Turns(made.directory, threads=CLOSING_THREADS)
+        self._closing = directory_queue.Turns(made.directory, threads=CLOSING_THREADS)
 
     def directory(self, path: str, done: Callable[[], None] = lambda: None) -> None:
         """Makes a directory, and those above it.

@@ -16,9 +16,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from .. import turns
 from ..base import failure, tasks
-from . import files
+from . import directory_queue, files
 
 T = TypeVar("T")
 
@@ -58,7 +57,7 @@ class _Hand:
     def __init__(self, connection: socket.socket, made: files.Files, threads: int) -> None:
         self._connection = connection
         self._files = made
-        self._turns = turns.Turns(self._telling(made.directory), threads=threads)
+        self._turns = directory_queue.Turns(self._telling(made.directory), threads=threads)
         self._sending = threading.Lock()
         self._asked: dict[int, queue.SimpleQueue[None]] = {}
 

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from .base import pending_work
+from ..base import pending_work
 
 THREADS = 128
 MOST_DIRECTORIES_REMEMBERED = 50_000
