@@ -11,7 +11,7 @@ import problems
 import watching
 from cluster import errors, jobs, mounts, volume_state
 from datasets import answers
-from datasets.loader import volume
+from datasets.loader.store import volume
 
 
 def delete(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from cluster import jobs, pods
 from datasets import dataset
-from datasets.loader import volume
 from datasets.loader.base import tasks
+from datasets.loader.store import volume
 
 if TYPE_CHECKING:
     from cluster import client

@@ -6,8 +6,9 @@ import os
 import pathlib
 import signal
 
-from datasets.loader import locks, place, volume
+from datasets.loader import locks, place
 from datasets.loader.base import tasks
+from datasets.loader.store import volume
 from sandbox import origin
 from tests.unit import loader_rig
 

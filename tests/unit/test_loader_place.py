@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from datasets.loader import journal, place
+from datasets.loader import place
 from datasets.loader.base import failure
+from datasets.loader.store import journal
 
 Pod = Callable[[], place.Place]
 

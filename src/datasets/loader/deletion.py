@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 
-from . import versions, volume
 from .base import failure, report, tasks
+from .store import versions, volume
 from .tree import removal
 
 

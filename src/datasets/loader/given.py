@@ -15,8 +15,9 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from . import load, place, readback, versions, volume
+from . import load, place
 from .base import failure, report, tasks
+from .store import readback, versions, volume
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777

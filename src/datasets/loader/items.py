@@ -7,11 +7,12 @@ import dataclasses
 import re
 import threading
 
-from . import journal, large, plan, runs, unpacking
+from . import large, plan, runs, unpacking
 from .archives import formats
 from .base import byte_streams, failure, limiter, progress, tasks, urls
 from .http import http_client, object_stream, remote_object
 from .sources import source_object
+from .store import journal
 from .tree import tree_writer
 
 MOST_ATTEMPTS = 5

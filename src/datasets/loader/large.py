@@ -6,10 +6,11 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import journal, plan, runs
+from . import plan, runs
 from .archives import formats
 from .base import limiter
 from .http import object_stream, remote_object
+from .store import journal
 from .tree import files, large_file, tree_writer
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36

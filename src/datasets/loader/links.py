@@ -15,9 +15,9 @@ import shutil
 import stat
 from collections.abc import Generator, Iterable
 
-from . import journal, readback
 from .archives import members
 from .base import failure
+from .store import journal, readback
 from .tree import directory_queue, files
 
 # What a link is made from: a target, a file's other name, or a file that holds the target. And

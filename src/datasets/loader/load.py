@@ -10,8 +10,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import place, versions, volume
+from . import place
 from .base import failure, progress, report, tasks
+from .store import versions, volume
 from .tree import removal
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from . import items, place, plan, planner, publish, versions, volume, work
+from . import items, place, plan, planner, publish, work
 from .base import failure, limiter, progress, report, tasks
 from .http import http_client
 from .sources import expansion
+from .store import versions, volume
 from .tree import files, tree_writer
 
 

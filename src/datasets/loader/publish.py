@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import journal, links, place, plan, readback, runs, volume
+from . import links, place, plan, runs
 from .base import duplicate_names, failure, number_set, tasks
+from .store import journal, readback, volume
 from .tree import files
 
 

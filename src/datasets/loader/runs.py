@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import journal, place, plan
+from . import place, plan
 from .base import failure, progress, tasks, urls
 from .http import remote_object
+from .store import journal
 from .tree import batches
 
 

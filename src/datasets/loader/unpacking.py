@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import journal, links, plan, runs
+from . import links, plan, runs
 from .archives import archive_reader, formats, members
 from .base import byte_streams, failure, limiter, tasks
 from .http import object_stream, remote_object
 from .sources import source_object
+from .store import journal
 from .tree import tree_writer
 
 

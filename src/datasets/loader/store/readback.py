@@ -10,8 +10,8 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
-from .base import failure, tasks
-from .http import object_stream
+from ..base import failure, tasks
+from ..http import object_stream
 
 READERS, PIECE_BYTES = 8, 4 * 2**20
 # Files that are read at once, and those that wait for their turn to be told of.

@@ -12,7 +12,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from .base import tasks
+from ..base import tasks
 
 LOAD_PREFIX, GIVEN_PREFIX, TRASH_PREFIX = ".load-", ".given-", ".trash-"
 RECORD_SUFFIX, MANIFEST_SUFFIX = ".json", ".files"

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TextIO
 
+from ..base import number_set
 from . import readback
-from .base import number_set
 
 # The kinds of lines.
 FILE, LINK, REPLACED = "file", "link", "replaced"

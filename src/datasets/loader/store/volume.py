@@ -25,8 +25,9 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from . import locks, place, versions
-from .base import failure, tasks
+from .. import locks, place
+from ..base import failure, tasks
+from . import versions
 
 DATASETS, VERSIONS = "datasets", ".versions"
 FILES = "files"

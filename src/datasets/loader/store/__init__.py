@@ -1,0 +1,1 @@
+"""What the loader keeps on the volume beside the files: versions, loads, journals and locks."""
