@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from datasets.loader import place
 from datasets.loader.base import failure
-from datasets.loader.store import journal
+from datasets.loader.store import journal, load_directory
 
-Pod = Callable[[], place.Place]
+Pod = Callable[[], load_directory.Place]
 
 
 @pytest.fixture
@@ -22,20 +21,20 @@ def pod(tmp_path: pathlib.Path) -> Iterator[Pod]:
     """Makes pods' views of one load."""
     with contextlib.ExitStack() as stack:
 
-        def pod() -> place.Place:
-            return stack.enter_context(contextlib.closing(place.Place(tmp_path, "v")))
+        def pod() -> load_directory.Place:
+            return stack.enter_context(contextlib.closing(load_directory.Place(tmp_path, "v")))
 
         yield pod
 
 
-def begun(where: place.Place, shard: int = 0) -> place.Attempt:
+def begun(where: load_directory.Place, shard: int = 0) -> load_directory.Attempt:
     attempt = where.attempt(shard)
     assert attempt
     return attempt
 
 
-def finished(shard: int) -> place.Finished:
-    return place.Finished(shard, pod=0, fetched=3, files=1, bytes=3)
+def finished(shard: int) -> load_directory.Finished:
+    return load_directory.Finished(shard, pod=0, fetched=3, files=1, bytes=3)
 
 
 def test_a_pod_whose_work_was_taken_over_can_not_end_it(pod: Pod) -> None:
@@ -72,17 +71,19 @@ def test_what_was_cut_off_in_the_ledger_is_no_line(pod: Pod) -> None:
     for shard in range(2):
         attempt = begun(where, shard)
         attempt.journal.close()
-        place.append(where.path / "ledger", b"[7, 0, 1")
+        load_directory.append(where.path / "ledger", b"[7, 0, 1")
         where.finish([(attempt, finished(shard))])
     assert where.finished() == {0, 1}
 
 
-@pytest.mark.parametrize("byte", [place.PLAN, place.END, place.FIRST_SHARD + 5000])
+@pytest.mark.parametrize(
+    "byte", [load_directory.PLAN, load_directory.END, load_directory.FIRST_SHARD + 5000]
+)
 def test_a_pod_is_not_alone_as_long_as_another_one_works(
     pod: Pod, tmp_path: pathlib.Path, byte: int
 ) -> None:
     where = pod()
-    assert where.try_lock(place.FIRST_SHARD)
+    assert where.try_lock(load_directory.FIRST_SHARD)
     holding = (
         "import fcntl, sys; file = open(sys.argv[1], 'r+b');"
         "fcntl.lockf(file, fcntl.LOCK_EX, 1, int(sys.argv[2])); print(flush=True); input()"

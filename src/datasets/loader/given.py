@@ -15,9 +15,9 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from . import load, place
+from . import load
 from .base import failure, report, tasks
-from .store import readback, versions, volume
+from .store import load_directory, readback, versions, volume
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777
@@ -63,7 +63,7 @@ def publish(task: tasks.Spec, told: report.Report) -> versions.Published:
     told.state("verifying")
     count = total = 0
     manifest = home / "manifest"
-    with place.create_text(manifest) as listed:
+    with load_directory.create_text(manifest) as listed:
         accepted = readback.side_by_side(lambda path: _accept(task, files, path), _paths(files))
         for fields in accepted:
             if "bytes" in fields:

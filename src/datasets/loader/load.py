@@ -10,9 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import place
 from .base import failure, progress, report, tasks
-from .store import versions, volume
+from .store import load_directory, versions, volume
 from .tree import removal
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def load(
         with contextlib.closing(where):
             try:
                 return _pod_class()(task, slot, where, told=told, counts=counts, index=index).run()
-            except place.Gone:
+            except load_directory.Gone:
                 reason = TAKEN
             except failure.StartOver as trouble:
                 reason = trouble.reason
@@ -89,7 +88,7 @@ def _pod_class() -> type[pod.Pod]:
     return pod.Pod
 
 
-def _discard(slot: volume.Slot, where: place.Place) -> None:
+def _discard(slot: volume.Slot, where: load_directory.Place) -> None:
     with contextlib.suppress(failure.Failure, OSError):
         with slot.locked():
             if not where.is_alone():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from . import items, place, plan, planner, publish, work
+from . import items, plan, planner, publish, work
 from .base import failure, limiter, progress, report, tasks
 from .http import http_client
 from .sources import expansion
-from .store import versions, volume
+from .store import load_directory, versions, volume
 from .tree import files, tree_writer
 
 
@@ -29,7 +29,7 @@ class Pod:
         self,
         task: tasks.Spec,
         slot: volume.Slot,
-        where: place.Place,
+        where: load_directory.Place,
         *,
         told: report.Report,
         counts: progress.Meter,
@@ -67,7 +67,7 @@ class Pod:
         if len(self._place.finished()) < planned.shards:
             return None
         # Whoever comes first publishes; the others wait for that, or do it if it is killed.
-        with self._place.locked(place.END):
+        with self._place.locked(load_directory.END):
             if self._task.indexes > 1:
                 self._slot.forget()
             current = self._slot.current()
@@ -76,7 +76,7 @@ class Pod:
             return self._publish(planned)
 
     def _planned(self) -> plan.Plan:
-        with self._place.locked(place.PLAN):
+        with self._place.locked(load_directory.PLAN):
             self._place.check()
             planned = plan.read(self._place.plan)
             if planned is None:

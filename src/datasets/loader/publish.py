@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import links, place, plan, runs
+from . import links, plan, runs
 from .base import duplicate_names, failure, number_set, tasks
-from .store import journal, readback, volume
+from .store import journal, load_directory, readback, volume
 from .tree import files
 
 
@@ -26,7 +26,7 @@ class Publication:
     def __init__(
         self,
         task: tasks.Spec,
-        where: place.Place,
+        where: load_directory.Place,
         planned: plan.Plan,
         tick: Callable[[int, int], None],
     ) -> None:
@@ -57,7 +57,7 @@ class Publication:
         tree.own_root()
         if self._has_links:
             links.make(tree, self._links())
-        with place.create_text(self._place.manifest) as file:
+        with load_directory.create_text(self._place.manifest) as file:
             file.writelines(self._manifest())
         if not self._files:
             raise failure.Failure("the archive holds no files: check that the source is right")

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import place, plan
+from . import plan
 from .base import failure, progress, tasks, urls
 from .http import remote_object
-from .store import journal
+from .store import journal, load_directory
 from .tree import batches
 
 
@@ -29,7 +29,7 @@ class Run:
         self,
         number: int,
         item: plan.Item,
-        attempt: place.Attempt,
+        attempt: load_directory.Attempt,
         *,
         counts: progress.Meter,
         ended: Callable[[], None],

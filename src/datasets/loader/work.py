@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from . import items, place, plan, runs
+from . import items, plan, runs
 from .http import object_stream
+from .store import load_directory
 
 LANES = 32
 TICK_SECONDS = 0.25
@@ -26,7 +27,7 @@ class _Shard:
     """A shard that this pod works on."""
 
     def __init__(
-        self, number: int, attempt: place.Attempt, finish: Callable[[_Shard], None]
+        self, number: int, attempt: load_directory.Attempt, finish: Callable[[_Shard], None]
     ) -> None:
         self.number = number
         self.attempt = attempt
@@ -61,7 +62,7 @@ class Work:
 
     def __init__(
         self,
-        where: place.Place,
+        where: load_directory.Place,
         planned: plan.Plan,
         doer: items.Doer,
         *,
@@ -203,12 +204,12 @@ class Work:
 
     def _take(self, number: int) -> bool:
         """Takes a shard, if nobody has it; returns whether nothing of it is left to others."""
-        if self._is_over() or not self._place.try_lock(place.FIRST_SHARD + number):
+        if self._is_over() or not self._place.try_lock(load_directory.FIRST_SHARD + number):
             return False
         self._place.check()
         attempt = self._place.attempt(number)
         if attempt is None:
-            self._place.unlock(place.FIRST_SHARD + number)
+            self._place.unlock(load_directory.FIRST_SHARD + number)
             return True
         shard = _Shard(number, attempt, self._done.put)
         self._under_way.add(shard)
@@ -241,10 +242,10 @@ class Work:
                 self._place.finish((each.attempt, self._told(each)) for each in shards)
             for each in shards:
                 self._under_way.discard(each)
-                self._place.unlock(place.FIRST_SHARD + each.number)
+                self._place.unlock(load_directory.FIRST_SHARD + each.number)
 
-    def _told(self, shard: _Shard) -> place.Finished:
+    def _told(self, shard: _Shard) -> load_directory.Finished:
         brought = shard.attempt.journal
-        return place.Finished(
+        return load_directory.Finished(
             shard.number, self._index, shard.fetched, brought.files, brought.bytes
         )

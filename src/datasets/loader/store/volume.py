@@ -25,9 +25,9 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from .. import locks, place
+from .. import locks
 from ..base import failure, tasks
-from . import versions
+from . import load_directory, versions
 
 DATASETS, VERSIONS = "datasets", ".versions"
 FILES = "files"
@@ -147,10 +147,10 @@ class Slot:
         """The loads that are not finished and can be gone on with, the oldest first."""
         found = map(versions.unfinished, self.home.glob(f"{versions.LOAD_PREFIX}*"))
         for each in sorted(found, key=lambda each: each.version):
-            if not place.is_over(each.path):
+            if not load_directory.is_over(each.path):
                 yield each
 
-    def load(self, task: tasks.Spec, current: versions.Record | None) -> place.Place:
+    def load(self, task: tasks.Spec, current: versions.Record | None) -> load_directory.Place:
         """The unfinished load of what a task asks for, or a new one. The slot is locked.
 
         Args:
@@ -165,13 +165,13 @@ class Slot:
                 if each.fingerprint == task.fingerprint and each.version not in kept:
                     # It may have been cut off between the renames that publish it.
                     with contextlib.suppress(OSError):
-                        (self.home / each.version).rename(each.path / place.TREE)
-                    return place.Place(each.path, each.version)
+                        (self.home / each.version).rename(each.path / load_directory.TREE)
+                    return load_directory.Place(each.path, each.version)
             version = self._unused(version)
         path = self.home / versions.load_name(task.fingerprint, version)
         # For the loader alone: what is in it keeps no mode of its own.
         path.mkdir(mode=0o700)
-        return place.Place(path, version)
+        return load_directory.Place(path, version)
 
     def make_home(self) -> bool:
         """Makes the directory of the data set's versions; False where it is there."""
@@ -231,7 +231,7 @@ class Slot:
             published=round(time.time(), 3),
         )
         draft = manifest.with_name("record")
-        with place.create_text(draft) as file:
+        with load_directory.create_text(draft) as file:
             file.write(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
         with contextlib.suppress(FileNotFoundError):
             manifest.replace(self.manifest_of(version))

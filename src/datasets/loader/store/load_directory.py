@@ -20,9 +20,9 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from . import locks
-from .base import failure
-from .store import journal, readback
+from .. import locks
+from ..base import failure
+from . import journal, readback
 
 LOCK_WAIT_SECONDS = 3600.0
 # The bytes of the lock file; those from FIRST_SHARD on are the shards'.
