@@ -6,9 +6,8 @@ import os
 import pathlib
 import signal
 
-from datasets.loader import locks
 from datasets.loader.base import tasks
-from datasets.loader.store import load_directory, volume
+from datasets.loader.store import byte_locks, load_directory, volume
 from sandbox import origin
 from tests.unit import loader_rig
 
@@ -35,12 +34,14 @@ def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_pub
     waiting = rig.begin(source, **parameters)
     try:
         with found(rig, ".load-*-v/lock").open("r+b") as lock:
-            assert locks.try_lock(lock.fileno(), load_directory.END)
+            assert byte_locks.try_lock(lock.fileno(), load_directory.END)
             served.release()
             found(rig, ".load-*-v/ledger")
             # It has let go of its shard: all that is left to do is what the lock is for.
-            loader_rig.wait_for(lambda: locks.try_lock(lock.fileno(), load_directory.FIRST_SHARD))
-            locks.unlock(lock.fileno(), load_directory.FIRST_SHARD)
+            loader_rig.wait_for(
+                lambda: byte_locks.try_lock(lock.fileno(), load_directory.FIRST_SHARD)
+            )
+            byte_locks.unlock(lock.fileno(), load_directory.FIRST_SHARD)
             killed = rig.begin(
                 source,
                 environ={"JOB_COMPLETION_INDEX": "1", "KILLED_BEFORE": ".trash-"},

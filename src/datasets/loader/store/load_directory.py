@@ -20,9 +20,8 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from .. import locks
 from ..base import failure
-from . import journal, readback
+from . import byte_locks, journal, readback
 
 LOCK_WAIT_SECONDS = 3600.0
 # The bytes of the lock file; those from FIRST_SHARD on are the shards'.
@@ -91,15 +90,15 @@ class Place:
 
     def try_lock(self, byte: int) -> bool:
         """Locks a byte against all other processes; False where one of them has it."""
-        return locks.try_lock(self._locks, byte)
+        return byte_locks.try_lock(self._locks, byte)
 
     def is_alone(self) -> bool:
         """Whether no other process works on it: all bytes are locked then."""
-        return locks.try_lock(self._locks, 0, locks.ALL)
+        return byte_locks.try_lock(self._locks, 0, byte_locks.ALL)
 
     def unlock(self, byte: int) -> None:
         """Lets go of a byte."""
-        locks.unlock(self._locks, byte)
+        byte_locks.unlock(self._locks, byte)
 
     @contextlib.contextmanager
     def locked(self, byte: int) -> Generator[None]:
@@ -109,7 +108,7 @@ class Place:
             Failure: Another one does not let go.
         """
         with self._mutex:
-            if not locks.lock(self._locks, byte, LOCK_WAIT_SECONDS, self.check):
+            if not byte_locks.lock(self._locks, byte, LOCK_WAIT_SECONDS, self.check):
                 raise failure.Later(
                     "another pod of this load holds it up: look at its pods in the cluster, "
                     "then run create-dataset again",

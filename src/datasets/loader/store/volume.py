@@ -25,9 +25,8 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from .. import locks
 from ..base import failure, tasks
-from . import load_directory, versions
+from . import byte_locks, load_directory, versions
 
 DATASETS, VERSIONS = "datasets", ".versions"
 FILES = "files"
@@ -82,7 +81,7 @@ class Slot:
     def _lock(self, descriptor: int) -> None:
         digest = hashlib.sha256(self._name.encode()).digest()
         where = int.from_bytes(digest[:7], "big")
-        if not locks.lock(descriptor, where, LOCK_WAIT_SECONDS):
+        if not byte_locks.lock(descriptor, where, LOCK_WAIT_SECONDS):
             raise failure.Later(
                 f"another load of {self._name} is still running: wait for it, then run "
                 "create-dataset again"
