@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from . import items, plan, planner, publish, work
+from . import items, plan, planner, publish
 from .base import failure, limiter, progress, report, tasks
 from .http import http_client
 from .sources import expansion
 from .store import load_directory, versions, volume
 from .tree import files, tree_writer
+from .work import shard_worker
 
 
 class Pod:
@@ -89,7 +90,7 @@ class Pod:
         alone = planned.items == 1
         limits = limiter.Budget(self._task.limits)
         doer = items.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)
-        share = work.Work(
+        share = shard_worker.Work(
             self._place, planned, doer, index=self._index, indexes=self._task.indexes
         )
         share.run(lambda: self._told.progress("transferring", self._meter.fields))

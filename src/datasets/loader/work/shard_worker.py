@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from . import items, plan, runs
-from .http import object_stream
-from .store import load_directory
+from .. import items, plan, runs
+from ..http import object_stream
+from ..store import load_directory
 
 LANES = 32
 TICK_SECONDS = 0.25

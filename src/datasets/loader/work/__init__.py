@@ -1,0 +1,1 @@
+"""A load by its pods: planned, divided, fetched, written, published."""
