@@ -25,8 +25,9 @@ from typing import Any
 from unittest import mock
 
 from datasets import answers, dataset
-from datasets.loader import planner, program
+from datasets.loader import program
 from datasets.loader.base import tasks
+from datasets.loader.work import planner
 
 # The pod's Python may be as old as 3.9: with this, all tests run the loader with another one.
 OTHER_PYTHON = os.environ.get("AWS_EFS_LOADER_PYTHON", "")

@@ -8,7 +8,7 @@ import tempfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.loader import plan
+from datasets.loader.work import plan
 
 MIB = 2**20
 

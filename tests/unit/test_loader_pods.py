@@ -10,8 +10,9 @@ import tarfile
 
 import pytest
 
-from datasets.loader import large, plan
+from datasets.loader import large
 from datasets.loader.tree import tree_writer
+from datasets.loader.work import plan
 from sandbox import buckets, origin
 from tests.unit import loader_rig
 from tests.unit.nested_rig import INNER, NESTED, UNPACKED, listed, nested

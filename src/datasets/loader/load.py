@@ -15,7 +15,7 @@ from .store import load_directory, versions, volume
 from .tree import removal
 
 if TYPE_CHECKING:
-    from . import pod
+    from .work import pod
 
 MOST_ATTEMPTS = 5
 LOOK_AGAIN_SECONDS = 1.0
@@ -83,7 +83,7 @@ def load(
 
 
 def _pod_class() -> type[pod.Pod]:
-    from . import pod
+    from .work import pod
 
     return pod.Pod
 

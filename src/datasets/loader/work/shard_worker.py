@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from .. import items, plan, runs
+from .. import items, runs
 from ..http import object_stream
 from ..store import load_directory
+from . import plan
 
 LANES = 32
 TICK_SECONDS = 0.25

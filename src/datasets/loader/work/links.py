@@ -15,10 +15,10 @@ import shutil
 import stat
 from collections.abc import Generator, Iterable
 
-from .archives import members
-from .base import failure
-from .store import journal, readback
-from .tree import directory_queue, files
+from ..archives import members
+from ..base import failure
+from ..store import journal, readback
+from ..tree import directory_queue, files
 
 # What a link is made from: a target, a file's other name, or a file that holds the target. And
 # what an archive says of a file only when it is over.

@@ -7,11 +7,11 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
+from ..archives import archive_reader, formats, tar_index
+from ..base import byte_streams, failure, tasks
+from ..http import http_client, object_stream, remote_object
+from ..sources import expansion, source_object
 from . import plan
-from .archives import archive_reader, formats, tar_index
-from .base import byte_streams, failure, tasks
-from .http import http_client, object_stream, remote_object
-from .sources import expansion, source_object
 
 # More sources than these are divided among the pods as they are, and not looked at before.
 MOST_LOOKED_AT = 64

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from . import items, plan, planner, publish
-from .base import failure, limiter, progress, report, tasks
-from .http import http_client
-from .sources import expansion
-from .store import load_directory, versions, volume
-from .tree import files, tree_writer
-from .work import shard_worker
+from .. import items
+from ..base import failure, limiter, progress, report, tasks
+from ..http import http_client
+from ..sources import expansion
+from ..store import load_directory, versions, volume
+from ..tree import files, tree_writer
+from . import plan, planner, publish, shard_worker
 
 
 class Pod:

@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import links, plan, runs
-from .base import duplicate_names, failure, number_set, tasks
-from .store import journal, load_directory, readback, volume
-from .tree import files
+from .. import runs
+from ..base import duplicate_names, failure, number_set, tasks
+from ..store import journal, load_directory, readback, volume
+from ..tree import files
+from . import links, plan
 
 
 class Publication:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import links, plan, runs
-from .archives import archive_reader, formats, members
-from .base import byte_streams, failure, limiter, tasks
-from .http import object_stream, remote_object
-from .sources import source_object
-from .store import journal
-from .tree import tree_writer
+from .. import runs
+from ..archives import archive_reader, formats, members
+from ..base import byte_streams, failure, limiter, tasks
+from ..http import object_stream, remote_object
+from ..sources import source_object
+from ..store import journal
+from ..tree import tree_writer
+from . import links, plan
 
 
 class Unpacking:
@@ -85,7 +86,7 @@ class Unpacking:
         inner = self._run.item.kind == plan.INNER
         count = self._budget.unpacked
         if form == formats.ZIP and self._source.divisible:
-            from .archives import zip_range_reader
+            from ..archives import zip_range_reader
 
             found = zip_range_reader.read(_Range(self._source, self._run.item), data)
             return archive_reader.inside(found, count=count, inner=inner) if recursive else found
