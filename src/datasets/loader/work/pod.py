@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from .. import items
 from ..base import failure, limiter, progress, report, tasks
 from ..http import http_client
 from ..sources import expansion
 from ..store import load_directory, versions, volume
 from ..tree import files, tree_writer
-from . import plan, planner, publish, shard_worker
+from . import item_loader, plan, planner, publish, shard_worker
 
 
 class Pod:
@@ -89,7 +88,7 @@ class Pod:
         tree = tree_writer.Writer(files.Files(str(self._place.tree), self._task))
         alone = planned.items == 1
         limits = limiter.Budget(self._task.limits)
-        doer = items.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)
+        doer = item_loader.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)
         share = shard_worker.Work(
             self._place, planned, doer, index=self._index, indexes=self._task.indexes
         )

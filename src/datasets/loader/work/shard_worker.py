@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from .. import items, runs
+from .. import runs
 from ..http import object_stream
 from ..store import load_directory
-from . import plan
+from . import item_loader, plan
 
 LANES = 32
 TICK_SECONDS = 0.25
@@ -65,7 +65,7 @@ class Work:
         self,
         where: load_directory.Place,
         planned: plan.Plan,
-        doer: items.Doer,
+        doer: item_loader.Doer,
         *,
         index: int,
         indexes: int,

@@ -7,14 +7,14 @@ import dataclasses
 import re
 import threading
 
-from . import large, runs
-from .archives import formats
-from .base import byte_streams, failure, limiter, progress, tasks, urls
-from .http import http_client, object_stream, remote_object
-from .sources import source_object
-from .store import journal
-from .tree import tree_writer
-from .work import plan, unpacking
+from .. import large, runs
+from ..archives import formats
+from ..base import byte_streams, failure, limiter, progress, tasks, urls
+from ..http import http_client, object_stream, remote_object
+from ..sources import source_object
+from ..store import journal
+from ..tree import tree_writer
+from . import plan, unpacking
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
