@@ -6,13 +6,12 @@ is written down now and then.
 
 from __future__ import annotations
 
-from . import runs
 from .archives import formats
 from .base import limiter
 from .http import object_stream, remote_object
 from .store import journal
 from .tree import files, large_file, tree_writer
-from .work import plan
+from .work import item_run, plan
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 # Each connection fetches as many as the others, and so many, if they are not too small then: it is
@@ -40,7 +39,7 @@ def open_stream(
 
 
 def write(
-    run: runs.Run,
+    run: item_run.Run,
     source: remote_object.Remote,
     data: object_stream.Stream,
     tree: tree_writer.Writer,
@@ -72,7 +71,7 @@ def write(
     file = tree.begin(0, wanted, run, start=start, algorithms=algorithms)
     try:
         _fill(run, file, data, limits)
-        checksum = runs.compare(item, source, file.digests[algorithm]) if algorithms else ""
+        checksum = item_run.compare(item, source, file.digests[algorithm]) if algorithms else ""
     except BaseException:
         file.abandon()
         # It may be tried again: what was begun is not under way any more.
@@ -83,7 +82,7 @@ def write(
 
 
 def _fill(
-    run: runs.Run, file: large_file.Filling, data: object_stream.Stream, limits: limiter.Budget
+    run: item_run.Run, file: large_file.Filling, data: object_stream.Stream, limits: limiter.Budget
 ) -> None:
     """Writes all that a stream brings, and writes down now and then up to where it is safe."""
     safe = file.position

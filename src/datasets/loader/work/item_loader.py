@@ -7,14 +7,14 @@ import dataclasses
 import re
 import threading
 
-from .. import large, runs
+from .. import large
 from ..archives import formats
 from ..base import byte_streams, failure, limiter, progress, tasks, urls
 from ..http import http_client, object_stream, remote_object
 from ..sources import source_object
 from ..store import journal
 from ..tree import tree_writer
-from . import plan, unpacking
+from . import item_run, plan, unpacking
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -44,7 +44,7 @@ class Doer:
         default_factory=lambda: threading.Semaphore(MOST_HUNGRY)
     )
 
-    def do(self, run: runs.Run, connections: int) -> None:
+    def do(self, run: item_run.Run, connections: int) -> None:
         """Does an item; some of its files may still be under way when it returns.
 
         Args:
@@ -59,7 +59,7 @@ class Doer:
             self.meter.brought(run.item.counted)
             run.close()
             return
-        url = runs.url_of(run.item, self.task)
+        url = item_run.url_of(run.item, self.task)
         unpacked = run.item.kind in {plan.SOURCE, plan.INNER} and self.task.unpack != "false"
         if unpacked and HUNGRY.search(run.item.name or urls.file_name(url)):
             with self._hungry:
@@ -67,7 +67,7 @@ class Doer:
         else:
             self._try(run, url, connections)
 
-    def _try(self, run: runs.Run, url: str, connections: int) -> None:
+    def _try(self, run: item_run.Run, url: str, connections: int) -> None:
         item = run.item
         reason = ""
         for _ in range(MOST_ATTEMPTS):
@@ -86,7 +86,7 @@ class Doer:
             "again later"
         )
 
-    def _do(self, run: runs.Run, source: remote_object.Remote, connections: int) -> None:
+    def _do(self, run: item_run.Run, source: remote_object.Remote, connections: int) -> None:
         kind, path = run.item.kind, run.item.path
         if kind == plan.HASH:
             self._hash(run, source, connections)
@@ -108,7 +108,7 @@ class Doer:
             self._open(run, source, connections)
 
     @staticmethod
-    def _look(run: runs.Run, source: remote_object.Remote) -> None:
+    def _look(run: item_run.Run, source: remote_object.Remote) -> None:
         """Looks at an object, and makes sure that it is what an earlier attempt began with."""
         source.look()
         begun = run.attempt.done.versions.get(run.number)
@@ -120,7 +120,7 @@ class Doer:
         elif begun != source.validator:
             raise failure.StartOver("has changed since it was begun with")
 
-    def _open(self, run: runs.Run, source: remote_object.Remote, connections: int) -> None:
+    def _open(self, run: item_run.Run, source: remote_object.Remote, connections: int) -> None:
         """Looks at what came first, and keeps it as a file or unpacks it."""
         item = run.item
         opened = object_stream.open_stream(source, item.start, item.end, most=1)
@@ -156,7 +156,7 @@ class Doer:
 
     def _file(
         self,
-        run: runs.Run,
+        run: item_run.Run,
         source: remote_object.Remote,
         connections: int,
         path: str,
@@ -171,7 +171,7 @@ class Doer:
         self.limits.written(size)
         with contextlib.closing(opened or object_stream.open_stream(source, most=1)) as data:
             content = b"".join(byte_streams.pieces(data, size))
-        checksum = runs.check(run.item, source, content)
+        checksum = item_run.check(run.item, source, content)
         group = self.tree.batch(run)
         group.add(0, path, (content,), executable=False)
         group.flush()
@@ -179,7 +179,7 @@ class Doer:
 
     def _large(
         self,
-        run: runs.Run,
+        run: item_run.Run,
         source: remote_object.Remote,
         connections: int,
         path: str,
@@ -196,16 +196,20 @@ class Doer:
         with contextlib.closing(data):
             large.write(run, source, data, self.tree, path=path, limits=self.limits)
 
-    def _hash(self, run: runs.Run, source: remote_object.Remote, connections: int) -> None:
+    def _hash(self, run: item_run.Run, source: remote_object.Remote, connections: int) -> None:
         digest = tasks.hasher(run.item.checksum.partition(":")[0])
         with contextlib.closing(large.open_stream(source, 0, None, connections)) as data:
             while piece := data.next_piece():
                 digest.update(piece.data)
                 piece.done()
-        run.end(form="", checksum=runs.compare(run.item, source, digest), fetched=0)
+        run.end(form="", checksum=item_run.compare(run.item, source, digest), fetched=0)
 
     def _unpack(
-        self, run: runs.Run, source: remote_object.Remote, opened: object_stream.Stream, form: str
+        self,
+        run: item_run.Run,
+        source: remote_object.Remote,
+        opened: object_stream.Stream,
+        form: str,
     ) -> None:
         if form == formats.FILE:
             self._member(run, opened)
@@ -213,7 +217,7 @@ class Doer:
             archive = unpacking.Unpacking(run, source, self.tree, self.task, self.limits)
             archive.unpack(opened, form)
 
-    def _member(self, run: runs.Run, data: object_stream.Stream) -> None:
+    def _member(self, run: item_run.Run, data: object_stream.Stream) -> None:
         """Keeps a file in an archive that is no archive itself."""
         item, size = run.item, run.item.length or 0
         chunks = byte_streams.pieces(data, size)
@@ -231,7 +235,7 @@ class Doer:
     def _remote(self, item: plan.Item) -> remote_object.Remote:
         source = remote_object.Remote(
             self.client,
-            runs.url_of(item, self.task),
+            item_run.url_of(item, self.task),
             auth=item.auth,
             size=item.size,
             validator=item.validator,

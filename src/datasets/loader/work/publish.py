@@ -7,11 +7,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .. import runs
 from ..base import duplicate_names, failure, number_set, tasks
 from ..store import journal, load_directory, readback, volume
 from ..tree import files
-from . import links, plan
+from . import item_run, links, plan
 
 
 class Publication:
@@ -174,7 +173,9 @@ class Publication:
                 f"{failure.shown(line.path)} has not the size that it should have: run "
                 "delete-dataset, then create-dataset again"
             )
-        checksum = runs.compare_digest(item, runs.url_of(item, self._task), digests[wanted])
+        checksum = item_run.compare_digest(
+            item, item_run.url_of(item, self._task), digests[wanted]
+        )
         self._add_checksum(checksum)
         return digests["sha256"]
 

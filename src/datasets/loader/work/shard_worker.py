@@ -11,10 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from .. import runs
 from ..http import object_stream
 from ..store import load_directory
-from . import item_loader, plan
+from . import item_loader, item_run, plan
 
 LANES = 32
 TICK_SECONDS = 0.25
@@ -81,7 +80,7 @@ class Work:
         self._under_way: set[_Shard] = set()
         self._lanes = min(LANES, -(-planned.items // indexes))
         self._connections = max(1, object_stream.MOST_CONNECTIONS // self._lanes)
-        self._runs: queue.SimpleQueue[runs.Run | None] = queue.SimpleQueue()
+        self._runs: queue.SimpleQueue[item_run.Run | None] = queue.SimpleQueue()
         # So many items wait for a lane: what is taken too early nobody else can do.
         self._room = threading.Semaphore(self._lanes)
         self._done: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
@@ -222,7 +221,7 @@ class Work:
                     return True
             shard.begin()
             shard.fetched += item.counted
-            run = runs.Run(
+            run = item_run.Run(
                 item_number, item, shard.attempt, counts=self._doer.meter, ended=shard.end
             )
             self._runs.put(run)

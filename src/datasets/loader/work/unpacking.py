@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .. import runs
 from ..archives import archive_reader, formats, members
 from ..base import byte_streams, failure, limiter, tasks
 from ..http import object_stream, remote_object
 from ..sources import source_object
 from ..store import journal
 from ..tree import tree_writer
-from . import links, plan
+from . import item_run, links, plan
 
 
 class Unpacking:
@@ -27,7 +26,7 @@ class Unpacking:
 
     def __init__(
         self,
-        run: runs.Run,
+        run: item_run.Run,
         source: remote_object.Remote,
         tree: tree_writer.Writer,
         task: tasks.Spec,
@@ -70,10 +69,10 @@ class Unpacking:
             self._group.flush()
             byte_streams.drain(data)
         except byte_streams.Damaged as error:
-            raise runs.named(error, run.item) from None
+            raise item_run.named(error, run.item) from None
         checksum = ""
         if hashed:
-            checksum = runs.compare(run.item, self._source, digest)
+            checksum = item_run.compare(run.item, self._source, digest)
         run.end(form=form, checksum=checksum, fetched=self._received)
 
     def came(self, count: int) -> None:

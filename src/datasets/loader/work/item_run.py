@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .base import failure, progress, tasks, urls
-from .http import remote_object
-from .store import journal, load_directory
-from .tree import batches
-from .work import plan
+from ..base import failure, progress, tasks, urls
+from ..http import remote_object
+from ..store import journal, load_directory
+from ..tree import batches
+from . import plan
 
 
 class Run:
