@@ -10,9 +10,8 @@ import tarfile
 
 import pytest
 
-from datasets.loader import large
 from datasets.loader.tree import tree_writer
-from datasets.loader.work import plan
+from datasets.loader.work import large_item, plan
 from sandbox import buckets, origin
 from tests.unit import loader_rig
 from tests.unit.nested_rig import INNER, NESTED, UNPACKED, listed, nested
@@ -224,7 +223,7 @@ def test_a_large_object_of_a_bucket_is_fetched_by_many_connections(rig: loader_r
         rig.load("s3://public-data/set/", endpoint=served.url)
         ranges = {request.headers.get("range") for request in served.requests} - {None}
     assert rig.files() == {"large.bin": content, "small": b"1"}
-    assert len(ranges) == len(content) // large.LEAST_PIECE_BYTES
+    assert len(ranges) == len(content) // large_item.LEAST_PIECE_BYTES
 
 
 def test_several_sources_tell_no_total_where_nobody_knows_it(

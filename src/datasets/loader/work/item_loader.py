@@ -7,14 +7,13 @@ import dataclasses
 import re
 import threading
 
-from .. import large
 from ..archives import formats
 from ..base import byte_streams, failure, limiter, progress, tasks, urls
 from ..http import http_client, object_stream, remote_object
 from ..sources import source_object
 from ..store import journal
 from ..tree import tree_writer
-from . import item_run, plan, unpacking
+from . import item_run, large_item, plan, unpacking
 
 MOST_ATTEMPTS = 5
 # What may take 128 MiB to decompress, and how many of those are at it at once.
@@ -192,13 +191,13 @@ class Doer:
         if start > run.item.start:
             opened = None
             self.meter.brought(start - run.item.start)
-        data = opened or large.open_stream(source, start, run.item.end, connections)
+        data = opened or large_item.open_stream(source, start, run.item.end, connections)
         with contextlib.closing(data):
-            large.write(run, source, data, self.tree, path=path, limits=self.limits)
+            large_item.write(run, source, data, self.tree, path=path, limits=self.limits)
 
     def _hash(self, run: item_run.Run, source: remote_object.Remote, connections: int) -> None:
         digest = tasks.hasher(run.item.checksum.partition(":")[0])
-        with contextlib.closing(large.open_stream(source, 0, None, connections)) as data:
+        with contextlib.closing(large_item.open_stream(source, 0, None, connections)) as data:
             while piece := data.next_piece():
                 digest.update(piece.data)
                 piece.done()

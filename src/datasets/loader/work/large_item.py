@@ -6,12 +6,12 @@ is written down now and then.
 
 from __future__ import annotations
 
-from .archives import formats
-from .base import limiter
-from .http import object_stream, remote_object
-from .store import journal
-from .tree import files, large_file, tree_writer
-from .work import item_run, plan
+from ..archives import formats
+from ..base import limiter
+from ..http import object_stream, remote_object
+from ..store import journal
+from ..tree import files, large_file, tree_writer
+from . import item_run, plan
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
 # Each connection fetches as many as the others, and so many, if they are not too small then: it is
