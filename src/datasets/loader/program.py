@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
-from . import load
 from .base import failure, progress, report, tasks
 from .tree import removal
+from .verbs import load
 
 TASK_VARIABLE = "AWS_EFS_DATASET"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -63,7 +63,8 @@ def main() -> int:
 
 def _others(task: tasks.Spec, told: report.Report) -> Mapping[str, Callable[[], None]]:
     """What else it can do: not one of them is read to load."""
-    from . import deletion, given, inventory, verify
+    from . import deletion, given
+    from .verbs import inventory, verify
 
     return {
         PREPARE: lambda: given.prepare(task),

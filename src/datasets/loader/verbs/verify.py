@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from .base import failure, report, tasks
-from .store import readback, volume
+from ..base import failure, report, tasks
+from ..store import readback, volume
 
 # Wrong files that are named in the log; all of them are counted.
 MOST_NAMED = 1000

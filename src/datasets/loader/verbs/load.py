@@ -10,12 +10,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from .base import failure, progress, report, tasks
-from .store import load_directory, versions, volume
-from .tree import removal
+from ..base import failure, progress, report, tasks
+from ..store import load_directory, versions, volume
+from ..tree import removal
 
 if TYPE_CHECKING:
-    from .work import pod
+    from ..work import pod
 
 MOST_ATTEMPTS = 5
 LOOK_AGAIN_SECONDS = 1.0
@@ -83,7 +83,7 @@ def load(
 
 
 def _pod_class() -> type[pod.Pod]:
-    from .work import pod
+    from ..work import pod
 
     return pod.Pod
 

@@ -6,8 +6,8 @@ import contextlib
 import pathlib
 from typing import Any
 
-from .base import failure, report, tasks
-from .store import volume
+from ..base import failure, report, tasks
+from ..store import volume
 
 
 def tell(root: pathlib.Path, told: report.Report) -> None:

@@ -1,0 +1,1 @@
+"""What the loader can be told to do, a module each."""
