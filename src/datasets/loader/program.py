@@ -63,11 +63,11 @@ def main() -> int:
 
 def _others(task: tasks.Spec, told: report.Report) -> Mapping[str, Callable[[], None]]:
     """What else it can do: not one of them is read to load."""
-    from . import deletion, given
-    from .verbs import inventory, verify
+    from . import deletion
+    from .verbs import custom_loader, inventory, verify
 
     return {
-        PREPARE: lambda: given.prepare(task),
+        PREPARE: lambda: custom_loader.prepare(task),
         VERIFY: lambda: verify.verify(task, told),
         DELETE: lambda: deletion.delete(task, told),
         INVENTORY: lambda: inventory.tell(pathlib.Path(task.root), told),
@@ -82,9 +82,9 @@ def _load(task: tasks.Spec, told: report.Report, index: int) -> None:
         if task.sources or task.manifest:
             done = load.load(task, told, counts, index=index)
         else:
-            from . import given
+            from .verbs import custom_loader
 
-            done = given.publish(task, told)
+            done = custom_loader.publish(task, told)
         if done:
             told.published(done.result)
         else:

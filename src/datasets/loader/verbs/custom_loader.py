@@ -15,9 +15,9 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from .base import failure, report, tasks
-from .store import load_directory, readback, versions, volume
-from .verbs import load
+from ..base import failure, report, tasks
+from ..store import load_directory, readback, versions, volume
+from . import load
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777
