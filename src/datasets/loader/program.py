@@ -63,13 +63,12 @@ def main() -> int:
 
 def _others(task: tasks.Spec, told: report.Report) -> Mapping[str, Callable[[], None]]:
     """What else it can do: not one of them is read to load."""
-    from . import deletion
-    from .verbs import custom_loader, inventory, verify
+    from .verbs import custom_loader, delete, inventory, verify
 
     return {
         PREPARE: lambda: custom_loader.prepare(task),
         VERIFY: lambda: verify.verify(task, told),
-        DELETE: lambda: deletion.delete(task, told),
+        DELETE: lambda: delete.delete(task, told),
         INVENTORY: lambda: inventory.tell(pathlib.Path(task.root), told),
     }
 

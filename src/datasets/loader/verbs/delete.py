@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 
-from .base import failure, report, tasks
-from .store import versions, volume
-from .tree import removal
+from ..base import failure, report, tasks
+from ..store import versions, volume
+from ..tree import removal
 
 
 def delete(task: tasks.Spec, told: report.Report) -> None:
