@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 import ops
 import pydantic
 
+import config
 import identity
 import parameters
 import problems
-import settings
 from relations import cloud, control_plane, peers, workers
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class AwsEfsCharm(ops.CharmBase):
             self._reconcile_cluster(options, cluster, state)
 
     def _reconcile_cluster(
-        self, options: settings.Settings, cluster: client.Cluster, state: file_system.State
+        self, options: config.Settings, cluster: client.Cluster, state: file_system.State
     ) -> None:
         import desired
         import watching
@@ -252,7 +252,7 @@ class AwsEfsCharm(ops.CharmBase):
                 )
             event.set_results(handler(params, event))
         except pydantic.ValidationError as error:
-            event.fail(settings.sentence(error))
+            event.fail(config.sentence(error))
         except problems.Problem as problem:
             event.fail(problem.message)
 
@@ -262,11 +262,11 @@ class AwsEfsCharm(ops.CharmBase):
     def _owner(self) -> identity.Owner:
         return identity.Owner(model_uuid=self.model.uuid, application=self.app.name)
 
-    def _settings(self) -> settings.Settings:
+    def _settings(self) -> config.Settings:
         try:
-            return self.load_config(settings.Settings)
+            return self.load_config(config.Settings)
         except pydantic.ValidationError as error:
-            raise problems.Blocked(f"{settings.sentence(error)} (juju config)") from None
+            raise problems.Blocked(f"{config.sentence(error)} (juju config)") from None
 
     def _file_system(self) -> peers.Record:
         record = peers.load(self)
@@ -274,7 +274,7 @@ class AwsEfsCharm(ops.CharmBase):
             raise problems.Blocked("there is no file system: see juju status")
         return record
 
-    def _region(self, options: settings.Settings, record: peers.Record) -> str:
+    def _region(self, options: config.Settings, record: peers.Record) -> str:
         region = self._cloud.region(options.region)
         if record.file_system_id and record.region != region:
             raise problems.Blocked(
@@ -283,7 +283,7 @@ class AwsEfsCharm(ops.CharmBase):
             )
         return region
 
-    def _aws(self, options: settings.Settings, region: str) -> session.Aws:
+    def _aws(self, options: config.Settings, region: str) -> session.Aws:
         from aws import session
 
         credentials = self._cloud.credentials(options.credentials)

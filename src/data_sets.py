@@ -15,7 +15,7 @@ import seeding
 import showing
 
 if TYPE_CHECKING:
-    import settings
+    import config
     from cluster import client
 
 # Reads a Juju secret; `option` names the parameter that it is of.
@@ -35,7 +35,7 @@ class Ground:
     """
 
     cluster: client.Cluster
-    options: settings.Settings
+    options: config.Settings
     environment: Mapping[str, str]
     secret: Reader
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import identity
 from aws import file_system
 from cluster import probe, volumes
-from settings import Settings
+from config import Settings
 
 
 def file_system_wanted(

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import pydantic
 
+from config import image_name, shown
 from datasets import dataset
-from settings import image_name, shown
 
 S3, HUB = "s3", "hf"
 # What the secret of `credentials` holds for each kind of source, and what it may hold besides.

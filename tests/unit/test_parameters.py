@@ -9,8 +9,8 @@ import pydantic
 import pytest
 import yaml
 
+import config
 import parameters
-import settings
 
 SOURCE = "https://a.example/x.tar"
 ROOT = pathlib.Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def taken(**params: Any) -> parameters.CreateDatasetParams:
 def refusal(**params: Any) -> str:
     with pytest.raises(pydantic.ValidationError) as refused:
         taken(**params)
-    return settings.sentence(refused.value)
+    return config.sentence(refused.value)
 
 
 def test_actions_yaml_declares_what_the_models_take_with_their_defaults():
@@ -182,4 +182,4 @@ def test_a_name_that_no_data_set_has_is_refused_by_all(name: str):
     for action in ("create-dataset", "show-dataset", "verify-dataset", "delete-dataset"):
         with pytest.raises(pydantic.ValidationError) as refused:
             MODELS[action].model_validate({"name": name})
-        assert settings.sentence(refused.value).startswith("name "), action
+        assert config.sentence(refused.value).startswith("name "), action

@@ -10,8 +10,8 @@ import pydantic
 import pytest
 import yaml
 
+import config
 import parameters
-import settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
@@ -24,19 +24,19 @@ PARAMETERS = {
 }
 
 
-def load(**changes: Any) -> settings.Settings:
+def load(**changes: Any) -> config.Settings:
     values = {name.replace("-", "_"): option["default"] for name, option in OPTIONS.items()}
-    return settings.Settings(**{**values, **changes})
+    return config.Settings(**{**values, **changes})
 
 
 def refusal(**changes: Any) -> str:
     with pytest.raises(pydantic.ValidationError) as caught:
         load(**changes)
-    return settings.sentence(caught.value)
+    return config.sentence(caught.value)
 
 
 def test_config_yaml_and_the_settings_agree_on_names_and_types() -> None:
-    fields = settings.Settings.model_fields
+    fields = config.Settings.model_fields
     assert {name.replace("-", "_") for name in OPTIONS} == set(fields)
     for name, option in OPTIONS.items():
         expected = "boolean" if fields[name.replace("-", "_")].annotation is bool else "string"
@@ -46,7 +46,7 @@ def test_config_yaml_and_the_settings_agree_on_names_and_types() -> None:
 
 def test_the_defaults_of_config_yaml_are_valid_and_the_code_has_no_others() -> None:
     assert load().capacity == "100Gi"
-    assert all(field.is_required() for field in settings.Settings.model_fields.values())
+    assert all(field.is_required() for field in config.Settings.model_fields.values())
 
 
 def test_actions_yaml_and_the_parameters_agree_on_names_types_defaults_and_ranges() -> None:
@@ -155,11 +155,11 @@ def test_options_that_exclude_each_other_are_named_together() -> None:
     assert "encrypted" in refusal(encrypted=False, kms_key="alias/mine")
 
 
-@hypothesis.given(st.integers(1, 2**40), st.sampled_from(sorted(settings.UNITS)))
+@hypothesis.given(st.integers(1, 2**40), st.sampled_from(sorted(config.UNITS)))
 def test_any_whole_number_with_a_unit_is_a_capacity_while_it_fits(number: int, unit: str) -> None:
-    fits = number * settings.UNITS[unit] <= settings.LARGEST_CAPACITY_BYTES
+    fits = number * config.UNITS[unit] <= config.LARGEST_CAPACITY_BYTES
     try:
-        assert settings.bytes_of(f"{number}{unit}") == number * settings.UNITS[unit]
+        assert config.bytes_of(f"{number}{unit}") == number * config.UNITS[unit]
         assert fits
     except ValueError:
         assert not fits
