@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 import ops
 import pydantic
 
+import action_params
 import config
 import identity
-import parameters
 import problems
 from relations import cloud, control_plane, peers, workers
 
@@ -37,7 +37,7 @@ HINDERED_PROBE_TIMEOUT_SECONDS = 10
 TEARDOWN_TIMEOUT_SECONDS = 900
 STATUS_LIMIT = 120
 
-Params = TypeVar("Params", bound=parameters.Parameters)
+Params = TypeVar("Params", bound=action_params.Parameters)
 Results = dict[str, str]
 
 
@@ -59,7 +59,7 @@ class AwsEfsCharm(ops.CharmBase):
             changes += [relation.relation_broken]
         for event in changes:
             framework.observe(event, self._on_change)
-        for action in parameters.DATA_SETS:
+        for action in action_params.DATA_SETS:
             framework.observe(on[action].action, self._on_data_set)
         framework.observe(on.setup_action, self._on_setup)
         framework.observe(on.show_mount_action, self._on_show_mount)
@@ -172,9 +172,9 @@ class AwsEfsCharm(ops.CharmBase):
 
     def _on_data_set(self, event: ops.ActionEvent) -> None:
         action = event.handle.kind.removesuffix("_action").replace("_", "-")
-        self._act(event, parameters.DATA_SETS[action], self._data_set)
+        self._act(event, action_params.DATA_SETS[action], self._data_set)
 
-    def _data_set(self, params: parameters.DataSetParams, _event: ops.ActionEvent) -> Results:
+    def _data_set(self, params: action_params.DataSetParams, _event: ops.ActionEvent) -> Results:
         options, _ = self._settings(), self._file_system()
         import data_sets
 
@@ -185,9 +185,9 @@ class AwsEfsCharm(ops.CharmBase):
             return data_sets.act(ground, params)
 
     def _on_setup(self, event: ops.ActionEvent) -> None:
-        self._act(event, parameters.SetupParams, self._setup)
+        self._act(event, action_params.SetupParams, self._setup)
 
-    def _setup(self, _params: parameters.SetupParams, event: ops.ActionEvent) -> Results:
+    def _setup(self, _params: action_params.SetupParams, event: ops.ActionEvent) -> Results:
         from aws import teardown
 
         options = self._settings()
@@ -198,9 +198,11 @@ class AwsEfsCharm(ops.CharmBase):
         return {"file-system": peers.load(self).file_system_id or "none yet: see juju status"}
 
     def _on_show_mount(self, event: ops.ActionEvent) -> None:
-        self._act(event, parameters.ShowMountParams, self._show_mount, leader_only=False)
+        self._act(event, action_params.ShowMountParams, self._show_mount, leader_only=False)
 
-    def _show_mount(self, params: parameters.ShowMountParams, _event: ops.ActionEvent) -> Results:
+    def _show_mount(
+        self, params: action_params.ShowMountParams, _event: ops.ActionEvent
+    ) -> Results:
         options, record = self._settings(), self._file_system()
         import mounting
 
@@ -212,9 +214,9 @@ class AwsEfsCharm(ops.CharmBase):
         )
 
     def _on_teardown(self, event: ops.ActionEvent) -> None:
-        self._act(event, parameters.TeardownParams, self._teardown)
+        self._act(event, action_params.TeardownParams, self._teardown)
 
-    def _teardown(self, params: parameters.TeardownParams, event: ops.ActionEvent) -> Results:
+    def _teardown(self, params: action_params.TeardownParams, event: ops.ActionEvent) -> Results:
         import desired
         import removal
 

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import action_params
 import deletion
 import loading
-import parameters
 import problems
 import proving
 import seeding
@@ -45,7 +45,7 @@ class Ground:
         return loading.Loader(self.cluster, self.options.loader_image, self.environment)
 
 
-def act(ground: Ground, params: parameters.DataSetParams) -> Results:
+def act(ground: Ground, params: action_params.DataSetParams) -> Results:
     """Do what an action is for.
 
     Args:
@@ -56,11 +56,11 @@ def act(ground: Ground, params: parameters.DataSetParams) -> Results:
         problems.Problem: It can not be done, or not yet.
     """
     loader = ground.loader
-    if isinstance(params, parameters.CreateDatasetParams):
+    if isinstance(params, action_params.CreateDatasetParams):
         return _create(ground, params)
-    if isinstance(params, parameters.ListDatasetsParams):
+    if isinstance(params, action_params.ListDatasetsParams):
         return showing.table(loader, refresh=params.refresh, wait_seconds=params.wait)
-    if isinstance(params, parameters.ShowDatasetParams):
+    if isinstance(params, action_params.ShowDatasetParams):
         return showing.details(
             loader,
             params.name,
@@ -68,12 +68,12 @@ def act(ground: Ground, params: parameters.DataSetParams) -> Results:
             namespaces=ground.options.namespaces,
             wait_seconds=params.wait,
         )
-    if isinstance(params, parameters.VerifyDatasetParams):
+    if isinstance(params, action_params.VerifyDatasetParams):
         return proving.verify(loader, params.name, wait_seconds=params.wait)
     return deletion.delete(loader, params.name, force=params.force, wait_seconds=params.wait)
 
 
-def _create(ground: Ground, params: parameters.CreateDatasetParams) -> Results:
+def _create(ground: Ground, params: action_params.CreateDatasetParams) -> Results:
     secrets = {
         name: _value(ground.secret(f"secret:{secret_id}", option="env"), key, "env")
         for name, (secret_id, key) in params.secrets.items()
@@ -87,18 +87,23 @@ def _create(ground: Ground, params: parameters.CreateDatasetParams) -> Results:
     )
 
 
-def _credentials(ground: Ground, params: parameters.CreateDatasetParams) -> Mapping[str, str]:
+def _credentials(ground: Ground, params: action_params.CreateDatasetParams) -> Mapping[str, str]:
     """What opens the sources: of the secret's values, only those that the loader knows."""
     if not params.credentials:
         return {}
     content = ground.secret(params.credentials, option="credentials")
-    needed = params.wanted().schemes & set(parameters.KEYS)
+    needed = params.wanted().schemes & set(action_params.KEYS)
     # What a manifest lists is not known yet: one kind of key has to be there.
-    whole = [kind for kind in parameters.KEYS if all(map(content.get, parameters.KEYS[kind]))]
-    for kind in needed or ([] if whole else [parameters.S3]):
-        for key in parameters.KEYS[kind]:
+    whole = [
+        kind for kind in action_params.KEYS if all(map(content.get, action_params.KEYS[kind]))
+    ]
+    for kind in needed or ([] if whole else [action_params.S3]):
+        for key in action_params.KEYS[kind]:
             _value(content, key, "credentials")
-    known = {*parameters.MAY_LACK, *(key for keys in parameters.KEYS.values() for key in keys)}
+    known = {
+        *action_params.MAY_LACK,
+        *(key for keys in action_params.KEYS.values() for key in keys),
+    }
     return {key: value for key, value in content.items() if key in known and value}
 
 

@@ -13,8 +13,8 @@ from aws import file_system, teardown
 from cluster import volumes
 
 if TYPE_CHECKING:
+    import action_params
     import identity
-    import parameters
     from aws import session
     from cluster import client
 
@@ -38,7 +38,10 @@ class Removal:
     stays: Sequence[str]
 
     def run(
-        self, params: parameters.TeardownParams, say: Callable[[str], None], timeout_seconds: float
+        self,
+        params: action_params.TeardownParams,
+        say: Callable[[str], None],
+        timeout_seconds: float,
     ) -> list[str]:
         """Delete it all, or only tell what would go.
 

@@ -9,25 +9,25 @@ import pydantic
 import pytest
 import yaml
 
+import action_params
 import config
-import parameters
 
 SOURCE = "https://a.example/x.tar"
 ROOT = pathlib.Path(__file__).parents[2]
-MODELS: dict[str, type[parameters.Parameters]] = {
-    "create-dataset": parameters.CreateDatasetParams,
-    "delete-dataset": parameters.DeleteDatasetParams,
-    "list-datasets": parameters.ListDatasetsParams,
-    "setup": parameters.SetupParams,
-    "show-dataset": parameters.ShowDatasetParams,
-    "show-mount": parameters.ShowMountParams,
-    "teardown": parameters.TeardownParams,
-    "verify-dataset": parameters.VerifyDatasetParams,
+MODELS: dict[str, type[action_params.Parameters]] = {
+    "create-dataset": action_params.CreateDatasetParams,
+    "delete-dataset": action_params.DeleteDatasetParams,
+    "list-datasets": action_params.ListDatasetsParams,
+    "setup": action_params.SetupParams,
+    "show-dataset": action_params.ShowDatasetParams,
+    "show-mount": action_params.ShowMountParams,
+    "teardown": action_params.TeardownParams,
+    "verify-dataset": action_params.VerifyDatasetParams,
 }
 
 
-def taken(**params: Any) -> parameters.CreateDatasetParams:
-    return parameters.CreateDatasetParams(**{"name": "x", "source": SOURCE, **params})
+def taken(**params: Any) -> action_params.CreateDatasetParams:
+    return action_params.CreateDatasetParams(**{"name": "x", "source": SOURCE, **params})
 
 
 def refusal(**params: Any) -> str:

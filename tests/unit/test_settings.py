@@ -10,17 +10,17 @@ import pydantic
 import pytest
 import yaml
 
+import action_params
 import config
-import parameters
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
 ACTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "actions.yaml").read_text())
 PARAMETERS = {
-    **parameters.DATA_SETS,
-    "setup": parameters.SetupParams,
-    "show-mount": parameters.ShowMountParams,
-    "teardown": parameters.TeardownParams,
+    **action_params.DATA_SETS,
+    "setup": action_params.SetupParams,
+    "show-mount": action_params.ShowMountParams,
+    "teardown": action_params.TeardownParams,
 }
 
 
@@ -74,7 +74,7 @@ def test_actions_yaml_and_the_parameters_agree_on_names_types_defaults_and_range
     wait = ACTIONS["create-dataset"]["params"]["wait"]
     for outside in (wait["minimum"] - 1, wait["maximum"] + 1):
         with pytest.raises(pydantic.ValidationError):
-            parameters.CreateDatasetParams(name="a", source="https://a.example/b", wait=outside)
+            action_params.CreateDatasetParams(name="a", source="https://a.example/b", wait=outside)
 
 
 @pytest.mark.parametrize(
