@@ -88,7 +88,7 @@ class AwsEfsCharm(ops.CharmBase):
             raise problems.Blocked(torn_down(self.app.name))
         region = self._region(options, record)
         # Here, and not at the top: a hook that needs no API does not load their clients.
-        import desired
+        from app import desired
         from aws import file_system
 
         aws = self._aws(options, region)
@@ -124,8 +124,8 @@ class AwsEfsCharm(ops.CharmBase):
     def _reconcile_cluster(
         self, options: config.Settings, cluster: client.Cluster, state: file_system.State
     ) -> None:
-        import desired
         import watching
+        from app import desired
         from cluster import probe, volumes
 
         wanted = desired.volumes_wanted(self._owner, options, state.dns_name)
@@ -217,8 +217,8 @@ class AwsEfsCharm(ops.CharmBase):
         self._act(event, action_params.TeardownParams, self._teardown)
 
     def _teardown(self, params: action_params.TeardownParams, event: ops.ActionEvent) -> Results:
-        import desired
         import removal
+        from app import desired
 
         options, record = self._settings(), peers.load(self)
         region = record.region or self._cloud.region(options.region)
