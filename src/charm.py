@@ -217,14 +217,13 @@ class AwsEfsCharm(ops.CharmBase):
         self._act(event, action_params.TeardownParams, self._teardown)
 
     def _teardown(self, params: action_params.TeardownParams, event: ops.ActionEvent) -> Results:
-        import removal
-        from app import desired
+        from app import desired, teardown
 
         options, record = self._settings(), peers.load(self)
         region = record.region or self._cloud.region(options.region)
         cluster, _, unreachable = self._observe_cluster()
         with cluster or contextlib.nullcontext():
-            lines = removal.Removal(
+            lines = teardown.Removal(
                 aws=self._aws(options, region),
                 owner=self._owner,
                 cluster=cluster,
