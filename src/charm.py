@@ -204,9 +204,9 @@ class AwsEfsCharm(ops.CharmBase):
         self, params: action_params.ShowMountParams, _event: ops.ActionEvent
     ) -> Results:
         options, record = self._settings(), self._file_system()
-        import mounting
+        from app import show_mount
 
-        return mounting.instructions(
+        return show_mount.instructions(
             record.file_system_id,
             record.region,
             options=options.mount_options,
