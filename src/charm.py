@@ -176,13 +176,13 @@ class AwsEfsCharm(ops.CharmBase):
 
     def _data_set(self, params: action_params.DataSetParams, _event: ops.ActionEvent) -> Results:
         options, _ = self._settings(), self._file_system()
-        import data_sets
+        from app.datasets import actions
 
         with self._cluster() as cluster:
-            ground = data_sets.Ground(
+            ground = actions.Ground(
                 cluster, options, cloud.proxy_environment(), self._cloud.secret
             )
-            return data_sets.act(ground, params)
+            return actions.act(ground, params)
 
     def _on_setup(self, event: ops.ActionEvent) -> None:
         self._act(event, action_params.SetupParams, self._setup)
