@@ -11,8 +11,8 @@ import deletion
 import loading
 import problems
 import proving
-import seeding
 import showing
+from app.datasets import create
 
 if TYPE_CHECKING:
     import config
@@ -78,7 +78,7 @@ def _create(ground: Ground, params: action_params.CreateDatasetParams) -> Result
         name: _value(ground.secret(f"secret:{secret_id}", option="env"), key, "env")
         for name, (secret_id, key) in params.secrets.items()
     }
-    return seeding.create(
+    return create.create(
         ground.loader,
         params.wanted(),
         credentials=_credentials(ground, params),
