@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import action_params
-import deletion
 import loading
 import problems
 import proving
 import showing
-from app.datasets import create
+from app.datasets import create, delete
 
 if TYPE_CHECKING:
     import config
@@ -70,7 +69,7 @@ def act(ground: Ground, params: action_params.DataSetParams) -> Results:
         )
     if isinstance(params, action_params.VerifyDatasetParams):
         return proving.verify(loader, params.name, wait_seconds=params.wait)
-    return deletion.delete(loader, params.name, force=params.force, wait_seconds=params.wait)
+    return delete.delete(loader, params.name, force=params.force, wait_seconds=params.wait)
 
 
 def _create(ground: Ground, params: action_params.CreateDatasetParams) -> Results:
