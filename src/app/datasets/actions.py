@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import action_params
 import loading
 import problems
-import proving
 import showing
-from app.datasets import create, delete
+from app.datasets import create, delete, verify
 
 if TYPE_CHECKING:
     import config
@@ -68,7 +67,7 @@ def act(ground: Ground, params: action_params.DataSetParams) -> Results:
             wait_seconds=params.wait,
         )
     if isinstance(params, action_params.VerifyDatasetParams):
-        return proving.verify(loader, params.name, wait_seconds=params.wait)
+        return verify.verify(loader, params.name, wait_seconds=params.wait)
     return delete.delete(loader, params.name, force=params.force, wait_seconds=params.wait)
 
 
