@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import action_params
 import loading
 import problems
-import showing
-from app.datasets import create, delete, verify
+from app.datasets import create, delete, show, verify
 
 if TYPE_CHECKING:
     import config
@@ -57,9 +56,9 @@ def act(ground: Ground, params: action_params.DataSetParams) -> Results:
     if isinstance(params, action_params.CreateDatasetParams):
         return _create(ground, params)
     if isinstance(params, action_params.ListDatasetsParams):
-        return showing.table(loader, refresh=params.refresh, wait_seconds=params.wait)
+        return show.table(loader, refresh=params.refresh, wait_seconds=params.wait)
     if isinstance(params, action_params.ShowDatasetParams):
-        return showing.details(
+        return show.details(
             loader,
             params.name,
             claim=ground.options.claim_name or ground.cluster.owner.application,
