@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import loading
+from app.datasets import loader_jobs
 from cluster import records
 
 if TYPE_CHECKING:
     from cluster import client
 
-KIND = loading.LOAD
+KIND = loader_jobs.LOAD
 QUEUED, PREPARING, TRANSFERRING, VERIFYING = "queued", "preparing", "transferring", "verifying"
 PUBLISHED, FAILED, DELETING = "published", "failed", "deleting"
 ENDED = (PUBLISHED, FAILED)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import loading
 import problems
 import watching
+from app.datasets import loader_jobs
 from cluster import jobs
 from datasets import answers
 
 
 def go(
-    loader: loading.Loader,
+    loader: loader_jobs.Loader,
     kind: str,
     name: str,
     wait_seconds: float,
@@ -37,7 +37,7 @@ def go(
         problems.Waiting: Somebody removed it meanwhile, or its pod is still ending.
     """
     cluster = loader.cluster
-    wanted = loading.errand(loader, kind, name)
+    wanted = loader_jobs.errand(loader, kind, name)
     state = jobs.state(cluster, wanted.name)
     if state and (state.phase == jobs.FAILED or state.stuck or anew(state)):
         jobs.remove(cluster, wanted.name)
@@ -64,7 +64,7 @@ def why(state: jobs.State) -> str:
     return error.replace("run create-dataset again", "run it again") or "it failed"
 
 
-def progress(loader: loading.Loader, state: jobs.State) -> answers.Progress | None:
+def progress(loader: loader_jobs.Loader, state: jobs.State) -> answers.Progress | None:
     """How far an errand is; None where it has not said so yet.
 
     Args:

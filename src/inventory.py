@@ -7,9 +7,9 @@ import time
 
 import catalog
 import errands
-import loading
 import problems
 import watching
+from app.datasets import loader_jobs
 from cluster import jobs
 from datasets import answers
 
@@ -34,7 +34,7 @@ def needed(seen: watching.Seen | None) -> bool:
     return seen.job is None and not seen.record.ended and seen.record.state != catalog.DELETING
 
 
-def take(loader: loading.Loader, wait_seconds: float) -> None:
+def take(loader: loader_jobs.Loader, wait_seconds: float) -> None:
     """Look at the volume, and bring the index to what is there.
 
     Args:
@@ -120,15 +120,15 @@ def _content(record: catalog.Record, found: answers.Listed) -> catalog.Record:
     )
 
 
-def _listed(loader: loading.Loader, wait_seconds: float) -> list[answers.Listed]:
+def _listed(loader: loader_jobs.Loader, wait_seconds: float) -> list[answers.Listed]:
     cluster = loader.cluster
-    state = errands.go(loader, loading.INVENTORY, "", wait_seconds, anew=_is_old)
+    state = errands.go(loader, loader_jobs.INVENTORY, "", wait_seconds, anew=_is_old)
     if not state.finished:
         raise problems.Waiting("the volume is still being looked at: run it again")
     if state.phase == jobs.FAILED:
         raise problems.Blocked(f"the volume can not be looked at: {errands.why(state)}")
     pod = state.pods[-1].name if state.pods else ""
-    log = cluster.log(pod, loading.CONTAINER, tail_lines=MOST_LINES) if pod else ""
+    log = cluster.log(pod, loader_jobs.CONTAINER, tail_lines=MOST_LINES) if pod else ""
     jobs.remove(cluster, state.name)
     found = answers.listed(log)
     if found is None:

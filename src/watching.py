@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import catalog
-import loading
+from app.datasets import loader_jobs
 from cluster import jobs, logs
 from datasets import answers, dataset
 
@@ -51,7 +51,7 @@ def look(cluster: client.Cluster, name: str) -> Seen | None:
         cluster: The cluster.
         name: Its name.
     """
-    job = jobs.state(cluster, loading.job_name(loading.LOAD, name))
+    job = jobs.state(cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
     return _brought_up(cluster, catalog.find(cluster, name), job)
 
 
@@ -59,7 +59,7 @@ def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
     """All data sets as their Jobs and the index show them; the index is brought up to it."""
     known = catalog.read(cluster)
     states = {
-        state.annotations.get(loading.NAME, ""): state
+        state.annotations.get(loader_jobs.NAME, ""): state
         for state in jobs.states(cluster, catalog.KIND)
     }
     seen = {
@@ -74,7 +74,7 @@ def note(cluster: client.Cluster) -> None:
     states = jobs.states(cluster, catalog.KIND, without=NOTED)
     known = catalog.read(cluster) if states else {}
     for state in states:
-        name = state.annotations.get(loading.NAME, "")
+        name = state.annotations.get(loader_jobs.NAME, "")
         record = known.get(name)
         after = after_job(record, name, state)
         if after.ended and after != record:
@@ -93,7 +93,7 @@ def progress(cluster: client.Cluster, job: jobs.State) -> list[answers.Progress]
     if job.finished or job.phase == jobs.QUEUED:
         return []
     found: list[answers.Progress] = []
-    written = logs.ends(cluster, job, loading.CONTAINER)
+    written = logs.ends(cluster, job, loader_jobs.CONTAINER)
     for pod in job.pods:
         ended = answers.outcome(pod.message) if pod.phase == jobs.SUCCEEDED else None
         if isinstance(ended, answers.Progress):
@@ -118,13 +118,13 @@ def after_job(
         job: The Job.
         pods: How far its pods are.
     """
-    request = job.annotations.get(loading.REQUEST, "")
+    request = job.annotations.get(loader_jobs.REQUEST, "")
     if record is None or record.request != request:
         record = dataclasses.replace(
             record or catalog.Record(name),
             state=catalog.QUEUED,
-            source=job.annotations.get(loading.SOURCE, ""),
-            fingerprint=job.annotations.get(loading.FINGERPRINT, ""),
+            source=job.annotations.get(loader_jobs.SOURCE, ""),
+            fingerprint=job.annotations.get(loader_jobs.FINGERPRINT, ""),
             request=request,
             created=job.created,
             parallelism=job.parallelism,
@@ -196,7 +196,7 @@ def pod_error(pod: jobs.Pod) -> str:
         return answers.NO_LAST_WORDS if pod.phase == jobs.FAILED else ""
     # The user's own loader says it in its own words.
     ended = OTHER_CONTAINER.fullmatch(message)
-    if ended and ended["name"] == loading.OWN_LOADER:
+    if ended and ended["name"] == loader_jobs.OWN_LOADER:
         return message
     result = answers.outcome(ended["said"] if ended else message)
     return result.error if isinstance(result, answers.Failed) else ""
@@ -208,7 +208,7 @@ def _brought_up(
     if job is None:
         return Seen(record) if record else None
     pods = progress(cluster, job)
-    name = job.annotations.get(loading.NAME, "")
+    name = job.annotations.get(loader_jobs.NAME, "")
     after = after_job(record, name, job, pods)
     if after != record:
         catalog.save(cluster, after)

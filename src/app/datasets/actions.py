@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import action_params
-import loading
 import problems
-from app.datasets import create, delete, show, verify
+from app.datasets import create, delete, loader_jobs, show, verify
 
 if TYPE_CHECKING:
     import config
@@ -37,9 +36,9 @@ class Ground:
     secret: Reader
 
     @property
-    def loader(self) -> loading.Loader:
+    def loader(self) -> loader_jobs.Loader:
         """Where the loader runs."""
-        return loading.Loader(self.cluster, self.options.loader_image, self.environment)
+        return loader_jobs.Loader(self.cluster, self.options.loader_image, self.environment)
 
 
 def act(ground: Ground, params: action_params.DataSetParams) -> Results:

@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping
 
 import catalog
-import loading
 import problems
 import watching
+from app.datasets import loader_jobs
 from cluster import jobs
 from datasets import answers, dataset
 
 
 def create(
-    loader: loading.Loader,
+    loader: loader_jobs.Loader,
     wanted: dataset.Dataset,
     *,
     credentials: Mapping[str, str],
@@ -47,13 +47,13 @@ def create(
     elif seen and seen.job and seen.job.phase == jobs.QUEUED:
         # It may have been cut off between its parts: starting it again goes on.
         request = seen.record.request
-        again = loading.load(loader, wanted, request, credentials=credentials, secrets=secrets)
+        again = loader_jobs.load(loader, wanted, request, credentials=credentials, secrets=secrets)
         jobs.start(cluster, again)
     elif seen and seen.record.ended:
         return _answer(loader, seen)
     jobs.wait(
         cluster,
-        loading.job_name(loading.LOAD, wanted.name),
+        loader_jobs.job_name(loader_jobs.LOAD, wanted.name),
         wait_seconds,
         watching.is_published,
     )
@@ -63,9 +63,9 @@ def create(
     return _answer(loader, seen)
 
 
-def _check_deletion(loader: loading.Loader, name: str) -> None:
+def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
     """What a deletion that was cut off leaves is taken away; one that goes on has to end."""
-    job = loading.job_name(loading.DELETE, name)
+    job = loader_jobs.job_name(loader_jobs.DELETE, name)
     deletion = jobs.state(loader.cluster, job)
     if deletion is None:
         return
@@ -104,7 +104,7 @@ def _is_to_start(seen: watching.Seen | None, wanted: dataset.Dataset) -> bool:
 
 
 def _start(
-    loader: loading.Loader,
+    loader: loader_jobs.Loader,
     wanted: dataset.Dataset,
     seen: watching.Seen | None,
     *,
@@ -112,7 +112,7 @@ def _start(
     secrets: Mapping[str, str],
 ) -> None:
     cluster, request = loader.cluster, dataset.new_version()
-    job = loading.load(loader, wanted, request, credentials=credentials, secrets=secrets)
+    job = loader_jobs.load(loader, wanted, request, credentials=credentials, secrets=secrets)
     if seen and seen.job:
         jobs.remove(cluster, job.name)
         jobs.wait_gone(cluster, job.name)
@@ -131,7 +131,7 @@ def _start(
     jobs.start(cluster, job)
 
 
-def _answer(loader: loading.Loader, seen: watching.Seen) -> dict[str, str]:
+def _answer(loader: loader_jobs.Loader, seen: watching.Seen) -> dict[str, str]:
     record = seen.record
     if record.state == catalog.PUBLISHED:
         catalog.tell(loader.cluster, record)
@@ -164,7 +164,7 @@ def _answer(loader: loading.Loader, seen: watching.Seen) -> dict[str, str]:
             answer |= {"eta": answers.duration(progress.eta)}
     if record.error:
         answer["last-error"] = record.error
-    job = loading.job_name(loading.LOAD, record.name)
+    job = loader_jobs.job_name(loader_jobs.LOAD, record.name)
     logs = f"kubectl -n {loader.cluster.namespace} logs -f --all-containers job/{job}"
     return answer | {
         "next": f"it goes on; run create-dataset again to see how far it is, or {logs}"

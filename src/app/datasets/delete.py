@@ -6,16 +6,16 @@ import dataclasses
 
 import catalog
 import errands
-import loading
 import problems
 import watching
+from app.datasets import loader_jobs
 from cluster import errors, jobs, mounts, volume_state
 from datasets import answers
 from datasets.loader.store import volume
 
 
 def delete(
-    loader: loading.Loader, name: str, *, force: bool, wait_seconds: float
+    loader: loader_jobs.Loader, name: str, *, force: bool, wait_seconds: float
 ) -> dict[str, str]:
     """Delete a data set with all of its versions, and what is left of loads of it.
 
@@ -36,17 +36,17 @@ def delete(
     """
     cluster = loader.cluster
     seen = watching.look(cluster, name)
-    going = jobs.state(cluster, loading.job_name(loading.DELETE, name))
+    going = jobs.state(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
     if going is None:
         if not force:
             _check_users(loader, name)
-        for kind in (loading.LOAD, loading.VERIFY):
-            job = loading.job_name(kind, name)
+        for kind in (loader_jobs.LOAD, loader_jobs.VERIFY):
+            job = loader_jobs.job_name(kind, name)
             if jobs.remove(cluster, job):
                 jobs.wait_gone(cluster, job)
         if seen:
             catalog.save(cluster, dataclasses.replace(seen.record, state=catalog.DELETING))
-    state = errands.go(loader, loading.DELETE, name, wait_seconds)
+    state = errands.go(loader, loader_jobs.DELETE, name, wait_seconds)
     if not state.finished:
         line = errands.progress(loader, state)
         return {
@@ -66,7 +66,7 @@ def delete(
     return {"name": name, "state": answers.DELETED, "files": str(files)}
 
 
-def _check_users(loader: loading.Loader, name: str) -> None:
+def _check_users(loader: loader_jobs.Loader, name: str) -> None:
     link = f"{volume.DATASETS}/{name}"
     home = f"{volume.DATASETS}/{volume.VERSIONS}/{name}"
     users = mounts.users(loader.cluster, (link, home))

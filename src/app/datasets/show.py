@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import catalog
 import inventory
-import loading
 import problems
 import watching
+from app.datasets import loader_jobs
 from cluster import jobs
 from datasets import answers
 
@@ -29,7 +29,7 @@ containers:
 NONE = "none: create-dataset puts one on the volume"
 
 
-def table(loader: loading.Loader, *, refresh: bool, wait_seconds: float) -> dict[str, str]:
+def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> dict[str, str]:
     """All data sets, a line each.
 
     Args:
@@ -53,7 +53,7 @@ def table(loader: loading.Loader, *, refresh: bool, wait_seconds: float) -> dict
 
 
 def details(
-    loader: loading.Loader,
+    loader: loader_jobs.Loader,
     name: str,
     *,
     claim: str,

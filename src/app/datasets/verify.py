@@ -7,14 +7,14 @@ import time
 
 import catalog
 import errands
-import loading
 import problems
 import watching
+from app.datasets import loader_jobs
 from cluster import jobs
 from datasets import answers
 
 
-def verify(loader: loading.Loader, name: str, *, wait_seconds: float) -> dict[str, str]:
+def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dict[str, str]:
     """Compare all files of a data set with those that were published.
 
     Args:
@@ -29,7 +29,7 @@ def verify(loader: loading.Loader, name: str, *, wait_seconds: float) -> dict[st
         problems.Blocked: Something is not as it was published, or there is no such data set.
     """
     cluster = loader.cluster
-    state = errands.go(loader, loading.VERIFY, name, wait_seconds, anew=_is_told)
+    state = errands.go(loader, loader_jobs.VERIFY, name, wait_seconds, anew=_is_told)
     if not state.finished:
         line = errands.progress(loader, state)
         return {
