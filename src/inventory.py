@@ -6,10 +6,9 @@ import dataclasses
 import time
 
 import catalog
-import errands
 import problems
 import watching
-from app.datasets import loader_jobs
+from app.datasets import loader_jobs, maintenance_jobs
 from cluster import jobs
 from datasets import answers
 
@@ -122,11 +121,11 @@ def _content(record: catalog.Record, found: answers.Listed) -> catalog.Record:
 
 def _listed(loader: loader_jobs.Loader, wait_seconds: float) -> list[answers.Listed]:
     cluster = loader.cluster
-    state = errands.go(loader, loader_jobs.INVENTORY, "", wait_seconds, anew=_is_old)
+    state = maintenance_jobs.go(loader, loader_jobs.INVENTORY, "", wait_seconds, anew=_is_old)
     if not state.finished:
         raise problems.Waiting("the volume is still being looked at: run it again")
     if state.phase == jobs.FAILED:
-        raise problems.Blocked(f"the volume can not be looked at: {errands.why(state)}")
+        raise problems.Blocked(f"the volume can not be looked at: {maintenance_jobs.why(state)}")
     pod = state.pods[-1].name if state.pods else ""
     log = cluster.log(pod, loader_jobs.CONTAINER, tail_lines=MOST_LINES) if pod else ""
     jobs.remove(cluster, state.name)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import catalog
-import errands
 import problems
 import watching
-from app.datasets import loader_jobs
+from app.datasets import loader_jobs, maintenance_jobs
 from cluster import errors, jobs, mounts, volume_state
 from datasets import answers
 from datasets.loader.store import volume
@@ -46,9 +45,9 @@ def delete(
                 jobs.wait_gone(cluster, job)
         if seen:
             catalog.save(cluster, dataclasses.replace(seen.record, state=catalog.DELETING))
-    state = errands.go(loader, loader_jobs.DELETE, name, wait_seconds)
+    state = maintenance_jobs.go(loader, loader_jobs.DELETE, name, wait_seconds)
     if not state.finished:
-        line = errands.progress(loader, state)
+        line = maintenance_jobs.progress(loader, state)
         return {
             "name": name,
             "state": catalog.DELETING,
@@ -56,7 +55,7 @@ def delete(
             "next": "it goes on; run delete-dataset again to see that it has gone",
         }
     if state.phase == jobs.FAILED:
-        raise problems.Blocked(f"data set {name}: {errands.why(state)}")
+        raise problems.Blocked(f"data set {name}: {maintenance_jobs.why(state)}")
     result = answers.outcome(state.message)
     files = result.files if isinstance(result, answers.Progress) else 0
     catalog.forget(cluster, name)

@@ -6,10 +6,9 @@ import dataclasses
 import time
 
 import catalog
-import errands
 import problems
 import watching
-from app.datasets import loader_jobs
+from app.datasets import loader_jobs, maintenance_jobs
 from cluster import jobs
 from datasets import answers
 
@@ -29,9 +28,9 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
         problems.Blocked: Something is not as it was published, or there is no such data set.
     """
     cluster = loader.cluster
-    state = errands.go(loader, loader_jobs.VERIFY, name, wait_seconds, anew=_is_told)
+    state = maintenance_jobs.go(loader, loader_jobs.VERIFY, name, wait_seconds, anew=_is_told)
     if not state.finished:
-        line = errands.progress(loader, state)
+        line = maintenance_jobs.progress(loader, state)
         return {
             "name": name,
             "state": catalog.VERIFYING if state.phase == jobs.RUNNING else catalog.QUEUED,
@@ -42,13 +41,13 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
     published = record if record and record.state == catalog.PUBLISHED else None
     jobs.label(cluster, state.name, {watching.NOTED: "true"})
     if state.phase == jobs.FAILED:
-        error = errands.why(state)
+        error = maintenance_jobs.why(state)
         if published:
             catalog.save(cluster, dataclasses.replace(published, error=error, told=True))
         raise problems.Blocked(f"data set {name}: {error}")
     result = answers.outcome(state.message)
     if not isinstance(result, answers.Progress):
-        raise problems.Blocked(f"data set {name}: {errands.why(state)}")
+        raise problems.Blocked(f"data set {name}: {maintenance_jobs.why(state)}")
     if published:
         now = round(state.ended or time.time())
         catalog.save(cluster, dataclasses.replace(published, error="", verified=now))
