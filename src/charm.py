@@ -124,8 +124,8 @@ class AwsEfsCharm(ops.CharmBase):
     def _reconcile_cluster(
         self, options: config.Settings, cluster: client.Cluster, state: file_system.State
     ) -> None:
-        import watching
         from app import desired
+        from app.datasets import observe
         from cluster import probe, volumes
 
         wanted = desired.volumes_wanted(self._owner, options, state.dns_name)
@@ -144,7 +144,7 @@ class AwsEfsCharm(ops.CharmBase):
         )
         for problem in proof.problems:
             self._report(problem)
-        watching.note(cluster)
+        observe.note(cluster)
         where = f"{state.file_system_id} in {state.region}"
         zones = f"{len(proof.proven)} zone{'s' if len(proof.proven) != 1 else ''} proven"
         names = [f"{claim.namespace}/{claim.name}" for claim in claims.claims]

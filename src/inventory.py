@@ -7,8 +7,7 @@ import time
 
 import catalog
 import problems
-import watching
-from app.datasets import loader_jobs, maintenance_jobs
+from app.datasets import loader_jobs, maintenance_jobs, observe
 from cluster import jobs
 from datasets import answers
 
@@ -22,7 +21,7 @@ UNFINISHED = (
 NEVER_BEGUN = "its load never began: run create-dataset again"
 
 
-def needed(seen: watching.Seen | None) -> bool:
+def needed(seen: observe.Seen | None) -> bool:
     """Whether only the volume can tell what is with a data set.
 
     Args:
@@ -45,7 +44,7 @@ def take(loader: loader_jobs.Loader, wait_seconds: float) -> None:
         problems.Blocked: It can not be done.
     """
     listed = {each.name: each for each in _listed(loader, wait_seconds)}
-    seen = watching.look_at_all(loader.cluster)
+    seen = observe.look_at_all(loader.cluster)
     for name in sorted({*listed, *seen}):
         before = seen.get(name)
         record = before.record if before else None

@@ -10,7 +10,7 @@ import pytest
 
 import catalog
 import inventory
-import watching
+from app.datasets import observe
 from cluster import jobs, pods
 from datasets import answers
 
@@ -41,7 +41,7 @@ def job(phase: str, *found: tuple[str, str], **fields: Any) -> jobs.State:
 
 def test_whoever_published_it_it_is_published():
     state = job(jobs.RUNNING, (jobs.SUCCEEDED, DONE), (jobs.SUCCEEDED, PUBLISHED), ended=0)
-    record = watching.after_job(None, "x", state)
+    record = observe.after_job(None, "x", state)
     assert (record.state, record.files, record.bytes, record.version) == (
         "published",
         1,
@@ -57,27 +57,27 @@ def test_whoever_published_it_it_is_published():
     failed = job(
         jobs.FAILED, (jobs.FAILED, words("failed", error="so")), (jobs.SUCCEEDED, PUBLISHED)
     )
-    assert watching.after_job(None, "x", failed).state == "published"
+    assert observe.after_job(None, "x", failed).state == "published"
 
 
 def test_one_that_was_there_before_keeps_its_age():
     message = words("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
     state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, message), ended=2e9)
-    unknown = watching.after_job(None, "x", state)
+    unknown = observe.after_job(None, "x", state)
     assert unknown.published == 1767323045
     known = dataclasses.replace(OLD, version=RESULT.version)
-    assert watching.after_job(known, "x", state).published == 10
+    assert observe.after_job(known, "x", state).published == 10
 
 
 def test_a_pod_that_came_late_takes_no_ones_place():
     late = words("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
     state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, late), (jobs.SUCCEEDED, PUBLISHED), ended=2e9)
-    assert watching.after_job(None, "x", state).published == 2e9
+    assert observe.after_job(None, "x", state).published == 2e9
 
 
 def test_if_all_have_ended_and_none_has_published_it_says_so():
     state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, DONE), (jobs.SUCCEEDED, DONE))
-    record = watching.after_job(None, "x", state)
+    record = observe.after_job(None, "x", state)
     assert record.state == "failed"
     assert "none has published it: run create-dataset again" in record.error
 
@@ -85,9 +85,9 @@ def test_if_all_have_ended_and_none_has_published_it_says_so():
 def test_the_first_error_of_a_failed_load_is_told():
     so = words("failed", error="it is so: do that")
     state = job(jobs.FAILED, (jobs.SUCCEEDED, DONE), (jobs.FAILED, so), (jobs.FAILED, ""))
-    assert watching.after_job(None, "x", state).error == "it is so: do that"
+    assert observe.after_job(None, "x", state).error == "it is so: do that"
     gone = job(jobs.FAILED, cause=pods.Cause("too many failures", blocked=True, stamp=""))
-    assert watching.after_job(None, "x", gone).error == "too many failures"
+    assert observe.after_job(None, "x", gone).error == "too many failures"
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_the_first_error_of_a_failed_load_is_told():
     ],
 )
 def test_a_container_that_ran_before_the_loader_says_why(message: str, said: str):
-    record = watching.after_job(None, "x", job(jobs.FAILED, (jobs.FAILED, message)))
+    record = observe.after_job(None, "x", job(jobs.FAILED, (jobs.FAILED, message)))
     assert said in record.error
     assert not record.error.startswith("prepare")
 
 
 def test_what_is_published_stays_told_of_while_another_one_is_loaded():
     progress = [answers.Progress("transferring")]
-    record = watching.after_job(OLD, "x", job(jobs.RUNNING, (jobs.RUNNING, "")), progress)
+    record = observe.after_job(OLD, "x", job(jobs.RUNNING, (jobs.RUNNING, "")), progress)
     assert (record.state, record.source, record.request) == (
         "transferring",
         "https://a.example/x",
@@ -122,14 +122,14 @@ def test_what_is_published_stays_told_of_while_another_one_is_loaded():
 def test_the_error_before_a_pod_that_runs_is_told_until_it_is_done():
     before = jobs.Pod("p", 0, jobs.RUNNING, before=words("failed", error="broke: wait"))
     state = dataclasses.replace(job(jobs.RUNNING), pods=(before,))
-    assert watching.after_job(None, "x", state).error == "broke: wait"
+    assert observe.after_job(None, "x", state).error == "broke: wait"
     done = dataclasses.replace(before, phase=jobs.SUCCEEDED, message=DONE)
-    assert watching.pod_error(done) == ""
+    assert observe.pod_error(done) == ""
 
 
 def test_an_end_is_final():
     known = dataclasses.replace(OLD, request="r2", told=True, error="damaged")
-    assert watching.after_job(known, "x", job(jobs.FAILED)) == known
+    assert observe.after_job(known, "x", job(jobs.FAILED)) == known
 
 
 def on_volume(**fields: Any) -> answers.Listed:
@@ -208,7 +208,7 @@ def test_what_is_gone_from_the_volume_is_forgotten():
 
 def test_only_an_unfinished_one_without_a_job_makes_the_volume_be_asked():
     assert inventory.needed(None)
-    assert not inventory.needed(watching.Seen(OLD))
+    assert not inventory.needed(observe.Seen(OLD))
     queued = dataclasses.replace(OLD, state=catalog.QUEUED)
-    assert inventory.needed(watching.Seen(queued))
-    assert not inventory.needed(watching.Seen(queued, job(jobs.QUEUED)))
+    assert inventory.needed(observe.Seen(queued))
+    assert not inventory.needed(observe.Seen(queued, job(jobs.QUEUED)))

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 import catalog
 import problems
-import watching
-from app.datasets import loader_jobs
+from app.datasets import loader_jobs, observe
 from cluster import jobs
 from datasets import answers, dataset
 
@@ -41,7 +40,7 @@ def create(
     """
     cluster = loader.cluster
     _check_deletion(loader, wanted.name)
-    seen = watching.look(cluster, wanted.name)
+    seen = observe.look(cluster, wanted.name)
     if _is_to_start(seen, wanted):
         _start(loader, wanted, seen, credentials=credentials, secrets=secrets)
     elif seen and seen.job and seen.job.phase == jobs.QUEUED:
@@ -55,9 +54,9 @@ def create(
         cluster,
         loader_jobs.job_name(loader_jobs.LOAD, wanted.name),
         wait_seconds,
-        watching.is_published,
+        observe.is_published,
     )
-    seen = watching.look(cluster, wanted.name)
+    seen = observe.look(cluster, wanted.name)
     if seen is None or (seen.job is None and not seen.record.ended):
         raise problems.Waiting(f"data set {wanted.name} was deleted meanwhile: run it again")
     return _answer(loader, seen)
@@ -78,7 +77,7 @@ def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
         catalog.forget(loader.cluster, name)
 
 
-def _is_to_start(seen: watching.Seen | None, wanted: dataset.Dataset) -> bool:
+def _is_to_start(seen: observe.Seen | None, wanted: dataset.Dataset) -> bool:
     """Whether a Job is to be started, in place of what was there.
 
     Raises:
@@ -106,7 +105,7 @@ def _is_to_start(seen: watching.Seen | None, wanted: dataset.Dataset) -> bool:
 def _start(
     loader: loader_jobs.Loader,
     wanted: dataset.Dataset,
-    seen: watching.Seen | None,
+    seen: observe.Seen | None,
     *,
     credentials: Mapping[str, str],
     secrets: Mapping[str, str],
@@ -131,7 +130,7 @@ def _start(
     jobs.start(cluster, job)
 
 
-def _answer(loader: loader_jobs.Loader, seen: watching.Seen) -> dict[str, str]:
+def _answer(loader: loader_jobs.Loader, seen: observe.Seen) -> dict[str, str]:
     record = seen.record
     if record.state == catalog.PUBLISHED:
         catalog.tell(loader.cluster, record)

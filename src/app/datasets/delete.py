@@ -6,8 +6,7 @@ import dataclasses
 
 import catalog
 import problems
-import watching
-from app.datasets import loader_jobs, maintenance_jobs
+from app.datasets import loader_jobs, maintenance_jobs, observe
 from cluster import errors, jobs, mounts, volume_state
 from datasets import answers
 from datasets.loader.store import volume
@@ -34,7 +33,7 @@ def delete(
         problems.Waiting: What worked on it is still ending.
     """
     cluster = loader.cluster
-    seen = watching.look(cluster, name)
+    seen = observe.look(cluster, name)
     going = jobs.state(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
     if going is None:
         if not force:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import problems
-import watching
-from app.datasets import loader_jobs
+from app.datasets import loader_jobs, observe
 from cluster import jobs
 from datasets import answers
 
@@ -60,7 +59,7 @@ def why(state: jobs.State) -> str:
     Args:
         state: The errand, failed.
     """
-    error = watching.last_error(state)
+    error = observe.last_error(state)
     return error.replace("run create-dataset again", "run it again") or "it failed"
 
 
@@ -71,4 +70,4 @@ def progress(loader: loader_jobs.Loader, state: jobs.State) -> answers.Progress 
         loader: Where the loader runs.
         state: The errand.
     """
-    return next(iter(watching.progress(loader.cluster, state)), None)
+    return next(iter(observe.progress(loader.cluster, state)), None)

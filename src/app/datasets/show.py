@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 import catalog
 import inventory
 import problems
-import watching
-from app.datasets import loader_jobs
+from app.datasets import loader_jobs, observe
 from cluster import jobs
 from datasets import answers
 
@@ -40,10 +39,10 @@ def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> 
     Raises:
         problems.Problem: The volume had to be looked at, and could not, or not in that time.
     """
-    seen = watching.look_at_all(loader.cluster)
+    seen = observe.look_at_all(loader.cluster)
     if refresh or not seen or any(map(inventory.needed, seen.values())):
         inventory.take(loader, wait_seconds)
-        seen = watching.look_at_all(loader.cluster)
+        seen = observe.look_at_all(loader.cluster)
     for each in seen.values():
         catalog.tell(loader.cluster, each.record)
     if not seen:
@@ -73,10 +72,10 @@ def details(
         problems.Problem: There is none of that name, or the volume had to be looked at, and could
             not, or not in that time.
     """
-    seen = watching.look(loader.cluster, name)
+    seen = observe.look(loader.cluster, name)
     if inventory.needed(seen):
         inventory.take(loader, wait_seconds)
-        seen = watching.look(loader.cluster, name)
+        seen = observe.look(loader.cluster, name)
     if seen is None:
         raise problems.Blocked(
             f"there is no data set {name}: list-datasets tells which there are, create-dataset "
@@ -112,7 +111,7 @@ def details(
     return {key: text for key, text in known.items() if text}
 
 
-def _row(seen: watching.Seen) -> tuple[str, ...]:
+def _row(seen: observe.Seen) -> tuple[str, ...]:
     record, progress = seen.record, seen.progress
     state = record.state
     if progress and progress.percent is not None and state == catalog.TRANSFERRING:
@@ -138,14 +137,14 @@ def _lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _progress(seen: watching.Seen) -> str:
+def _progress(seen: observe.Seen) -> str:
     progress = seen.progress
     if progress is None or seen.record.ended:
         return ""
     return answers.words(dataclasses.replace(progress, state=seen.record.state))
 
 
-def _pods(seen: watching.Seen) -> Iterator[str]:
+def _pods(seen: observe.Seen) -> Iterator[str]:
     """A line for each pod of a load that goes on, or that failed."""
     job = seen.job
     if job is None or seen.record.state == catalog.PUBLISHED:
@@ -160,7 +159,7 @@ def _pods(seen: watching.Seen) -> Iterator[str]:
 
 
 def _said(pod: jobs.Pod, progress: answers.Progress | None, *, given_up: bool) -> str:
-    error = watching.pod_error(pod)
+    error = observe.pod_error(pod)
     if pod.cause:
         return f"{pod.phase}: {pod.cause.sentence}"
     if pod.phase == jobs.FAILED:
@@ -169,7 +168,7 @@ def _said(pod: jobs.Pod, progress: answers.Progress | None, *, given_up: bool) -
     return f"{said}; before that: {error}" if error else said
 
 
-def _next(seen: watching.Seen) -> str:
+def _next(seen: observe.Seen) -> str:
     record = seen.record
     if record.state == catalog.FAILED:
         again = "create-dataset with the same parameters tries again"

@@ -7,8 +7,7 @@ import time
 
 import catalog
 import problems
-import watching
-from app.datasets import loader_jobs, maintenance_jobs
+from app.datasets import loader_jobs, maintenance_jobs, observe
 from cluster import jobs
 from datasets import answers
 
@@ -39,7 +38,7 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
         }
     record = catalog.find(cluster, name)
     published = record if record and record.state == catalog.PUBLISHED else None
-    jobs.label(cluster, state.name, {watching.NOTED: "true"})
+    jobs.label(cluster, state.name, {observe.NOTED: "true"})
     if state.phase == jobs.FAILED:
         error = maintenance_jobs.why(state)
         if published:
@@ -61,4 +60,4 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
 
 
 def _is_told(state: jobs.State) -> bool:
-    return watching.NOTED in state.labels
+    return observe.NOTED in state.labels
