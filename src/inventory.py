@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 
-import catalog
 import problems
-from app.datasets import loader_jobs, maintenance_jobs, observe
+from app.datasets import index, loader_jobs, maintenance_jobs, observe
 from cluster import jobs
 from datasets import answers
 
@@ -29,7 +28,7 @@ def needed(seen: observe.Seen | None) -> bool:
     """
     if seen is None:
         return True
-    return seen.job is None and not seen.record.ended and seen.record.state != catalog.DELETING
+    return seen.job is None and not seen.record.ended and seen.record.state != index.DELETING
 
 
 def take(loader: loader_jobs.Loader, wait_seconds: float) -> None:
@@ -51,14 +50,14 @@ def take(loader: loader_jobs.Loader, wait_seconds: float) -> None:
         working = before is not None and before.job is not None
         after = after_inventory(record, listed.get(name), working=working)
         if after is None:
-            catalog.forget(loader.cluster, name)
+            index.forget(loader.cluster, name)
         elif after != record:
-            catalog.save(loader.cluster, after)
+            index.save(loader.cluster, after)
 
 
 def after_inventory(
-    record: catalog.Record | None, found: answers.Listed | None, *, working: bool
-) -> catalog.Record | None:
+    record: index.Record | None, found: answers.Listed | None, *, working: bool
+) -> index.Record | None:
     """What is known of a data set after the volume was looked at; None where there is none.
 
     Args:
@@ -68,41 +67,39 @@ def after_inventory(
     """
     if found is None:
         return _absent(record, working=working) if record else None
-    record = record or catalog.Record(
-        found.name, source=found.source, fingerprint=found.fingerprint
-    )
+    record = record or index.Record(found.name, source=found.source, fingerprint=found.fingerprint)
     before, record = record, _content(record, found)
-    if working or before.state == catalog.DELETING:
+    if working or before.state == index.DELETING:
         return record
     if not found.whole:
-        failed = before.state == catalog.FAILED
+        failed = before.state == index.FAILED
         error = before.error if failed else UNFINISHED
-        return dataclasses.replace(record, state=catalog.FAILED, error=error)
+        return dataclasses.replace(record, state=index.FAILED, error=error)
     same = before.fingerprint == found.fingerprint
     # The version before another one that could not be loaded is still there.
-    if before.state == catalog.FAILED and not same:
+    if before.state == index.FAILED and not same:
         return record
-    kept = same and before.state == catalog.PUBLISHED and before.version == found.version
+    kept = same and before.state == index.PUBLISHED and before.version == found.version
     return dataclasses.replace(
         record,
-        state=catalog.PUBLISHED,
+        state=index.PUBLISHED,
         source=found.source or record.source,
         fingerprint=found.fingerprint,
         error=before.error if kept else "",
     )
 
 
-def _absent(record: catalog.Record, *, working: bool) -> catalog.Record | None:
+def _absent(record: index.Record, *, working: bool) -> index.Record | None:
     gone = _content(record, answers.Listed(record.name, whole=False))
     if working:
         return gone
-    if record.state in {catalog.PUBLISHED, catalog.DELETING}:
+    if record.state in {index.PUBLISHED, index.DELETING}:
         return None
-    error = record.error if record.state == catalog.FAILED else NEVER_BEGUN
-    return dataclasses.replace(gone, state=catalog.FAILED, error=error)
+    error = record.error if record.state == index.FAILED else NEVER_BEGUN
+    return dataclasses.replace(gone, state=index.FAILED, error=error)
 
 
-def _content(record: catalog.Record, found: answers.Listed) -> catalog.Record:
+def _content(record: index.Record, found: answers.Listed) -> index.Record:
     """The record with what the volume tells of the published version."""
     if found.whole and found.version == record.version:
         return record

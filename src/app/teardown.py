@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import catalog
 import problems
+from app.datasets import index
 from aws import file_system, teardown
 from cluster import volumes
 
@@ -100,5 +100,5 @@ class Removal:
 
     def _data_sets(self) -> Iterator[str]:
         """Those that are there, or are being loaded."""
-        known = catalog.read(self.cluster) if self.cluster is not None else {}
+        known = index.read(self.cluster) if self.cluster is not None else {}
         return (name for name, each in known.items() if each.version or not each.ended)

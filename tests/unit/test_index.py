@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-import catalog
 import inventory
-from app.datasets import observe
+from app.datasets import index, observe
 from cluster import jobs, pods
 from datasets import answers
 
 RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "20260102t030405-aa", "sha256:0", 4, "tar")
-OLD = catalog.Record(
-    "x", catalog.PUBLISHED, "old", "f1", "r1", version="v1", published=10, files=5, bytes=6
+OLD = index.Record(
+    "x", index.PUBLISHED, "old", "f1", "r1", version="v1", published=10, files=5, bytes=6
 )
 ANNOTATIONS = {
     "aws-efs/dataset": "x",
@@ -142,9 +141,9 @@ UNFINISHED = on_volume(whole=False, files=None, bytes=None, version="v2", finger
 
 def test_what_only_the_volume_knows_is_known():
     found = inventory.after_inventory(None, on_volume(), working=False)
-    assert found == catalog.Record(
+    assert found == index.Record(
         "x",
-        catalog.PUBLISHED,
+        index.PUBLISHED,
         "old",
         "f1",
         version="v1",
@@ -164,7 +163,7 @@ def test_what_is_as_the_index_says_stays_as_it_is():
     assert inventory.after_inventory(damaged, on_volume(), working=False) == damaged
 
 
-@pytest.mark.parametrize("state", [catalog.QUEUED, catalog.PREPARING, catalog.TRANSFERRING])
+@pytest.mark.parametrize("state", [index.QUEUED, index.PREPARING, index.TRANSFERRING])
 def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
     record = dataclasses.replace(OLD, state=state, fingerprint="f2", source="new")
     back = inventory.after_inventory(record, on_volume(), working=False)
@@ -180,7 +179,7 @@ def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
 
 
 def test_what_a_job_works_on_is_what_the_job_says():
-    record = dataclasses.replace(OLD, state=catalog.TRANSFERRING, fingerprint="f2")
+    record = dataclasses.replace(OLD, state=index.TRANSFERRING, fingerprint="f2")
     for found in (on_volume(), UNFINISHED, None):
         after = inventory.after_inventory(record, found, working=True)
         assert after
@@ -190,7 +189,7 @@ def test_what_a_job_works_on_is_what_the_job_says():
 
 def test_a_failure_is_remembered_beside_the_version_that_is_still_there():
     record = dataclasses.replace(
-        OLD, state=catalog.FAILED, fingerprint="f2", error="so", version="", files=None
+        OLD, state=index.FAILED, fingerprint="f2", error="so", version="", files=None
     )
     after = inventory.after_inventory(record, on_volume(), working=False)
     assert after
@@ -199,7 +198,7 @@ def test_a_failure_is_remembered_beside_the_version_that_is_still_there():
 
 def test_what_is_gone_from_the_volume_is_forgotten():
     assert inventory.after_inventory(OLD, None, working=False) is None
-    going = dataclasses.replace(OLD, state=catalog.DELETING)
+    going = dataclasses.replace(OLD, state=index.DELETING)
     assert inventory.after_inventory(going, None, working=False) is None
     kept = inventory.after_inventory(going, on_volume(), working=False)
     assert kept is not None
@@ -209,6 +208,6 @@ def test_what_is_gone_from_the_volume_is_forgotten():
 def test_only_an_unfinished_one_without_a_job_makes_the_volume_be_asked():
     assert inventory.needed(None)
     assert not inventory.needed(observe.Seen(OLD))
-    queued = dataclasses.replace(OLD, state=catalog.QUEUED)
+    queued = dataclasses.replace(OLD, state=index.QUEUED)
     assert inventory.needed(observe.Seen(queued))
     assert not inventory.needed(observe.Seen(queued, job(jobs.QUEUED)))

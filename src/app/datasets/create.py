@@ -6,9 +6,8 @@ import dataclasses
 import time
 from collections.abc import Mapping
 
-import catalog
 import problems
-from app.datasets import loader_jobs, observe
+from app.datasets import index, loader_jobs, observe
 from cluster import jobs
 from datasets import answers, dataset
 
@@ -74,7 +73,7 @@ def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
         )
     jobs.remove(loader.cluster, job)
     if deletion.phase == jobs.SUCCEEDED:
-        catalog.forget(loader.cluster, name)
+        index.forget(loader.cluster, name)
 
 
 def _is_to_start(seen: observe.Seen | None, wanted: dataset.Dataset) -> bool:
@@ -86,7 +85,7 @@ def _is_to_start(seen: observe.Seen | None, wanted: dataset.Dataset) -> bool:
     if seen is None:
         return True
     record, job = seen.record, seen.job
-    if record.state == catalog.FAILED and not record.version:
+    if record.state == index.FAILED and not record.version:
         return True
     if record.fingerprint != wanted.fingerprint():
         if not wanted.overwrite:
@@ -95,11 +94,11 @@ def _is_to_start(seen: observe.Seen | None, wanted: dataset.Dataset) -> bool:
                 f"{record.source or 'elsewhere'}): overwrite=true replaces it"
             )
         return True
-    if record.state == catalog.PUBLISHED:
+    if record.state == index.PUBLISHED:
         # Whoever asks again for the same has not seen yet that it is there.
         return wanted.overwrite and record.told
     # What is stuck has not begun: a new Job has the settings that mend it.
-    return record.state == catalog.FAILED or job is None or job.stuck
+    return record.state == index.FAILED or job is None or job.stuck
 
 
 def _start(
@@ -116,8 +115,8 @@ def _start(
         jobs.remove(cluster, job.name)
         jobs.wait_gone(cluster, job.name)
     record = dataclasses.replace(
-        seen.record if seen else catalog.Record(wanted.name),
-        state=catalog.QUEUED,
+        seen.record if seen else index.Record(wanted.name),
+        state=index.QUEUED,
         source=wanted.shown_source,
         fingerprint=wanted.fingerprint(),
         request=request,
@@ -126,14 +125,14 @@ def _start(
         error="",
         told=False,
     )
-    catalog.save(cluster, record)
+    index.save(cluster, record)
     jobs.start(cluster, job)
 
 
 def _answer(loader: loader_jobs.Loader, seen: observe.Seen) -> dict[str, str]:
     record = seen.record
-    if record.state == catalog.PUBLISHED:
-        catalog.tell(loader.cluster, record)
+    if record.state == index.PUBLISHED:
+        index.tell(loader.cluster, record)
         return {
             "name": record.name,
             "source": record.source,
@@ -144,7 +143,7 @@ def _answer(loader: loader_jobs.Loader, seen: observe.Seen) -> dict[str, str]:
             "seconds": str(record.seconds),
             "checksum": record.checksum,
         } | ({"last-error": record.error} if record.error else {})
-    if record.state == catalog.FAILED:
+    if record.state == index.FAILED:
         raise problems.Blocked(f"data set {record.name}: {record.error}")
     if seen.job and seen.job.cause:
         raise problems.Blocked(f"data set {record.name} is stuck: {seen.job.cause.sentence}")

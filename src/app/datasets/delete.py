@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-import catalog
 import problems
-from app.datasets import loader_jobs, maintenance_jobs, observe
+from app.datasets import index, loader_jobs, maintenance_jobs, observe
 from cluster import errors, jobs, mounts, volume_state
 from datasets import answers
 from datasets.loader.store import volume
@@ -43,13 +42,13 @@ def delete(
             if jobs.remove(cluster, job):
                 jobs.wait_gone(cluster, job)
         if seen:
-            catalog.save(cluster, dataclasses.replace(seen.record, state=catalog.DELETING))
+            index.save(cluster, dataclasses.replace(seen.record, state=index.DELETING))
     state = maintenance_jobs.go(loader, loader_jobs.DELETE, name, wait_seconds)
     if not state.finished:
         line = maintenance_jobs.progress(loader, state)
         return {
             "name": name,
-            "state": catalog.DELETING,
+            "state": index.DELETING,
             "progress": answers.words(line) if line else "it has not begun yet",
             "next": "it goes on; run delete-dataset again to see that it has gone",
         }
@@ -57,7 +56,7 @@ def delete(
         raise problems.Blocked(f"data set {name}: {maintenance_jobs.why(state)}")
     result = answers.outcome(state.message)
     files = result.files if isinstance(result, answers.Progress) else 0
-    catalog.forget(cluster, name)
+    index.forget(cluster, name)
     jobs.remove(cluster, state.name)
     if seen is None and not files:
         raise problems.Blocked(f"there is no data set {name}: list-datasets tells which there are")

@@ -8,8 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import catalog
-from app.datasets import loader_jobs
+from app.datasets import index, loader_jobs
 from cluster import jobs, logs
 from datasets import answers, dataset
 
@@ -34,7 +33,7 @@ class Seen:
         pods: How far each pod is.
     """
 
-    record: catalog.Record
+    record: index.Record
     job: jobs.State | None = None
     pods: Sequence[answers.Progress] = ()
 
@@ -52,15 +51,15 @@ def look(cluster: client.Cluster, name: str) -> Seen | None:
         name: Its name.
     """
     job = jobs.state(cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
-    return _brought_up(cluster, catalog.find(cluster, name), job)
+    return _brought_up(cluster, index.find(cluster, name), job)
 
 
 def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
     """All data sets as their Jobs and the index show them; the index is brought up to it."""
-    known = catalog.read(cluster)
+    known = index.read(cluster)
     states = {
         state.annotations.get(loader_jobs.NAME, ""): state
-        for state in jobs.states(cluster, catalog.KIND)
+        for state in jobs.states(cluster, index.KIND)
     }
     seen = {
         name: _brought_up(cluster, known.get(name), states.get(name))
@@ -71,14 +70,14 @@ def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
 
 def note(cluster: client.Cluster) -> None:
     """Put the ends of Jobs into the index, before the Jobs go: one call where there is none."""
-    states = jobs.states(cluster, catalog.KIND, without=NOTED)
-    known = catalog.read(cluster) if states else {}
+    states = jobs.states(cluster, index.KIND, without=NOTED)
+    known = index.read(cluster) if states else {}
     for state in states:
         name = state.annotations.get(loader_jobs.NAME, "")
         record = known.get(name)
         after = after_job(record, name, state)
         if after.ended and after != record:
-            catalog.save(cluster, after)
+            index.save(cluster, after)
         if state.finished:
             jobs.label(cluster, state.name, {NOTED: "true"})
 
@@ -105,11 +104,11 @@ def progress(cluster: client.Cluster, job: jobs.State) -> list[answers.Progress]
 
 
 def after_job(
-    record: catalog.Record | None,
+    record: index.Record | None,
     name: str,
     job: jobs.State,
     pods: Sequence[answers.Progress] = (),
-) -> catalog.Record:
+) -> index.Record:
     """What is known after a look at the Job.
 
     Args:
@@ -121,8 +120,8 @@ def after_job(
     request = job.annotations.get(loader_jobs.REQUEST, "")
     if record is None or record.request != request:
         record = dataclasses.replace(
-            record or catalog.Record(name),
-            state=catalog.QUEUED,
+            record or index.Record(name),
+            state=index.QUEUED,
             source=job.annotations.get(loader_jobs.SOURCE, ""),
             fingerprint=job.annotations.get(loader_jobs.FINGERPRINT, ""),
             request=request,
@@ -131,7 +130,7 @@ def after_job(
             error="",
             told=False,
         )
-    if record.ended or record.state == catalog.DELETING:
+    if record.ended or record.state == index.DELETING:
         return record
     result = _result(job)
     if result:
@@ -141,7 +140,7 @@ def after_job(
             published = known or dataset.made(result.version)
         return dataclasses.replace(
             record,
-            state=catalog.PUBLISHED,
+            state=index.PUBLISHED,
             error="",
             version=result.version,
             published=published,
@@ -153,12 +152,12 @@ def after_job(
         )
     if job.finished:
         return dataclasses.replace(
-            record, state=catalog.FAILED, error=last_error(job) or UNPUBLISHED
+            record, state=index.FAILED, error=last_error(job) or UNPUBLISHED
         )
     if job.phase == jobs.QUEUED:
         cause = job.cause.sentence if job.cause else ""
-        return dataclasses.replace(record, state=catalog.QUEUED, error=cause)
-    state = answers.combined(pods).state if pods else catalog.PREPARING
+        return dataclasses.replace(record, state=index.QUEUED, error=cause)
+    state = answers.combined(pods).state if pods else index.PREPARING
     return dataclasses.replace(record, state=state, error=last_error(job))
 
 
@@ -203,7 +202,7 @@ def pod_error(pod: jobs.Pod) -> str:
 
 
 def _brought_up(
-    cluster: client.Cluster, record: catalog.Record | None, job: jobs.State | None
+    cluster: client.Cluster, record: index.Record | None, job: jobs.State | None
 ) -> Seen | None:
     if job is None:
         return Seen(record) if record else None
@@ -211,7 +210,7 @@ def _brought_up(
     name = job.annotations.get(loader_jobs.NAME, "")
     after = after_job(record, name, job, pods)
     if after != record:
-        catalog.save(cluster, after)
+        index.save(cluster, after)
     return Seen(after, job, pods)
 
 

@@ -6,10 +6,9 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 
-import catalog
 import inventory
 import problems
-from app.datasets import loader_jobs, observe
+from app.datasets import index, loader_jobs, observe
 from cluster import jobs
 from datasets import answers
 
@@ -44,7 +43,7 @@ def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> 
         inventory.take(loader, wait_seconds)
         seen = observe.look_at_all(loader.cluster)
     for each in seen.values():
-        catalog.tell(loader.cluster, each.record)
+        index.tell(loader.cluster, each.record)
     if not seen:
         return {"datasets": NONE, "count": "0"}
     rows = [_row(seen[name]) for name in sorted(seen)]
@@ -82,7 +81,7 @@ def details(
             "makes it"
         )
     record = seen.record
-    catalog.tell(loader.cluster, record)
+    index.tell(loader.cluster, record)
     known = {
         "name": name,
         "state": record.state,
@@ -114,7 +113,7 @@ def details(
 def _row(seen: observe.Seen) -> tuple[str, ...]:
     record, progress = seen.record, seen.progress
     state = record.state
-    if progress and progress.percent is not None and state == catalog.TRANSFERRING:
+    if progress and progress.percent is not None and state == index.TRANSFERRING:
         state = f"{state} {progress.percent}%"
     files, size = record.files, record.bytes
     if progress and not record.ended and not record.version:
@@ -147,7 +146,7 @@ def _progress(seen: observe.Seen) -> str:
 def _pods(seen: observe.Seen) -> Iterator[str]:
     """A line for each pod of a load that goes on, or that failed."""
     job = seen.job
-    if job is None or seen.record.state == catalog.PUBLISHED:
+    if job is None or seen.record.state == index.PUBLISHED:
         return
     lines = {progress.index: progress for progress in seen.pods}
     for pod in job.pods:
@@ -170,12 +169,12 @@ def _said(pod: jobs.Pod, progress: answers.Progress | None, *, given_up: bool) -
 
 def _next(seen: observe.Seen) -> str:
     record = seen.record
-    if record.state == catalog.FAILED:
+    if record.state == index.FAILED:
         again = "create-dataset with the same parameters tries again"
         return f"{again}; version {record.version} stays until then" if record.version else again
-    if record.state == catalog.PUBLISHED:
+    if record.state == index.PUBLISHED:
         return "overwrite=true makes it anew" if record.error else ""
-    if record.version and record.state != catalog.DELETING:
+    if record.version and record.state != index.DELETING:
         return f"readers have version {record.version} until the new one is there"
     return ""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 
-import catalog
 import problems
-from app.datasets import loader_jobs, maintenance_jobs, observe
+from app.datasets import index, loader_jobs, maintenance_jobs, observe
 from cluster import jobs
 from datasets import answers
 
@@ -32,24 +31,24 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
         line = maintenance_jobs.progress(loader, state)
         return {
             "name": name,
-            "state": catalog.VERIFYING if state.phase == jobs.RUNNING else catalog.QUEUED,
+            "state": index.VERIFYING if state.phase == jobs.RUNNING else index.QUEUED,
             "progress": answers.words(line) if line else "it has not begun to read yet",
             "next": "it goes on; run verify-dataset again to see what it has found",
         }
-    record = catalog.find(cluster, name)
-    published = record if record and record.state == catalog.PUBLISHED else None
+    record = index.find(cluster, name)
+    published = record if record and record.state == index.PUBLISHED else None
     jobs.label(cluster, state.name, {observe.NOTED: "true"})
     if state.phase == jobs.FAILED:
         error = maintenance_jobs.why(state)
         if published:
-            catalog.save(cluster, dataclasses.replace(published, error=error, told=True))
+            index.save(cluster, dataclasses.replace(published, error=error, told=True))
         raise problems.Blocked(f"data set {name}: {error}")
     result = answers.outcome(state.message)
     if not isinstance(result, answers.Progress):
         raise problems.Blocked(f"data set {name}: {maintenance_jobs.why(state)}")
     if published:
         now = round(state.ended or time.time())
-        catalog.save(cluster, dataclasses.replace(published, error="", verified=now))
+        index.save(cluster, dataclasses.replace(published, error="", verified=now))
     return {
         "name": name,
         "state": answers.VERIFIED,
