@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-import inventory
-from app.datasets import index, observe
+from app.datasets import index, observe, refresh_index
 from cluster import jobs, pods
 from datasets import answers
 
@@ -140,7 +139,7 @@ UNFINISHED = on_volume(whole=False, files=None, bytes=None, version="v2", finger
 
 
 def test_what_only_the_volume_knows_is_known():
-    found = inventory.after_inventory(None, on_volume(), working=False)
+    found = refresh_index.after_inventory(None, on_volume(), working=False)
     assert found == index.Record(
         "x",
         index.PUBLISHED,
@@ -152,7 +151,7 @@ def test_what_only_the_volume_knows_is_known():
         bytes=6,
         checksum="md5:0",
     )
-    begun = inventory.after_inventory(None, UNFINISHED, working=False)
+    begun = refresh_index.after_inventory(None, UNFINISHED, working=False)
     assert begun
     assert (begun.state, begun.version) == ("failed", "")
     assert "not finished" in begun.error
@@ -160,19 +159,19 @@ def test_what_only_the_volume_knows_is_known():
 
 def test_what_is_as_the_index_says_stays_as_it_is():
     damaged = dataclasses.replace(OLD, error="damaged", verified=3, seconds=4, told=True)
-    assert inventory.after_inventory(damaged, on_volume(), working=False) == damaged
+    assert refresh_index.after_inventory(damaged, on_volume(), working=False) == damaged
 
 
 @pytest.mark.parametrize("state", [index.QUEUED, index.PREPARING, index.TRANSFERRING])
 def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
     record = dataclasses.replace(OLD, state=state, fingerprint="f2", source="new")
-    back = inventory.after_inventory(record, on_volume(), working=False)
+    back = refresh_index.after_inventory(record, on_volume(), working=False)
     assert back
     assert (back.state, back.fingerprint, back.source) == ("published", "f1", "old")
-    begun = inventory.after_inventory(record, UNFINISHED, working=False)
+    begun = refresh_index.after_inventory(record, UNFINISHED, working=False)
     assert begun
     assert (begun.state, begun.version, begun.source) == ("failed", "", "new")
-    never = inventory.after_inventory(record, None, working=False)
+    never = refresh_index.after_inventory(record, None, working=False)
     assert never
     assert (never.state, never.version) == ("failed", "")
     assert "never began" in never.error
@@ -181,7 +180,7 @@ def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
 def test_what_a_job_works_on_is_what_the_job_says():
     record = dataclasses.replace(OLD, state=index.TRANSFERRING, fingerprint="f2")
     for found in (on_volume(), UNFINISHED, None):
-        after = inventory.after_inventory(record, found, working=True)
+        after = refresh_index.after_inventory(record, found, working=True)
         assert after
         assert (after.state, after.fingerprint) == ("transferring", "f2")
         assert bool(after.version) == (found is not None and found.whole)
@@ -191,23 +190,23 @@ def test_a_failure_is_remembered_beside_the_version_that_is_still_there():
     record = dataclasses.replace(
         OLD, state=index.FAILED, fingerprint="f2", error="so", version="", files=None
     )
-    after = inventory.after_inventory(record, on_volume(), working=False)
+    after = refresh_index.after_inventory(record, on_volume(), working=False)
     assert after
     assert (after.state, after.error, after.version, after.files) == ("failed", "so", "v1", 5)
 
 
 def test_what_is_gone_from_the_volume_is_forgotten():
-    assert inventory.after_inventory(OLD, None, working=False) is None
+    assert refresh_index.after_inventory(OLD, None, working=False) is None
     going = dataclasses.replace(OLD, state=index.DELETING)
-    assert inventory.after_inventory(going, None, working=False) is None
-    kept = inventory.after_inventory(going, on_volume(), working=False)
+    assert refresh_index.after_inventory(going, None, working=False) is None
+    kept = refresh_index.after_inventory(going, on_volume(), working=False)
     assert kept is not None
     assert kept.state == "deleting"
 
 
 def test_only_an_unfinished_one_without_a_job_makes_the_volume_be_asked():
-    assert inventory.needed(None)
-    assert not inventory.needed(observe.Seen(OLD))
+    assert refresh_index.needed(None)
+    assert not refresh_index.needed(observe.Seen(OLD))
     queued = dataclasses.replace(OLD, state=index.QUEUED)
-    assert inventory.needed(observe.Seen(queued))
-    assert not inventory.needed(observe.Seen(queued, job(jobs.QUEUED)))
+    assert refresh_index.needed(observe.Seen(queued))
+    assert not refresh_index.needed(observe.Seen(queued, job(jobs.QUEUED)))

@@ -6,9 +6,8 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 
-import inventory
 import problems
-from app.datasets import index, loader_jobs, observe
+from app.datasets import index, loader_jobs, observe, refresh_index
 from cluster import jobs
 from datasets import answers
 
@@ -39,8 +38,8 @@ def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> 
         problems.Problem: The volume had to be looked at, and could not, or not in that time.
     """
     seen = observe.look_at_all(loader.cluster)
-    if refresh or not seen or any(map(inventory.needed, seen.values())):
-        inventory.take(loader, wait_seconds)
+    if refresh or not seen or any(map(refresh_index.needed, seen.values())):
+        refresh_index.take(loader, wait_seconds)
         seen = observe.look_at_all(loader.cluster)
     for each in seen.values():
         index.tell(loader.cluster, each.record)
@@ -72,8 +71,8 @@ def details(
             not, or not in that time.
     """
     seen = observe.look(loader.cluster, name)
-    if inventory.needed(seen):
-        inventory.take(loader, wait_seconds)
+    if refresh_index.needed(seen):
+        refresh_index.take(loader, wait_seconds)
         seen = observe.look(loader.cluster, name)
     if seen is None:
         raise problems.Blocked(
