@@ -126,7 +126,8 @@ class AwsEfsCharm(ops.CharmBase):
     ) -> None:
         from app import desired
         from app.datasets import observe
-        from cluster import probe, volumes
+        from cluster import probe
+        from cluster.volumes import volumes
 
         wanted = desired.volumes_wanted(self._owner, options, state.dns_name)
         claims = volumes.reconcile(cluster, wanted, timeout_seconds=VOLUMES_TIMEOUT_SECONDS)

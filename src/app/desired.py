@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import identity
 from aws import file_system
-from cluster import probe, volumes
+from cluster import probe
+from cluster.volumes import volumes
 from config import Settings
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import problems
 from app.datasets import index
 from aws import file_system, teardown
-from cluster import volumes
+from cluster.volumes import volumes
 
 if TYPE_CHECKING:
     import action_params

@@ -15,7 +15,8 @@ from lightkube.resources import batch_v1, core_v1
 
 import identity
 import problems
-from cluster import client, jobs, polling, probe, volumes
+from cluster import client, jobs, polling, probe
+from cluster.volumes import volumes
 from sandbox import aws, kubernetes, node
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")

@@ -17,7 +17,8 @@ from lightkube.resources import core_v1, storage_v1
 
 import identity
 import problems
-from cluster import client, volumes
+from cluster import client
+from cluster.volumes import volumes
 from sandbox import kubernetes
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import identity
 import problems
-from cluster import volume_plan, volume_state
+from cluster.volumes import volume_plan, volume_state
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 SERVER = "fs-1.efs.us-east-1.amazonaws.com"

@@ -9,7 +9,7 @@ from typing import Any
 from lightkube.resources import core_v1, storage_v1
 
 from cluster import client, objects
-from cluster import volume_state as state
+from cluster.volumes import volume_state as state
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from lightkube.resources import core_v1, storage_v1
 
 import problems
-from cluster import client, errors, jobs, polling, volume_observe, volume_plan, volume_removal
+from cluster import client, errors, jobs, polling
 from cluster import manifests as rendering
-from cluster import volume_state as state
+from cluster.volumes import volume_observe, volume_plan, volume_removal
+from cluster.volumes import volume_state as state
 
 if TYPE_CHECKING:
     import identity

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from lightkube.resources import core_v1, storage_v1
 
 import problems
-from cluster import client, errors, jobs, polling, volume_observe
-from cluster import volume_state as state
+from cluster import client, errors, jobs, polling
+from cluster.volumes import volume_observe
+from cluster.volumes import volume_state as state
 
 
 def remove(

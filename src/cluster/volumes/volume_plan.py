@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lightkube.utils import quantity
 
 import problems
-from cluster import volume_state as state
+from cluster.volumes import volume_state as state
 
 if TYPE_CHECKING:
     import identity

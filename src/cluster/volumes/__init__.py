@@ -1,0 +1,1 @@
+"""The storage class, the volumes and their claims: observed, planned, applied, removed."""
