@@ -9,7 +9,8 @@ import pathlib
 from collections.abc import Mapping
 
 import problems
-from cluster import client, errors, jobs, nodes, objects, polling
+from cluster import client, errors, nodes, objects, polling
+from cluster.jobs import jobs
 
 KIND = "probe"
 _ZONE = "aws-efs/zone"

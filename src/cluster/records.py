@@ -9,7 +9,8 @@ from typing import Any
 from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
-from cluster import client, job_state, objects
+from cluster import client, objects
+from cluster.jobs import job_state
 
 _KEY = "record"
 

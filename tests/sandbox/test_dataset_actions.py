@@ -17,7 +17,7 @@ from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 from lightkube.types import CascadeType
 
-from cluster import job_inputs
+from cluster.jobs import job_inputs
 from sandbox import buckets, juju_process, origin
 from sandbox.stage import APPLICATION, Stage
 

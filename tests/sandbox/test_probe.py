@@ -15,7 +15,8 @@ from lightkube.resources import batch_v1, core_v1
 
 import identity
 import problems
-from cluster import client, jobs, polling, probe
+from cluster import client, polling, probe
+from cluster.jobs import jobs
 from cluster.volumes import volumes
 from sandbox import aws, kubernetes, node
 

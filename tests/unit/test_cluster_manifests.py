@@ -9,7 +9,8 @@ import pytest
 from hypothesis import strategies as st
 
 import identity
-from cluster import client, jobs, manifests, objects
+from cluster import client, manifests, objects
+from cluster.jobs import jobs
 from cluster.volumes import volumes
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")

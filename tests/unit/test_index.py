@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.datasets import index, observe, refresh_index
-from cluster import jobs, pods
+from cluster import pods
+from cluster.jobs import jobs
 from datasets import answers
 
 RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "20260102t030405-aa", "sha256:0", 4, "tar")

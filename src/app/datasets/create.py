@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import problems
 from app.datasets import index, loader_jobs, observe
-from cluster import jobs
+from cluster.jobs import jobs
 from datasets import answers, dataset
 
 

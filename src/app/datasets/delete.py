@@ -6,7 +6,8 @@ import dataclasses
 
 import problems
 from app.datasets import index, loader_jobs, maintenance_jobs, observe
-from cluster import errors, jobs, mounts
+from cluster import errors, mounts
+from cluster.jobs import jobs
 from cluster.volumes import volume_state
 from datasets import answers
 from datasets.loader.store import volume

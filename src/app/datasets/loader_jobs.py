@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cluster import jobs, pods
+from cluster import pods
+from cluster.jobs import jobs
 from datasets import dataset
 from datasets.loader.base import tasks
 from datasets.loader.store import volume

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import problems
 from app.datasets import loader_jobs, observe
-from cluster import jobs
+from cluster.jobs import jobs
 from datasets import answers
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.datasets import index, loader_jobs
-from cluster import jobs, logs
+from cluster.jobs import jobs, logs
 from datasets import answers, dataset
 
 if TYPE_CHECKING:

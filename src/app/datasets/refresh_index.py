@@ -7,7 +7,7 @@ import time
 
 import problems
 from app.datasets import index, loader_jobs, maintenance_jobs, observe
-from cluster import jobs
+from cluster.jobs import jobs
 from datasets import answers
 
 # What an older one has seen may have changed meanwhile.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import problems
 from app.datasets import index, loader_jobs, observe, refresh_index
-from cluster import jobs
+from cluster.jobs import jobs
 from datasets import answers
 
 COLUMNS = ("name", "state", "size", "files", "age", "source")

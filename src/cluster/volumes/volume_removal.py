@@ -8,7 +8,8 @@ from collections.abc import Callable
 from lightkube.resources import core_v1, storage_v1
 
 import problems
-from cluster import client, errors, jobs, polling
+from cluster import client, errors, polling
+from cluster.jobs import jobs
 from cluster.volumes import volume_observe
 from cluster.volumes import volume_state as state
 

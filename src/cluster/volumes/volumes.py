@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from lightkube.resources import core_v1, storage_v1
 
 import problems
-from cluster import client, errors, jobs, polling
+from cluster import client, errors, polling
 from cluster import manifests as rendering
+from cluster.jobs import jobs
 from cluster.volumes import volume_observe, volume_plan, volume_removal
 from cluster.volumes import volume_state as state
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import problems
-from cluster import client, errors, jobs
+from cluster import client, errors
+from cluster.jobs import jobs
 
 _LINES = 3
 _TIMEOUT_SECONDS = 10.0

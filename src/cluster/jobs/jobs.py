@@ -9,8 +9,9 @@ from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
 import problems
-from cluster import client, job_inputs, job_state, manifests, objects, polling
+from cluster import client, manifests, objects, polling
 from cluster import nodes as node_state
+from cluster.jobs import job_inputs, job_state
 
 MOUNT_PATH = "/mnt/aws-efs"
 DATA_PATH = "/data"
