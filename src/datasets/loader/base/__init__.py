@@ -1,1 +1,6 @@
-"""What every room of the loader may use: the task, its limits, failures, progress and reports; no network, no volume."""
+"""Foundations that every room of the loader may use.
+
+The task, its limits, failures, progress and reports; no network and no volume.
+"""
+
+from __future__ import annotations

@@ -1,1 +1,6 @@
-"""HTTP: requests, redirects, proxies, and objects that are read by one connection or many; it knows no kind of source."""
+"""HTTP requests, and objects that are read by one connection or by many.
+
+It knows redirects, proxies and ranges, and no kind of source.
+"""
+
+from __future__ import annotations

@@ -1,1 +1,6 @@
-"""Sources: each module turns one kind of URL or list into the objects to fetch; it writes nothing."""
+"""Sources of data: each module turns one kind of URL or list into objects to fetch.
+
+It writes nothing.
+"""
+
+from __future__ import annotations

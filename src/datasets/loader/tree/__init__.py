@@ -2,3 +2,5 @@
 
 It knows no archive and no origin.
 """
+
+from __future__ import annotations

@@ -36,7 +36,7 @@ class Doer:
     task: tasks.Spec
     client: http_client.Client
     tree: tree_writer.Writer
-    progress: progress.Meter
+    meter: progress.Meter
     limits: limiter.Budget
     alone: bool = False
     _hungry: threading.Semaphore = dataclasses.field(
