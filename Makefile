@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit sandbox-tests sandbox format lock benchmark benchmark-seed pack clean
+.PHONY: help demo test lint types unit loader-tests sandbox-own-tests sandbox-tests sandbox format lock benchmark benchmark-seed pack clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -16,7 +16,7 @@ help: ## list the targets
 demo: $(READY) ## play the README's story on this machine: deploy, relate, data set, resize, teardown
 	@$(PY) -m sandbox demo
 
-test: lint types unit sandbox-tests ## lint, types, unit tests, and the charm against the sandbox
+test: lint types unit loader-tests sandbox-own-tests sandbox-tests ## all of the following checks and tests
 
 lint: $(READY) ## ruff, import-linter, codespell
 	$(PY) -m ruff format --check .
@@ -29,6 +29,13 @@ types: $(READY) ## pyright, strict
 
 unit: $(READY) ## the pure code, in seconds
 	$(PY) -m pytest -n $(WORKERS) tests/unit
+
+loader-tests: $(READY) ## the loader as processes that fetch over HTTP and write real files
+	$(PY) -m pytest -n $(WORKERS) tests/loader
+
+sandbox-own-tests: $(READY) ## what the sandbox itself enforces
+	$(PY) -m sandbox build
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile tests/sandbox_own
 
 sandbox-tests: $(READY) ## every behaviour that a user sees, against a real control plane
 	$(PY) -m sandbox build

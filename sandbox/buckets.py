@@ -15,7 +15,7 @@ import secrets
 import urllib.parse
 import xml.sax.saxutils
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING
 
 import botocore.auth
 import botocore.awsrequest

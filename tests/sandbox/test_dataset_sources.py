@@ -15,7 +15,7 @@ from lightkube.resources import batch_v1, core_v1
 
 from sandbox import buckets, hub, origin
 from sandbox.stage import APPLICATION, Stage
-from tests.unit import loader_rig
+from tests.loader import loader_rig
 
 RANDOM = random.Random(8)
 FILES = {f"n{top}/{name}.jpg": RANDOM.randbytes(40_000) for top in range(6) for name in range(10)}

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from sandbox import origin
-from tests.unit import loader_rig
+from tests.loader import loader_rig
 
 FILES = {"a": b"1" * 3000, "d/noise": random.Random(1).randbytes(600_000)}
 SECRET = "hunter2"

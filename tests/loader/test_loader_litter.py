@@ -9,7 +9,7 @@ import signal
 from datasets.loader.base import tasks
 from datasets.loader.store import byte_locks, load_directory, volume
 from sandbox import origin
-from tests.unit import loader_rig
+from tests.loader import loader_rig
 
 
 def found(rig: loader_rig.Rig, pattern: str) -> pathlib.Path:

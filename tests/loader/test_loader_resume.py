@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox import hub, origin
-from tests.unit import loader_rig
-from tests.unit.nested_rig import NESTED, UNPACKED, listed
+from tests.loader import loader_rig
+from tests.loader.nested_rig import NESTED, UNPACKED, listed
 
 Process = subprocess.Popen[str]
 RANDOM = random.Random(12)

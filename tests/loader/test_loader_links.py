@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from sandbox import origin
-from tests.unit import loader_rig
-from tests.unit.loader_rig import entry, link, tar
+from tests.loader import loader_rig
+from tests.loader.loader_rig import entry, link, tar
 
 RANDOM = random.Random(5)
 

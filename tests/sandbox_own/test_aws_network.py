@@ -6,7 +6,7 @@ import botocore.exceptions
 import pytest
 
 from sandbox import aws
-from tests.unit import aws_calls
+from tests.sandbox_own import aws_calls
 
 
 @pytest.fixture(name="cloud")

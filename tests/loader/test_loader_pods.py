@@ -13,8 +13,8 @@ import pytest
 from datasets.loader.tree import tree_writer
 from datasets.loader.work import large_item, plan
 from sandbox import buckets, origin
-from tests.unit import loader_rig
-from tests.unit.nested_rig import INNER, NESTED, UNPACKED, listed, nested
+from tests.loader import loader_rig
+from tests.loader.nested_rig import INNER, NESTED, UNPACKED, listed, nested
 
 Process = subprocess.Popen[str]
 RANDOM = random.Random(11)

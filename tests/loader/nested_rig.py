@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Mapping
 
-from tests.unit import loader_rig
+from tests.loader import loader_rig
 
 _CHANCE = random.Random(11)
 INNER = {

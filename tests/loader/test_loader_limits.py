@@ -8,8 +8,8 @@ import tarfile
 import pytest
 
 from sandbox import origin
-from tests.unit import loader_rig
-from tests.unit.loader_rig import entry, tar
+from tests.loader import loader_rig
+from tests.loader.loader_rig import entry, tar
 
 FILES = {"a": b"1" * 3000, "d/b": b"2" * 50_000}
 

@@ -16,8 +16,8 @@ import zlib
 import pytest
 
 from sandbox import origin
-from tests.unit import loader_rig
-from tests.unit.loader_rig import entry, link, tar
+from tests.loader import loader_rig
+from tests.loader.loader_rig import entry, link, tar
 
 FILES = {"a": b"1" * 3000, "d/e/b": b"", "d/c": os.urandom(100_000)}
 

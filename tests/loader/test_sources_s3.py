@@ -20,7 +20,7 @@ from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
 from datasets.loader.sources import expansion, s3, s3_list, s3_signature, xml_reader
 from sandbox import buckets
-from tests.unit import sources_rig
+from tests.loader import sources_rig
 
 NOW = datetime.datetime(2024, 2, 29, 12, 0, 1, tzinfo=datetime.timezone.utc)
 KEYS = [

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from sandbox import origin
-from tests.unit import loader_rig
-from tests.unit.loader_rig import entry, tar
+from tests.loader import loader_rig
+from tests.loader.loader_rig import entry, tar
 
 FILES = {f"d{number % 5}/{number}": b"%d" % number * 5000 for number in range(200)}
 OTHER = {f"d{number % 5}/{number}": b"-%d" % number * 5000 for number in range(200)}

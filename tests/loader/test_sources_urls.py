@@ -5,7 +5,7 @@ import pytest
 from hypothesis import strategies
 
 from datasets.loader.base import urls
-from tests.unit import sources_rig
+from tests.loader import sources_rig
 
 GOOD = [
     "https://a.example/x.tar?sig=1",

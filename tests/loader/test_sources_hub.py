@@ -13,7 +13,7 @@ from datasets.loader.http import http_client
 from datasets.loader.sources import expansion, hub
 from sandbox import hub as sandbox_hub
 from sandbox import origin
-from tests.unit import sources_rig
+from tests.loader import sources_rig
 
 LARGE = bytes(range(256)) * 20
 FILES = {

@@ -11,8 +11,8 @@ import zipfile
 import pytest
 
 from sandbox import origin
-from tests.unit import loader_rig
-from tests.unit.loader_rig import entry, link, tar
+from tests.loader import loader_rig
+from tests.loader.loader_rig import entry, link, tar
 
 FILES = {"a": b"1" * 3000, "d/b": b"2" * 50_000}
 

@@ -15,7 +15,7 @@ import pytest
 
 import identity
 from sandbox import aws
-from tests.unit import aws_calls
+from tests.sandbox_own import aws_calls
 
 
 @pytest.fixture(name="cloud")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sandbox import aws
-from tests.unit import aws_calls
+from tests.sandbox_own import aws_calls
 
 OPTIONS = [
     "nfsvers=4.1",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox import origin
-from tests.unit import loader_rig
+from tests.loader import loader_rig
 
 
 @pytest.fixture

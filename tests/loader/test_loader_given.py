@@ -12,7 +12,7 @@ import pytest
 
 from datasets.loader.base import failure, report, tasks
 from datasets.loader.verbs import custom_loader
-from tests.unit import loader_rig
+from tests.loader import loader_rig
 
 
 def prepared(rig: loader_rig.Rig, version: str = "v") -> pathlib.Path:

@@ -16,7 +16,7 @@ from hypothesis import strategies
 from datasets.loader.base import duplicate_names, failure, tasks, urls
 from datasets.loader.sources import expansion, source_list
 from sandbox import buckets, hub, origin
-from tests.unit import sources_rig
+from tests.loader import sources_rig
 
 BASE = "https://a.example/lists/SHA256SUMS?sig=1"
 MD5, SHA256, SHA512 = "0" * 32, "ab" * 32, "c" * 128
