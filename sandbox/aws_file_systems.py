@@ -8,7 +8,7 @@ import pathlib
 import secrets
 import uuid
 from collections.abc import Mapping
-from typing import Any, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from moto.efs import models as efs_models
 

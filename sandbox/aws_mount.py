@@ -6,7 +6,7 @@ import ipaddress
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sandbox import aws_world
 

@@ -13,7 +13,7 @@ import pathlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Thousands of machine images that nobody looks at take moto 0.4 s to load.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")

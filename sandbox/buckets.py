@@ -15,7 +15,7 @@ import secrets
 import urllib.parse
 import xml.sax.saxutils
 from collections.abc import Generator, Mapping
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import botocore.auth
 import botocore.awsrequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import ops
 from ops import interface_kube_control

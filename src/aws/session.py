@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import urllib.parse
-from typing import Any, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import botocore.config
 import botocore.loaders

@@ -6,7 +6,7 @@ import base64
 import logging
 import ssl
 from collections.abc import Iterable, Mapping
-from typing import Any, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 import lightkube
