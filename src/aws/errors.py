@@ -1,7 +1,4 @@
-"""What AWS says when it refuses, as a sentence that tells the user what to do.
-
-It also lists the permissions that we need, so that a refusal can name the one that is missing.
-"""
+"""What AWS says when it refuses, as a sentence that tells the user what to do."""
 
 from __future__ import annotations
 
@@ -13,48 +10,10 @@ from typing import TYPE_CHECKING
 import botocore.exceptions
 
 import problems
+from aws import permissions
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-EFS_ACTIONS = (
-    "elasticfilesystem:CreateFileSystem",
-    "elasticfilesystem:CreateMountTarget",
-    "elasticfilesystem:DeleteFileSystem",
-    "elasticfilesystem:DeleteMountTarget",
-    "elasticfilesystem:DescribeFileSystems",
-    "elasticfilesystem:DescribeMountTargets",
-    "elasticfilesystem:ModifyMountTargetSecurityGroups",
-    "elasticfilesystem:TagResource",
-    "elasticfilesystem:UntagResource",
-    "elasticfilesystem:UpdateFileSystem",
-)
-EC2_ACTIONS = (
-    "ec2:AuthorizeSecurityGroupIngress",
-    "ec2:CreateSecurityGroup",
-    "ec2:CreateTags",
-    "ec2:DeleteSecurityGroup",
-    "ec2:DeleteTags",
-    "ec2:DescribeInstances",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets",
-    "ec2:DescribeVpcAttribute",
-    "ec2:RevokeSecurityGroupIngress",
-)
-# What EFS itself asks of the caller: a mount target is an interface in the caller's subnet, and a
-# user's own key (option kms-key) is granted to EFS by the caller.
-ON_BEHALF_ACTIONS = (
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:ModifyNetworkInterfaceAttribute",
-    "iam:CreateServiceLinkedRole",
-    "kms:CreateGrant",
-    "kms:DescribeKey",
-    "kms:GenerateDataKeyWithoutPlaintext",
-)
-IAM_ACTIONS = (*EFS_ACTIONS, *EC2_ACTIONS, *ON_BEHALF_ACTIONS)
-"""All that the charm's credentials need to be allowed; the README's policy says the same."""
 
 _LIMIT = 120
 
@@ -228,7 +187,7 @@ def _action(error: botocore.exceptions.ClientError) -> str:
     if named:
         return named[1]
     efs = f"elasticfilesystem:{error.operation_name}"
-    return efs if efs in EFS_ACTIONS else f"ec2:{error.operation_name}"
+    return efs if efs in permissions.EFS_ACTIONS else f"ec2:{error.operation_name}"
 
 
 def _status(error: botocore.exceptions.ClientError) -> int:

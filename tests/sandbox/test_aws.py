@@ -10,7 +10,7 @@ import pytest
 
 import identity
 import problems
-from aws import errors, file_system, ownership, session, teardown
+from aws import file_system, ownership, permissions, session, teardown
 from sandbox import aws as sandbox_aws
 
 MODEL = "6a1ff4ef-7a51-4a3c-8d6d-6a3cf1a0a001"
@@ -391,7 +391,7 @@ def test_the_actions_that_are_listed_are_the_ones_that_are_called(
     torn_down(cloud)
     prefix = {"efs": "elasticfilesystem", "ec2": "ec2"}
     called = {f"{prefix[call.service]}:{call.operation}" for call in cloud.calls}
-    assert called == {*errors.EFS_ACTIONS, *errors.EC2_ACTIONS}
+    assert called == {*permissions.EFS_ACTIONS, *permissions.EC2_ACTIONS}
 
 
 def test_refused_keys_and_an_api_that_is_down_are_told(cloud: sandbox_aws.Cloud) -> None:

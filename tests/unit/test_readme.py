@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from aws import errors
+from aws import permissions
 
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 def test_the_policy_in_the_readme_allows_exactly_what_the_charm_calls() -> None:
     (policy,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
     (statement,) = json.loads(policy)["Statement"]
-    assert statement["Action"] == list(errors.IAM_ACTIONS)
+    assert statement["Action"] == list(permissions.IAM_ACTIONS)
 
 
 def test_the_readme_lists_every_option_and_every_action() -> None:
