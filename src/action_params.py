@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import pydantic
 
 from config import image_name, shown
-from datasets import dataset
+from datasets import dataset, protocol
 
 S3, HUB = "s3", "hf"
 # What the secret of `credentials` holds for each kind of source, and what it may hold besides.
-KEYS = {S3: ("access-key", "secret-key"), HUB: ("token",)}
-MAY_LACK = ("session-token",)
+KEYS = {S3: (protocol.ACCESS_KEY, protocol.SECRET_KEY), HUB: (protocol.TOKEN,)}
+MAY_LACK = (protocol.SESSION_TOKEN,)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LONGEST_WAIT_SECONDS = 600
 # A value of `env` that is to be read from a Juju secret instead of standing in the clear.
@@ -190,7 +190,7 @@ class CreateDatasetParams(Parameters):
             endpoint=self.endpoint,
             region=self.region,
             owner=self.owner,
-            mode=self.mode or dataset.PLAIN_MODE,
+            mode=self.mode or protocol.PLAIN_MODE,
             overwrite=self.overwrite,
             parallelism=self.parallelism,
             image=self.image,

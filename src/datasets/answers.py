@@ -7,13 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from datasets import protocol
 from datasets.loader.base import tasks
 
 Result = tasks.Result
 
-PREPARING, TRANSFERRING, VERIFYING = "preparing", "transferring", "verifying"
-PUBLISHED, DONE = "published", "done"
-DELETED, VERIFIED = "deleted", "verified"
 NO_LAST_WORDS = (
     "the loader ended without a word (out of memory, or its node was lost): run create-dataset "
     "again"
@@ -99,11 +97,11 @@ def outcome(message: str) -> Result | Progress | Failed:
     """
     for fields in reversed(_lines(message)):
         state = fields.get("state")
-        if state == "failed":
+        if state == protocol.FAILED:
             return Failed(str(fields.get("error")))
-        if state in {DONE, VERIFIED, DELETED}:
+        if state in {protocol.DONE, protocol.VERIFIED, protocol.DELETED}:
             return _progress(fields)
-        if state == PUBLISHED:
+        if state == protocol.PUBLISHED:
             try:
                 return Result.from_fields(fields)
             except TypeError:
@@ -120,17 +118,17 @@ def combined(pods: Sequence[Progress]) -> Progress:
     """How far a load is, of which these are the pods; at least one."""
     for pod in pods:
         # Whoever publishes it tells of all of it; but it is published when its pod has ended well.
-        if pod.state == PUBLISHED:
-            return dataclasses.replace(pod, state=VERIFYING)
+        if pod.state == protocol.PUBLISHED:
+            return dataclasses.replace(pod, state=protocol.VERIFYING)
     states = {pod.state for pod in pods}
-    state = PREPARING
-    if VERIFYING in states:
-        state = VERIFYING
-    elif states & {TRANSFERRING, DONE}:
-        state = TRANSFERRING
+    state = protocol.PREPARING
+    if protocol.VERIFYING in states:
+        state = protocol.VERIFYING
+    elif states & {protocol.TRANSFERRING, protocol.DONE}:
+        state = protocol.TRANSFERRING
     total = max((pod.total for pod in pods if pod.total is not None), default=None)
     fetched = sum(pod.fetched for pod in pods)
-    rate = sum(pod.rate for pod in pods if pod.state == TRANSFERRING)
+    rate = sum(pod.rate for pod in pods if pod.state == protocol.TRANSFERRING)
     left = max(0, total - fetched) / rate if total is not None and rate else None
     return Progress(
         state=state,
@@ -147,26 +145,26 @@ def combined(pods: Sequence[Progress]) -> Progress:
 def listed(log: str) -> list[Listed] | None:
     """Reads the log of an inventory; None where it is not whole."""
     lines = _lines(log)
-    if not lines or lines[-1].get("state") != "inventoried":
+    if not lines or lines[-1].get("state") != protocol.INVENTORIED:
         return None
-    found = [_listed(each) for each in lines if each.get("state") == "listed"]
+    found = [_listed(each) for each in lines if each.get("state") == protocol.LISTED]
     return found if len(found) == lines[-1].get("count") else None
 
 
 def words(progress: Progress) -> str:
     """Progress as people read it, as in `transferring: 43% (6.5 of 15.0 GB), 120 files, ...`."""
     parts: list[str] = []
-    if progress.state == TRANSFERRING:
+    if progress.state == protocol.TRANSFERRING:
         if progress.percent is not None and progress.total:
             of = f"{size(progress.fetched, like=progress.total)} of {size(progress.total)}"
             parts.append(f"{progress.percent}% ({of})")
         elif progress.fetched:
             parts.append(f"{size(progress.fetched)} fetched")
-    if progress.files or progress.state == TRANSFERRING:
+    if progress.files or progress.state == protocol.TRANSFERRING:
         parts.append(f"{progress.files} file{'s'[: progress.files != 1]}")
-    if progress.state not in {TRANSFERRING, PREPARING} and progress.bytes:
+    if progress.state not in {protocol.TRANSFERRING, protocol.PREPARING} and progress.bytes:
         parts.append(size(progress.bytes))
-    if progress.state == TRANSFERRING and progress.rate:
+    if progress.state == protocol.TRANSFERRING and progress.rate:
         parts.append(f"{size(progress.rate)}/s")
         if progress.eta is not None:
             parts.append(f"{duration(progress.eta)} left")
@@ -220,7 +218,7 @@ def _progress(fields: Mapping[str, Any]) -> Progress:
 def _listed(fields: Mapping[str, Any]) -> Listed:
     names = {field.name for field in dataclasses.fields(Listed)} - {"whole"}
     known = {key: value for key, value in fields.items() if key in names}
-    return Listed(whole=fields.get("dataset") == PUBLISHED, **known)
+    return Listed(whole=fields.get("dataset") == protocol.PUBLISHED, **known)
 
 
 def _lines(text: str) -> list[dict[str, Any]]:

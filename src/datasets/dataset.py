@@ -19,17 +19,14 @@ import urllib.parse
 import zipfile
 from collections.abc import Mapping
 
+from datasets import protocol
 from datasets.loader.base import tasks, urls
 
-# What the loader can be told to do, as its one argument; without one it loads.
-PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
-DIGEST_DIGITS = {"md5": 32, "sha256": 64, "sha512": 128}
 UNPACK = ("true", "false", "recursive")
 MOST_PODS = 64
 # Services other than AWS's have names of their own for it: auto, garage, fr-par.
 REGION = re.compile(r"[a-z0-9-]{1,32}")
 LARGEST_ID = 2**31
-PLAIN_MODE = tasks.PLAIN_MODE
 # The parts of a query that open a link but do not say what it leads to: they change each time
 # that it is signed (S3, Cloudflare R2 and CloudFront; Google; Azure; and those of their own make).
 SIGNATURE = re.compile(
@@ -38,7 +35,7 @@ SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 VERSION_TIME = "%Y%m%dt%H%M%S"
-MAIN = "from loader import program\n\nprogram.run()\n"
+MAIN = "from datasets.loader import program\n\nprogram.run()\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Dataset:
     endpoint: str = ""
     region: str = ""
     owner: str = ""
-    mode: str = PLAIN_MODE
+    mode: str = protocol.PLAIN_MODE
     overwrite: bool = False
     parallelism: int = 1
     image: str = ""
@@ -190,7 +187,7 @@ def validate_checksum(checksum: str) -> str:
         ValueError: It is not; the text says what one looks like.
     """
     algorithm, _, digest = checksum.lower().partition(":")
-    digits = DIGEST_DIGITS.get(algorithm)
+    digits = protocol.DIGEST_DIGITS.get(algorithm)
     if digits is None:
         raise ValueError(f"{_short(checksum)}: use sha256:, sha512: or md5: and hex digits")
     if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", digest):
@@ -250,8 +247,9 @@ def made(version: str) -> float:
 def zipapp() -> bytes:
     """The loader as one file that Python runs; the same bytes for the same code, anywhere."""
     files = {"__main__.py": MAIN.encode()}
-    package = pathlib.Path(__file__).parent / "loader"
-    for path in sorted(package.rglob("*.py")):
+    package = pathlib.Path(__file__).parent
+    shared = [package / "__init__.py", package / "protocol.py"]
+    for path in (*shared, *sorted((package / "loader").rglob("*.py"))):
         files[path.relative_to(package.parent).as_posix()] = path.read_bytes()
     buffer = io.BytesIO()
     # Stored, not deflated: zlib's output differs between its builds.

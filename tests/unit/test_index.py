@@ -11,17 +11,17 @@ import pytest
 from app.datasets import index, observe, refresh_index
 from cluster import pods
 from cluster.jobs import jobs
-from datasets import answers
+from datasets import answers, protocol
 
 RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "20260102t030405-aa", "sha256:0", 4, "tar")
 OLD = index.Record(
     "x", index.PUBLISHED, "old", "f1", "r1", version="v1", published=10, files=5, bytes=6
 )
 ANNOTATIONS = {
-    "aws-efs/dataset": "x",
-    "aws-efs/version": "r2",
-    "aws-efs/fingerprint": "f2",
-    "aws-efs/source": "https://a.example/x",
+    protocol.DATASET_ANNOTATION: "x",
+    protocol.REQUEST_ANNOTATION: "r2",
+    protocol.FINGERPRINT_ANNOTATION: "f2",
+    protocol.SOURCE_ANNOTATION: "https://a.example/x",
 }
 
 

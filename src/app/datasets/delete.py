@@ -9,7 +9,7 @@ from app.datasets import index, loader_jobs, maintenance_jobs, observe
 from cluster import errors, mounts
 from cluster.jobs import jobs
 from cluster.volumes import volume_state
-from datasets import answers
+from datasets import answers, protocol
 from datasets.loader.store import volume
 
 
@@ -62,7 +62,7 @@ def delete(
     jobs.remove(cluster, state.name)
     if seen is None and not files:
         raise problems.Blocked(f"there is no data set {name}: list-datasets tells which there are")
-    return {"name": name, "state": answers.DELETED, "files": str(files)}
+    return {"name": name, "state": protocol.DELETED, "files": str(files)}
 
 
 def _check_users(loader: loader_jobs.Loader, name: str) -> None:

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from app.datasets import loader_jobs
 from cluster import records
+from datasets import protocol
 
 if TYPE_CHECKING:
     from cluster import client
 
 KIND = loader_jobs.LOAD
-QUEUED, PREPARING, TRANSFERRING, VERIFYING = "queued", "preparing", "transferring", "verifying"
-PUBLISHED, FAILED, DELETING = "published", "failed", "deleting"
+QUEUED = "queued"
+PREPARING, TRANSFERRING = protocol.PREPARING, protocol.TRANSFERRING
+VERIFYING, PUBLISHED = protocol.VERIFYING, protocol.PUBLISHED
+FAILED, DELETING = protocol.FAILED, protocol.DELETING
 ENDED = (PUBLISHED, FAILED)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cluster import pods
 from cluster.jobs import jobs
-from datasets import dataset
+from datasets import dataset, protocol
 from datasets.loader.base import tasks
 from datasets.loader.store import volume
 
@@ -21,15 +21,8 @@ CONTAINER = "dataset"
 # The container of the user's own one.
 OWN_LOADER = pods.USERS_CONTAINER
 PROGRAM = "loader.pyz"
-# The loader's task holds sources with their queries, and credentials: so it is a secret.
-TASK = "AWS_EFS_DATASET"
 # Each goes on where the one before it stopped; but the user's own loader begins anew.
 RETRIES, OWN_RETRIES = 5, 1
-
-NAME = "aws-efs/dataset"
-FINGERPRINT = "aws-efs/fingerprint"
-SOURCE = "aws-efs/source"
-REQUEST = "aws-efs/version"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +74,14 @@ def load(
         kind=LOAD,
         main=main,
         before=_own_loader(main, wanted, request, secrets) if wanted.image else (),
-        secrets={**secrets, TASK: task.to_json()},
+        # It holds sources with their queries, and credentials.
+        secrets={**secrets, protocol.TASK: task.to_json()},
         files={PROGRAM: dataset.zipapp()},
         annotations={
-            NAME: wanted.name,
-            FINGERPRINT: wanted.fingerprint(),
-            REQUEST: request,
-            SOURCE: wanted.shown_source,
+            protocol.DATASET_ANNOTATION: wanted.name,
+            protocol.FINGERPRINT_ANNOTATION: wanted.fingerprint(),
+            protocol.REQUEST_ANNOTATION: request,
+            protocol.SOURCE_ANNOTATION: wanted.shown_source,
         },
         retries=OWN_RETRIES if wanted.image else RETRIES,
         parallelism=wanted.parallelism,
@@ -105,17 +99,17 @@ def errand(loader: Loader, kind: str, name: str = "") -> jobs.Wanted:
     # The loader's task has a name even where it is for none.
     task = tasks.Spec(name or kind, dataset.new_version(), "", root=jobs.MOUNT_PATH)
     verb = {
-        VERIFY: dataset.VERIFY,
-        DELETE: dataset.DELETE,
-        INVENTORY: dataset.INVENTORY,
+        VERIFY: protocol.VERIFY,
+        DELETE: protocol.DELETE,
+        INVENTORY: protocol.INVENTORY,
     }[kind]
     return jobs.Wanted(
         name=job_name(kind, name) if name else kind,
         kind=kind,
         main=_container(loader, verb),
-        secrets={TASK: task.to_json()},
+        secrets={protocol.TASK: task.to_json()},
         files={PROGRAM: dataset.zipapp()},
-        annotations={NAME: name} if name else {},
+        annotations={protocol.DATASET_ANNOTATION: name} if name else {},
     )
 
 
@@ -126,7 +120,7 @@ def _container(loader: Loader, verb: str = "") -> jobs.Container:
         command=("python3", f"{jobs.FILES_PATH}/{PROGRAM}", *([verb] if verb else [])),
         # Each of its threads would have an arena of its own, which is never given back.
         env={**loader.environment, "MALLOC_ARENA_MAX": "2"},
-        secrets=(TASK,),
+        secrets=(protocol.TASK,),
     )
 
 
@@ -134,7 +128,7 @@ def _own_loader(
     main: jobs.Container, wanted: dataset.Dataset, request: str, secrets: Mapping[str, str]
 ) -> tuple[jobs.Container, ...]:
     """What runs before ours publishes: its directory is made, then the user's image fills it."""
-    prepare = dataclasses.replace(main, name="prepare", command=(*main.command, dataset.PREPARE))
+    prepare = dataclasses.replace(main, name="prepare", command=(*main.command, protocol.PREPARE))
     environment = {k: v for k, v in main.env.items() if k != "MALLOC_ARENA_MAX"}
     given = {k: v for k, v in wanted.env.items() if k not in secrets}
     load = jobs.Container(

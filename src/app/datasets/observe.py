@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 from app.datasets import index, loader_jobs
 from cluster.jobs import jobs, logs
-from datasets import answers, dataset
+from datasets import answers, dataset, protocol
 
 if TYPE_CHECKING:
     from cluster import client
 
-# Of Jobs whose end is in the index, or was told.
-NOTED = "aws-efs/noted"
 OTHER_CONTAINER = re.compile(r"(?P<name>[\w-]+) ended with exit code \d+: (?P<said>.*)", re.DOTALL)
 UNPUBLISHED = (
     "all pods have ended well, but none has published it: run create-dataset again, and it is"
@@ -58,7 +56,7 @@ def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
     """All data sets as their Jobs and the index show them; the index is brought up to it."""
     known = index.read(cluster)
     states = {
-        state.annotations.get(loader_jobs.NAME, ""): state
+        state.annotations.get(protocol.DATASET_ANNOTATION, ""): state
         for state in jobs.states(cluster, index.KIND)
     }
     seen = {
@@ -70,16 +68,16 @@ def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
 
 def note(cluster: client.Cluster) -> None:
     """Put the ends of Jobs into the index, before the Jobs go: one call where there is none."""
-    states = jobs.states(cluster, index.KIND, without=NOTED)
+    states = jobs.states(cluster, index.KIND, without=protocol.NOTED_LABEL)
     known = index.read(cluster) if states else {}
     for state in states:
-        name = state.annotations.get(loader_jobs.NAME, "")
+        name = state.annotations.get(protocol.DATASET_ANNOTATION, "")
         record = known.get(name)
         after = after_job(record, name, state)
         if after.ended and after != record:
             index.save(cluster, after)
         if state.finished:
-            jobs.label(cluster, state.name, {NOTED: "true"})
+            jobs.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
 
 
 def progress(cluster: client.Cluster, job: jobs.State) -> list[answers.Progress]:
@@ -117,13 +115,13 @@ def after_job(
         job: The Job.
         pods: How far its pods are.
     """
-    request = job.annotations.get(loader_jobs.REQUEST, "")
+    request = job.annotations.get(protocol.REQUEST_ANNOTATION, "")
     if record is None or record.request != request:
         record = dataclasses.replace(
             record or index.Record(name),
             state=index.QUEUED,
-            source=job.annotations.get(loader_jobs.SOURCE, ""),
-            fingerprint=job.annotations.get(loader_jobs.FINGERPRINT, ""),
+            source=job.annotations.get(protocol.SOURCE_ANNOTATION, ""),
+            fingerprint=job.annotations.get(protocol.FINGERPRINT_ANNOTATION, ""),
             request=request,
             created=job.created,
             parallelism=job.parallelism,
@@ -207,7 +205,7 @@ def _brought_up(
     if job is None:
         return Seen(record) if record else None
     pods = progress(cluster, job)
-    name = job.annotations.get(loader_jobs.NAME, "")
+    name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
     after = after_job(record, name, job, pods)
     if after != record:
         index.save(cluster, after)

@@ -6,9 +6,9 @@ import dataclasses
 import time
 
 import problems
-from app.datasets import index, loader_jobs, maintenance_jobs, observe
+from app.datasets import index, loader_jobs, maintenance_jobs
 from cluster.jobs import jobs
-from datasets import answers
+from datasets import answers, protocol
 
 
 def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dict[str, str]:
@@ -37,7 +37,7 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
         }
     record = index.find(cluster, name)
     published = record if record and record.state == index.PUBLISHED else None
-    jobs.label(cluster, state.name, {observe.NOTED: "true"})
+    jobs.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
     if state.phase == jobs.FAILED:
         error = maintenance_jobs.why(state)
         if published:
@@ -51,7 +51,7 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
         index.save(cluster, dataclasses.replace(published, error="", verified=now))
     return {
         "name": name,
-        "state": answers.VERIFIED,
+        "state": protocol.VERIFIED,
         "files": str(result.files),
         "bytes": str(result.bytes),
         "seconds": str(result.seconds),
@@ -59,4 +59,4 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
 
 
 def _is_told(state: jobs.State) -> bool:
-    return observe.NOTED in state.labels
+    return protocol.NOTED_LABEL in state.labels

@@ -11,18 +11,13 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
+from .. import protocol
 from .base import failure, progress, report, tasks
 from .tree import removal
 from .verbs import load
 
-TASK_VARIABLE = "AWS_EFS_DATASET"
-INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
-TERMINATION_LOG_VARIABLE = "TERMINATION_LOG"
-TERMINATION_LOG = "/dev/termination-log"
 # With the first one trying again is no use: the pod's Job knows it.
 EXIT_FAILED, EXIT_TROUBLE, EXIT_STOPPED = 1, 75, 128 + signal.SIGTERM
-# The one argument there may be; without one the loader loads.
-PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
 
 
 class _Stopped(BaseException):
@@ -50,10 +45,12 @@ def main() -> int:
     os.umask(0)
     # As process 1 of its container it would not even notice the signal.
     signal.signal(signal.SIGTERM, _stop)
-    index = int(os.environ.get(INDEX_VARIABLE) or 0)
-    told = report.Report(os.environ.get(TERMINATION_LOG_VARIABLE, TERMINATION_LOG), index=index)
+    index = int(os.environ.get(protocol.INDEX) or 0)
+    told = report.Report(
+        os.environ.get(protocol.TERMINATION_LOG, protocol.DEFAULT_TERMINATION_LOG), index=index
+    )
     with _last_words(told):
-        task = tasks.Spec.from_json(os.environ.get(TASK_VARIABLE, ""))
+        task = tasks.Spec.from_json(os.environ.get(protocol.TASK, ""))
         if verb := (sys.argv[1:] or [""])[0]:
             _others(task, told)[verb]()
         else:
@@ -66,10 +63,10 @@ def _others(task: tasks.Spec, told: report.Report) -> Mapping[str, Callable[[], 
     from .verbs import custom_loader, delete, inventory, verify
 
     return {
-        PREPARE: lambda: custom_loader.prepare(task),
-        VERIFY: lambda: verify.verify(task, told),
-        DELETE: lambda: delete.delete(task, told),
-        INVENTORY: lambda: inventory.tell(pathlib.Path(task.root), told),
+        protocol.PREPARE: lambda: custom_loader.prepare(task),
+        protocol.VERIFY: lambda: verify.verify(task, told),
+        protocol.DELETE: lambda: delete.delete(task, told),
+        protocol.INVENTORY: lambda: inventory.tell(pathlib.Path(task.root), told),
     }
 
 
@@ -87,7 +84,7 @@ def _load(task: tasks.Spec, told: report.Report, index: int) -> None:
         if done:
             told.published(done.result)
         else:
-            told.ended("done", **counts.fields())
+            told.ended(protocol.DONE, **counts.fields())
     if done:
         # What is told is told; the next load of that name removes what is left.
         with contextlib.suppress(_Stopped):

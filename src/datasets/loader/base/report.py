@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ... import protocol
 from . import tasks
 
 PROGRESS_SECONDS = 1.0
@@ -56,7 +57,7 @@ class Report:
 
     def published(self, result: tasks.Result) -> None:
         """Tells that the data set is there."""
-        fields = {"state": "published", **dataclasses.asdict(result)}
+        fields = {"state": protocol.PUBLISHED, **dataclasses.asdict(result)}
         self.state(**fields)
         self._last_words(fields)
 
@@ -69,8 +70,8 @@ class Report:
     def failed(self, error: str) -> None:
         """Tells why there is no data set."""
         error = error if len(error) <= LONGEST_ERROR else error[:LONGEST_ERROR] + "..."
-        self.state("failed", error=error)
-        self._last_words({"state": "failed", "error": error})
+        self.state(protocol.FAILED, error=error)
+        self._last_words({"state": protocol.FAILED, "error": error})
 
     def _last_words(self, fields: dict[str, Any]) -> None:
         # Without that file the log's last line says the same.

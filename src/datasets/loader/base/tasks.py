@@ -9,16 +9,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ... import protocol
 from . import failure, urls
 
 # The Job's name is made from it, and Kubernetes takes 63 characters there.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
 VERSION = re.compile(r"[a-z0-9][-a-z0-9]{0,62}")
-PLAIN_MODE = "0644"
 # Of sources, in a sentence.
 MOST_SHOWN = 3
 FINGERPRINT = re.compile(r"[0-9a-f]*")
-CHECKSUM = re.compile(r"(?P<algorithm>md5|sha256|sha512):(?P<digest>[0-9a-f]+)")
+CHECKSUM = re.compile(rf"(?:{'|'.join(protocol.DIGEST_DIGITS)}):[0-9a-f]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Spec:
     hub: str = ""
     credentials: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
     owner: str = ""
-    mode: str = PLAIN_MODE
+    mode: str = protocol.PLAIN_MODE
     indexes: int = 1
     opening_seconds: float = 25
     patience_seconds: float = 300

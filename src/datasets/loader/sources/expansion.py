@@ -8,6 +8,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ... import protocol
 from ..archives import formats
 from ..base import duplicate_names, failure, tasks, urls
 from ..http import http_client, remote_object
@@ -161,7 +162,7 @@ def _hub(task: tasks.Spec) -> hub.Service:
 
     return hub.Service(
         endpoint=task.hub,
-        token=bool(task.credentials.get(hub.TOKEN)),
+        token=bool(task.credentials.get(protocol.TOKEN)),
         opening_seconds=task.opening_seconds,
         patience_seconds=task.patience_seconds,
     )

@@ -13,13 +13,13 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
+from ... import protocol
 from ..base import failure, urls
 from ..http import http_client
 from . import source_object
 
 AUTH = "hub"
 HUB = "https://huggingface.co"
-TOKEN = "token"  # noqa: S105 - the name of it
 MAIN = "main"
 # Of 1,000 files.
 PAGE_BYTES = 8 * 2**20
@@ -65,7 +65,7 @@ class Service:
 
 def signer(credentials: Mapping[str, str]) -> Callable[[str, str], Mapping[str, str]]:
     """What signs requests to the Hub: with the token, if there is one."""
-    token = credentials.get(TOKEN, "")
+    token = credentials.get(protocol.TOKEN, "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return lambda _method, _url: headers
 

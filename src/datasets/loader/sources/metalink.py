@@ -9,12 +9,11 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 
+from ... import protocol
 from ..base import failure, urls
 from . import xml_reader
 
 MIRRORS = (*urls.WEB, urls.S3)
-# The best first.
-DIGITS = {"sha256": 64, "sha512": 128, "md5": 32}
 LAST_PRIORITY = 999_999
 
 
@@ -89,7 +88,7 @@ def _checksum(file: xml_reader.Element) -> str:
         re.sub("[-/]", "", each.attributes.get("type", "").lower()): each.text.strip().lower()
         for each in (*file.all("hash"), *file.all("verification", "hash"))
     }
-    for algorithm, digits in DIGITS.items():
+    for algorithm, digits in protocol.DIGEST_DIGITS.items():
         if re.fullmatch(rf"[0-9a-f]{{{digits}}}", found.get(algorithm, "")):
             return f"{algorithm}:{found[algorithm]}"
     if found:

@@ -12,6 +12,8 @@ import re
 import urllib.parse
 from collections.abc import Callable, Mapping
 
+from ... import protocol
+
 Signer = Callable[[str, str], Mapping[str, str]]
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -20,7 +22,6 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # bucket.s3.eu-west-1.amazonaws.com, s3.dualstack.eu-west-1.amazonaws.com, s3.amazonaws.com
 HOST = re.compile(r"(?:.+\.)?s3(?:\.dualstack)?(?:[.-]([a-z0-9-]+))?\.amazonaws\.com(?:\.cn)?")
-ACCESS_KEY, SECRET_KEY, SESSION_TOKEN = "access-key", "secret-key", "session-token"
 
 
 def signer(
@@ -48,7 +49,7 @@ def signer(
 
 def signs(credentials: Mapping[str, str]) -> bool:
     """Whether there is a key to sign with."""
-    return bool(credentials.get(ACCESS_KEY) and credentials.get(SECRET_KEY))
+    return bool(credentials.get(protocol.ACCESS_KEY) and credentials.get(protocol.SECRET_KEY))
 
 
 def region_of(url: str) -> str:
@@ -77,8 +78,8 @@ def _headers(
         "x-amz-content-sha256": BODY,
         "x-amz-date": moment,
     }
-    if credentials.get(SESSION_TOKEN):
-        signed["x-amz-security-token"] = credentials[SESSION_TOKEN]
+    if credentials.get(protocol.SESSION_TOKEN):
+        signed["x-amz-security-token"] = credentials[protocol.SESSION_TOKEN]
     names = ";".join(sorted(signed))
     request = "\n".join(
         (
@@ -94,12 +95,12 @@ def _headers(
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256(request.encode()).hexdigest()
     text = "\n".join((ALGORITHM, moment, scope, digest))
-    key = f"AWS4{credentials[SECRET_KEY]}".encode()
+    key = f"AWS4{credentials[protocol.SECRET_KEY]}".encode()
     for part in scope.split("/"):
         key = _hmac(key, part)
     authorization = (
-        f"{ALGORITHM} Credential={credentials[ACCESS_KEY]}/{scope}, SignedHeaders={names}, "
-        f"Signature={_hmac(key, text).hex()}"
+        f"{ALGORITHM} Credential={credentials[protocol.ACCESS_KEY]}/{scope}, "
+        f"SignedHeaders={names}, Signature={_hmac(key, text).hex()}"
     )
     # The host is what the connection says by itself.
     return {

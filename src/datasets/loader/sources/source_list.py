@@ -10,6 +10,7 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
 
+from ... import protocol
 from ..base import failure, urls
 from . import metalink, source_object
 
@@ -18,7 +19,7 @@ MOST_ENTRIES = 5_000_000
 MOST_BYTES = 2**31
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOOKS_LIKE = "a line is `URL [checksum] [path]`, or `<hex digits>  path` as sha256sum writes it"
-ALGORITHMS = {32: "md5", 64: "sha256", 128: "sha512"}
+ALGORITHMS = {digits: name for name, digits in protocol.DIGEST_DIGITS.items()}
 UNUSED_ALGORITHMS = {40: "sha1", 56: "sha224", 96: "sha384"}
 DIGEST = "|".join(f"[0-9a-fA-F]{{{digits}}}" for digits in (*ALGORITHMS, *UNUSED_ALGORITHMS))
 # GNU's tools put a backslash before a line whose path has some.

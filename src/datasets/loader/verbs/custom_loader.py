@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
+from ... import protocol
 from ..base import failure, report, tasks
 from ..store import load_directory, readback, versions, volume
 from . import load
@@ -60,7 +61,7 @@ def publish(task: tasks.Spec, told: report.Report) -> versions.Published:
             raise failure.Failure(
                 "what your loader left is gone: run create-dataset again, and it runs again"
             )
-    told.state("verifying")
+    told.state(protocol.VERIFYING)
     count = total = 0
     manifest = home / "manifest"
     with load_directory.create_text(manifest) as listed:
@@ -72,7 +73,9 @@ def publish(task: tasks.Spec, told: report.Report) -> versions.Published:
                 raise failure.Failure("your loader left more than a data set may hold: split it")
             if fields:
                 listed.write(json.dumps(fields) + "\n")
-            told.progress("verifying", functools.partial(dict[str, int], files=count, bytes=total))
+            told.progress(
+                protocol.VERIFYING, functools.partial(dict[str, int], files=count, bytes=total)
+            )
     if not count:
         raise failure.Failure("your loader left no files in /data: have it write them there")
     result = tasks.Result(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
+from ... import protocol
 from ..base import failure, report, tasks
 from ..store import versions, volume
 from ..tree import removal
@@ -27,9 +28,9 @@ def delete(task: tasks.Spec, told: report.Report) -> None:
             slot.link.unlink()
         entries = list(slot.home.iterdir()) if slot.home.exists() else []
         trash = [versions.to_trash(each) for each in entries]
-    told.state("deleting", files=0)
+    told.state(protocol.DELETING, files=0)
     files = removal.remove(
-        trash, lambda count: told.progress("deleting", lambda: {"files": count})
+        trash, lambda count: told.progress(protocol.DELETING, lambda: {"files": count})
     )
     slot.remove_home()
     if any(os.path.lexists(path) for path in trash):
@@ -37,4 +38,4 @@ def delete(task: tasks.Spec, told: report.Report) -> None:
             f"the data set {task.name} is not there any more, but some of its files could not be "
             "removed: run delete-dataset again; if that does not help, look at who owns them"
         )
-    told.ended("deleted", files=files)
+    told.ended(protocol.DELETED, files=files)

@@ -6,6 +6,7 @@ import contextlib
 import pathlib
 from typing import Any
 
+from ... import protocol
 from ..base import failure, report, tasks
 from ..store import volume
 
@@ -24,8 +25,8 @@ def tell(root: pathlib.Path, told: report.Report) -> None:
         fields = _fields(root, name) if tasks.NAME.fullmatch(name) else None
         if fields:
             count += 1
-            told.state("listed", name=name, **fields)
-    told.ended("inventoried", count=count)
+            told.state(protocol.LISTED, name=name, **fields)
+    told.ended(protocol.INVENTORIED, count=count)
 
 
 def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
@@ -37,7 +38,7 @@ def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
     if current:
         result = current.result
         return {
-            "dataset": "published",
+            "dataset": protocol.PUBLISHED,
             "files": result.files if result else None,
             "bytes": result.bytes if result else None,
             "checksum": result.checksum if result else "",
@@ -49,7 +50,7 @@ def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
         }
     for each in slot.loads():
         return {
-            "dataset": "unfinished",
+            "dataset": protocol.UNFINISHED,
             "fingerprint": each.fingerprint,
             "version": each.version,
         }

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from ... import protocol
 from ..base import failure, progress, report, tasks
 from ..store import load_directory, versions, volume
 from ..tree import removal
@@ -45,7 +46,7 @@ def load(
     reading.start()
     reason = ""
     for attempt in range(MOST_ATTEMPTS):
-        told.state("preparing", source=task.shown)
+        told.state(protocol.PREPARING, source=task.shown)
         if attempt:
             counts.reset()
         with slot.locked():
@@ -64,7 +65,7 @@ def load(
             except failure.StartOver as trouble:
                 reason = trouble.reason
                 where.supersede(reason)
-                told.state("starting over", reason=reason)
+                told.state(protocol.STARTING_OVER, reason=reason)
             except (failure.Failure, OSError) as trouble:
                 # What another pod has published is not where it was; caches may not know it yet.
                 if isinstance(trouble, OSError) and trouble.errno in {errno.ENOENT, errno.ESTALE}:

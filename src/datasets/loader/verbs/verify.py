@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from ... import protocol
 from ..base import failure, report, tasks
 from ..store import readback, volume
 
@@ -41,7 +42,7 @@ def verify(task: tasks.Spec, told: report.Report) -> None:
         )
     files = size = wrong = 0
     first = ""
-    told.state("verifying", files=0, bytes=0)
+    told.state(protocol.VERIFYING, files=0, bytes=0)
     for fields, why in readback.side_by_side(lambda each: _look(root, each), _listed(manifest)):
         files += "bytes" in fields or "same" in fields
         size += int(fields.get("bytes", 0))
@@ -49,8 +50,10 @@ def verify(task: tasks.Spec, told: report.Report) -> None:
             wrong += 1
             first = first or f"{failure.shown(fields['path'])} {why}"
             if wrong <= MOST_NAMED:
-                told.state("verifying", wrong=fields["path"], why=why)
-        told.progress("verifying", functools.partial(dict[str, int], files=files, bytes=size))
+                told.state(protocol.VERIFYING, wrong=fields["path"], why=why)
+        told.progress(
+            protocol.VERIFYING, functools.partial(dict[str, int], files=files, bytes=size)
+        )
     extra = _count(root) - files
     if extra > 0 and not wrong:
         wrong, first = extra, f"{extra} files are there that were not published"
@@ -59,7 +62,7 @@ def verify(task: tasks.Spec, told: report.Report) -> None:
             f"{wrong} of {max(files, wrong)} files of {task.name} are not as they were published "
             f"({first}): create-dataset with overwrite=true makes them anew"
         )
-    told.ended("verified", files=files, bytes=size)
+    told.ended(protocol.VERIFIED, files=files, bytes=size)
 
 
 def _listed(manifest: pathlib.Path) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
+from ... import protocol
 from ..base import failure, limiter, progress, report, tasks
 from ..http import http_client
 from ..sources import expansion
@@ -92,7 +93,7 @@ class Pod:
         share = shard_worker.Work(
             self._place, planned, doer, index=self._index, indexes=self._task.indexes
         )
-        share.run(lambda: self._told.progress("transferring", self._meter.fields))
+        share.run(lambda: self._told.progress(protocol.TRANSFERRING, self._meter.fields))
         tree.close()
 
     def _existing(self, result: tasks.Result) -> versions.Published:
@@ -104,11 +105,11 @@ class Pod:
         return versions.Published(result, [])
 
     def _publish(self, planned: plan.Plan) -> versions.Published:
-        self._told.state("verifying", **self._meter.fields())
+        self._told.state(protocol.VERIFYING, **self._meter.fields())
 
         def tick(files: int, size: int) -> None:
             verified = {"verified_files": files, "verified_bytes": size}
-            self._told.progress("verifying", lambda: {**self._meter.fields(), **verified})
+            self._told.progress(protocol.VERIFYING, lambda: {**self._meter.fields(), **verified})
 
         publication = publish.Publication(self._task, self._place, planned, tick)
         result = dataclasses.replace(publication.verify(), seconds=self._told.seconds)

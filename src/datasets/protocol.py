@@ -1,0 +1,55 @@
+"""The protocol between the charm and the loader: each name that both of them use, once.
+
+Standard library only, any Python >= 3.9: it is shipped to the pods together with the loader.
+"""
+
+from __future__ import annotations
+
+# --- the task that a pod is given
+
+# The environment variable that holds the task.
+TASK = "AWS_EFS_DATASET"
+# The environment variable that Kubernetes sets to the pod's index in its Job.
+INDEX = "JOB_COMPLETION_INDEX"
+# The environment variable that names another file for the termination message.
+TERMINATION_LOG = "TERMINATION_LOG"
+DEFAULT_TERMINATION_LOG = "/dev/termination-log"
+# The loader's one argument; without one it loads.
+PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
+# A data set's files are readable to all unless the user says otherwise.
+PLAIN_MODE = "0644"
+
+# --- the states in a pod's log and termination message
+
+# A load in progress.
+PREPARING, TRANSFERRING, VERIFYING = "preparing", "transferring", "verifying"
+STARTING_OVER = "starting over"
+# The end of a load: by the pod that published it, and by all others.
+PUBLISHED, DONE = "published", "done"
+DELETING, DELETED = "deleting", "deleted"
+VERIFIED = "verified"
+# An inventory: one line for each data set, then their number.
+LISTED, INVENTORIED = "listed", "inventoried"
+# A data set in an inventory is published or unfinished.
+UNFINISHED = "unfinished"
+FAILED = "failed"
+
+# --- annotations and labels of a data set's Job
+
+DATASET_ANNOTATION = "aws-efs/dataset"
+FINGERPRINT_ANNOTATION = "aws-efs/fingerprint"
+REQUEST_ANNOTATION = "aws-efs/request"
+SOURCE_ANNOTATION = "aws-efs/source"
+# On a Job whose end is in the index.
+NOTED_LABEL = "aws-efs/noted"
+
+# --- checksums
+
+# The number of hex digits by algorithm, the strongest default first.
+DIGEST_DIGITS = {"sha256": 64, "sha512": 128, "md5": 32}
+
+# --- credentials
+
+ACCESS_KEY, SECRET_KEY, SESSION_TOKEN = "access-key", "secret-key", "session-token"
+# The key of a Hub token.
+TOKEN = "token"  # noqa: S105 - its name
