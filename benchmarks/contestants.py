@@ -19,11 +19,12 @@ UNHASHED = f"{OURS}, no checksum made"
 UNHASHED_PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-from loader import program, spec
+from datasets.loader import program
+from datasets.loader.base import tasks
 class Nothing:
     def update(self, data): pass
     def hexdigest(self): return "0" * 64
-spec.hasher = lambda algorithm: Nothing()
+tasks.hasher = lambda algorithm: Nothing()
 program.run()
 """
 IDEAL_THREADS = 128
@@ -179,13 +180,13 @@ class Ours:
             unpack=self.unpack,
             parallelism=self.pods,
         )
-        version = dataset.new_version()
+        version = dataset.new_request()
         program = () if self.hashed else ("-c", UNHASHED_PROGRAM)
         commands = [
             processes.Command(
                 [interpreter.path(), *program, str(loader)],
                 {
-                    "AWS_EFS_DATASET": wanted.task(version=version, root=str(mount)).to_json(),
+                    "AWS_EFS_DATASET": wanted.task(request=version, root=str(mount)).to_json(),
                     "JOB_COMPLETION_INDEX": str(index),
                     "TERMINATION_LOG": str(scene.local / f"message-{index}"),
                 },

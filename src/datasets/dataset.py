@@ -34,7 +34,7 @@ SIGNATURE = re.compile(
     r"|s[eiprtv]|sig|sk[estv]|skoid|sktid|token|access_token|auth)",
     re.IGNORECASE,
 )
-VERSION_TIME = "%Y%m%dt%H%M%S"
+REQUEST_TIME = "%Y%m%dt%H%M%S"
 MAIN = "from datasets.loader import program\n\nprogram.run()\n"
 
 
@@ -99,26 +99,26 @@ class Dataset:
     @property
     def shown_source(self) -> str:
         """Where it comes from, without what may be secret in it."""
-        return self.image or self.task(version="").shown
+        return self.image or self.task(request="").shown
 
     def task(
         self,
         *,
-        version: str,
-        root: str = tasks.Spec.root,
+        request: str,
+        root: str = tasks.Task.root,
         credentials: Mapping[str, str] | None = None,
-    ) -> tasks.Spec:
+    ) -> tasks.Task:
         """The loader's task; with the queries of its sources, so it belongs in a Secret.
 
         Args:
-            version: The name of this request, the same for all its pods: see `new_version`.
+            request: The identity of this request, the same for all its pods: see `new_request`.
             root: Where the volume is mounted in the pod.
             credentials: What opens the sources, by the names that the loader knows.
         """
         at_hub = urls.HUB in self.schemes
-        return tasks.Spec(
+        return tasks.Task(
             name=self.name,
-            version=version,
+            request=request,
             fingerprint=self.fingerprint(),
             sources=tuple(tasks.Source(url, checksum=self.checksum) for url in self.sources),
             manifest=self.manifest,
@@ -225,19 +225,19 @@ def validate_mode(mode: str) -> str:
     return f"0{match[1]}{match[2]}{match[3]}"
 
 
-def new_version() -> str:
-    """A name for a request: in the order of time, and unique."""
-    return f"{time.strftime(VERSION_TIME, time.gmtime())}-{secrets.token_hex(4)}"
+def new_request() -> str:
+    """Return a new identity for a request: unique, and in the order of time."""
+    return f"{time.strftime(REQUEST_TIME, time.gmtime())}-{secrets.token_hex(4)}"
 
 
-def made(version: str) -> float:
-    """When a request was made, in seconds since 1970; 0 for what is none.
+def requested_at(request: str) -> float:
+    """Return when a request was made, in seconds since 1970; 0 for text that is no request.
 
     Args:
-        version: Its name, or one made from it.
+        request: Its identity, or the version that was made from it.
     """
     try:
-        when = time.strptime(version.partition("-")[0], VERSION_TIME)
+        when = time.strptime(request.partition("-")[0], REQUEST_TIME)
     except ValueError:
         return 0
     return calendar.timegm(when)

@@ -144,7 +144,7 @@ class Rig:
         limits: Mapping[str, int] | None = None,
         patience: float = 5,
         timeout: float = 2,
-        version: str = "",
+        request: str = "",
         unpack: bool | str = True,
         checksum: str = "",
         **parameters: Any,
@@ -152,9 +152,9 @@ class Rig:
         sources = tuple(tasks.Source(url, checksum) for url in source.split())
         unpack = unpack if isinstance(unpack, str) else str(unpack).lower()
         made_from = [source.partition("?")[0], checksum, unpack, repr(parameters)]
-        return tasks.Spec(
+        return tasks.Task(
             name=name,
-            version=version or dataset.new_version(),
+            request=request or dataset.new_request(),
             fingerprint=hashlib.sha256(repr(made_from).encode()).hexdigest(),
             sources=sources,
             unpack=unpack,
@@ -224,7 +224,7 @@ class Rig:
 
     def pods(self, source: str, count: int, name: str = "x", **parameters: Any) -> list[Run]:
         """Runs as many pods of one load at once, and returns them in the order of their index."""
-        parameters.setdefault("version", dataset.new_version())
+        parameters.setdefault("request", dataset.new_request())
         processes = [
             self.begin(
                 source,

@@ -25,7 +25,7 @@ class Client(http_client.Client):
         aws_port: Where what is at AWS is here; 0 for nowhere.
     """
 
-    def __init__(self, task: tasks.Spec, aws_port: int = 0) -> None:
+    def __init__(self, task: tasks.Task, aws_port: int = 0) -> None:
         super().__init__(2, *expansion.signers(task))
         self._aws_port = aws_port
         self._made: list[http.client.HTTPConnection] = []
@@ -46,17 +46,17 @@ class Client(http_client.Client):
 
 
 @contextlib.contextmanager
-def client(task: tasks.Spec, aws_port: int = 0) -> Generator[Client]:
+def client(task: tasks.Task, aws_port: int = 0) -> Generator[Client]:
     with contextlib.closing(Client(task, aws_port)) as made:
         yield made
 
 
-def expand(task: tasks.Spec, aws_port: int = 0) -> list[expansion.Entry]:
+def expand(task: tasks.Task, aws_port: int = 0) -> list[expansion.Entry]:
     with client(task, aws_port) as made:
         return list(expansion.expand(task, made))
 
 
-def fetch(task: tasks.Spec, found: expansion.Entry, aws_port: int = 0) -> bytes:
+def fetch(task: tasks.Task, found: expansion.Entry, aws_port: int = 0) -> bytes:
     with (
         client(task, aws_port) as made,
         contextlib.closing(made.request(found.url, auth=found.auth)) as response,

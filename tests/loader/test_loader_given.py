@@ -17,7 +17,7 @@ from tests.loader import loader_rig
 
 def prepared(rig: loader_rig.Rig, version: str = "v") -> pathlib.Path:
     """What the user's container sees as /data."""
-    assert rig.end(rig.begin("", verb="prepare", version=version)).code == 0
+    assert rig.end(rig.begin("", verb="prepare", request=version)).code == 0
     return rig.volume / f"datasets/.versions/x/.given-{version}/files"
 
 
@@ -32,7 +32,7 @@ def test_what_was_left_is_published_with_modes_and_links(rig: loader_rig.Rig):
     (data / "link").symlink_to("d/file")
     (data / "d/up").symlink_to("../run")
 
-    result = rig.load("", version="v", mode="640", owner=f"{os.getuid()}:{os.getgid()}").result
+    result = rig.load("", request="v", mode="640", owner=f"{os.getuid()}:{os.getgid()}").result
 
     assert (result.files, result.bytes) == (2, 16)
     root = rig.volume / "datasets/x"
@@ -49,16 +49,16 @@ def test_the_next_attempt_finds_an_empty_directory(rig: loader_rig.Rig):
     data = prepared(rig)
     assert not list(data.iterdir())
     (data / "whole").write_bytes(b"whole")
-    assert rig.load("", version="v").result.files == 1
+    assert rig.load("", request="v").result.files == 1
     assert rig.files() == {"whole": b"whole"}
 
 
 def test_it_is_published_once_and_replaced_when_asked_for(rig: loader_rig.Rig):
     (prepared(rig) / "f").write_bytes(b"1")
-    first = rig.load("", version="v")
-    assert rig.load("", version="v").result == first.result
+    first = rig.load("", request="v")
+    assert rig.load("", request="v").result == first.result
     (prepared(rig, "w") / "f").write_bytes(b"2")
-    assert rig.load("", version="w", overwrite=True).result.files == 1
+    assert rig.load("", request="w", overwrite=True).result.files == 1
     assert rig.files() == {"f": b"2"}
     assert rig.left() == {f"{name}{end}" for name in "vw" for end in ("", ".json", ".files")}
 
@@ -76,7 +76,7 @@ def test_a_link_that_may_lead_out_is_refused(rig: loader_rig.Rig, target: str, w
     (data / "f").write_bytes(b"1")
     (data / "d").mkdir()
     (data / "d/link").symlink_to(target)
-    error = rig.load("", version="v").error
+    error = rig.load("", request="v").error
     assert why in error
     assert "'d/link'" in error
     assert not (rig.volume / "datasets/x").exists()
@@ -84,12 +84,12 @@ def test_a_link_that_may_lead_out_is_refused(rig: loader_rig.Rig, target: str, w
 
 def test_what_is_no_file_is_refused(rig: loader_rig.Rig):
     os.mkfifo(prepared(rig) / "pipe")
-    assert "'pipe', which is neither file, directory nor link" in rig.load("", version="v").error
+    assert "'pipe', which is neither file, directory nor link" in rig.load("", request="v").error
 
 
 def test_nothing_is_no_data_set(rig: loader_rig.Rig):
     (prepared(rig) / "empty").mkdir()
-    assert "left no files in /data" in rig.load("", version="v").error
+    assert "left no files in /data" in rig.load("", request="v").error
 
 
 def test_too_much_is_refused(rig: loader_rig.Rig):
@@ -97,17 +97,17 @@ def test_too_much_is_refused(rig: loader_rig.Rig):
     for name in "abc":
         (data / name).write_bytes(b"12345")
     for limits in ({"most_bytes": 14}, {"most_entries": 2}):
-        assert "more than a data set may hold" in rig.load("", version="v", limits=limits).error
-    assert rig.load("", version="v", limits={"most_bytes": 15, "most_entries": 3}).code == 0
+        assert "more than a data set may hold" in rig.load("", request="v", limits=limits).error
+    assert rig.load("", request="v", limits={"most_bytes": 15, "most_entries": 3}).code == 0
 
 
 def test_without_what_was_left_it_is_told_to_run_again(rig: loader_rig.Rig):
-    assert "what your loader left is gone" in rig.load("", version="v").error
+    assert "what your loader left is gone" in rig.load("", request="v").error
 
 
 def test_what_is_prepared_again_while_it_is_verified_is_not_published(rig: loader_rig.Rig):
     (prepared(rig) / "f").write_bytes(b"1")
-    task = tasks.Spec("x", "v", "", root=str(rig.volume))
+    task = tasks.Task("x", "v", "", root=str(rig.volume))
 
     class Late(report.Report):
         """The second pod of an index comes while the first one verifies."""

@@ -80,7 +80,7 @@ def test_links_are_listed_once_after_any_number_of_attempts(
     for _ in range(2):
         held = origin.Faults(hold_after=len(packed) // 2)
         source = served.put("set.tar", packed, faults=held)
-        pod = rig.begin(source, version="v")
+        pod = rig.begin(source, request="v")
         try:
             loader_rig.wait_for(
                 lambda: any(
@@ -91,7 +91,7 @@ def test_links_are_listed_once_after_any_number_of_attempts(
             )
         finally:
             loader_rig.end_at_once(pod)
-    result = rig.load(served.put("set.tar", packed), version="v").result
+    result = rig.load(served.put("set.tar", packed), request="v").result
     assert result.files == 3
     assert len(rig.manifest()) == 503
     (rig.volume / "datasets/x/l/more").write_bytes(b"")

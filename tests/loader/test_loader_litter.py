@@ -21,7 +21,7 @@ def found(rig: loader_rig.Rig, pattern: str) -> pathlib.Path:
 def published(rig: loader_rig.Rig, served: origin.Origin) -> str:
     """The source of what is published as version v."""
     source = served.put("old.tar", loader_rig.archive("tar", {"f": b"old"}))
-    assert rig.load(source, version="v").code == 0
+    assert rig.load(source, request="v").code == 0
     return source
 
 
@@ -30,7 +30,7 @@ def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_pub
 ):
     content = loader_rig.archive("tar", {"f": b"1" * 100_000})
     source = served.put("set.tar", content, faults=origin.Faults(hold_after=50_000))
-    parameters = {"version": "v", "indexes": 2}
+    parameters = {"request": "v", "indexes": 2}
     waiting = rig.begin(source, **parameters)
     try:
         with found(rig, ".load-*-v/lock").open("r+b") as lock:
@@ -65,11 +65,11 @@ def test_a_pod_that_comes_late_leaves_a_load_alone_that_has_begun_since(
     old = published(rig, served)
     content = loader_rig.archive("tar", {"f": b"new", "g": b"2" * 100_000})
     new = served.put("new.tar", content, faults=origin.Faults(hold_after=50_000))
-    pod = rig.begin(new, version="w", overwrite=True)
+    pod = rig.begin(new, request="w", overwrite=True)
     try:
         found(rig, ".load-*-w/shard-0/owner")
         (rig.volume / "datasets/.versions/x/.trash-old").mkdir()
-        assert rig.load(old, version="v").result.existing
+        assert rig.load(old, request="v").result.existing
         assert {name.partition("-")[0] for name in rig.left()} == {
             "v",
             "v.json",
@@ -89,10 +89,10 @@ def test_a_pod_that_comes_late_leaves_alone_what_a_loader_of_the_users_own_has_l
     rig: loader_rig.Rig, served: origin.Origin
 ):
     old = published(rig, served)
-    assert rig.end(rig.begin("", verb="prepare", version="w")).code == 0
+    assert rig.end(rig.begin("", verb="prepare", request="w")).code == 0
     found(rig, ".given-w/files").joinpath("f").write_bytes(b"new")
-    assert rig.load(old, version="v").result.existing
-    assert rig.load("", version="w", overwrite=True).code == 0
+    assert rig.load(old, request="v").result.existing
+    assert rig.load("", request="w", overwrite=True).code == 0
     assert rig.files() == {"f": b"new"}
 
 
@@ -101,12 +101,12 @@ def test_a_pod_that_comes_late_leaves_alone_what_is_just_being_published(
 ):
     old = published(rig, served)
     new = served.put("new.tar", loader_rig.archive("tar", {"f": b"new"}))
-    parameters = {"version": "w", "overwrite": True}
+    parameters = {"request": "w", "overwrite": True}
     # The tree is in its place, the link does not lead there.
     killed = rig.begin(new, environ={"KILLED_BEFORE": "/link'"}, **parameters)
     assert rig.end(killed).code == -signal.SIGKILL
     assert {"w", "w.json", "w.files"} < rig.left()
-    assert rig.load(old, version="v").result.existing
+    assert rig.load(old, request="v").result.existing
     assert rig.load(new, **parameters).code == 0
     assert rig.files() == {"f": b"new"}
 
@@ -115,9 +115,9 @@ def test_what_was_brought_in_vain_is_removed_by_its_own_load(
     rig: loader_rig.Rig, served: origin.Origin
 ):
     for version in ("v", "w"):
-        assert rig.end(rig.begin("", verb="prepare", version=version)).code == 0
+        assert rig.end(rig.begin("", verb="prepare", request=version)).code == 0
         found(rig, f".given-{version}/files").joinpath("f").write_bytes(b"1")
-        assert rig.load("", version=version).code == 0
+        assert rig.load("", request=version).code == 0
     assert rig.left() == {"v", "v.json", "v.files"}
 
 
@@ -126,9 +126,9 @@ def test_what_is_published_once_more_keeps_the_version_before_it(
 ):
     for version in ("v", "w"):
         source = served.put("set.tar", loader_rig.archive("tar", {"f": version.encode()}))
-        rig.load(source, version=version, overwrite=True)
+        rig.load(source, request=version, overwrite=True)
     slot = volume.Slot(rig.volume, "x")
-    task = tasks.Spec("x", "w", "")
+    task = tasks.Task("x", "w", "")
     with slot.locked():
         current = slot.current()
         assert current

@@ -311,7 +311,7 @@ def test_the_inventory_tells_what_is_published_and_what_was_begun(
     source = served.put("set.csv", b"1,2")
     rig.load(f"{source}?X-Amz-Signature=abc", "done")
     held = served.put("set.tar", NESTED, faults=origin.Faults(hold_after=200_000))
-    pod = rig.begin(held, "begun", version="v")
+    pod = rig.begin(held, "begun", request="v")
     loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/*.tar")))
     loader_rig.end_at_once(pod)
     begun, done, last = rig.told("inventory")

@@ -51,8 +51,8 @@ def test_a_load_that_was_published_before_its_pod_was_lost_is_not_done_again(
 ):
     source = put(served, "s.tar", FILES)
     rig.load(source)
-    first = rig.load(source, overwrite=True, version="one").result
-    again = rig.load(source, overwrite=True, version="one").result
+    first = rig.load(source, overwrite=True, request="one").result
+    again = rig.load(source, overwrite=True, request="one").result
     assert (first.existing, again.existing) == (False, True)
     assert len(served.requests) == 2
 
@@ -74,7 +74,7 @@ def test_the_version_before_stays_until_the_next_overwrite(
 ):
     for number, version in enumerate(["one", "two", "three"]):
         source = put(served, "s.tar", {"n": b"%d" % number})
-        rig.load(source, overwrite=True, version=version)
+        rig.load(source, overwrite=True, request=version)
         assert rig.files() == {"n": b"%d" % number}
     assert rig.versions() == ["three", "two"]
 
@@ -115,15 +115,15 @@ def test_a_reader_never_sees_half_a_data_set(rig: loader_rig.Rig, served: origin
 def test_a_load_killed_at_any_point_can_be_run_again_and_leaves_no_litter(
     rig: loader_rig.Rig, served: origin.Origin
 ):
-    rig.load(put(served, "o.tar", OTHER), version="before")
+    rig.load(put(served, "o.tar", OTHER), request="before")
     source = put(served, "s.tar", FILES, bytes_per_second=8_000_000)
     chance = random.Random(3)
     for _ in range(5):
-        process = rig.begin(source, overwrite=True, version="killed")
+        process = rig.begin(source, overwrite=True, request="killed")
         time.sleep(chance.uniform(0.1, 0.5))
         loader_rig.end_at_once(process)
         assert rig.files() in (OTHER, FILES)
-    assert rig.load(source, overwrite=True, version="killed").code == 0
+    assert rig.load(source, overwrite=True, request="killed").code == 0
     assert rig.files() == FILES
     assert rig.versions() == ["before", "killed"]
 
@@ -144,7 +144,7 @@ def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
     rig: loader_rig.Rig, served: origin.Origin
 ):
     source = put(served, "s.tar", FILES, hold_after=2_000_000)
-    process = rig.begin(source, version="stopped")
+    process = rig.begin(source, request="stopped")
     loader_rig.wait_for(lambda: len(list(rig.volume.rglob("tree/*/*"))) > 100)
     process.send_signal(signal.SIGTERM)
     run = rig.end(process)
@@ -162,7 +162,7 @@ def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
 
 def test_two_loads_of_one_data_set_do_not_meet(rig: loader_rig.Rig, served: origin.Origin):
     slow = put(served, "s.tar", FILES, hold_after=2_000_000)
-    first = rig.begin(slow, version="first")
+    first = rig.begin(slow, request="first")
     loader_rig.wait_for(lambda: list(rig.volume.rglob("d0/0")))
     # Another data set is not held up.
     assert rig.load(put(served, "o.tar", OTHER), "y").code == 0

@@ -29,14 +29,14 @@ def test_a_pod_that_comes_late_leaves_what_was_published(
     source = served.put("set.tar", loader_rig.archive("tar", {"f": b"1"}))
     # Killed in the sweep: what the load was made in is still there.
     for change in itertools.count(1):
-        rig.end(rig.begin(source, version="v", environ={"KILLED_BEFORE": str(change)}))
+        rig.end(rig.begin(source, request="v", environ={"KILLED_BEFORE": str(change)}))
         if (rig.volume / "datasets/x").exists():
             break
         (rig.path / "volume").rename(rig.path / f"volume-{change}")
         rig.volume.mkdir()
     home = rig.volume / "datasets/.versions/x"
     assert list(home.glob(".load-*-v"))
-    late = rig.load(source, version="v")
+    late = rig.load(source, request="v")
     assert late.result.existing
     assert rig.files() == {"f": b"1"}
     assert rig.told("verify")[-1]["state"] == "verified"
@@ -44,14 +44,14 @@ def test_a_pod_that_comes_late_leaves_what_was_published(
 
 def test_what_a_load_left_is_not_taken_for_another_one(rig: loader_rig.Rig, served: origin.Origin):
     source = served.put("set.tar", loader_rig.archive("tar", {"f": b"1"}))
-    rig.load(source, version="v", overwrite=True)
+    rig.load(source, request="v", overwrite=True)
     home = rig.volume / "datasets/.versions/x"
     record = json.loads((home / "v.json").read_text())
     for overwrite in ("w", "y"):
         # As if the sweep had not come to it.
         left = home / f".load-{record['fingerprint']}-v"
         left.mkdir(exist_ok=True)
-        result = rig.load(source, version=overwrite, overwrite=True).result
+        result = rig.load(source, request=overwrite, overwrite=True).result
         assert (result.version, result.existing) == (overwrite, False)
         assert rig.versions() == ["v", "w"] if overwrite == "w" else ["w", "y"]
         assert rig.files() == {"f": b"1"}
@@ -64,7 +64,7 @@ def test_a_pod_killed_at_any_point_leaves_its_work_to_the_next(
     chance = random.Random(4)
     kills = 0
     for attempt in itertools.count():
-        indexes = {"indexes": 2, "version": "v", "unpack": "recursive"}
+        indexes = {"indexes": 2, "request": "v", "unpack": "recursive"}
         pods = [
             rig.begin(source, environ={"JOB_COMPLETION_INDEX": str(index)}, **indexes)
             for index in range(2)
@@ -93,10 +93,10 @@ def test_one_archive_killed_twenty_times_is_whole_in_the_end(
     source = served.put(f"set.{form}", content, faults=origin.Faults(bytes_per_second=25_000_000))
     chance = random.Random(form)
     for _ in range(20 if form == "tar" else 7):
-        pod = rig.begin(source, version="v")
+        pod = rig.begin(source, request="v")
         time.sleep(chance.uniform(0.15, 0.35))
         loader_rig.end_at_once(pod)
-    assert rig.load(source, version="v").code == 0
+    assert rig.load(source, request="v").code == 0
     assert rig.files() == UNPACKED
     assert rig.manifest() == listed(UNPACKED)
 
@@ -113,7 +113,7 @@ def test_a_load_that_is_gone_on_with_tells_what_is_there_already(
     content = loader_rig.archive("tar", inner)
     # The large one stops in its middle, until the first pod is gone.
     source = served.put("set.tar", content, faults=origin.Faults(hold_after=1_000_000))
-    pod = rig.begin(source, version="v", unpack="recursive")
+    pod = rig.begin(source, request="v", unpack="recursive")
     try:
         loader_rig.wait_for(lambda: list(rig.volume.rglob(".load-*-v/ledger")))
         loader_rig.wait_for(lambda: len(list(rig.volume.rglob("tree/*/x"))) == 8)
@@ -121,7 +121,7 @@ def test_a_load_that_is_gone_on_with_tells_what_is_there_already(
         loader_rig.end_at_once(pod)
 
     served.put("set.tar", content)
-    run = rig.load(source, version="v", unpack="recursive")
+    run = rig.load(source, request="v", unpack="recursive")
 
     line = next(line for line in map(json.loads, run.log.splitlines()) if "verifying" in str(line))
     assert line["fetched"] == line["total"] == sum(map(len, inner.values()))
@@ -139,7 +139,7 @@ def test_a_pod_killed_before_any_change_of_a_directory_is_gone_on_with(
         loader_rig.link("leads", "d/file"),
     ]
     source = served.put("set.tar", loader_rig.tar(members))
-    parameters = {"version": "v", "indexes": indexes}
+    parameters = {"request": "v", "indexes": indexes}
     for change in itertools.count(1):
         (tmp_path / str(change)).mkdir()
         rig = loader_rig.Rig(tmp_path / str(change))
@@ -175,11 +175,11 @@ def test_what_is_there_when_credentials_expire_is_not_fetched_again(
     late = origin.Faults(status=403, delay_seconds=0.5)
     one = served.put("one.bin", b"1" * 100_000)
     two = served.put("two.bin", b"2", faults=late)
-    run = rig.load(f"{one} {two}", version="v")
+    run = rig.load(f"{one} {two}", request="v")
     assert run.code == 1
     assert "answers 403" in run.error
     served.put("two.bin", b"2")
-    assert rig.load(f"{one} {two}", version="v").result.files == 2
+    assert rig.load(f"{one} {two}", request="v").result.files == 2
     assert [request.target for request in served.requests].count("/one.bin") == 1
 
 
@@ -188,7 +188,7 @@ def half_done(rig: loader_rig.Rig, served: origin.Origin) -> Iterator[tuple[str,
     """A source of UNPACKED, and a load of its version v that waits for the rest of it."""
     content = loader_rig.archive("tar", UNPACKED)
     source = served.put("set.tar", content, faults=origin.Faults(hold_after=len(content) // 2))
-    pod = rig.begin(source, version="v")
+    pod = rig.begin(source, request="v")
     try:
         loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/n03/*.jpg")))
         yield source, pod
@@ -205,7 +205,7 @@ def test_a_process_that_is_killed_ends_the_pod_with_a_reason_and_the_next_one_go
     assert run.code == 75, "another pod may do it at once"
     assert "a process of the loader was killed, probably because the node has no mem" in run.error
     served.put("set.tar", loader_rig.archive("tar", UNPACKED))
-    assert rig.load(source, version="v").code == 0
+    assert rig.load(source, request="v").code == 0
     assert rig.files() == UNPACKED
 
 
@@ -241,10 +241,10 @@ def test_another_attempt_does_not_mix_two_versions_of_a_source(
     new = {f"{number}": b"new" * 9000 for number in range(0, 200, 2)}
     slow = origin.Faults(hold_after=1_500_000)
     source = served.put("set.tar", loader_rig.archive("tar", old), faults=slow)
-    pod = rig.begin(source, version="v")
+    pod = rig.begin(source, request="v")
     loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/3")))
     loader_rig.end_at_once(pod)
     served.put("set.tar", loader_rig.archive("tar", new))
-    assert rig.load(source, version="v").code == 0
+    assert rig.load(source, request="v").code == 0
     assert rig.files() == new
     assert rig.manifest() == listed(new)

@@ -15,18 +15,19 @@ from datasets.loader.tree import files
 # In a process of its own: the writer forks those that make files.
 PROGRAM = """
 import sys
-from datasets.loader import batch, files, spec, writer
+from datasets.loader.base import tasks
+from datasets.loader.tree import batches, files, tree_writer
 
 class Owner:
     def begin(self, count): pass
     def replacing(self, number, path): pass
     def done(self, written): pass
 
-root, task = sys.argv[1], spec.Spec.from_json(sys.argv[2])
-tree = writer.Writer(files.Files(root, task))
+root, task = sys.argv[1], tasks.Task.from_json(sys.argv[2])
+tree = tree_writer.Writer(files.Files(root, task))
 first = tree.begin(0, files.Wanted("d/x", 0, False), Owner(), algorithms=["sha256"])
 if sys.argv[3] == "small":
-    tree.small([batch.Small(1, "d/x", [b"second"], False, 6)], Owner())
+    tree.small([batches.Small(1, "d/x", [b"second"], False, 6)], Owner())
 else:
     second = tree.begin(1, files.Wanted("d/x", 0, False), Owner(), algorithms=["sha256"])
     second.gather(b"second")
@@ -44,7 +45,7 @@ tree.close()
 def test_a_large_file_that_is_late_does_not_land_in_the_next_one_of_its_name(
     tmp_path: pathlib.Path, second: str
 ) -> None:
-    task = tasks.Spec("x", "20260101t000000-00000000", "", root=str(tmp_path)).to_json()
+    task = tasks.Task("x", "20260101t000000-00000000", "", root=str(tmp_path)).to_json()
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), task, second],
         env={"PYTHONPATH": ":".join(sys.path)},

@@ -32,8 +32,8 @@ def served():
         yield started
 
 
-def task(served: sandbox_hub.Hub, source: str, token: str = "", **fields: Any) -> tasks.Spec:
-    return tasks.Spec(
+def task(served: sandbox_hub.Hub, source: str, token: str = "", **fields: Any) -> tasks.Task:
+    return tasks.Task(
         "x",
         "v",
         "f",

@@ -221,7 +221,7 @@ def test_a_list_is_read_alike_however_it_is_cut(text: str):
 # --- Metalink
 
 
-METALINK_4 = f"""<?xml version="1.0" encoding="UTF-8"?>
+METALINK_4 = f"""<?xml request="1.0" encoding="UTF-8"?>
 <metalink xmlns="urn:ietf:params:xml:ns:metalink">
   <generator>x</generator>
   <file name="d/x.tar">
@@ -238,7 +238,7 @@ METALINK_4 = f"""<?xml version="1.0" encoding="UTF-8"?>
   </file>
   <file name="other name"><url>https://b.example/y</url></file>
 </metalink>"""
-METALINK_3 = f"""<metalink version="3.0" xmlns="http://www.metalinker.org/"><files>
+METALINK_3 = f"""<metalink request="3.0" xmlns="http://www.metalinker.org/"><files>
   <file name="x"><size>7</size>
     <verification><hash type="sha512">{SHA512}</hash>
       <pieces type="sha1"><hash piece="0">{"0" * 40}</hash></pieces></verification>
@@ -295,17 +295,17 @@ def served():
         yield started
 
 
-def task(*sources: str | tasks.Source, **fields: Any) -> tasks.Spec:
+def task(*sources: str | tasks.Source, **fields: Any) -> tasks.Task:
     named = tuple(
         each if isinstance(each, tasks.Source) else tasks.Source(each) for each in sources
     )
-    return tasks.Spec("x", "v", "f", sources=named, **{"opening_seconds": 1, **fields})
+    return tasks.Task("x", "v", "f", sources=named, **{"opening_seconds": 1, **fields})
 
 
 expand = sources_rig.expand
 
 
-def denied(asked: tasks.Spec, pattern: str) -> None:
+def denied(asked: tasks.Task, pattern: str) -> None:
     with pytest.raises(failure.Failure, match=pattern):
         expand(asked)
 

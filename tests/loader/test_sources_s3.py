@@ -45,12 +45,12 @@ def served():
         yield started
 
 
-def task(served: buckets.Buckets, *sources: str, signed: bool = True, **fields: Any) -> tasks.Spec:
+def task(served: buckets.Buckets, *sources: str, signed: bool = True, **fields: Any) -> tasks.Task:
     keys = {
         "access-key": served.credentials.access_key,
         "secret-key": served.credentials.secret_key,
     }
-    return tasks.Spec(
+    return tasks.Task(
         "x",
         "v",
         "f",

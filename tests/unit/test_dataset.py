@@ -168,14 +168,14 @@ def test_the_task_is_one_that_the_loader_reads():
         parallelism=4,
     )
     credentials = {"access-key": "a", "secret-key": "b"}
-    task = wanted.task(version="v", root="/r", credentials=credentials)
-    assert tasks.Spec.from_json(task.to_json()) == task
+    task = wanted.task(request="v", root="/r", credentials=credentials)
+    assert tasks.Task.from_json(task.to_json()) == task
     assert task.sources == (tasks.Source("s3://bucket/a", checksum="sha256:" + DIGEST),)
     assert (task.endpoint, task.hub, task.indexes) == ("https://minio.example", "", 4)
     assert task.region == "garage"
     assert (task.owner_ids, task.file_mode, task.directory_mode) == ((1000, 100), 0o640, 0o750)
     hub = dataset.Dataset("x", ("hf://datasets/a/b",), endpoint="https://hub.example")
-    assert (hub.task(version="v").endpoint, hub.task(version="v").hub) == (
+    assert (hub.task(request="v").endpoint, hub.task(request="v").hub) == (
         "",
         "https://hub.example",
     )
@@ -207,9 +207,9 @@ def test_a_mode_that_data_can_not_have_is_refused(mode: str):
 
 
 def test_a_version_tells_when_it_was_made():
-    assert abs(dataset.made(dataset.new_version()) - time.time()) < 5
-    assert dataset.made(dataset.new_version() + "-2") > 0
-    assert dataset.made("v1") == 0
+    assert abs(dataset.requested_at(dataset.new_request()) - time.time()) < 5
+    assert dataset.requested_at(dataset.new_request() + "-2") > 0
+    assert dataset.requested_at("v1") == 0
 
 
 def test_the_loader_is_one_program_whose_bytes_depend_on_its_code_alone(tmp_path: pathlib.Path):

@@ -167,7 +167,7 @@ def test_a_manifest_may_need_an_endpoint_and_credentials():
         credentials="secret:a/b-c",
     )
     assert params.wanted().endpoint == "http://minio"
-    assert params.wanted().task(version="").region == "garage"
+    assert params.wanted().task(request="").region == "garage"
 
 
 def test_a_token_of_the_hub_goes_over_https_alone():

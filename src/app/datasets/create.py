@@ -109,7 +109,7 @@ def _start(
     credentials: Mapping[str, str],
     secrets: Mapping[str, str],
 ) -> None:
-    cluster, request = loader.cluster, dataset.new_version()
+    cluster, request = loader.cluster, dataset.new_request()
     job = loader_jobs.load(loader, wanted, request, credentials=credentials, secrets=secrets)
     if seen and seen.job:
         jobs.remove(cluster, job.name)

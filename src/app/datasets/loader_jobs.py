@@ -68,7 +68,7 @@ def load(
         secrets: What of the environment of the user's own loader is secret.
     """
     main = _container(loader)
-    task = wanted.task(version=request, root=jobs.MOUNT_PATH, credentials=credentials)
+    task = wanted.task(request=request, root=jobs.MOUNT_PATH, credentials=credentials)
     return jobs.Wanted(
         name=job_name(LOAD, wanted.name),
         kind=LOAD,
@@ -97,7 +97,7 @@ def errand(loader: Loader, kind: str, name: str = "") -> jobs.Wanted:
         name: The data set's name; none where it is for all.
     """
     # The loader's task has a name even where it is for none.
-    task = tasks.Spec(name or kind, dataset.new_version(), "", root=jobs.MOUNT_PATH)
+    task = tasks.Task(name or kind, dataset.new_request(), "", root=jobs.MOUNT_PATH)
     verb = {
         VERIFY: protocol.VERIFY,
         DELETE: protocol.DELETE,

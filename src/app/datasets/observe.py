@@ -135,7 +135,7 @@ def after_job(
         published = job.ended or time.time()
         if result.existing:
             known = record.published if record.version == result.version else 0
-            published = known or dataset.made(result.version)
+            published = known or dataset.requested_at(result.version)
         return dataclasses.replace(
             record,
             state=index.PUBLISHED,

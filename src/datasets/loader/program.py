@@ -50,7 +50,7 @@ def main() -> int:
         os.environ.get(protocol.TERMINATION_LOG, protocol.DEFAULT_TERMINATION_LOG), index=index
     )
     with _last_words(told):
-        task = tasks.Spec.from_json(os.environ.get(protocol.TASK, ""))
+        task = tasks.Task.from_json(os.environ.get(protocol.TASK, ""))
         if verb := (sys.argv[1:] or [""])[0]:
             _others(task, told)[verb]()
         else:
@@ -58,7 +58,7 @@ def main() -> int:
     return 0
 
 
-def _others(task: tasks.Spec, told: report.Report) -> Mapping[str, Callable[[], None]]:
+def _others(task: tasks.Task, told: report.Report) -> Mapping[str, Callable[[], None]]:
     """What else it can do: not one of them is read to load."""
     from .verbs import custom_loader, delete, inventory, verify
 
@@ -70,7 +70,7 @@ def _others(task: tasks.Spec, told: report.Report) -> Mapping[str, Callable[[], 
     }
 
 
-def _load(task: tasks.Spec, told: report.Report, index: int) -> None:
+def _load(task: tasks.Task, told: report.Report, index: int) -> None:
     done = None
     counts = progress.Meter()
     # Before what is left is removed: that takes its time, and we may be killed in it.

@@ -14,7 +14,7 @@ from . import failure, urls
 
 # The Job's name is made from it, and Kubernetes takes 63 characters there.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
-VERSION = re.compile(r"[a-z0-9][-a-z0-9]{0,62}")
+REQUEST = re.compile(r"[a-z0-9][-a-z0-9]{0,62}")
 # Of sources, in a sentence.
 MOST_SHOWN = 3
 FINGERPRINT = re.compile(r"[0-9a-f]*")
@@ -54,12 +54,12 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spec:
-    """What to load, and where to.
+class Task:
+    """What the loader is told to do.
 
     Attributes:
         name: The data set's name.
-        version: This request's own name: each pod of it has the same.
+        request: The identity of the create-dataset that asked for it; the same for all its pods.
         fingerprint: What two loads have in common that would bring the same data set.
         sources: Where the data come from; none where a loader of the user's own brings them.
         manifest: The URL of a list of further sources, or empty.
@@ -81,7 +81,7 @@ class Spec:
     """
 
     name: str
-    version: str
+    request: str
     fingerprint: str
     sources: tuple[Source, ...] = ()
     manifest: str = ""
@@ -101,7 +101,7 @@ class Spec:
     limits: Limits = dataclasses.field(default_factory=Limits)
 
     @classmethod
-    def from_json(cls, text: str) -> Spec:
+    def from_json(cls, text: str) -> Task:
         """Reads what `to_json` wrote.
 
         Raises:
@@ -111,8 +111,8 @@ class Spec:
             fields: dict[str, Any] = json.loads(text)
             limits = Limits(**fields.pop("limits", {}))
             sources = tuple(Source(**each) for each in fields.pop("sources", ()))
-            spec = cls(**fields, sources=sources, limits=limits)
-            for url in (*(source.url for source in sources), spec.manifest):
+            task = cls(**fields, sources=sources, limits=limits)
+            for url in (*(source.url for source in sources), task.manifest):
                 if url:
                     urls.check(url)
         except (AttributeError, TypeError, ValueError):
@@ -121,15 +121,15 @@ class Spec:
                 "then run create-dataset again"
             ) from None
         # These become parts of paths, so they are not trusted a second time.
-        if not NAME.fullmatch(spec.name) or not VERSION.fullmatch(spec.version):
+        if not NAME.fullmatch(task.name) or not REQUEST.fullmatch(task.request):
             raise failure.Failure(
-                "the name or the version of the data set is not one: use a-z0-9-"
+                "the name or the request of the data set is not one: use a-z0-9-"
             )
-        if not FINGERPRINT.fullmatch(spec.fingerprint):
+        if not FINGERPRINT.fullmatch(task.fingerprint):
             raise failure.Failure("the fingerprint is not one: use hexadecimal digits")
         if any(each.checksum and not CHECKSUM.fullmatch(each.checksum) for each in sources):
             raise failure.Failure("the checksum is not algorithm:digest: use sha256:<hex>")
-        return spec
+        return task
 
     def to_json(self) -> str:
         """The task as it is given to the pod."""

@@ -22,7 +22,7 @@ Entry = source_object.Entry
 CHUNK_BYTES = 2**16
 
 
-def expand(task: tasks.Spec, client: http_client.Client) -> Iterator[Entry]:
+def expand(task: tasks.Task, client: http_client.Client) -> Iterator[Entry]:
     """The entries of all sources of a task, as they are found.
 
     Args:
@@ -42,7 +42,7 @@ def expand(task: tasks.Spec, client: http_client.Client) -> Iterator[Entry]:
         _look_again(task, client, suspects)
 
 
-def signers(task: tasks.Spec) -> tuple[Mapping[str, http_client.Signer], Mapping[str, str]]:
+def signers(task: tasks.Task) -> tuple[Mapping[str, http_client.Signer], Mapping[str, str]]:
     """What signs requests for the entries of a task, and what is said where that does not do.
 
     Args:
@@ -71,7 +71,7 @@ def signers(task: tasks.Spec) -> tuple[Mapping[str, http_client.Signer], Mapping
 class _Sources:
     """The sources of a task; each entry comes with who named it."""
 
-    def __init__(self, task: tasks.Spec, client: http_client.Client) -> None:
+    def __init__(self, task: tasks.Task, client: http_client.Client) -> None:
         self._task = task
         self._client = client
 
@@ -145,7 +145,7 @@ class _Sources:
                     yield chunk
 
 
-def _s3(task: tasks.Spec) -> s3.Service:
+def _s3(task: tasks.Task) -> s3.Service:
     from . import s3, s3_signature
 
     return s3.Service(
@@ -157,7 +157,7 @@ def _s3(task: tasks.Spec) -> s3.Service:
     )
 
 
-def _hub(task: tasks.Spec) -> hub.Service:
+def _hub(task: tasks.Task) -> hub.Service:
     from . import hub
 
     return hub.Service(
@@ -189,7 +189,7 @@ def _name(found: Entry) -> str:
     return source_object.file_path(found.path, name)
 
 
-def _look_again(task: tasks.Spec, client: http_client.Client, suspects: set[int]) -> None:
+def _look_again(task: tasks.Task, client: http_client.Client, suspects: set[int]) -> None:
     """Finds the two entries that have one name, if they really have."""
     seen: dict[str, str] = {}
     for where, each in _Sources(task, client).entries():

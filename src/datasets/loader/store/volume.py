@@ -149,14 +149,14 @@ class Slot:
             if not load_directory.is_over(each.path):
                 yield each
 
-    def load(self, task: tasks.Spec, current: versions.Record | None) -> load_directory.Place:
+    def load(self, task: tasks.Task, current: versions.Record | None) -> load_directory.Place:
         """The unfinished load of what a task asks for, or a new one. The slot is locked.
 
         Args:
             task: The task.
             current: What is published.
         """
-        version = task.version
+        version = task.request
         if not self.make_home():
             # What is left of those that made them is litter.
             kept = current.kept if current else frozenset[str]()
@@ -200,7 +200,7 @@ class Slot:
     # --- publishing
 
     def publish(
-        self, tree: pathlib.Path, manifest: pathlib.Path, task: tasks.Spec, result: tasks.Result
+        self, tree: pathlib.Path, manifest: pathlib.Path, task: tasks.Task, result: tasks.Result
     ) -> versions.Published:
         """Makes a finished tree the data set, by one rename. The slot is locked.
 
@@ -225,7 +225,7 @@ class Slot:
             fingerprint=task.fingerprint,
             previous=before.version if before and before.version != version else "",
             result=result,
-            request=task.version,
+            request=task.request,
             source=task.shown,
             published=round(time.time(), 3),
         )

@@ -45,7 +45,7 @@ class Files:
         task: Tells mode and owner.
     """
 
-    def __init__(self, root: str, task: tasks.Spec) -> None:
+    def __init__(self, root: str, task: tasks.Task) -> None:
         self._root = root
         self._file_mode = task.file_mode
         self._directory_mode = task.directory_mode

@@ -25,12 +25,12 @@ OPEN_MODE = 0o777
 FORM = "directory"
 
 
-def prepare(task: tasks.Spec) -> None:
+def prepare(task: tasks.Task) -> None:
     """Makes the directory, empty: what an earlier attempt left there is not to be trusted."""
     slot = _slot(task)
     with slot.locked():
         slot.make_home()
-        home = slot.given(task.version)
+        home = slot.given(task.request)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(home)
         home.mkdir(mode=0o755)
@@ -39,7 +39,7 @@ def prepare(task: tasks.Spec) -> None:
         files.chmod(OPEN_MODE)
 
 
-def publish(task: tasks.Spec, told: report.Report) -> versions.Published:
+def publish(task: tasks.Task, told: report.Report) -> versions.Published:
     """Verifies, counts and publishes what was left in the directory.
 
     Args:
@@ -51,12 +51,12 @@ def publish(task: tasks.Spec, told: report.Report) -> versions.Published:
             published.
     """
     slot = _slot(task)
-    home = slot.given(task.version)
+    home = slot.given(task.request)
     files = home / volume.FILES
     with slot.locked():
         current = slot.current()
         if current and load.is_wanted(current, task) and current.result:
-            return slot.existing(current, current.result, task.version)
+            return slot.existing(current, current.result, task.request)
         if not files.is_dir():
             raise failure.Failure(
                 "what your loader left is gone: run create-dataset again, and it runs again"
@@ -83,7 +83,7 @@ def publish(task: tasks.Spec, told: report.Report) -> versions.Published:
         bytes=total,
         seconds=told.seconds,
         path=f"/{volume.DATASETS}/{task.name}",
-        version=task.version,
+        version=task.request,
         checksum="",
         fetched=0,
         form=FORM,
@@ -95,7 +95,7 @@ def publish(task: tasks.Spec, told: report.Report) -> versions.Published:
         return slot.publish(files, manifest, task, result)
 
 
-def _slot(task: tasks.Spec) -> volume.Slot:
+def _slot(task: tasks.Task) -> volume.Slot:
     return volume.Slot(pathlib.Path(task.root), task.name)
 
 
@@ -106,7 +106,7 @@ def _paths(root: pathlib.Path) -> Iterator[pathlib.Path]:
             yield pathlib.Path(directory, name)
 
 
-def _accept(task: tasks.Spec, root: pathlib.Path, path: pathlib.Path) -> dict[str, Any]:
+def _accept(task: tasks.Task, root: pathlib.Path, path: pathlib.Path) -> dict[str, Any]:
     """Gives it its mode and owner; what the list of files says of it, nothing of a directory."""
     found = path.lstat()
     name = str(path.relative_to(root))

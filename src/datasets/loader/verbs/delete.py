@@ -11,7 +11,7 @@ from ..store import versions, volume
 from ..tree import removal
 
 
-def delete(task: tasks.Spec, told: report.Report) -> None:
+def delete(task: tasks.Task, told: report.Report) -> None:
     """Deletes a data set with all of its versions, and what loads of it have not finished.
 
     Args:

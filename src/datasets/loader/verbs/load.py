@@ -24,7 +24,7 @@ TAKEN = "was published or removed by others meanwhile"
 
 
 def load(
-    task: tasks.Spec, told: report.Report, counts: progress.Meter, *, index: int
+    task: tasks.Task, told: report.Report, counts: progress.Meter, *, index: int
 ) -> versions.Published | None:
     """Does what is to be done, and publishes the data set if this was the last of it.
 
@@ -53,7 +53,7 @@ def load(
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
                 result = dataclasses.replace(current.result, existing=True)
-                return slot.existing(current, result, task.version)
+                return slot.existing(current, result, task.request)
             where = slot.load(task, current)
         # Processes will be forked, and must not find that something is being imported.
         reading.join()
@@ -101,13 +101,13 @@ def _discard(slot: volume.Slot, where: load_directory.Place) -> None:
         slot.remove_home()
 
 
-def is_wanted(current: versions.Record, task: tasks.Spec) -> bool:
+def is_wanted(current: versions.Record, task: tasks.Task) -> bool:
     """Whether what is published is what the task would make; a request is done only once.
 
     Raises:
         Failure: It is another one, and is not to be replaced.
     """
-    if current.result and current.request == task.version:
+    if current.result and current.request == task.request:
         return True
     if task.overwrite:
         return False

@@ -17,7 +17,7 @@ from ..store import readback, volume
 MOST_NAMED = 1000
 
 
-def verify(task: tasks.Spec, told: report.Report) -> None:
+def verify(task: tasks.Task, told: report.Report) -> None:
     """Compares what is on the volume with the list that was made when it was published.
 
     Args:

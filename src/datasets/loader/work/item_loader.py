@@ -33,7 +33,7 @@ class Doer:
         alone: Whether there is one item only: its size is all there is.
     """
 
-    task: tasks.Spec
+    task: tasks.Task
     client: http_client.Client
     tree: tree_writer.Writer
     meter: progress.Meter

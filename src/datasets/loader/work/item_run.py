@@ -98,7 +98,7 @@ class Run:
             self._ended()
 
 
-def url_of(item: plan.Item, task: tasks.Spec) -> str:
+def url_of(item: plan.Item, task: tasks.Task) -> str:
     """Where an item is fetched from."""
     return item.url or task.sources[item.source].url
 

@@ -23,7 +23,7 @@ LEAST_INNER_BYTES = 2**18
 SAMPLE = 256
 
 
-def items(task: tasks.Spec, client: http_client.Client) -> Iterator[plan.Item]:
+def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
     """All items of a task, as its sources are now.
 
     Args:
@@ -60,11 +60,11 @@ def items(task: tasks.Spec, client: http_client.Client) -> Iterator[plan.Item]:
             yield item
 
 
-def _is_to_unpack(found: source_object.Entry, task: tasks.Spec) -> bool:
+def _is_to_unpack(found: source_object.Entry, task: tasks.Task) -> bool:
     return task.unpack == "recursive" and bool(formats.ARCHIVE_NAME.search(found.path))
 
 
-def _file(item: plan.Item, task: tasks.Spec) -> Iterator[plan.Item]:
+def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
     """A file of a known size, in parts if it is large and there are pods to share it."""
     size = item.size or 0
     part_bytes = max(LEAST_PART_BYTES, -(-size // (PARTS_PER_POD * task.indexes)))
@@ -78,7 +78,7 @@ def _file(item: plan.Item, task: tasks.Spec) -> Iterator[plan.Item]:
 
 
 def _looked_at(
-    item: plan.Item, found: source_object.Entry, task: tasks.Spec, client: http_client.Client
+    item: plan.Item, found: source_object.Entry, task: tasks.Task, client: http_client.Client
 ) -> Iterator[plan.Item]:
     source = remote_object.Remote(
         client,

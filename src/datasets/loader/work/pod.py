@@ -28,7 +28,7 @@ class Pod:
 
     def __init__(
         self,
-        task: tasks.Spec,
+        task: tasks.Task,
         slot: volume.Slot,
         where: load_directory.Place,
         *,

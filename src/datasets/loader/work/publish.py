@@ -25,7 +25,7 @@ class Publication:
 
     def __init__(
         self,
-        task: tasks.Spec,
+        task: tasks.Task,
         where: load_directory.Place,
         planned: plan.Plan,
         tick: Callable[[int, int], None],

@@ -29,7 +29,7 @@ class Unpacking:
         run: item_run.Run,
         source: remote_object.Remote,
         tree: tree_writer.Writer,
-        task: tasks.Spec,
+        task: tasks.Task,
         limits: limiter.Budget,
     ) -> None:
         self._run = run
