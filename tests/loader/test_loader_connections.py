@@ -98,7 +98,7 @@ def whole(data: object_stream.Stream) -> bytes:
     pieces: list[bytes] = []
     while piece := data.next_piece():
         pieces.append(bytes(piece.data))
-        piece.done()
+        piece.release()
     return b"".join(pieces)
 
 
@@ -145,7 +145,7 @@ def test_a_file_is_filled_by_a_lane_that_has_little_memory(
             start=0,
             digests={},
             pool=pool,
-            spare=buffer_pool.Spare(),
+            buffers=buffer_pool.BufferPool(),
         )
         while piece := data.next_piece():
             file.add(piece)

@@ -16,7 +16,7 @@ from datasets.loader.base import buffer_pool, failure
 from datasets.loader.tree import large_file
 
 PAGE = mmap.PAGESIZE
-SPARE = buffer_pool.SPARE_BYTES
+SPARE = buffer_pool.BUFFER_BYTES
 
 
 @pytest.fixture(name="pool")
@@ -26,14 +26,17 @@ def fixture_pool() -> Iterator[concurrent.futures.Executor]:
 
 
 def begun(
-    path: pathlib.Path, pool: concurrent.futures.Executor, spare: buffer_pool.Spare, start: int = 0
+    path: pathlib.Path,
+    pool: concurrent.futures.Executor,
+    buffers: buffer_pool.BufferPool,
+    start: int = 0,
 ) -> large_file.Filling:
     def opening() -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
 
     digests = {"sha256": hashlib.sha256()}
     return large_file.Filling(
-        opening, path.name, start=start, digests=digests, pool=pool, spare=spare
+        opening, path.name, start=start, digests=digests, pool=pool, buffers=buffers
     )
 
 
@@ -58,7 +61,7 @@ def test_what_comes_in_chunks_of_any_size_is_written_as_it_came(
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor, size: int
 ) -> None:
     content = random.Random(size).randbytes(size)
-    file = begun(tmp_path / "file", pool, buffer_pool.Spare())
+    file = begun(tmp_path / "file", pool, buffer_pool.BufferPool())
     at, chance = 0, random.Random(1)
     while at < size:
         step = chance.choice([1, 100, PAGE, 300_000, 2 * SPARE + 5])
@@ -73,7 +76,7 @@ def test_what_comes_in_chunks_of_any_size_is_written_as_it_came(
 def test_whole_pages_go_past_the_page_cache_and_the_rest_does_not(
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor
 ) -> None:
-    file = begun(tmp_path / "file", pool, buffer_pool.Spare())
+    file = begun(tmp_path / "file", pool, buffer_pool.BufferPool())
     file.gather(b"x" * SPARE)
     file.wait()
     if not is_direct(tmp_path / "file"):
@@ -89,7 +92,7 @@ def test_it_is_gone_on_with_in_the_middle(
 ) -> None:
     for start in (PAGE, PAGE + 7):
         (tmp_path / "file").write_bytes(b"a" * start + b"z")
-        file = begun(tmp_path / "file", pool, buffer_pool.Spare(), start)
+        file = begun(tmp_path / "file", pool, buffer_pool.BufferPool(), start)
         file.gather(b"b" * (2 * SPARE + 9))
         file.close()
         assert (tmp_path / "file").read_bytes() == b"a" * start + b"b" * (2 * SPARE + 9)
@@ -99,10 +102,10 @@ def test_memory_that_the_file_system_can_not_take_as_it_lies_is_written_all_the_
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor
 ) -> None:
     content = random.Random(5).randbytes(4 * PAGE + 16)
-    file = begun(tmp_path / "file", pool, buffer_pool.Spare())
+    file = begun(tmp_path / "file", pool, buffer_pool.BufferPool())
     # Most file systems of a disk want the memory to begin where a sector does.
-    file.add(buffer_pool.Block(memoryview(content)[3 : 3 + 2 * PAGE]))
-    file.add(buffer_pool.Block(memoryview(content)[3 + 2 * PAGE : 3 + 4 * PAGE]))
+    file.add(buffer_pool.Buffer(memoryview(content)[3 : 3 + 2 * PAGE]))
+    file.add(buffer_pool.Buffer(memoryview(content)[3 + 2 * PAGE : 3 + 4 * PAGE]))
     file.close()
     assert (tmp_path / "file").read_bytes() == content[3 : 3 + 4 * PAGE]
 
@@ -110,9 +113,9 @@ def test_memory_that_the_file_system_can_not_take_as_it_lies_is_written_all_the_
 def test_a_full_volume_is_told_and_the_memory_is_given_back(
     pool: concurrent.futures.Executor,
 ) -> None:
-    spare = buffer_pool.Spare()
-    for _ in range(2 * buffer_pool.SPARE_BLOCKS):
-        file = begun(pathlib.Path("/dev/full"), pool, spare)
+    buffers = buffer_pool.BufferPool()
+    for _ in range(2 * buffer_pool.MOST_BUFFERS):
+        file = begun(pathlib.Path("/dev/full"), pool, buffers)
         with pytest.raises(failure.Failure, match="no room is left on the volume"):
             for _ in range(20):
                 file.gather(b"x" * SPARE)
@@ -123,7 +126,7 @@ def test_a_full_volume_is_told_and_the_memory_is_given_back(
 def test_a_full_volume_is_told_when_the_file_is_closed_at_the_latest(
     pool: concurrent.futures.Executor,
 ) -> None:
-    file = begun(pathlib.Path("/dev/full"), pool, buffer_pool.Spare())
+    file = begun(pathlib.Path("/dev/full"), pool, buffer_pool.BufferPool())
     file.gather(b"x")
     with pytest.raises(failure.Failure, match="no room is left on the volume"):
         file.close()

@@ -96,9 +96,9 @@ def test_too_much_is_refused(rig: loader_rig.Rig):
     data = prepared(rig)
     for name in "abc":
         (data / name).write_bytes(b"12345")
-    for limits in ({"most_bytes": 14}, {"most_entries": 2}):
+    for limits in ({"most_bytes": 14}, {"most_members": 2}):
         assert "more than a data set may hold" in rig.load("", request="v", limits=limits).error
-    assert rig.load("", request="v", limits={"most_bytes": 15, "most_entries": 3}).code == 0
+    assert rig.load("", request="v", limits={"most_bytes": 15, "most_members": 3}).code == 0
 
 
 def test_without_what_was_left_it_is_told_to_run_again(rig: loader_rig.Rig):

@@ -73,15 +73,15 @@ def test_limits_are_those_of_all_sources_together(rig: loader_rig.Rig, served: o
         for name in "ab"
     ]
     assert "more than 17999 bytes" in rig.refused(" ".join(plain), limits={"most_bytes": 17_999})
-    assert "more than 3 entries" in rig.refused(" ".join(plain), limits={"most_entries": 3})
+    assert "more than 3 members" in rig.refused(" ".join(plain), limits={"most_members": 3})
 
 
 @pytest.mark.parametrize("form", ["tar", "zip"])
 def test_too_many_entries_are_refused(rig: loader_rig.Rig, served: origin.Origin, form: str):
     content = loader_rig.archive(form, {str(number): b"" for number in range(30)})
     source = served.put(f"s.{form}", content)
-    assert "more than 29 entries" in rig.refused(source, limits={"most_entries": 29})
-    assert rig.load(source, limits={"most_entries": 30}).result.files == 30
+    assert "more than 29 members" in rig.refused(source, limits={"most_members": 29})
+    assert rig.load(source, limits={"most_members": 30}).result.files == 30
 
 
 @pytest.mark.parametrize("form", [*loader_rig.ARCHIVES, "csv"])

@@ -198,7 +198,7 @@ def test_an_empty_source_is_refused(rig: loader_rig.Rig, served: origin.Origin):
     [
         b"<!DOCTYPE html>\n<html><body>Please log in</body></html>",
         b"\xef\xbb\xbf \n<!-- hello -->\n<HTML>",
-        b'<?xml request="1.0"?><!doctype html>',
+        b'<?xml version="1.0"?><!doctype html>',
     ],
 )
 def test_a_web_page_in_the_place_of_data_is_refused(

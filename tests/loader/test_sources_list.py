@@ -221,7 +221,7 @@ def test_a_list_is_read_alike_however_it_is_cut(text: str):
 # --- Metalink
 
 
-METALINK_4 = f"""<?xml request="1.0" encoding="UTF-8"?>
+METALINK_4 = f"""<?xml version="1.0" encoding="UTF-8"?>
 <metalink xmlns="urn:ietf:params:xml:ns:metalink">
   <generator>x</generator>
   <file name="d/x.tar">
@@ -238,7 +238,7 @@ METALINK_4 = f"""<?xml request="1.0" encoding="UTF-8"?>
   </file>
   <file name="other name"><url>https://b.example/y</url></file>
 </metalink>"""
-METALINK_3 = f"""<metalink request="3.0" xmlns="http://www.metalinker.org/"><files>
+METALINK_3 = f"""<metalink version="3.0" xmlns="http://www.metalinker.org/"><files>
   <file name="x"><size>7</size>
     <verification><hash type="sha512">{SHA512}</hash>
       <pieces type="sha1"><hash piece="0">{"0" * 40}</hash></pieces></verification>
@@ -469,7 +469,7 @@ def test_what_only_looks_alike_is_kept(served: origin.Origin, lines: list[str]):
 def test_names_are_compared_in_few_bytes_each():
     count = 200_000
     tracemalloc.start()
-    names = duplicate_names.Distinct()
+    names = duplicate_names.DuplicateNames()
     for number in range(count):
         names.add(f"some/long/directory/name/{number}")
     names.add("some/long/directory/name/77")
@@ -481,7 +481,9 @@ def test_names_are_compared_in_few_bytes_each():
 
 
 def test_names_whose_hashes_are_alike_are_no_duplicates(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(duplicate_names.Distinct, "add", lambda self, _: self._parts[0].append(1))
+    monkeypatch.setattr(
+        duplicate_names.DuplicateNames, "add", lambda self, _: self._parts[0].append(1)
+    )
     monkeypatch.setattr(expansion, "hash", lambda _: 1, raising=False)
     assert len(expand(task("https://a.example/x", "https://a.example/y"))) == 2
     denied(task("https://a.example/x", "https://b.example/x"), "comes twice")

@@ -72,11 +72,11 @@ def _others(task: tasks.Task, told: report.Report) -> Mapping[str, Callable[[], 
 
 def _load(task: tasks.Task, told: report.Report, index: int) -> None:
     done = None
-    counts = progress.Meter()
+    counter = progress.Counter()
     # Before what is left is removed: that takes its time, and we may be killed in it.
     with _last_words(told):
         if task.sources or task.manifest:
-            done = load.load(task, told, counts, index=index)
+            done = load.load(task, told, counter, index=index)
         else:
             from .verbs import custom_loader
 
@@ -84,7 +84,7 @@ def _load(task: tasks.Task, told: report.Report, index: int) -> None:
         if done:
             told.published(done.result)
         else:
-            told.ended(protocol.DONE, **counts.fields())
+            told.ended(protocol.DONE, **counter.fields())
     if done:
         # What is told is told; the next load of that name removes what is left.
         with contextlib.suppress(_Stopped):

@@ -1,6 +1,6 @@
-"""Memory that is lent: what was fetched lies in it until it is written, and then it serves again.
+"""Pool of reusable page-aligned buffers for data on their way from an origin to the volume.
 
-It begins where a page begins, as O_DIRECT wants it.
+O_DIRECT needs memory that begins at a page.
 """
 
 from __future__ import annotations
@@ -11,42 +11,42 @@ import queue
 from collections.abc import Callable
 from typing import NamedTuple
 
-SPARE_BYTES = 2**20
-# More than there are lanes: one that waits for its source keeps a block that is not full yet.
-SPARE_BLOCKS = 36
+BUFFER_BYTES = 2**20
+# More than there are lanes: a lane that waits for its origin keeps a buffer that is not full yet.
+MOST_BUFFERS = 36
 
 
-def nothing() -> None:
-    """Nobody waits for it."""
+def do_nothing() -> None:
+    """Release memory that is not reused."""
 
 
-class Block(NamedTuple):
-    """Bytes in memory that is lent.
+class Buffer(NamedTuple):
+    """Bytes in reusable memory.
 
     Attributes:
         data: The bytes.
-        done: Is to be called, in whatever thread, when they are not used any more.
+        release: Gives the memory back for reuse; any thread may call it.
     """
 
     data: memoryview
-    done: Callable[[], None] = nothing
+    release: Callable[[], None] = do_nothing
 
 
-def room(size: int) -> memoryview:
-    """Memory of so many bytes."""
+def allocate(size: int) -> memoryview:
+    """Return new, page-aligned memory of this many bytes."""
     return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
-class Spare:
-    """Blocks of SPARE_BYTES, a bounded number of them. One serves many threads."""
+class BufferPool:
+    """A pool of at most MOST_BUFFERS buffers of BUFFER_BYTES, shared by many threads."""
 
     def __init__(self) -> None:
-        # Those that were used last come first: the others may never be needed.
+        # The buffer that was released last is reused first: the others may never be allocated.
         self._free: queue.LifoQueue[memoryview | None] = queue.LifoQueue()
-        for _ in range(SPARE_BLOCKS):
+        for _ in range(MOST_BUFFERS):
             self._free.put(None)
 
-    def take(self) -> Block:
-        """A block; waits until there is one."""
-        memory = self._free.get() or room(SPARE_BYTES)
-        return Block(memory, functools.partial(self._free.put, memory))
+    def acquire(self) -> Buffer:
+        """Return a buffer; wait until one is free."""
+        memory = self._free.get() or allocate(BUFFER_BYTES)
+        return Buffer(memory, functools.partial(self._free.put, memory))

@@ -1,4 +1,4 @@
-"""Tells whether millions of names differ, in eight bytes a name."""
+"""Finds duplicates among millions of names, in eight bytes a name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator
 PARTS = 256
 
 
-class Distinct:
-    """What is left of the names that came: their hashes."""
+class DuplicateNames:
+    """A detector of duplicate names, which keeps only their hashes."""
 
     def __init__(self) -> None:
         self._parts = [array.array("q") for _ in range(PARTS)]
 
     def add(self, name: str) -> None:
-        """Takes a name in."""
+        """Add a name."""
         value = hash(name)
         self._parts[value % PARTS].append(value)
 
     def suspects(self) -> set[int]:
-        """The hashes that came more than once: of one name, or, hardly ever, of two."""
+        """Return the hashes that were added twice: of one name, or, very rarely, of two names."""
         return set(self._repeated())
 
     def _repeated(self) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Keeps count of what a source brings, and stops what outgrows its limits."""
+"""Stops a source that exceeds the limits of a load."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 from . import failure, tasks
 
 
-class Budget:
-    """What a pod has used up of a load's limits. One serves many threads.
+class Limiter:
+    """A counter of one pod's share of a load's limits, shared by many threads.
 
     Args:
         limits: The limits.
@@ -18,33 +18,33 @@ class Budget:
         self._limits = limits
         self._lock = threading.Lock()
         self._received = 0
-        self._entries = 0
+        self._members = 0
         self._unpacked = 0
         self._written = 0
 
-    def received(self, count: int) -> None:
-        """Counts bytes of what is loaded, as it is at its origin."""
+    def add_received(self, count: int) -> None:
+        """Count bytes that were received from an origin."""
         with self._lock:
             self._received += count
 
-    def entry(self) -> None:
-        """Counts one entry of an archive."""
+    def add_member(self) -> None:
+        """Count one member of an archive."""
         with self._lock:
-            self._entries += 1
-        if self._entries > self._limits.most_entries:
+            self._members += 1
+        if self._members > self._limits.most_members:
             raise failure.Failure(
-                f"the source has more than {self._limits.most_entries} entries: split it over "
+                f"the source has more than {self._limits.most_members} members: split it over "
                 "several data sets"
             )
 
-    def unpacked(self, count: int) -> None:
-        """Counts bytes that came out of a decompressor."""
+    def add_unpacked(self, count: int) -> None:
+        """Count bytes that a decompressor produced."""
         with self._lock:
             self._unpacked += count
         self._check(self._unpacked)
 
-    def written(self, count: int) -> None:
-        """Counts bytes to be written: a sparse archive brings more than it holds."""
+    def add_written(self, count: int) -> None:
+        """Count bytes to be written: a sparse archive writes more than it holds."""
         with self._lock:
             self._written += count
         self._check(self._written)
@@ -52,12 +52,12 @@ class Budget:
     def _check(self, used: int) -> None:
         if used > self._limits.most_bytes:
             raise failure.Failure(
-                f"the source brings more than {self._limits.most_bytes} bytes: split it over "
+                f"the source has more than {self._limits.most_bytes} bytes: split it over "
                 "several data sets"
             )
         allowed = self._limits.most_expansion * self._received
         if used > self._limits.free_bytes and used > allowed:
             raise failure.Failure(
                 f"the archive grows to more than {self._limits.most_expansion} times its size, as "
-                "a bomb does: check the source; if it is meant, offer it uncompressed"
+                "a bomb does: check the source; if this is intended, offer it uncompressed"
             )

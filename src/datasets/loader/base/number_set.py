@@ -1,16 +1,16 @@
-"""A set of numbers in a bit each: there may be millions."""
+"""A compact set of numbers: one bit for each, since there may be millions."""
 
 from __future__ import annotations
 
 
-class Bits:
-    """A set of numbers from 0 on."""
+class NumberSet:
+    """A set of numbers that are not negative."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def add(self, number: int) -> None:
-        """Takes a number in."""
+        """Add a number."""
         byte, bit = divmod(number, 8)
         self._bytes.extend(bytes(max(0, byte + 1 - len(self._bytes))))
         self._bytes[byte] |= 1 << bit

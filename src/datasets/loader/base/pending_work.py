@@ -1,19 +1,19 @@
-"""What is under way: bounded in bytes, waited for in the end, and ended by the first error."""
+"""Pending work: bounded in bytes, waited for at the end, stopped by the first error."""
 
 from __future__ import annotations
 
 import threading
 
-# What waits in memory to be written. It bounds how many directories are written to at once, where
-# an archive holds one after the other.
+# The limit of bytes that wait in memory to be written. It also limits the number of directories
+# that are written to at once, where an archive holds one directory after the other.
 AHEAD_BYTES = 96 * 2**20
 
 
-class UnderWay:
-    """Counts what is under way. One serves many threads.
+class PendingWork:
+    """A counter of pending work, shared by many threads.
 
     Attributes:
-        count: How much there is.
+        count: The number of pending pieces of work.
     """
 
     def __init__(self) -> None:
@@ -22,16 +22,16 @@ class UnderWay:
         self._error: BaseException | None = None
 
     def begin(self, weight: int) -> None:
-        """Counts one more; returns when there is room for it.
+        """Add a piece of work, as soon as there is room for its bytes.
 
         Args:
-            weight: The bytes that wait for it.
+            weight: The bytes that it keeps in memory.
 
         Raises:
-            BaseException: What an earlier one raised.
+            BaseException: The error that stopped the work.
         """
         with self._changed:
-            # One that alone is heavier than all that may wait has to wait for all others only.
+            # A piece that is larger than the limit starts when all others have ended.
             while self._ahead and self._ahead + weight > AHEAD_BYTES and not self._error:
                 self._wait()
             self.check()
@@ -39,12 +39,12 @@ class UnderWay:
             self.count += 1
 
     def add(self) -> None:
-        """Counts one more, which needs no room."""
+        """Add a piece of work that keeps no bytes in memory."""
         with self._changed:
             self.count += 1
 
     def end(self, weight: int) -> None:
-        """Counts one less, of so many bytes."""
+        """Remove a piece of work that has ended."""
         with self._changed:
             self.count -= 1
             self._ahead -= weight
@@ -52,10 +52,10 @@ class UnderWay:
                 self._changed.notify_all()
 
     def wait(self) -> None:
-        """Returns when nothing is left to be done.
+        """Wait until no work is pending.
 
         Raises:
-            BaseException: What something raised.
+            BaseException: The error that stopped the work.
         """
         with self._changed:
             while self.count and not self._error:
@@ -63,12 +63,12 @@ class UnderWay:
             self.check()
 
     def check(self) -> None:
-        """Raises what something has raised."""
+        """Raise the error that stopped the work, if there is one."""
         if self._error:
             raise self._error
 
     def fail(self, error: BaseException) -> None:
-        """Nothing more is taken."""
+        """Stop all work because of an error."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()

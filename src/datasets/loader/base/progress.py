@@ -1,4 +1,4 @@
-"""How far a pod is: counted by many threads, told by one."""
+"""The progress of a pod, counted by many threads."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# The rate is that of the last seconds, so that a stall is seen.
+# The rate is measured over the last seconds, so that a stall shows.
 WINDOW_SECONDS = 15.0
 
 
-class Meter:
-    """Counts what a pod fetches and writes.
+class Counter:
+    """A counter of the bytes and files that a pod has fetched and written.
 
-    What pods before it have brought counts as well: else a load that is gone on with would look as
-    if it began anew.
+    The work of earlier pods with the same index counts as well, so that a load that is continued
+    does not look as if it began anew.
 
     Args:
-        clock: Tells seconds; monotonic.
+        clock: A monotonic clock, in seconds.
 
     Attributes:
-        fetched: The bytes that came.
+        fetched: The bytes that this pod received.
         files: The files that are on the volume.
-        bytes: Their sizes together.
-        total: The bytes of the whole load; None where nobody knows.
-        shared: Whether other pods fetch some of it: then one of them can not tell what is left.
+        bytes: The sum of their sizes.
+        total: The bytes of the whole load; None if unknown.
+        shared: True if other pods fetch a part of the load: no pod can tell alone what is left.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,32 +36,32 @@ class Meter:
         self.reset()
 
     def reset(self) -> None:
-        """Counts from zero: all begins anew."""
+        """Count from zero: the load begins anew."""
         with self._lock:
             self._seen = collections.deque([(self._clock(), 0)])
             self._before = self.fetched = self.files = self.bytes = 0
             self.total: int | None = None
 
-    def came(self, count: int) -> None:
-        """Counts bytes that came."""
+    def add_fetched(self, count: int) -> None:
+        """Count bytes that were received."""
         with self._lock:
             self.fetched += count
 
-    def brought(self, fetched: int = 0, files: int = 0, size: int = 0) -> None:
-        """Counts what pods before this one have fetched and written."""
+    def add_earlier(self, fetched: int = 0, files: int = 0, size: int = 0) -> None:
+        """Count bytes and files that earlier pods have fetched and written."""
         with self._lock:
             self._before += fetched
             self.files += files
             self.bytes += size
 
-    def wrote(self, count: int, size: int) -> None:
-        """Counts files, of so many bytes together."""
+    def add_files(self, count: int, size: int) -> None:
+        """Count written files; `size` is the sum of their sizes."""
         with self._lock:
             self.files += count
             self.bytes += size
 
     def fields(self) -> dict[str, Any]:
-        """What a line of progress says."""
+        """Return the fields of a line of progress."""
         now = self._clock()
         with self._lock:
             fetched, files, size = self.fetched, self.files, self.bytes

@@ -27,13 +27,13 @@ class Limits:
 
     Attributes:
         most_bytes: The bytes of all files together.
-        most_entries: The entries of an archive.
+        most_members: The members of an archive.
         most_expansion: How many times its own size an archive may grow...
         free_bytes: ...once it has grown beyond this: small archives of zeros do no harm.
     """
 
     most_bytes: int = 16 * 2**40
-    most_entries: int = 50_000_000
+    most_members: int = 50_000_000
     most_expansion: int = 200
     free_bytes: int = 2**30
 

@@ -26,7 +26,7 @@ def share(pieces: int, lines: int) -> int:
 class Pieces(Protocol):
     """What gives out an object piece by piece."""
 
-    def piece(self) -> buffer_pool.Block | None:
+    def piece(self) -> buffer_pool.Buffer | None:
         """The next bytes; None at the end.
 
         What several connections bring stays until it is done with, what one brings until the next
@@ -71,7 +71,7 @@ def open_stream(
     return Stream(_One(source.line(start, end)), head)
 
 
-_NO_PIECE = buffer_pool.Block(memoryview(b""))
+_NO_PIECE = buffer_pool.Buffer(memoryview(b""))
 
 
 class Stream:
@@ -86,9 +86,9 @@ class Stream:
     def __init__(self, pieces: Pieces, head: bytes = b"", *, paged: bool = False) -> None:
         self.paged = paged
         self._pieces = pieces
-        self._piece = buffer_pool.Block(memoryview(head))
+        self._piece = buffer_pool.Buffer(memoryview(head))
 
-    def next_piece(self) -> buffer_pool.Block | None:
+    def next_piece(self) -> buffer_pool.Buffer | None:
         """The next bytes, as many as have come; None at the end."""
         piece, self._piece = self._piece, _NO_PIECE
         return piece if piece.data else self._pieces.piece()
@@ -107,7 +107,7 @@ class Stream:
         if left:
             self._piece = self._piece._replace(data=left)
         else:
-            self._piece.done()
+            self._piece.release()
             self._piece = _NO_PIECE
         return chunk
 
@@ -116,8 +116,8 @@ class Stream:
         head = bytearray()
         while len(head) < count and (piece := self.next_piece()):
             head += piece.data
-            piece.done()
-        self._piece = buffer_pool.Block(memoryview(head))
+            piece.release()
+        self._piece = buffer_pool.Buffer(memoryview(head))
         return bytes(head[:count])
 
     def close(self) -> None:
@@ -133,11 +133,11 @@ class _One:
         self._buffer = memoryview(bytearray(remote_object.CHUNK_BYTES))
         self._bytes = byte_streams.FIRST_BYTES
 
-    def piece(self) -> buffer_pool.Block | None:
+    def piece(self) -> buffer_pool.Buffer | None:
         view = self._buffer[: self._bytes]
         self._bytes = remote_object.CHUNK_BYTES
         count = self._line.readinto(view)
-        return buffer_pool.Block(view[:count]) if count else None
+        return buffer_pool.Buffer(view[:count]) if count else None
 
     def close(self) -> None:
         self._line.close()

@@ -81,7 +81,7 @@ class Connections:
             for _ in range(min(FIRST, self._most)):
                 self._connect()
 
-    def piece(self) -> buffer_pool.Block | None:
+    def piece(self) -> buffer_pool.Buffer | None:
         """The next piece; None at the end.
 
         Raises:
@@ -97,7 +97,7 @@ class Connections:
                 self._wait()
             piece = self._there.pop(self._given)
             self._given += 1
-            return buffer_pool.Block(piece, functools.partial(self._give_back, piece))
+            return buffer_pool.Buffer(piece, functools.partial(self._give_back, piece))
 
     def close(self) -> None:
         """Ends them."""
@@ -157,7 +157,7 @@ class Connections:
                 number = heapq.heappop(self._again)
             else:
                 number, self._asked = self._asked, self._asked + 1
-            return number, self._spare.pop() if self._spare else buffer_pool.room(
+            return number, self._spare.pop() if self._spare else buffer_pool.allocate(
                 self._piece_bytes
             )
 

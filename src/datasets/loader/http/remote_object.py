@@ -29,7 +29,7 @@ class Remote:
         validator: Its entity tag or its date, where a list has said it.
         opening_seconds: How long the origin may refuse to begin.
         patience_seconds: How long it may bring nothing once it has begun.
-        meter: Is told how many bytes came, each time some do.
+        on_received: Called with the number of bytes each time some arrive.
 
     Attributes:
         size: The bytes that it has; None where the origin does not say.
@@ -48,7 +48,7 @@ class Remote:
         validator: str = "",
         opening_seconds: float = 25,
         patience_seconds: float = 300,
-        meter: Callable[[int], None] = lambda _: None,
+        on_received: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.url = url
         self.size = size
@@ -59,7 +59,7 @@ class Remote:
         self._auth = auth
         self._opening_seconds = opening_seconds
         self._patience_seconds = patience_seconds
-        self._meter = meter
+        self._on_received = on_received
         self._begun = False
         self._first: http_client.Response | None = None
         self._lock = threading.Lock()
@@ -169,7 +169,7 @@ class Remote:
         """
         self._client.check()
         self._begun = True
-        self._meter(count)
+        self._on_received(count)
 
 
 class Line:

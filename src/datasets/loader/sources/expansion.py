@@ -33,7 +33,7 @@ def expand(task: tasks.Task, client: http_client.Client) -> Iterator[Entry]:
         Failure: A source is not to be had, or two entries have one path; that is known in the end.
         StartOver: A list changed while it was read.
     """
-    names = duplicate_names.Distinct()
+    names = duplicate_names.DuplicateNames()
     for _, each in _Sources(task, client).entries():
         names.add(_name(each))
         yield each

@@ -149,7 +149,7 @@ class Done:
     """
 
     def __init__(self) -> None:
-        self.members: dict[int, number_set.Bits] = {}
+        self.members: dict[int, number_set.NumberSet] = {}
         self.positions: dict[int, int] = {}
         self.ended: set[int] = set()
         self.versions: dict[int, str] = {}
@@ -158,7 +158,7 @@ class Done:
     def add(self, line: Line) -> None:
         """Takes a line into account."""
         if line.kind in {FILE, LINK}:
-            self.members.setdefault(line.item, number_set.Bits()).add(line.number)
+            self.members.setdefault(line.item, number_set.NumberSet()).add(line.number)
         elif line.kind == POSITION:
             self.positions[line.item] = max(line.number, self.positions.get(line.item, 0))
         elif line.kind == REPLACED:

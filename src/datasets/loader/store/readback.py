@@ -80,7 +80,7 @@ def digests(
             while piece := data.next_piece():
                 for digest in hashes.values():
                     digest.update(piece.data)
-                piece.done()
+                piece.release()
                 tick()
         finally:
             data.close()

@@ -32,7 +32,7 @@ class Directory:
         self.pending: collections.deque[tuple[Create, int]] = collections.deque()
 
 
-class Turns(pending_work.UnderWay):
+class Turns(pending_work.PendingWork):
     """Work that is done in its directories' turns.
 
     Args:

@@ -34,7 +34,7 @@ class Filling:
         start: Where its first byte belongs.
         digests: Hashes of what is written.
         pool: Threads that write.
-        spare: Memory for what does not come in whole pages.
+        buffers: Memory for data that do not arrive in whole pages.
 
     Attributes:
         path: Its path.
@@ -51,7 +51,7 @@ class Filling:
         start: int,
         digests: dict[str, Any],
         pool: concurrent.futures.Executor,
-        spare: buffer_pool.Spare,
+        buffers: buffer_pool.BufferPool,
     ) -> None:
         self.path = path
         self.position = self.written = start
@@ -60,37 +60,37 @@ class Filling:
         self._descriptor = -1
         self._is_direct = False
         self._pool = pool
-        self._spare = spare
+        self._buffers = buffers
         self._changed = threading.Condition()
-        self._blocks: collections.deque[buffer_pool.Block] = collections.deque()
+        self._pending: collections.deque[buffer_pool.Buffer] = collections.deque()
         self._writing = False
         self._error: BaseException | None = None
-        self._held: buffer_pool.Block | None = None
+        self._held: buffer_pool.Buffer | None = None
         self._filled = 0
 
-    def add(self, block: buffer_pool.Block) -> None:
-        """Has a block written that begins where a page does, in memory and in the file.
+    def add(self, buffer: buffer_pool.Buffer) -> None:
+        """Has a buffer written that begins where a page does, in memory and in the file.
 
         Args:
-            block: The block. All but the last one have whole pages.
+            buffer: The buffer. All but the last one have whole pages.
 
         Raises:
             Failure: Something before it can not be written.
         """
         for digest in self.digests.values():
-            digest.update(block.data)
-        whole = not len(block.data) % mmap.PAGESIZE
+            digest.update(buffer.data)
+        whole = not len(buffer.data) % mmap.PAGESIZE
         try:
-            self._wait_for(MOST_BYTES - len(block.data) if whole else 0)
+            self._wait_for(MOST_BYTES - len(buffer.data) if whole else 0)
             if not whole:
                 self._open()
                 self._go_through_cache()
         except BaseException:
-            block.done()
+            buffer.release()
             raise
-        self.position += len(block.data)
+        self.position += len(buffer.data)
         with self._changed:
-            self._blocks.append(block)
+            self._pending.append(buffer)
             if not self._writing:
                 self._pool.submit(self._write)
                 self._writing = True
@@ -104,7 +104,7 @@ class Filling:
         view = memoryview(chunk)
         while view:
             if self._held is None:
-                self._held, self._filled = self._spare.take(), 0
+                self._held, self._filled = self._buffers.acquire(), 0
             room = self._held.data[self._filled :]
             count = min(len(view), len(room))
             room[:count] = view[:count]
@@ -154,20 +154,20 @@ class Filling:
             while self._writing:
                 self._changed.wait()
         if self._held is not None:
-            self._held.done()
+            self._held.release()
         # What is to be opened is there then, and nobody makes it any more.
         with contextlib.suppress(Exception):
             os.close(self._open())
 
     def _add_held(self) -> None:
-        if (block := self._held) is not None:
+        if (buffer := self._held) is not None:
             self._held = None
-            self.add(block._replace(data=block.data[: self._filled]))
+            self.add(buffer._replace(data=buffer.data[: self._filled]))
 
     def _wait_for(self, most: int) -> None:
         """Returns when no more bytes than these are on their way."""
         with self._changed:
-            while self._blocks and self.position - self.written > most and not self._error:
+            while self._pending and self.position - self.written > most and not self._error:
                 self._changed.wait()
             if self._error:
                 raise self._error
@@ -182,11 +182,11 @@ class Filling:
             except BaseException as error:  # noqa: BLE001 - the thread that fills it raises it
                 self._error = error
             for each in taken:
-                each.done()
+                each.release()
             with self._changed:
                 self.written += size
                 for _ in taken:
-                    self._blocks.popleft()
+                    self._pending.popleft()
                 self._changed.notify_all()
 
     def _put(self, data: Sequence[memoryview]) -> int:
@@ -220,9 +220,9 @@ class Filling:
             fcntl.fcntl(self._descriptor, fcntl.F_SETFL, 0)
             self._is_direct = False
 
-    def _take(self) -> tuple[buffer_pool.Block, ...]:
+    def _take(self) -> tuple[buffer_pool.Buffer, ...]:
         with self._changed:
-            if not self._blocks:
+            if not self._pending:
                 self._writing = False
                 self._changed.notify_all()
-            return tuple(self._blocks)
+            return tuple(self._pending)

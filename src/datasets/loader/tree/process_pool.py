@@ -50,7 +50,7 @@ def ignore(_: object) -> None:
     """Nobody wants to know."""
 
 
-class Crew(pending_work.UnderWay):
+class Crew(pending_work.PendingWork):
     """Processes that make files; a directory is always the same one's.
 
     It is made before other threads are: a process is forked with one thread only.

@@ -26,7 +26,7 @@ class Writer:
         self._files = made
         self._crew = process_pool.Crew(made)
         self._pool = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS)
-        self._spare = buffer_pool.Spare()
+        self._buffers = buffer_pool.BufferPool()
         self._lock = threading.Lock()
         self._opening: dict[str, concurrent.futures.Future[int]] = {}
         self._closing = directory_queue.Turns(made.directory, threads=CLOSING_THREADS)
@@ -161,7 +161,7 @@ class Writer:
             start=start,
             digests={name: tasks.hasher(name) for name in algorithms},
             pool=self._pool,
-            spare=self._spare,
+            buffers=self._buffers,
         )
 
     def _wait_for_opening(self, path: str) -> None:

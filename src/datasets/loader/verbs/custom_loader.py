@@ -69,7 +69,7 @@ def publish(task: tasks.Task, told: report.Report) -> versions.Published:
         for fields in accepted:
             if "bytes" in fields:
                 count, total = count + 1, total + fields["bytes"]
-            if count > task.limits.most_entries or total > task.limits.most_bytes:
+            if count > task.limits.most_members or total > task.limits.most_bytes:
                 raise failure.Failure("your loader left more than a data set may hold: split it")
             if fields:
                 listed.write(json.dumps(fields) + "\n")

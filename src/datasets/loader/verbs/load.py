@@ -24,14 +24,14 @@ TAKEN = "was published or removed by others meanwhile"
 
 
 def load(
-    task: tasks.Task, told: report.Report, counts: progress.Meter, *, index: int
+    task: tasks.Task, told: report.Report, counter: progress.Counter, *, index: int
 ) -> versions.Published | None:
     """Does what is to be done, and publishes the data set if this was the last of it.
 
     Args:
         task: What to load.
         told: Is told how far it is.
-        counts: Counts what this pod does.
+        counter: Counts what this pod does.
         index: This pod's index.
 
     Returns:
@@ -48,7 +48,7 @@ def load(
     for attempt in range(MOST_ATTEMPTS):
         told.state(protocol.PREPARING, source=task.shown)
         if attempt:
-            counts.reset()
+            counter.reset()
         with slot.locked():
             current = slot.current()
             if current and is_wanted(current, task) and current.result:
@@ -59,7 +59,9 @@ def load(
         reading.join()
         with contextlib.closing(where):
             try:
-                return _pod_class()(task, slot, where, told=told, counts=counts, index=index).run()
+                return _pod_class()(
+                    task, slot, where, told=told, counter=counter, index=index
+                ).run()
             except load_directory.Gone:
                 reason = TAKEN
             except failure.StartOver as trouble:

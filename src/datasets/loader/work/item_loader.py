@@ -8,7 +8,8 @@ import re
 import threading
 
 from ..archives import formats
-from ..base import byte_streams, failure, limiter, progress, tasks, urls
+from ..base import byte_streams, failure, progress, tasks, urls
+from ..base.limiter import Limiter
 from ..http import http_client, object_stream, remote_object
 from ..sources import source_object
 from ..store import journal
@@ -28,16 +29,16 @@ class Doer:
         task: The task.
         client: Asks origins.
         tree: Writes files.
-        meter: Counts what came.
-        limits: What they may bring.
+        counter: Counts what came.
+        limiter: Holds them to the limits.
         alone: Whether there is one item only: its size is all there is.
     """
 
     task: tasks.Task
     client: http_client.Client
     tree: tree_writer.Writer
-    meter: progress.Meter
-    limits: limiter.Budget
+    counter: progress.Counter
+    limiter: Limiter
     alone: bool = False
     _hungry: threading.Semaphore = dataclasses.field(
         default_factory=lambda: threading.Semaphore(MOST_HUNGRY)
@@ -55,7 +56,7 @@ class Doer:
             Failure: It can not be done.
         """
         if run.number in run.attempt.done.ended:
-            self.meter.brought(run.item.counted)
+            self.counter.add_earlier(run.item.counted)
             run.close()
             return
         url = item_run.url_of(run.item, self.task)
@@ -103,7 +104,7 @@ class Doer:
             if kind == plan.SOURCE:
                 self._look(run, source)
                 if self.alone:
-                    self.meter.total = source.size
+                    self.counter.total = source.size
             self._open(run, source, connections)
 
     @staticmethod
@@ -166,8 +167,8 @@ class Doer:
         if size is None or size > tree_writer.SMALL_BYTES:
             self._large(run, source, connections, path, opened=opened)
             return
-        self.limits.received(size)
-        self.limits.written(size)
+        self.limiter.add_received(size)
+        self.limiter.add_written(size)
         with contextlib.closing(opened or object_stream.open_stream(source, most=1)) as data:
             content = b"".join(byte_streams.pieces(data, size))
         checksum = item_run.check(run.item, source, content)
@@ -190,17 +191,17 @@ class Doer:
             raise failure.StartOver("can not be gone on with")
         if start > run.item.start:
             opened = None
-            self.meter.brought(start - run.item.start)
+            self.counter.add_earlier(start - run.item.start)
         data = opened or large_item.open_stream(source, start, run.item.end, connections)
         with contextlib.closing(data):
-            large_item.write(run, source, data, self.tree, path=path, limits=self.limits)
+            large_item.write(run, source, data, self.tree, path=path, limiter=self.limiter)
 
     def _hash(self, run: item_run.Run, source: remote_object.Remote, connections: int) -> None:
         digest = tasks.hasher(run.item.checksum.partition(":")[0])
         with contextlib.closing(large_item.open_stream(source, 0, None, connections)) as data:
             while piece := data.next_piece():
                 digest.update(piece.data)
-                piece.done()
+                piece.release()
         run.end(form="", checksum=item_run.compare(run.item, source, digest), fetched=0)
 
     def _unpack(
@@ -213,16 +214,16 @@ class Doer:
         if form == formats.FILE:
             self._member(run, opened)
         else:
-            archive = unpacking.Unpacking(run, source, self.tree, self.task, self.limits)
+            archive = unpacking.Unpacking(run, source, self.tree, self.task, self.limiter)
             archive.unpack(opened, form)
 
     def _member(self, run: item_run.Run, data: object_stream.Stream) -> None:
         """Keeps a file in an archive that is no archive itself."""
         item, size = run.item, run.item.length or 0
         chunks = byte_streams.pieces(data, size)
-        self.limits.entry()
-        self.limits.received(size)
-        self.limits.written(size)
+        self.limiter.add_member()
+        self.limiter.add_received(size)
+        self.limiter.add_written(size)
         if not run.has(0) and size > tree_writer.SMALL_BYTES:
             self.tree.large(0, item.path, chunks, run, executable=item.executable)
         elif not run.has(0):
@@ -240,7 +241,7 @@ class Doer:
             validator=item.validator,
             opening_seconds=self.task.opening_seconds,
             patience_seconds=self.task.patience_seconds,
-            meter=self.meter.came if item.kind != plan.HASH else lambda _: None,
+            on_received=self.counter.add_fetched if item.kind != plan.HASH else lambda _: None,
         )
         # A plan has parts only of what can be read in parts; and so can what a list of S3 has.
         listed = item.kind == plan.FILE and bool(item.validator)

@@ -21,7 +21,7 @@ class Run:
         number: The item's number in the plan.
         item: The item.
         attempt: The attempt at its shard.
-        counts: Counts what is done.
+        counter: Counts what is done.
         ended: Called when all is done, in whatever thread did the last of it.
     """
 
@@ -31,13 +31,13 @@ class Run:
         item: plan.Item,
         attempt: load_directory.Attempt,
         *,
-        counts: progress.Meter,
+        counter: progress.Counter,
         ended: Callable[[], None],
     ) -> None:
         self.number = number
         self.item = item
         self.attempt = attempt
-        self._counts = counts
+        self._counter = counter
         self._ended = ended
         self._lock = threading.Lock()
         # One more than the files under way, until all of them are known.
@@ -79,7 +79,7 @@ class Run:
                     for each in written
                 )
             )
-            self._counts.wrote(len(written), sum(each.size for each in written))
+            self._counter.add_files(len(written), sum(each.size for each in written))
         self.close(len(written))
 
     def end(self, **result: Any) -> None:

@@ -45,7 +45,7 @@ def write(
     tree: tree_writer.Writer,
     *,
     path: str,
-    limits: limiter.Budget,
+    limiter: limiter.Limiter,
 ) -> None:
     """Writes what a stream brings into a file.
 
@@ -55,7 +55,7 @@ def write(
         data: What it holds, from where an earlier attempt has come to.
         tree: The tree.
         path: The file's path.
-        limits: What the source may bring.
+        limiter: Holds the source to the limits.
 
     Raises:
         StartOver: The object is another one now.
@@ -70,7 +70,7 @@ def write(
     algorithms = set[str]() if shared else {"sha256", algorithm}
     file = tree.begin(0, wanted, run, start=start, algorithms=algorithms)
     try:
-        _fill(run, file, data, limits)
+        _fill(run, file, data, limiter)
         checksum = item_run.compare(item, source, file.digests[algorithm]) if algorithms else ""
     except BaseException:
         file.abandon()
@@ -82,18 +82,21 @@ def write(
 
 
 def _fill(
-    run: item_run.Run, file: large_file.Filling, data: object_stream.Stream, limits: limiter.Budget
+    run: item_run.Run,
+    file: large_file.Filling,
+    data: object_stream.Stream,
+    limiter: limiter.Limiter,
 ) -> None:
     """Writes all that a stream brings, and writes down now and then up to where it is safe."""
     safe = file.position
     while piece := data.next_piece():
-        limits.received(len(piece.data))
-        limits.written(len(piece.data))
+        limiter.add_received(len(piece.data))
+        limiter.add_written(len(piece.data))
         if data.paged:
             file.add(piece)
         else:
             file.gather(piece.data)
-            piece.done()
+            piece.release()
         if file.written - safe >= CHECKPOINT_BYTES:
             safe = file.written
             file.sync()

@@ -22,7 +22,7 @@ class Pod:
         slot: Where it is published.
         where: The load's directory.
         told: Is told how far it is.
-        counts: Counts what this pod does.
+        counter: Counts what this pod does.
         index: This pod's index.
     """
 
@@ -33,7 +33,7 @@ class Pod:
         where: load_directory.Place,
         *,
         told: report.Report,
-        counts: progress.Meter,
+        counter: progress.Counter,
         index: int,
     ) -> None:
         self._task = task
@@ -41,8 +41,8 @@ class Pod:
         self._place = where
         self._told = told
         self._index = index
-        self._meter = counts
-        self._meter.shared = task.indexes > 1
+        self._counter = counter
+        self._counter.shared = task.indexes > 1
         signers, refused = expansion.signers(task)
         self._client = http_client.Client(task.timeout_seconds, signers, refused)
 
@@ -63,7 +63,7 @@ class Pod:
 
     def _run(self) -> versions.Published | None:
         planned = self._planned()
-        self._meter.total = planned.total
+        self._counter.total = planned.total
         self._work(planned)
         if len(self._place.finished()) < planned.shards:
             return None
@@ -88,12 +88,12 @@ class Pod:
     def _work(self, planned: plan.Plan) -> None:
         tree = tree_writer.Writer(files.Files(str(self._place.tree), self._task))
         alone = planned.items == 1
-        limits = limiter.Budget(self._task.limits)
-        doer = item_loader.Doer(self._task, self._client, tree, self._meter, limits, alone=alone)
+        limits = limiter.Limiter(self._task.limits)
+        doer = item_loader.Doer(self._task, self._client, tree, self._counter, limits, alone=alone)
         share = shard_worker.Work(
             self._place, planned, doer, index=self._index, indexes=self._task.indexes
         )
-        share.run(lambda: self._told.progress(protocol.TRANSFERRING, self._meter.fields))
+        share.run(lambda: self._told.progress(protocol.TRANSFERRING, self._counter.fields))
         tree.close()
 
     def _existing(self, result: tasks.Result) -> versions.Published:
@@ -105,11 +105,11 @@ class Pod:
         return versions.Published(result, [])
 
     def _publish(self, planned: plan.Plan) -> versions.Published:
-        self._told.state(protocol.VERIFYING, **self._meter.fields())
+        self._told.state(protocol.VERIFYING, **self._counter.fields())
 
         def tick(files: int, size: int) -> None:
             verified = {"verified_files": files, "verified_bytes": size}
-            self._told.progress(protocol.VERIFYING, lambda: {**self._meter.fields(), **verified})
+            self._told.progress(protocol.VERIFYING, lambda: {**self._counter.fields(), **verified})
 
         publication = publish.Publication(self._task, self._place, planned, tick)
         result = dataclasses.replace(publication.verify(), seconds=self._told.seconds)

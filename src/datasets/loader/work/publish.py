@@ -36,7 +36,7 @@ class Publication:
         self._tick = tick
         self._replaced: set[str] = set()
         self._contents: set[str] = set()
-        self._ended = number_set.Bits()
+        self._ended = number_set.NumberSet()
         self._fetched = 0
         self._forms: set[str] = set()
         self._checksums: set[str] = set()
@@ -71,7 +71,7 @@ class Publication:
 
     def _survey(self) -> None:
         """What has to be known before anything else."""
-        names = duplicate_names.Distinct()
+        names = duplicate_names.DuplicateNames()
         for line in self._lines(files=False):
             if line.kind == journal.REPLACED:
                 self._replaced.add(line.path)

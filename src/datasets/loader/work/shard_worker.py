@@ -193,7 +193,7 @@ class Work:
         for each in self._place.ledger():
             found.add(each.shard)
             if each.pod == self._index:
-                self._doer.meter.brought(each.fetched, each.files, each.bytes)
+                self._doer.counter.add_earlier(each.fetched, each.files, each.bytes)
         return found
 
     def _finished(self) -> set[int]:
@@ -214,7 +214,7 @@ class Work:
         shard = _Shard(number, attempt, self._done.put)
         self._under_way.add(shard)
         before = shard.attempt.journal
-        self._doer.meter.brought(files=before.files, size=before.bytes)
+        self._doer.counter.add_earlier(files=before.files, size=before.bytes)
         for item_number, item in self._plan.read(number):
             while not self._room.acquire(timeout=TICK_SECONDS):
                 if self._is_over():
@@ -222,7 +222,7 @@ class Work:
             shard.begin()
             shard.fetched += item.counted
             run = item_run.Run(
-                item_number, item, shard.attempt, counts=self._doer.meter, ended=shard.end
+                item_number, item, shard.attempt, counter=self._doer.counter, ended=shard.end
             )
             self._runs.put(run)
         shard.end()

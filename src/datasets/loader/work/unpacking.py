@@ -21,7 +21,7 @@ class Unpacking:
         source: The object that it is, or is in.
         tree: The tree.
         task: The task.
-        limits: What it may bring.
+        limiter: Holds it to the limits.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Unpacking:
         source: remote_object.Remote,
         tree: tree_writer.Writer,
         task: tasks.Task,
-        limits: limiter.Budget,
+        limiter: limiter.Limiter,
     ) -> None:
         self._run = run
         self._source = source
@@ -41,7 +41,7 @@ class Unpacking:
         # Where the last link is: its directory is not made again for the next one.
         self._linked_in = ""
         self._received = 0
-        self._budget = limits
+        self._limiter = limiter
 
     def unpack(self, opened: object_stream.Stream, form: str) -> None:
         """Unpacks what a stream brings.
@@ -64,7 +64,7 @@ class Unpacking:
         data = _Counted(object_stream.Hashed(opened, digest) if hashed else opened, self)
         try:
             for number, member in enumerate(self._members(data, form)):
-                self._budget.entry()
+                self._limiter.add_member()
                 self._add(number, member)
             self._group.flush()
             byte_streams.drain(data)
@@ -78,12 +78,12 @@ class Unpacking:
     def came(self, count: int) -> None:
         """Counts bytes of the archive."""
         self._received += count
-        self._budget.received(count)
+        self._limiter.add_received(count)
 
     def _members(self, data: byte_streams.Readable, form: str) -> Iterable[members.Member]:
         recursive = self._task.unpack == "recursive"
         inner = self._run.item.kind == plan.INNER
-        count = self._budget.unpacked
+        count = self._limiter.add_unpacked
         if form == formats.ZIP and self._source.divisible:
             from ..archives import zip_range_reader
 
@@ -120,7 +120,7 @@ class Unpacking:
 
     def _written(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            self._budget.written(len(chunk))
+            self._limiter.add_written(len(chunk))
             yield chunk
 
     def _link(self, number: int, path: str, member: members.Member) -> None:
