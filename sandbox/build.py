@@ -14,7 +14,8 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 
-from sandbox import build_meter, golang, processes
+from sandbox import build_meter, golang
+from sandbox.base import processes
 
 logger = logging.getLogger(__name__)
 

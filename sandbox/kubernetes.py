@@ -13,7 +13,8 @@ import tenacity
 import yaml
 from lightkube.config import kubeconfig
 
-from sandbox import build, certificates, etcd, ports, processes, programs, scratch, tokens
+from sandbox import build, certificates, etcd, ports, programs, scratch, tokens
+from sandbox.base import processes
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from collections.abc import Callable
 import pytest
 import tenacity
 
-from sandbox import processes, scratch
+from sandbox import scratch
+from sandbox.base import processes
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
 

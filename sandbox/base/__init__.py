@@ -1,0 +1,1 @@
+"""Shared by every room: child processes, loopback ports, scratch directories, certificates, HTTP."""
