@@ -13,8 +13,8 @@ import tenacity
 import yaml
 from lightkube.config import kubeconfig
 
-from sandbox import build, certificates, etcd, ports, programs, scratch, tokens
-from sandbox.base import processes
+from sandbox import build, certificates, etcd, programs, scratch, tokens
+from sandbox.base import ports, processes
 
 logger = logging.getLogger(__name__)
 
