@@ -25,8 +25,8 @@ from sandbox import (
     pod_containers,
     pod_process,
     pods,
-    scratch,
 )
+from sandbox.base import scratch
 
 logger = logging.getLogger(__name__)
 

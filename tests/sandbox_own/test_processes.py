@@ -15,8 +15,7 @@ from collections.abc import Callable
 import pytest
 import tenacity
 
-from sandbox import scratch
-from sandbox.base import processes
+from sandbox.base import processes, scratch
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
 
