@@ -11,7 +11,8 @@ import time
 import urllib.parse
 from collections.abc import Callable
 
-from sandbox import certificates, pod_containers, pods
+from sandbox import pod_containers, pods
+from sandbox.base import certificates
 
 Finder = Callable[[str, str], "pods.Pod | None"]
 """Finds a pod by namespace and name."""

@@ -13,8 +13,8 @@ import tenacity
 import yaml
 from lightkube.config import kubeconfig
 
-from sandbox import build, certificates, etcd, programs, tokens
-from sandbox.base import ports, processes, scratch
+from sandbox import build, etcd, programs, tokens
+from sandbox.base import certificates, ports, processes, scratch
 
 logger = logging.getLogger(__name__)
 

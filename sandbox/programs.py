@@ -7,7 +7,7 @@ import pathlib
 
 import yaml
 
-from sandbox import certificates
+from sandbox.base import certificates
 
 # Those that the sandbox's stories need; each of the others costs a watch, memory and log lines.
 _CONTROLLERS = (

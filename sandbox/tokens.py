@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sandbox import certificates
+from sandbox.base import certificates
 
 logger = logging.getLogger(__name__)
 

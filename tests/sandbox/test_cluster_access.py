@@ -14,7 +14,8 @@ import pytest
 import identity
 import problems
 from cluster import client, polling
-from sandbox import certificates, kubernetes
+from sandbox import kubernetes
+from sandbox.base import certificates
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 

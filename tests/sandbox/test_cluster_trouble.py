@@ -10,7 +10,8 @@ from lightkube.models import core_v1 as models
 from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1, storage_v1
 
-from sandbox import certificates, juju_peers
+from sandbox import juju_peers
+from sandbox.base import certificates
 from sandbox.stage import Stage
 
 LABELS = {"app.kubernetes.io/managed-by": "juju", "aws-efs/application": "aws-efs"}
