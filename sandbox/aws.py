@@ -19,7 +19,6 @@ from collections.abc import Generator, Sequence
 import identity
 from sandbox import (
     aws_api,
-    aws_door,
     aws_faults,
     aws_machines,
     aws_metadata,
@@ -27,6 +26,7 @@ from sandbox import (
     aws_views,
     aws_world,
 )
+from sandbox.base import faulty_http_server
 
 Call = aws_faults.Call
 FileSystem = aws_views.FileSystem
@@ -68,9 +68,9 @@ class Cloud(aws_faults.Faults):
         self.vpc_id, self.subnets = self.vpc.id, self.vpc.subnets
         self._closing = threading.Event()
         self._api = aws_api.Api(self._account, self, self._accepted)
-        self._door = aws_door.Door(self._api.answer)
+        self._door = faulty_http_server.Door(self._api.answer)
         self._metadata = aws_metadata.Metadata(next(iter(self.subnets)))
-        self._metadata_door = aws_door.Door(self._metadata.answer)
+        self._metadata_door = faulty_http_server.Door(self._metadata.answer)
         self.endpoint_url = self._door.url
 
     @classmethod
@@ -106,8 +106,8 @@ class Cloud(aws_faults.Faults):
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self._metadata_door.url}/",
             "AWS_SHARED_CREDENTIALS_FILE": nowhere,
             "AWS_CONFIG_FILE": nowhere,
-            "NO_PROXY": aws_door.HOST,
-            "no_proxy": aws_door.HOST,
+            "NO_PROXY": faulty_http_server.HOST,
+            "no_proxy": faulty_http_server.HOST,
         }
 
     def give_role(self) -> None:

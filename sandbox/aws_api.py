@@ -24,7 +24,8 @@ import werkzeug.test
 from moto.moto_server import werkzeug_app
 
 import identity
-from sandbox import aws_door, aws_ec2_rules, aws_efs_rules, aws_faults, aws_world
+from sandbox import aws_ec2_rules, aws_efs_rules, aws_faults, aws_world
+from sandbox.base import faulty_http_server
 
 # By the name that requests are signed for.
 SERVICES: Mapping[str, Literal["ec2", "efs"]] = {"ec2": "ec2", "elasticfilesystem": "efs"}
@@ -60,11 +61,11 @@ class Api:
         self._moto = _moto()
         self.lock = threading.RLock()  # moto's resources are not made for several threads
 
-    def answer(self, request: aws_door.Request) -> aws_door.Reply | None:
+    def answer(self, request: faulty_http_server.Request) -> faulty_http_server.Reply | None:
         """Answer one request; None is a dropped connection."""
         signed = _CREDENTIAL.fullmatch(request.headers.get("authorization", ""))
         if signed is None or signed[3] not in SERVICES:
-            return aws_door.Reply(404, b"no such service here")
+            return faulty_http_server.Reply(404, b"no such service here")
         if not self._account.has_region(signed[2]):
             return None  # where AWS has no region, nobody answers
         service = SERVICES[signed[3]]
@@ -82,7 +83,9 @@ class Api:
             reply = _efs_error(error) if service == "efs" else _ec2_error(error)
         return None if self._faults.loses(call) else reply
 
-    def _operation(self, service: str, request: aws_door.Request) -> tuple[str, dict[str, Any]]:
+    def _operation(
+        self, service: str, request: faulty_http_server.Request
+    ) -> tuple[str, dict[str, Any]]:
         """What is asked for: the operation's name and its parameters."""
         if service == "ec2":
             form = dict(urllib.parse.parse_qsl(request.body.decode(), keep_blank_values=True))
@@ -98,7 +101,9 @@ class Api:
                 return name, {**body, **query, **in_path}
         return "", {}
 
-    def _let_in(self, service: str, request: aws_door.Request, signed: re.Match[str]) -> None:
+    def _let_in(
+        self, service: str, request: faulty_http_server.Request, signed: re.Match[str]
+    ) -> None:
         """Refuse keys that are not ours, and signatures that their secret did not make."""
         token = request.headers.get("x-amz-security-token", "")
         for each in tuple(self._accepted):
@@ -127,8 +132,8 @@ class Api:
         region: aws_world.Region,
         call: aws_faults.Call,
         params: dict[str, Any],
-        request: aws_door.Request,
-    ) -> aws_door.Reply:
+        request: faulty_http_server.Request,
+    ) -> faulty_http_server.Reply:
         undo: Callable[[], None] | None = None
         if call.service == "efs":
             answer = aws_efs_rules.answer(region, call.operation, params)
@@ -146,7 +151,7 @@ class Api:
         )
         if undo is not None and reply.status_code >= HTTP_ERROR:
             undo()
-        return aws_door.Reply(
+        return faulty_http_server.Reply(
             reply.status_code,
             reply.get_data(),
             {"Content-Type": reply.headers.get("Content-Type", "text/xml")},
@@ -181,7 +186,7 @@ def _reads(operation: str) -> bool:
 
 
 def _signature(
-    request: aws_door.Request, signed: re.Match[str], key: identity.AwsCredentials
+    request: faulty_http_server.Request, signed: re.Match[str], key: identity.AwsCredentials
 ) -> str:
     """The signature that this key's secret makes over the request."""
     headers = {name: request.headers.get(name, "") for name in signed[4].split(";")}
@@ -199,23 +204,23 @@ def _signature(
     return auth.signature(auth.string_to_sign(again, auth.canonical_request(again)), again)
 
 
-def _json_reply(status: int, body: Mapping[str, Any], error: str = "") -> aws_door.Reply:
+def _json_reply(status: int, body: Mapping[str, Any], error: str = "") -> faulty_http_server.Reply:
     headers = {"Content-Type": "application/json"}
     if error:
         headers["x-amzn-ErrorType"] = error
-    return aws_door.Reply(status, json.dumps(body).encode(), headers)
+    return faulty_http_server.Reply(status, json.dumps(body).encode(), headers)
 
 
-def _efs_error(error: aws_world.Refused) -> aws_door.Reply:
+def _efs_error(error: aws_world.Refused) -> faulty_http_server.Reply:
     body = {"ErrorCode": error.code, "Message": error.message, **error.extra}
     return _json_reply(error.status, body, error.code)
 
 
-def _ec2_error(error: aws_world.Refused) -> aws_door.Reply:
+def _ec2_error(error: aws_world.Refused) -> faulty_http_server.Reply:
     message = xml.sax.saxutils.escape(error.message)
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error>'
         f"<Code>{error.code}</Code><Message>{message}</Message>"
         "</Error></Errors><RequestID>00000000-0000-0000-0000-000000000000</RequestID></Response>"
     )
-    return aws_door.Reply(error.status, body.encode(), {"Content-Type": "text/xml"})
+    return faulty_http_server.Reply(error.status, body.encode(), {"Content-Type": "text/xml"})

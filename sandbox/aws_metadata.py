@@ -7,7 +7,7 @@ import json
 import secrets
 
 import identity
-from sandbox import aws_door
+from sandbox.base import faulty_http_server
 
 ROLE = "aws-efs-instance-role"
 _HOURS = 6
@@ -25,14 +25,18 @@ class Metadata:
         self._token = secrets.token_hex(16)
         self.role: identity.AwsCredentials | None = None
 
-    def answer(self, request: aws_door.Request) -> aws_door.Reply:
+    def answer(self, request: faulty_http_server.Request) -> faulty_http_server.Reply:
         """Answer one request."""
         if request.path == "/latest/api/token" and request.method == "PUT":
-            return aws_door.Reply(200, self._token.encode())
+            return faulty_http_server.Reply(200, self._token.encode())
         if request.headers.get("x-aws-ec2-metadata-token") != self._token:
-            return aws_door.Reply(401)
+            return faulty_http_server.Reply(401)
         text = self._documents().get(request.path.rstrip("/"))
-        return aws_door.Reply(404) if text is None else aws_door.Reply(200, text.encode())
+        return (
+            faulty_http_server.Reply(404)
+            if text is None
+            else faulty_http_server.Reply(200, text.encode())
+        )
 
     def _documents(self) -> dict[str, str]:
         region = self._zone[:-1]

@@ -25,7 +25,7 @@ from moto.moto_server import werkzeug_app
 from moto.s3.models import s3_backends
 
 import identity
-from sandbox import aws_door
+from sandbox.base import faulty_http_server
 
 if TYPE_CHECKING:
     from moto.s3.models import S3Backend
@@ -77,11 +77,11 @@ class Buckets:
     def __init__(self) -> None:
         self.credentials = identity.AwsCredentials("sandbox-access-key", "sandbox-secret-key")
         self.expired: set[str] = set()
-        self.requests: list[aws_door.Request] = []
+        self.requests: list[faulty_http_server.Request] = []
         self._account = f"{secrets.randbelow(10**12):012d}"
         self._backend: S3Backend = s3_backends[self._account]["aws"]
         self._buckets: dict[str, _Bucket] = {}
-        self._door = aws_door.Door(self._answer)
+        self._door = faulty_http_server.Door(self._answer)
         self.url = self._door.url
         self.port = self._door.port
 
@@ -132,7 +132,7 @@ class Buckets:
         for key, content in objects.items():
             self._backend.put_object(bucket, key, content, storage=storage)
 
-    def _answer(self, request: aws_door.Request) -> aws_door.Reply:
+    def _answer(self, request: faulty_http_server.Request) -> faulty_http_server.Reply:
         self.requests.append(request)
         name, region, key = _named(request)
         bucket = self._buckets.get(name)
@@ -152,7 +152,7 @@ class Buckets:
         )
 
     def _let_in(
-        self, request: aws_door.Request, bucket: _Bucket, region: str, *, listing: bool
+        self, request: faulty_http_server.Request, bucket: _Bucket, region: str, *, listing: bool
     ) -> None:
         signed = CREDENTIAL.fullmatch(request.headers.get("authorization", ""))
         if signed is None and region not in {"", bucket.region}:
@@ -163,7 +163,7 @@ class Buckets:
             raise _Refused(403, "AccessDenied", "Access Denied")
 
     def _check_signature(
-        self, request: aws_door.Request, bucket: _Bucket, signed: re.Match[str]
+        self, request: faulty_http_server.Request, bucket: _Bucket, signed: re.Match[str]
     ) -> None:
         access_key, region, names, signature = signed.groups()
         key = self.credentials
@@ -199,7 +199,9 @@ class Buckets:
                 AWSAccessKeyId=access_key,
             )
 
-    def _moto(self, request: aws_door.Request, name: str, key: str) -> aws_door.Reply:
+    def _moto(
+        self, request: faulty_http_server.Request, name: str, key: str
+    ) -> faulty_http_server.Reply:
         headers = {each: request.headers[each] for each in SENT_ON if each in request.headers}
         condition = request.headers.get("if-range", "")
         if condition and key:
@@ -213,10 +215,10 @@ class Buckets:
             headers={**headers, **LET_IN, "x-moto-account-id": self._account},
         )
         kept = {each: value for each, value in reply.headers.items() if _is_kept(each)}
-        return aws_door.Reply(reply.status_code, reply.get_data(), kept)
+        return faulty_http_server.Reply(reply.status_code, reply.get_data(), kept)
 
 
-def _named(request: aws_door.Request) -> tuple[str, str, str]:
+def _named(request: faulty_http_server.Request) -> tuple[str, str, str]:
     """The bucket, the host's region, and the key, encoded as it came."""
     host = request.headers.get("host", "").partition(":")[0]
     found = HOST.fullmatch(host)
@@ -238,7 +240,7 @@ def _client() -> werkzeug.test.Client:
 
 
 def _signature(
-    request: aws_door.Request, names: str, region: str, key: identity.AwsCredentials
+    request: faulty_http_server.Request, names: str, region: str, key: identity.AwsCredentials
 ) -> str:
     """The signature that this key's secret makes over the request."""
     url = f"http://{request.headers['host']}{request.path}"
@@ -255,7 +257,9 @@ def _signature(
     return auth.signature(auth.string_to_sign(again, auth.canonical_request(again)), again)
 
 
-def _redirect(request: aws_door.Request, name: str, region: str) -> aws_door.Reply:
+def _redirect(
+    request: faulty_http_server.Request, name: str, region: str
+) -> faulty_http_server.Reply:
     """What the host of no region answers while it has not heard of a bucket elsewhere."""
     place = f"https://{name}.s3.{region}.amazonaws.com{request.path}"
     location = f"{place}?{request.query}" if request.query else place
@@ -263,7 +267,7 @@ def _redirect(request: aws_door.Request, name: str, region: str) -> aws_door.Rep
     return dataclasses.replace(_error(refused), headers={"Location": location})
 
 
-def _error(refused: _Refused) -> aws_door.Reply:
+def _error(refused: _Refused) -> faulty_http_server.Reply:
     extra = "".join(
         f"<{name}>{xml.sax.saxutils.escape(value)}</{name}>"
         for name, value in refused.extra.items()
@@ -273,4 +277,6 @@ def _error(refused: _Refused) -> aws_door.Reply:
         f"<Message>{xml.sax.saxutils.escape(refused.message)}</Message>{extra}"
         "<RequestId>0123456789ABCDEF</RequestId></Error>"
     )
-    return aws_door.Reply(refused.status, body.encode(), {"Content-Type": "application/xml"})
+    return faulty_http_server.Reply(
+        refused.status, body.encode(), {"Content-Type": "application/xml"}
+    )
