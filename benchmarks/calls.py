@@ -17,7 +17,8 @@ import rich.table
 
 import identity
 from aws import file_system, session
-from sandbox import aws, juju, kubernetes, node
+from sandbox import juju, kubernetes, node
+from sandbox.aws import aws_cloud
 from sandbox.stage import APPLICATION, Stage
 
 OWNER = identity.Owner("5f3c1a52-0d6e-4a3b-9a55-2f4f5b0c7d11", APPLICATION)
@@ -37,7 +38,10 @@ def aws_calls() -> rich.table.Table:
     """AWS's reads and writes of a first and of a steady reconcile, as a hook makes them."""
     table = rich.table.Table("machines", "known by", "first deploy", "steady reconcile")
     for units in UNITS:
-        with aws.Cloud.start(aws.Latencies.none()) as cloud, _environment(cloud.environ()):
+        with (
+            aws_cloud.Cloud.start(aws_cloud.Latencies.none()) as cloud,
+            _environment(cloud.environ()),
+        ):
             zones = itertools.cycle(sorted(cloud.subnets))
             machines = [
                 cloud.launch(str(number), next(zones), model_uuid=OWNER.model_uuid)
@@ -54,7 +58,7 @@ def aws_calls() -> rich.table.Table:
 
 
 def _counted(
-    cloud: aws.Cloud, way: session.Aws, addresses: frozenset[str], ids: frozenset[str]
+    cloud: aws_cloud.Cloud, way: session.Aws, addresses: frozenset[str], ids: frozenset[str]
 ) -> str:
     cloud.reset_calls()
     wanted = file_system.Wanted(
@@ -90,7 +94,7 @@ def tool_calls() -> rich.table.Table:
     table = rich.table.Table("update-status", "of them juju-log", "all tools")
     with (
         kubernetes.ControlPlane.start() as plane,
-        aws.Cloud.start(aws.Latencies.none()) as cloud,
+        aws_cloud.Cloud.start(aws_cloud.Latencies.none()) as cloud,
         node.Nodes.start(plane, cloud) as nodes,
     ):
         stage = Stage(cloud, plane, nodes)

@@ -8,7 +8,8 @@ import time
 import rich.console
 from lightkube.resources import core_v1
 
-from sandbox import aws, build, demo_data, juju, kubernetes, node
+from sandbox import build, demo_data, juju, kubernetes, node
+from sandbox.aws import aws_cloud
 from sandbox.stage import APPLICATION, Stage
 
 # AWS's own waits, so much shorter that the whole story takes less than a minute.
@@ -69,7 +70,7 @@ def play() -> None:
         tell.say("The control plane is built first, once: 7 to 10 minutes on 2 cores.")
     with (
         concurrent.futures.ThreadPoolExecutor(1) as pool,
-        aws.Cloud.start(aws.Latencies.real().scaled(_SCALE)) as cloud,
+        aws_cloud.Cloud.start(aws_cloud.Latencies.real().scaled(_SCALE)) as cloud,
     ):
         building = pool.submit(build.ensure, tell.say)
         stage = Stage(cloud)

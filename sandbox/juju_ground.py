@@ -40,7 +40,7 @@ class Instance(Protocol):
 
 
 class Cloud(Protocol):
-    """What Juju uses of a cloud; sandbox.aws.Cloud is one."""
+    """What Juju uses of a cloud; sandbox.aws.aws_cloud.Cloud is one."""
 
     @property
     def region(self) -> str:

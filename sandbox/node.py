@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 
 from sandbox import (
-    aws,
     kubelet_api,
     kubelet_client,
     kubelet_events,
@@ -26,6 +25,7 @@ from sandbox import (
     pod_process,
     pods,
 )
+from sandbox.aws import aws_cloud
 from sandbox.base import scratch
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Node:
     """
 
     name: str
-    instance: aws.Instance
+    instance: aws_cloud.Instance
     nfs_common: bool = True
 
 
@@ -59,7 +59,9 @@ class Nodes:
         isolation: How far this machine lets the pods be kept apart.
     """
 
-    def __init__(self, plane: kubernetes.ControlPlane, cloud: aws.Cloud, scale: float) -> None:
+    def __init__(
+        self, plane: kubernetes.ControlPlane, cloud: aws_cloud.Cloud, scale: float
+    ) -> None:
         self.isolation = pod_process.isolation()
         self._cloud = cloud
         self._nodes: dict[str, Node] = {}
@@ -79,7 +81,7 @@ class Nodes:
 
     @classmethod
     def start(
-        cls, plane: kubernetes.ControlPlane, cloud: aws.Cloud, *, scale: float = _SCALE
+        cls, plane: kubernetes.ControlPlane, cloud: aws_cloud.Cloud, *, scale: float = _SCALE
     ) -> Nodes:
         """Start without any node.
 
@@ -114,7 +116,9 @@ class Nodes:
         self._server.close()
         self._scratch.close()
 
-    def add(self, instance: aws.Instance, *, nfs_common: bool = True, name: str = "") -> Node:
+    def add(
+        self, instance: aws_cloud.Instance, *, nfs_common: bool = True, name: str = ""
+    ) -> Node:
         """Register a machine as a worker.
 
         Args:
@@ -159,7 +163,7 @@ class Nodes:
 
     def _mount(self, node: Node, server: str, options: Sequence[str], point: str) -> pathlib.Path:
         if not node.nfs_common:
-            raise aws.MountError(f"mount: {point}: unknown filesystem type 'nfs'.")
+            raise aws_cloud.MountError(f"mount: {point}: unknown filesystem type 'nfs'.")
         return self._cloud.mount(server, node.instance.id, options)
 
     def _find(self, namespace: str, name: str) -> pods.Pod | None:

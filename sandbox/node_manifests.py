@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import platform
 
-from sandbox import aws, kubelet_client, kubelet_events
+from sandbox import kubelet_client, kubelet_events
+from sandbox.aws import aws_cloud
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _VERSION = "v1.37.2"
@@ -16,7 +17,7 @@ _LEASE_SECONDS = 40
 
 
 def node(
-    name: str, instance: aws.Instance, region: str, host: str, port: int
+    name: str, instance: aws_cloud.Instance, region: str, host: str, port: int
 ) -> kubelet_client.Object:
     """A worker's Node object.
 

@@ -8,7 +8,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from sandbox import aws, build, juju, kubernetes, node
+from sandbox import build, juju, kubernetes, node
+from sandbox.aws import aws_cloud
 from sandbox.stage import APPLICATION, Stage
 
 _VERBS = """\
@@ -29,7 +30,7 @@ def run() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="aws-efs-serve-") as directory,
         kubernetes.ControlPlane.start() as plane,
-        aws.Cloud.start(aws.Latencies.real().scaled(0.1)) as cloud,
+        aws_cloud.Cloud.start(aws_cloud.Latencies.real().scaled(0.1)) as cloud,
         node.Nodes.start(plane, cloud) as nodes,
     ):
         stage = Stage(cloud, plane, nodes)

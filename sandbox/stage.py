@@ -14,7 +14,8 @@ from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
 import charm
-from sandbox import aws, juju, juju_charm, juju_world, kubernetes, node
+from sandbox import juju, juju_charm, juju_world, kubernetes, node
+from sandbox.aws import aws_cloud
 
 ROOT = pathlib.Path(__file__).parents[1]
 APPLICATION = "aws-efs"
@@ -40,7 +41,7 @@ class Stage:
 
     def __init__(
         self,
-        cloud: aws.Cloud,
+        cloud: aws_cloud.Cloud,
         plane: kubernetes.ControlPlane | None = None,
         nodes: node.Nodes | None = None,
         *,
@@ -59,9 +60,11 @@ class Stage:
 
     @classmethod
     @contextlib.contextmanager
-    def set_up(cls, plane: kubernetes.ControlPlane, latencies: aws.Latencies) -> Generator[Stage]:
+    def set_up(
+        cls, plane: kubernetes.ControlPlane, latencies: aws_cloud.Latencies
+    ) -> Generator[Stage]:
         """A stage on a cluster that is there already; the cluster is not ended with it."""
-        with aws.Cloud.start(latencies) as cloud, node.Nodes.start(plane, cloud) as nodes:
+        with aws_cloud.Cloud.start(latencies) as cloud, node.Nodes.start(plane, cloud) as nodes:
             yield cls(cloud, plane, nodes)
 
     def deploy(

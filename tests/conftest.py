@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import aws as sandbox_aws
 from sandbox import kubernetes
 from sandbox import stage as sandbox_stage
+from sandbox.aws import aws_cloud as sandbox_aws
 
 # AWS's own waits, so much shorter that a file system takes 24 ms and a mount target 170.
 SCALE = 0.002

@@ -11,7 +11,7 @@ import pytest
 import identity
 import problems
 from aws import file_system, ownership, permissions, session, teardown
-from sandbox import aws as sandbox_aws
+from sandbox.aws import aws_cloud as sandbox_aws
 
 MODEL = "6a1ff4ef-7a51-4a3c-8d6d-6a3cf1a0a001"
 OWNER = identity.Owner(MODEL, "aws-efs")

@@ -18,7 +18,8 @@ import problems
 from cluster import client, polling, probe
 from cluster.jobs import jobs
 from cluster.volumes import volumes
-from sandbox import aws, kubernetes, node
+from sandbox import kubernetes, node
+from sandbox.aws import aws_cloud
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -31,13 +32,13 @@ def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[aws.Cloud]:
-    with aws.Cloud.start() as running:
+def cloud() -> Iterator[aws_cloud.Cloud]:
+    with aws_cloud.Cloud.start() as running:
         yield running
 
 
 @pytest.fixture
-def nodes(plane: kubernetes.ControlPlane, cloud: aws.Cloud) -> Iterator[node.Nodes]:
+def nodes(plane: kubernetes.ControlPlane, cloud: aws_cloud.Cloud) -> Iterator[node.Nodes]:
     plane.wipe()
     with node.Nodes.start(plane, cloud, scale=0.05) as started:
         yield started
@@ -51,11 +52,13 @@ def cluster(plane: kubernetes.ControlPlane, nodes: node.Nodes) -> Iterator[clien
 
 
 @pytest.fixture
-def file_system(cloud: aws.Cloud) -> str:
+def file_system(cloud: aws_cloud.Cloud) -> str:
     return make_file_system(cloud, ZONES)
 
 
-def make_file_system(cloud: aws.Cloud, zones: tuple[str, ...], source: str = "172.31.0.0/16"):
+def make_file_system(
+    cloud: aws_cloud.Cloud, zones: tuple[str, ...], source: str = "172.31.0.0/16"
+):
     """A file system with a mount target in each zone that lets in whom the source names."""
     efs, ec2 = (
         boto3.client(
@@ -82,7 +85,7 @@ def make_file_system(cloud: aws.Cloud, zones: tuple[str, ...], source: str = "17
     return made
 
 
-def add_node(cloud: aws.Cloud, nodes: node.Nodes, zone: str, **how: Any) -> node.Node:
+def add_node(cloud: aws_cloud.Cloud, nodes: node.Nodes, zone: str, **how: Any) -> node.Node:
     instance = cloud.launch("9", zone, model_uuid=OWNER.model_uuid)
     return nodes.add(instance, **how)
 

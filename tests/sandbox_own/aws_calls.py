@@ -13,18 +13,18 @@ import botocore.loaders
 import botocore.session
 import pytest
 
-from sandbox import aws
+from sandbox.aws import aws_cloud
 
 MODEL = "0badc0de-1111-4222-8333-444455556666"
 SLOW = dataclasses.replace(
-    aws.Latencies.real(), dns_seconds=60, mount_timeout_seconds=0, call_seconds=0
+    aws_cloud.Latencies.real(), dns_seconds=60, mount_timeout_seconds=0, call_seconds=0
 )
 
 
 @contextlib.contextmanager
 def started(monkeypatch, latencies):
     """A cloud that every AWS client of this process talks to; with latencies, the test skips."""
-    with aws.Cloud.start(latencies) as cloud:
+    with aws_cloud.Cloud.start(latencies) as cloud:
         for name, value in cloud.environ().items():
             monkeypatch.setenv(name, value)
         yield cloud

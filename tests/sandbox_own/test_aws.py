@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox import aws
+from sandbox.aws import aws_cloud
 from tests.sandbox_own import aws_calls
 
 
 @pytest.fixture(name="cloud")
 def start_cloud(monkeypatch):
-    with aws_calls.started(monkeypatch, aws.Latencies.none()) as cloud:
+    with aws_calls.started(monkeypatch, aws_cloud.Latencies.none()) as cloud:
         yield cloud
 
 

@@ -14,13 +14,13 @@ import botocore.exceptions
 import pytest
 
 import identity
-from sandbox import aws
+from sandbox.aws import aws_cloud
 from tests.sandbox_own import aws_calls
 
 
 @pytest.fixture(name="cloud")
 def start_cloud(monkeypatch):
-    with aws_calls.started(monkeypatch, aws.Latencies.none()) as cloud:
+    with aws_calls.started(monkeypatch, aws_cloud.Latencies.none()) as cloud:
         yield cloud
 
 
@@ -84,7 +84,7 @@ def test_calls_are_listed_as_reads_and_writes(cloud):
     aws_calls.client(cloud, "ec2").describe_vpcs()
     aws_calls.group(cloud)
     assert cloud.counts() == (2, 2)
-    assert cloud.calls[0] == aws.Call("efs", "CreateFileSystem", write=True)
+    assert cloud.calls[0] == aws_cloud.Call("efs", "CreateFileSystem", write=True)
     cloud.reset_calls()
     assert cloud.counts() == (0, 0)
 
@@ -143,7 +143,7 @@ def test_clouds_and_regions_share_nothing(cloud):
         aws_calls.client(cloud, "efs", region="eu-west-1").describe_file_systems()["FileSystems"]
         == []
     )
-    with aws.Cloud.start(region="eu-west-1") as other:
+    with aws_cloud.Cloud.start(region="eu-west-1") as other:
         assert list(other.subnets) == ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
         assert other.file_systems() == ()
         assert other.vpc_id != cloud.vpc_id
@@ -170,9 +170,9 @@ def test_mount_targets_are_made_in_parallel(cloud):
 
 
 def test_latencies_scale():
-    assert aws.Latencies.real().scaled(0) == aws.Latencies.none()
+    assert aws_cloud.Latencies.real().scaled(0) == aws_cloud.Latencies.none()
     assert (
-        aws.Latencies.real().scaled(0.5).file_system_seconds
+        aws_cloud.Latencies.real().scaled(0.5).file_system_seconds
         == aws_calls.SLOW.file_system_seconds / 2
     )
 
@@ -182,7 +182,7 @@ def test_latencies_scale():
 
 def test_nothing_outlives_a_closed_cloud():
     before = set(threading.enumerate())
-    cloud = aws.Cloud.start()
+    cloud = aws_cloud.Cloud.start()
     port = int(cloud.endpoint_url.rpartition(":")[2])
     directory = cloud.directory("fs-0")
     cloud.hang(60)

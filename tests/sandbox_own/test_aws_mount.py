@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox import aws
+from sandbox.aws import aws_cloud
 from tests.sandbox_own import aws_calls
 
 OPTIONS = [
@@ -20,7 +20,7 @@ OPTIONS = [
 
 @pytest.fixture(name="cloud")
 def start_cloud(monkeypatch):
-    with aws_calls.started(monkeypatch, aws.Latencies.none()) as cloud:
+    with aws_calls.started(monkeypatch, aws_cloud.Latencies.none()) as cloud:
         yield cloud
 
 
@@ -40,7 +40,7 @@ def served(cloud, zone="us-east-1a"):
 
 
 def unmounted(cloud, server, machine, options=OPTIONS):
-    with pytest.raises(aws.MountError) as caught:
+    with pytest.raises(aws_cloud.MountError) as caught:
         cloud.mount(server, machine.id, options)
     return caught.value.output
 

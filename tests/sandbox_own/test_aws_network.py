@@ -5,13 +5,13 @@ from __future__ import annotations
 import botocore.exceptions
 import pytest
 
-from sandbox import aws
+from sandbox.aws import aws_cloud
 from tests.sandbox_own import aws_calls
 
 
 @pytest.fixture(name="cloud")
 def start_cloud(monkeypatch):
-    with aws_calls.started(monkeypatch, aws.Latencies.none()) as cloud:
+    with aws_calls.started(monkeypatch, aws_cloud.Latencies.none()) as cloud:
         yield cloud
 
 
@@ -183,7 +183,7 @@ def test_a_mount_target_in_a_group_with_the_models_tag_hangs_its_destruction(clo
     ]
     ours = aws_calls.group(cloud, "aws-efs", TagSpecifications=tagged)
     aws_calls.mount_target(cloud, aws_calls.file_system(cloud), groups=[ours])
-    with pytest.raises(aws.Hung) as caught:
+    with pytest.raises(aws_cloud.Hung) as caught:
         cloud.destroy_model(aws_calls.MODEL)
     assert list(caught.value.holders) == [ours]
 
@@ -198,6 +198,6 @@ def test_a_kept_group_that_names_jujus_hangs_the_models_destruction(cloud):
         GroupId=kept,
         IpPermissions=[{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": jujus}]}],
     )
-    with pytest.raises(aws.Hung) as caught:
+    with pytest.raises(aws_cloud.Hung) as caught:
         cloud.destroy_model(aws_calls.MODEL)
     assert caught.value.holders == {jujus: [kept]}

@@ -14,7 +14,8 @@ import pytest
 import tenacity
 from lightkube.resources import batch_v1, coordination_v1, core_v1
 
-from sandbox import aws, kubernetes, node
+from sandbox import kubernetes, node
+from sandbox.aws import aws_cloud
 
 MODEL = "0badc0de-1111-4222-8333-444455556666"
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -29,13 +30,13 @@ def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[aws.Cloud]:
-    with aws.Cloud.start() as running:
+def cloud() -> Iterator[aws_cloud.Cloud]:
+    with aws_cloud.Cloud.start() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def instances(cloud: aws.Cloud) -> dict[str, aws.Instance]:
+def instances(cloud: aws_cloud.Cloud) -> dict[str, aws_cloud.Instance]:
     return {
         zone: cloud.launch(str(number), zone, model_uuid=MODEL)
         for number, zone in enumerate(ZONES)
@@ -44,7 +45,9 @@ def instances(cloud: aws.Cloud) -> dict[str, aws.Instance]:
 
 @pytest.fixture
 def nodes(
-    plane: kubernetes.ControlPlane, cloud: aws.Cloud, instances: dict[str, aws.Instance]
+    plane: kubernetes.ControlPlane,
+    cloud: aws_cloud.Cloud,
+    instances: dict[str, aws_cloud.Instance],
 ) -> Iterator[node.Nodes]:
     plane.wipe()
     with node.Nodes.start(plane, cloud, scale=0.05) as started:
@@ -59,7 +62,7 @@ def client(plane: kubernetes.ControlPlane, nodes: node.Nodes) -> lightkube.Clien
 
 
 @pytest.fixture(scope="module")
-def file_system(cloud: aws.Cloud) -> str:
+def file_system(cloud: aws_cloud.Cloud) -> str:
     """A file system that can be mounted in the first two zones."""
     ec2, efs = aws_client(cloud, "ec2"), aws_client(cloud, "efs")
     made = efs.create_file_system(CreationToken="node")["FileSystemId"]
@@ -118,7 +121,7 @@ def test_an_image_that_does_not_exist_keeps_the_pod_waiting(client: lightkube.Cl
 
 
 def test_pods_of_two_zones_share_the_file_system(
-    client: lightkube.Client, cloud: aws.Cloud, file_system: str
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str
 ) -> None:
     claim(client, server(file_system))
     ended(client, run(client, "writer", "sh", "-c", "echo hello > /mnt/x", **claimed(ZONES[0])))
@@ -128,7 +131,7 @@ def test_pods_of_two_zones_share_the_file_system(
 
 
 def test_a_zone_without_mount_target_fails_to_mount_until_it_has_one(
-    client: lightkube.Client, cloud: aws.Cloud
+    client: lightkube.Client, cloud: aws_cloud.Cloud
 ) -> None:
     efs = aws_client(cloud, "efs")
     made = efs.create_file_system(CreationToken="late")["FileSystemId"]
@@ -154,7 +157,7 @@ def test_a_zone_without_mount_target_fails_to_mount_until_it_has_one(
 def test_a_node_without_nfs_common_does_not_know_nfs_until_it_is_installed(
     client: lightkube.Client,
     nodes: node.Nodes,
-    instances: dict[str, aws.Instance],
+    instances: dict[str, aws_cloud.Instance],
     file_system: str,
 ) -> None:
     for name in [each.metadata.name for each in client.list(core_v1.Node)]:
@@ -180,7 +183,7 @@ def test_mount_options_have_to_be_right(client: lightkube.Client, file_system: s
 
 
 def test_only_root_writes_on_a_fresh_file_system_whatever_the_fs_group(
-    client: lightkube.Client, cloud: aws.Cloud, file_system: str, nodes: node.Nodes
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str, nodes: node.Nodes
 ) -> None:
     if nodes.isolation.value != "root":
         pytest.skip("this machine gives the sandbox one user only")
@@ -195,7 +198,7 @@ def test_only_root_writes_on_a_fresh_file_system_whatever_the_fs_group(
 
 
 def test_root_without_capabilities_keeps_to_the_permissions(
-    client: lightkube.Client, cloud: aws.Cloud, file_system: str, nodes: node.Nodes
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str, nodes: node.Nodes
 ) -> None:
     if nodes.isolation.value != "root":
         pytest.skip("this machine gives the sandbox one user only")
@@ -214,7 +217,7 @@ def test_root_without_capabilities_keeps_to_the_permissions(
 
 
 def test_a_sub_path_is_made_as_roots(
-    client: lightkube.Client, cloud: aws.Cloud, file_system: str
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str
 ) -> None:
     claim(client, server(file_system))
     cloud.directory(file_system).chmod(0o755)
@@ -416,7 +419,9 @@ def test_a_removed_nodes_processes_end(client: lightkube.Client, nodes: node.Nod
 
 
 def test_nothing_is_left_when_the_nodes_are_closed(
-    plane: kubernetes.ControlPlane, cloud: aws.Cloud, instances: dict[str, aws.Instance]
+    plane: kubernetes.ControlPlane,
+    cloud: aws_cloud.Cloud,
+    instances: dict[str, aws_cloud.Instance],
 ) -> None:
     plane.wipe()
     client = plane.client()
@@ -442,7 +447,7 @@ def test_what_happened_while_the_api_was_down_is_told_when_it_is_back(
     assert phase(client, run(client, "next", "true")) == "Succeeded"
 
 
-def aws_client(cloud: aws.Cloud, service: Any) -> Any:
+def aws_client(cloud: aws_cloud.Cloud, service: Any) -> Any:
     key = cloud.credentials
     return boto3.Session(key.access_key, key.secret_key).client(
         service, region_name=cloud.region, endpoint_url=cloud.endpoint_url
