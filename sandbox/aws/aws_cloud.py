@@ -18,7 +18,6 @@ from collections.abc import Generator, Sequence
 
 import identity
 from sandbox import (
-    aws_api,
     aws_faults,
     aws_machines,
     aws_metadata,
@@ -26,6 +25,7 @@ from sandbox import (
     aws_views,
     aws_world,
 )
+from sandbox.aws import aws_api
 from sandbox.base import faulty_http_server
 
 Call = aws_faults.Call
