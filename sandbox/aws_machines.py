@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sandbox import aws_ec2_rules, aws_world
+from sandbox import aws_world
+from sandbox.aws import ec2_rules
 
 if TYPE_CHECKING:
     from moto.ec2.models.security_groups import SecurityGroup
@@ -126,9 +127,9 @@ def destroy_model(region: aws_world.Region, model_uuid: str) -> None:
         region.ec2.terminate_instances(instances)
     left = region.ec2.describe_security_groups(filters=tag)
     while left:
-        free = [group for group in left if not aws_ec2_rules.holders(region, group.id)]
+        free = [group for group in left if not ec2_rules.holders(region, group.id)]
         if not free:
-            raise Hung({each.id: aws_ec2_rules.holders(region, each.id) for each in left})
+            raise Hung({each.id: ec2_rules.holders(region, each.id) for each in left})
         for group in free:
             region.ec2.delete_security_group(group_id=group.id)
         left = region.ec2.describe_security_groups(filters=tag)

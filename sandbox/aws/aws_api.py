@@ -1,6 +1,6 @@
 """The sandbox's AWS API: what a signed request asks for, whether it is let in, and its answer.
 
-What each call does stands in aws_efs_rules and aws_ec2_rules; moto answers the rest.
+What each call does stands in aws_efs_rules and ec2_rules; moto answers the rest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import werkzeug.test
 from moto.moto_server import werkzeug_app
 
 import identity
-from sandbox import aws_ec2_rules, aws_efs_rules, aws_faults, aws_world
+from sandbox import aws_efs_rules, aws_faults, aws_world
+from sandbox.aws import ec2_rules
 from sandbox.base import faulty_http_server
 
 # By the name that requests are signed for.
@@ -140,8 +141,8 @@ class Api:
             if answer is not None:
                 return _json_reply(*answer)
         else:
-            aws_ec2_rules.check(region, call.operation, params)
-            undo = aws_ec2_rules.undo(region, call.operation, params)
+            ec2_rules.check(region, call.operation, params)
+            undo = ec2_rules.undo(region, call.operation, params)
         reply = self._moto[call.service].open(
             path=request.path,
             method=request.method,
