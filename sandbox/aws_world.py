@@ -1,6 +1,6 @@
 """What exists in the sandbox's AWS: moto's resources in an account of our own, and time's passing.
 
-It knows nothing of HTTP; what a call does stands in aws_efs_rules and ec2_rules.
+It knows nothing of HTTP; what a call does stands in efs_rules and ec2_rules.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The sandbox's AWS API: what a signed request asks for, whether it is let in, and its answer.
 
-What each call does stands in aws_efs_rules and ec2_rules; moto answers the rest.
+What each call does stands in efs_rules and ec2_rules; moto answers the rest.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import werkzeug.test
 from moto.moto_server import werkzeug_app
 
 import identity
-from sandbox import aws_efs_rules, aws_faults, aws_world
-from sandbox.aws import ec2_rules
+from sandbox import aws_faults, aws_world
+from sandbox.aws import ec2_rules, efs_rules
 from sandbox.base import faulty_http_server
 
 # By the name that requests are signed for.
@@ -137,7 +137,7 @@ class Api:
     ) -> faulty_http_server.Reply:
         undo: Callable[[], None] | None = None
         if call.service == "efs":
-            answer = aws_efs_rules.answer(region, call.operation, params)
+            answer = efs_rules.answer(region, call.operation, params)
             if answer is not None:
                 return _json_reply(*answer)
         else:

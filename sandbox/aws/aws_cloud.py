@@ -1,7 +1,7 @@
 """The sandbox's AWS: one account over HTTP on loopback, that says no where AWS does.
 
 It is moto's networks, instances and file systems with AWS's rules on top. What exists stands in
-aws_world, what a call does in aws_efs_rules and ec2_rules, what goes wrong on purpose in
+aws_world, what a call does in efs_rules and ec2_rules, what goes wrong on purpose in
 aws_faults; this module is what a test holds in its hand.
 """
 
