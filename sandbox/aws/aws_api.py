@@ -24,8 +24,8 @@ import werkzeug.test
 from moto.moto_server import werkzeug_app
 
 import identity
-from sandbox import aws_faults, aws_world
-from sandbox.aws import ec2_rules, efs_rules
+from sandbox import aws_world
+from sandbox.aws import aws_faults, ec2_rules, efs_rules
 from sandbox.base import faulty_http_server
 
 # By the name that requests are signed for.

@@ -17,15 +17,8 @@ import types
 from collections.abc import Generator, Sequence
 
 import identity
-from sandbox import (
-    aws_faults,
-    aws_machines,
-    aws_metadata,
-    aws_mount,
-    aws_views,
-    aws_world,
-)
-from sandbox.aws import aws_api
+from sandbox import aws_machines, aws_metadata, aws_mount, aws_views, aws_world
+from sandbox.aws import aws_api, aws_faults
 from sandbox.base import faulty_http_server
 
 Call = aws_faults.Call
