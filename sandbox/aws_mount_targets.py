@@ -6,7 +6,8 @@ import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sandbox import aws_file_systems, aws_world
+from sandbox import aws_world
+from sandbox.aws import efs_file_systems
 
 if TYPE_CHECKING:
     from moto.ec2.models.subnets import Subnet
@@ -23,7 +24,7 @@ MAX_GROUPS = 5
 def create(region: Region, params: Params) -> Answer:
     """CreateMountTarget."""
     system = region.file_system(params["FileSystemId"])
-    aws_file_systems.require_available(system)
+    efs_file_systems.require_available(system)
     subnet = _subnet(region, params["SubnetId"])
     groups: list[str] = aws_world.entries(params, "SecurityGroups")
     address: str | None = params.get("IpAddress")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from moto.core import exceptions as moto_errors
 
-from sandbox import aws_file_systems, aws_mount_targets, aws_world
+from sandbox import aws_mount_targets, aws_world
+from sandbox.aws import efs_file_systems
 
 
 def answer(
@@ -33,7 +34,7 @@ def _tag_resource(region: aws_world.Region, params: aws_world.Params) -> None:
     system = region.file_system(params["ResourceId"])
     new = {tag["Key"]: tag["Value"] for tag in aws_world.entries(params, "Tags")}
     old = {tag["Key"] for tag in region.efs.list_tags_for_resource(system.file_system_id)}
-    aws_file_systems.check_tags(new, len(old | set(new)))
+    efs_file_systems.check_tags(new, len(old | set(new)))
 
 
 def _look_for_resource(region: aws_world.Region, params: aws_world.Params) -> None:
@@ -41,10 +42,10 @@ def _look_for_resource(region: aws_world.Region, params: aws_world.Params) -> No
 
 
 _RULES: Mapping[str, Callable[[aws_world.Region, aws_world.Params], aws_world.Answer | None]] = {
-    "CreateFileSystem": aws_file_systems.create,
-    "DescribeFileSystems": aws_file_systems.describe,
-    "UpdateFileSystem": aws_file_systems.update,
-    "DeleteFileSystem": aws_file_systems.delete,
+    "CreateFileSystem": efs_file_systems.create,
+    "DescribeFileSystems": efs_file_systems.describe,
+    "UpdateFileSystem": efs_file_systems.update,
+    "DeleteFileSystem": efs_file_systems.delete,
     "CreateMountTarget": aws_mount_targets.create,
     "DescribeMountTargets": aws_mount_targets.describe,
     "DeleteMountTarget": aws_mount_targets.delete,
