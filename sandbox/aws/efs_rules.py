@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from moto.core import exceptions as moto_errors
 
-from sandbox import aws_mount_targets, aws_world
-from sandbox.aws import efs_file_systems
+from sandbox import aws_world
+from sandbox.aws import efs_file_systems, efs_mount_targets
 
 
 def answer(
@@ -46,11 +46,11 @@ _RULES: Mapping[str, Callable[[aws_world.Region, aws_world.Params], aws_world.An
     "DescribeFileSystems": efs_file_systems.describe,
     "UpdateFileSystem": efs_file_systems.update,
     "DeleteFileSystem": efs_file_systems.delete,
-    "CreateMountTarget": aws_mount_targets.create,
-    "DescribeMountTargets": aws_mount_targets.describe,
-    "DeleteMountTarget": aws_mount_targets.delete,
-    "DescribeMountTargetSecurityGroups": aws_mount_targets.describe_groups,
-    "ModifyMountTargetSecurityGroups": aws_mount_targets.modify_groups,
+    "CreateMountTarget": efs_mount_targets.create,
+    "DescribeMountTargets": efs_mount_targets.describe,
+    "DeleteMountTarget": efs_mount_targets.delete,
+    "DescribeMountTargetSecurityGroups": efs_mount_targets.describe_groups,
+    "ModifyMountTargetSecurityGroups": efs_mount_targets.modify_groups,
     "TagResource": _tag_resource,
     "UntagResource": _look_for_resource,
     "ListTagsForResource": _look_for_resource,
