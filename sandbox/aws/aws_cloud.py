@@ -17,14 +17,14 @@ import types
 from collections.abc import Generator, Sequence
 
 import identity
-from sandbox import aws_machines, aws_metadata, aws_mount, aws_views, aws_world
-from sandbox.aws import aws_api, aws_faults
+from sandbox import aws_metadata, aws_mount, aws_views, aws_world
+from sandbox.aws import aws_api, aws_faults, juju_machines
 from sandbox.base import faulty_http_server
 
 Call = aws_faults.Call
 FileSystem = aws_views.FileSystem
-Hung = aws_machines.Hung
-Instance = aws_machines.Instance
+Hung = juju_machines.Hung
+Instance = juju_machines.Instance
 Latencies = aws_world.Latencies
 MountError = aws_mount.MountError
 MountTarget = aws_views.MountTarget
@@ -169,7 +169,7 @@ class Cloud(aws_faults.Faults):
         """Launch a machine of a Juju model."""
         subnet = (vpc or self.vpc).subnets[zone]
         with self._looking():
-            return aws_machines.launch(
+            return juju_machines.launch(
                 self._home, machine, subnet, model_uuid=model_uuid, units=units
             )
 
@@ -181,7 +181,7 @@ class Cloud(aws_faults.Faults):
     def destroy_model(self, model_uuid: str) -> None:
         """Do what `juju destroy-model` does; raises Hung where Juju's does not end."""
         with self._looking():
-            aws_machines.destroy_model(self._home, model_uuid)
+            juju_machines.destroy_model(self._home, model_uuid)
 
     def file_systems(self, region: str = "") -> tuple[FileSystem, ...]:
         """The file systems that exist now; looking is no call."""
