@@ -17,8 +17,8 @@ import types
 from collections.abc import Generator, Sequence
 
 import identity
-from sandbox import aws_metadata, aws_mount, aws_views, aws_world
-from sandbox.aws import aws_api, aws_faults, juju_machines
+from sandbox import aws_mount, aws_views, aws_world
+from sandbox.aws import aws_api, aws_faults, instance_metadata, juju_machines
 from sandbox.base import faulty_http_server
 
 Call = aws_faults.Call
@@ -62,7 +62,7 @@ class Cloud(aws_faults.Faults):
         self._closing = threading.Event()
         self._api = aws_api.Api(self._account, self, self._accepted)
         self._door = faulty_http_server.Door(self._api.answer)
-        self._metadata = aws_metadata.Metadata(next(iter(self.subnets)))
+        self._metadata = instance_metadata.Metadata(next(iter(self.subnets)))
         self._metadata_door = faulty_http_server.Door(self._metadata.answer)
         self.endpoint_url = self._door.url
 
