@@ -8,7 +8,8 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
-from sandbox import aws_mount, kubelet_client, pod_process, pod_references
+from sandbox import kubelet_client, pod_process, pod_references
+from sandbox.aws import nfs_mount
 
 Mounter = Callable[[str, Sequence[str], str], pathlib.Path]
 """Finds the directory behind an NFS server, given its name, the options and the mount point."""
@@ -116,11 +117,11 @@ class Volumes:
             export = self._mounter(server, options, point)
             directory = export / path.lstrip("/")
             if not directory.is_dir():
-                raise aws_mount.MountError(
+                raise nfs_mount.MountError(
                     f"mount.nfs: mounting {server}:{path} failed, "
                     "reason given by server: No such file or directory"
                 )
-        except aws_mount.MountError as error:
+        except nfs_mount.MountError as error:
             flags = f"-o {','.join(options)} " if options else ""
             why = (
                 "mount failed: exit status 32\nMounting command: mount\n"

@@ -17,8 +17,8 @@ import types
 from collections.abc import Generator, Sequence
 
 import identity
-from sandbox import aws_mount, aws_views, aws_world
-from sandbox.aws import aws_api, aws_faults, instance_metadata, juju_machines
+from sandbox import aws_views, aws_world
+from sandbox.aws import aws_api, aws_faults, instance_metadata, juju_machines, nfs_mount
 from sandbox.base import faulty_http_server
 
 Call = aws_faults.Call
@@ -26,7 +26,7 @@ FileSystem = aws_views.FileSystem
 Hung = juju_machines.Hung
 Instance = juju_machines.Instance
 Latencies = aws_world.Latencies
-MountError = aws_mount.MountError
+MountError = nfs_mount.MountError
 MountTarget = aws_views.MountTarget
 SecurityGroup = aws_views.SecurityGroup
 Vpc = aws_views.Vpc
@@ -219,7 +219,7 @@ class Cloud(aws_faults.Faults):
         """
         try:
             with self._looking():
-                return aws_mount.mount(self._home, server, instance_id, options)
+                return nfs_mount.mount(self._home, server, instance_id, options)
         except MountError as error:
             self._closing.wait(error.seconds)
             raise
