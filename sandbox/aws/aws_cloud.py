@@ -17,8 +17,8 @@ import types
 from collections.abc import Generator, Sequence
 
 import identity
-from sandbox import aws_views, aws_world
-from sandbox.aws import aws_api, aws_faults, instance_metadata, juju_machines, nfs_mount
+from sandbox import aws_world
+from sandbox.aws import aws_api, aws_faults, aws_views, instance_metadata, juju_machines, nfs_mount
 from sandbox.base import faulty_http_server
 
 Call = aws_faults.Call
