@@ -24,8 +24,7 @@ import werkzeug.test
 from moto.moto_server import werkzeug_app
 
 import identity
-from sandbox import aws_world
-from sandbox.aws import aws_faults, ec2_rules, efs_rules
+from sandbox.aws import aws_faults, aws_resources, ec2_rules, efs_rules
 from sandbox.base import faulty_http_server
 
 # By the name that requests are signed for.
@@ -51,7 +50,7 @@ class Api:
 
     def __init__(
         self,
-        account: aws_world.Account,
+        account: aws_resources.Account,
         faults: aws_faults.Faults,
         accepted: set[identity.AwsCredentials],
     ) -> None:
@@ -80,7 +79,7 @@ class Api:
             with self.lock:
                 self._account.timeline.settle()
                 reply = self._do(self._account.region(signed[2]), call, params, request)
-        except aws_world.Refused as error:
+        except aws_resources.Refused as error:
             reply = _efs_error(error) if service == "efs" else _ec2_error(error)
         return None if self._faults.loses(call) else reply
 
@@ -112,25 +111,25 @@ class Api:
                 if hmac.compare_digest(_signature(request, signed, each), signed[5]):
                     return
                 if service == "efs":
-                    raise aws_world.Refused(
+                    raise aws_resources.Refused(
                         "InvalidSignatureException",
                         "The request signature we calculated does not match the signature you "
                         "provided. Check your AWS Secret Access Key and signing method.",
                         403,
                     )
         if service == "efs":
-            raise aws_world.Refused(
+            raise aws_resources.Refused(
                 "UnrecognizedClientException",
                 "The security token included in the request is invalid.",
                 403,
             )
-        raise aws_world.Refused(
+        raise aws_resources.Refused(
             "AuthFailure", "AWS was not able to validate the provided access credentials", 401
         )
 
     def _do(
         self,
-        region: aws_world.Region,
+        region: aws_resources.Region,
         call: aws_faults.Call,
         params: dict[str, Any],
         request: faulty_http_server.Request,
@@ -212,12 +211,12 @@ def _json_reply(status: int, body: Mapping[str, Any], error: str = "") -> faulty
     return faulty_http_server.Reply(status, json.dumps(body).encode(), headers)
 
 
-def _efs_error(error: aws_world.Refused) -> faulty_http_server.Reply:
+def _efs_error(error: aws_resources.Refused) -> faulty_http_server.Reply:
     body = {"ErrorCode": error.code, "Message": error.message, **error.extra}
     return _json_reply(error.status, body, error.code)
 
 
-def _ec2_error(error: aws_world.Refused) -> faulty_http_server.Reply:
+def _ec2_error(error: aws_resources.Refused) -> faulty_http_server.Reply:
     message = xml.sax.saxutils.escape(error.message)
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error>'

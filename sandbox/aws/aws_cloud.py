@@ -1,7 +1,7 @@
 """The sandbox's AWS: one account over HTTP on loopback, that says no where AWS does.
 
 It is moto's networks, instances and file systems with AWS's rules on top. What exists stands in
-aws_world, what a call does in efs_rules and ec2_rules, what goes wrong on purpose in
+aws_resources, what a call does in efs_rules and ec2_rules, what goes wrong on purpose in
 aws_faults; this module is what a test holds in its hand.
 """
 
@@ -17,15 +17,22 @@ import types
 from collections.abc import Generator, Sequence
 
 import identity
-from sandbox import aws_world
-from sandbox.aws import aws_api, aws_faults, aws_views, instance_metadata, juju_machines, nfs_mount
+from sandbox.aws import (
+    aws_api,
+    aws_faults,
+    aws_resources,
+    aws_views,
+    instance_metadata,
+    juju_machines,
+    nfs_mount,
+)
 from sandbox.base import faulty_http_server
 
 Call = aws_faults.Call
 FileSystem = aws_views.FileSystem
 Hung = juju_machines.Hung
 Instance = juju_machines.Instance
-Latencies = aws_world.Latencies
+Latencies = aws_resources.Latencies
 MountError = nfs_mount.MountError
 MountTarget = aws_views.MountTarget
 SecurityGroup = aws_views.SecurityGroup
@@ -55,7 +62,7 @@ class Cloud(aws_faults.Faults):
         self.credentials = identity.AwsCredentials("sandbox-access-key", "sandbox-secret-key")
         self._accepted = {self.credentials}
         self._files = tempfile.TemporaryDirectory(prefix="sandbox-efs-")
-        self._account = aws_world.Account(latencies, pathlib.Path(self._files.name))
+        self._account = aws_resources.Account(latencies, pathlib.Path(self._files.name))
         self._home = self._account.region(region)
         self.vpc = _default_vpc(self._home)
         self.vpc_id, self.subnets = self.vpc.id, self.vpc.subnets
@@ -240,7 +247,7 @@ class Cloud(aws_faults.Faults):
             yield
 
 
-def _default_vpc(region: aws_world.Region) -> Vpc:
+def _default_vpc(region: aws_resources.Region) -> Vpc:
     vpc = region.ec2.get_default_vpc()
     assert vpc is not None, f"{region.name} has no default VPC"  # noqa: S101 - moto makes it
     subnets = region.ec2.get_default_subnets()

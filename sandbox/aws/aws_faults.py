@@ -6,7 +6,7 @@ import dataclasses
 import threading
 import time
 
-from sandbox import aws_world
+from sandbox.aws import aws_resources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Faults:
         message: str = "",
     ) -> None:
         """Answer the operation's next calls with an error, doing nothing."""
-        error = aws_world.Refused(error_code, message or f"{error_code}, on purpose", status)
+        error = aws_resources.Refused(error_code, message or f"{error_code}, on purpose", status)
         with self._lock:
             self._failures.extend([_Failure(operation, error)] * times)
 
@@ -112,13 +112,13 @@ class Faults:
 @dataclasses.dataclass(frozen=True)
 class _Failure:
     operation: str
-    error: aws_world.Refused
+    error: aws_resources.Refused
 
 
-def _denial(call: Call, account_id: str) -> aws_world.Refused:
+def _denial(call: Call, account_id: str) -> aws_resources.Refused:
     who = f"User: arn:aws:iam::{account_id}:user/juju is not authorized to perform:"
     if call.service == "ec2":
         what = f"You are not authorized to perform this operation. {who} ec2:{call.operation}"
-        return aws_world.Refused("UnauthorizedOperation", what, 403)
+        return aws_resources.Refused("UnauthorizedOperation", what, 403)
     what = f"{who} elasticfilesystem:{call.operation} on the specified resource"
-    return aws_world.Refused("AccessDeniedException", what, 403)
+    return aws_resources.Refused("AccessDeniedException", what, 403)

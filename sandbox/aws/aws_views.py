@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from sandbox import aws_world
+from sandbox.aws import aws_resources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class SecurityGroup:
     rules: frozenset[tuple[str, int | None, int | None, str]]
 
 
-def file_systems(region: aws_world.Region) -> tuple[FileSystem, ...]:
+def file_systems(region: aws_resources.Region) -> tuple[FileSystem, ...]:
     """Every file system."""
     return tuple(
         FileSystem(
@@ -90,7 +90,7 @@ def file_systems(region: aws_world.Region) -> tuple[FileSystem, ...]:
     )
 
 
-def mount_targets(region: aws_world.Region, file_system_id: str) -> tuple[MountTarget, ...]:
+def mount_targets(region: aws_resources.Region, file_system_id: str) -> tuple[MountTarget, ...]:
     """The mount targets of one file system, or of all for ""."""
     return tuple(
         MountTarget(
@@ -108,7 +108,7 @@ def mount_targets(region: aws_world.Region, file_system_id: str) -> tuple[MountT
     )
 
 
-def security_groups(region: aws_world.Region, vpc_id: str) -> tuple[SecurityGroup, ...]:
+def security_groups(region: aws_resources.Region, vpc_id: str) -> tuple[SecurityGroup, ...]:
     """The security groups of one VPC, or of all for "", the VPCs' default ones left out."""
     return tuple(
         SecurityGroup(
@@ -131,7 +131,7 @@ def security_groups(region: aws_world.Region, vpc_id: str) -> tuple[SecurityGrou
     )
 
 
-def interfaces(region: aws_world.Region) -> tuple[str, ...]:
+def interfaces(region: aws_resources.Region) -> tuple[str, ...]:
     """The ids of EFS's network interfaces, those that linger among them."""
     every = region.ec2.get_all_network_interfaces()
     return tuple(each.id for each in every if each.requester_managed)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from sandbox import aws_world
+from sandbox.aws import aws_resources
 
 Params = Mapping[str, str]
-Refused = aws_world.Refused
+Refused = aws_resources.Refused
 
 MAX_FILTER_VALUES = 200
 PAGE_SIZES = range(5, 1001)
@@ -16,7 +16,7 @@ _FILTER_VALUE = re.compile(r"Filter\.\d+\.Value\.\d+")
 _GROUP_TEXT = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
 
 
-def check(region: aws_world.Region, operation: str, params: Params) -> None:
+def check(region: aws_resources.Region, operation: str, params: Params) -> None:
     """Refuse what EC2 refuses.
 
     Args:
@@ -33,7 +33,7 @@ def check(region: aws_world.Region, operation: str, params: Params) -> None:
         _RULES[operation](region, params)
 
 
-def undo(region: aws_world.Region, operation: str, params: Params) -> Callable[[], None]:
+def undo(region: aws_resources.Region, operation: str, params: Params) -> Callable[[], None]:
     """What takes back a refused call: moto has by then added the rules before the faulty one."""
     group = region.ec2.get_security_group_from_id(params.get("GroupId", ""))
     if group is None or operation != "AuthorizeSecurityGroupIngress":
@@ -61,7 +61,7 @@ def _check_page(params: Params) -> None:
         )
 
 
-def _create_group(region: aws_world.Region, params: Params) -> None:
+def _create_group(region: aws_resources.Region, params: Params) -> None:
     name = params.get("GroupName", "")
     if not _GROUP_TEXT.fullmatch(name) or name.startswith("sg-"):
         raise Refused(
@@ -81,7 +81,7 @@ def _create_group(region: aws_world.Region, params: Params) -> None:
         raise Refused("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
 
 
-def _delete_group(region: aws_world.Region, params: Params) -> None:
+def _delete_group(region: aws_resources.Region, params: Params) -> None:
     group = region.ec2.get_security_group_from_id(params.get("GroupId", ""))
     if group is None:
         return  # moto says so
@@ -94,7 +94,7 @@ def _delete_group(region: aws_world.Region, params: Params) -> None:
         raise Refused("DependencyViolation", f"resource {group.id} has a dependent object")
 
 
-def holders(region: aws_world.Region, group_id: str) -> list[str]:
+def holders(region: aws_resources.Region, group_id: str) -> list[str]:
     """What keeps a security group: interfaces that carry it, and groups whose rules name it."""
     interfaces = [
         interface.id
@@ -113,7 +113,7 @@ def holders(region: aws_world.Region, group_id: str) -> list[str]:
     return interfaces + groups
 
 
-def _refuse_interface(region: aws_world.Region, params: Params) -> None:
+def _refuse_interface(region: aws_resources.Region, params: Params) -> None:
     interface = region.ec2.enis.get(params.get("NetworkInterfaceId", ""))
     if interface is not None and interface.requester_managed:
         raise Refused(
@@ -123,7 +123,7 @@ def _refuse_interface(region: aws_world.Region, params: Params) -> None:
         )
 
 
-_RULES: Mapping[str, Callable[[aws_world.Region, Params], None]] = {
+_RULES: Mapping[str, Callable[[aws_resources.Region, Params], None]] = {
     "CreateSecurityGroup": _create_group,
     "DeleteSecurityGroup": _delete_group,
     "DeleteNetworkInterface": _refuse_interface,

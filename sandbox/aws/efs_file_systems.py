@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from moto.efs import models as efs_models
 
-from sandbox import aws_world
+from sandbox.aws import aws_resources
 
 if TYPE_CHECKING:
     from moto.efs.models import FileSystem
 
-Answer = aws_world.Answer
-Params = aws_world.Params
-Refused = aws_world.Refused
-Region = aws_world.Region
+Answer = aws_resources.Answer
+Params = aws_resources.Params
+Refused = aws_resources.Refused
+Region = aws_resources.Region
 
 DAY_SECONDS = 24 * 3600
 FRESH_BYTES = 6144  # what AWS meters for a file system with nothing on it
@@ -46,7 +46,7 @@ def create(region: Region, params: Params) -> Answer:
             )
     performance = str(params.get("PerformanceMode") or "generalPurpose")
     throughput = _throughput_mode(params, performance, "bursting")
-    tags = {tag["Key"]: tag["Value"] for tag in aws_world.entries(params, "Tags")}
+    tags = {tag["Key"]: tag["Value"] for tag in aws_resources.entries(params, "Tags")}
     check_tags(tags, len(tags))
     fresh = efs_models.FileSystem(
         region.account_id,
@@ -82,7 +82,7 @@ def describe(region: Region, params: Params) -> Answer:
         every = region.efs.file_systems_by_id.values()
         found = [each for each in every if token in (None, "", each.creation_token)]
     described = [_described(region, each) for each in found]
-    return 200, aws_world.page("FileSystems", described, params)
+    return 200, aws_resources.page("FileSystems", described, params)
 
 
 def update(region: Region, params: Params) -> Answer:

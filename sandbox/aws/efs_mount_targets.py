@@ -6,17 +6,16 @@ import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sandbox import aws_world
-from sandbox.aws import efs_file_systems
+from sandbox.aws import aws_resources, efs_file_systems
 
 if TYPE_CHECKING:
     from moto.ec2.models.subnets import Subnet
     from moto.efs.models import FileSystem, MountTarget
 
-Answer = aws_world.Answer
-Params = aws_world.Params
-Refused = aws_world.Refused
-Region = aws_world.Region
+Answer = aws_resources.Answer
+Params = aws_resources.Params
+Refused = aws_resources.Refused
+Region = aws_resources.Region
 
 MAX_GROUPS = 5
 
@@ -26,7 +25,7 @@ def create(region: Region, params: Params) -> Answer:
     system = region.file_system(params["FileSystemId"])
     efs_file_systems.require_available(system)
     subnet = _subnet(region, params["SubnetId"])
-    groups: list[str] = aws_world.entries(params, "SecurityGroups")
+    groups: list[str] = aws_resources.entries(params, "SecurityGroups")
     address: str | None = params.get("IpAddress")
     # All is refused before moto acts: what moto refuses itself stays behind as a phantom.
     _check_place(region, system, subnet)
@@ -51,7 +50,7 @@ def describe(region: Region, params: Params) -> Answer:
         found = [region.mount_target(one)]
     else:
         found = list(region.file_system(str(file_system_id)).iter_mount_targets())
-    return 200, aws_world.page("MountTargets", [_described(each) for each in found], params)
+    return 200, aws_resources.page("MountTargets", [_described(each) for each in found], params)
 
 
 def delete(region: Region, params: Params) -> Answer:
@@ -76,7 +75,7 @@ def modify_groups(region: Region, params: Params) -> Answer:
     """ModifyMountTargetSecurityGroups."""
     target = region.mount_target(params["MountTargetId"])
     _require_available(target)
-    groups: list[str] = aws_world.entries(params, "SecurityGroups")
+    groups: list[str] = aws_resources.entries(params, "SecurityGroups")
     _check_groups(region, groups, target.vpc_id)
     region.efs.modify_mount_target_security_groups(
         target.mount_target_id, groups or [region.default_group(target.vpc_id)]

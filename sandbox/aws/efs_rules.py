@@ -6,20 +6,19 @@ from collections.abc import Callable, Mapping
 
 from moto.core import exceptions as moto_errors
 
-from sandbox import aws_world
-from sandbox.aws import efs_file_systems, efs_mount_targets
+from sandbox.aws import aws_resources, efs_file_systems, efs_mount_targets
 
 
 def answer(
-    region: aws_world.Region, operation: str, params: aws_world.Params
-) -> aws_world.Answer | None:
+    region: aws_resources.Region, operation: str, params: aws_resources.Params
+) -> aws_resources.Answer | None:
     """Do what EFS does with a call.
 
     Returns:
         The status and the body, or None where moto may answer as it likes.
 
     Raises:
-        aws_world.Refused: EFS answers with an error.
+        aws_resources.Refused: EFS answers with an error.
     """
     rule = _RULES.get(operation)
     if rule is None:
@@ -27,21 +26,23 @@ def answer(
     try:
         return rule(region, params)
     except moto_errors.JsonRESTError as error:
-        raise aws_world.Refused(error.error_type, error.message, error.code or 400) from error
+        raise aws_resources.Refused(error.error_type, error.message, error.code or 400) from error
 
 
-def _tag_resource(region: aws_world.Region, params: aws_world.Params) -> None:
+def _tag_resource(region: aws_resources.Region, params: aws_resources.Params) -> None:
     system = region.file_system(params["ResourceId"])
-    new = {tag["Key"]: tag["Value"] for tag in aws_world.entries(params, "Tags")}
+    new = {tag["Key"]: tag["Value"] for tag in aws_resources.entries(params, "Tags")}
     old = {tag["Key"] for tag in region.efs.list_tags_for_resource(system.file_system_id)}
     efs_file_systems.check_tags(new, len(old | set(new)))
 
 
-def _look_for_resource(region: aws_world.Region, params: aws_world.Params) -> None:
+def _look_for_resource(region: aws_resources.Region, params: aws_resources.Params) -> None:
     region.file_system(params["ResourceId"])
 
 
-_RULES: Mapping[str, Callable[[aws_world.Region, aws_world.Params], aws_world.Answer | None]] = {
+_RULES: Mapping[
+    str, Callable[[aws_resources.Region, aws_resources.Params], aws_resources.Answer | None]
+] = {
     "CreateFileSystem": efs_file_systems.create,
     "DescribeFileSystems": efs_file_systems.describe,
     "UpdateFileSystem": efs_file_systems.update,

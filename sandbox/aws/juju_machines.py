@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sandbox import aws_world
-from sandbox.aws import ec2_rules
+from sandbox.aws import aws_resources, ec2_rules
 
 if TYPE_CHECKING:
     from moto.ec2.models.security_groups import SecurityGroup
@@ -56,7 +55,7 @@ class Instance:
 
 
 def launch(
-    region: aws_world.Region,
+    region: aws_resources.Region,
     machine: str,
     subnet_id: str,
     *,
@@ -110,7 +109,7 @@ def launch(
     )
 
 
-def destroy_model(region: aws_world.Region, model_uuid: str) -> None:
+def destroy_model(region: aws_resources.Region, model_uuid: str) -> None:
     """Do what `juju destroy-model` does in AWS: terminate and delete all that carries its tag.
 
     Raises:
@@ -139,7 +138,7 @@ def _tags(model_uuid: str) -> dict[str, str]:
     return {"juju-model-uuid": model_uuid, "juju-controller-uuid": CONTROLLER_UUID}
 
 
-def _model_group(region: aws_world.Region, vpc_id: str, model_uuid: str) -> SecurityGroup:
+def _model_group(region: aws_resources.Region, vpc_id: str, model_uuid: str) -> SecurityGroup:
     """The model's group: ssh from anywhere, and everything among the model's machines."""
     name = f"juju-{model_uuid}"
     found = region.ec2.get_security_group_from_name(name, vpc_id)
@@ -159,6 +158,6 @@ def _model_group(region: aws_world.Region, vpc_id: str, model_uuid: str) -> Secu
     return group
 
 
-def _group(region: aws_world.Region, vpc_id: str, name: str, model_uuid: str) -> SecurityGroup:
+def _group(region: aws_resources.Region, vpc_id: str, name: str, model_uuid: str) -> SecurityGroup:
     found = region.ec2.get_security_group_from_name(name, vpc_id)
     return found or region.ec2.create_security_group(name, "juju group", vpc_id, _tags(model_uuid))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sandbox import aws_world
+from sandbox.aws import aws_resources
 
 if TYPE_CHECKING:
     from moto.ec2.models.instances import Instance
@@ -40,7 +40,7 @@ class MountError(Exception):
 
 
 def mount(
-    region: aws_world.Region, server: str, instance_id: str, options: Sequence[str]
+    region: aws_resources.Region, server: str, instance_id: str, options: Sequence[str]
 ) -> pathlib.Path:
     """Find the directory behind a server's name, as an instance sees it.
 
@@ -67,7 +67,7 @@ def _check_options(options: Sequence[str]) -> None:
         raise MountError("mount.nfs: Protocol not supported")
 
 
-def _resolve(region: aws_world.Region, server: str, instance: Instance) -> MountTarget | None:
+def _resolve(region: aws_resources.Region, server: str, instance: Instance) -> MountTarget | None:
     """The mount target that a name, or an address, leads to from where the instance is."""
     vpc = region.ec2.get_vpc(str(instance.vpc_id))
     named = re.fullmatch(rf"(fs-[0-9a-f]+)\.efs\.{region.name}\.{region.dns_suffix}", server)
@@ -90,7 +90,7 @@ def _resolve(region: aws_world.Region, server: str, instance: Instance) -> Mount
     return None
 
 
-def _lets_in(region: aws_world.Region, target: MountTarget, instance: Instance) -> bool:
+def _lets_in(region: aws_resources.Region, target: MountTarget, instance: Instance) -> bool:
     """Whether a security group of the mount target lets the instance in on NFS's port."""
     address = ipaddress.ip_address(str(instance.private_ip_address))
     own = {group.id for nic in instance.nics.values() for group in nic.group_set}
