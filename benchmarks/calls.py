@@ -17,8 +17,9 @@ import rich.table
 
 import identity
 from aws import file_system, session
-from sandbox import juju, kubernetes, node
+from sandbox import kubernetes, node
 from sandbox.aws import aws_cloud
+from sandbox.juju import juju_model
 from sandbox.stage import APPLICATION, Stage
 
 OWNER = identity.Owner("5f3c1a52-0d6e-4a3b-9a55-2f4f5b0c7d11", APPLICATION)
@@ -106,7 +107,7 @@ def tool_calls() -> rich.table.Table:
     return table
 
 
-def _row(table: rich.table.Table, name: str, hook: juju.Hook) -> None:
+def _row(table: rich.table.Table, name: str, hook: juju_model.Hook) -> None:
     table.add_row(name, str(hook.tools.get("juju-log", 0)), str(sum(hook.tools.values())))
 
 

@@ -8,8 +8,9 @@ import time
 import rich.console
 from lightkube.resources import core_v1
 
-from sandbox import build, demo_data, juju, kubernetes, node
+from sandbox import build, demo_data, kubernetes, node
 from sandbox.aws import aws_cloud
+from sandbox.juju import juju_model
 from sandbox.stage import APPLICATION, Stage
 
 # AWS's own waits, so much shorter that the whole story takes less than a minute.
@@ -44,7 +45,7 @@ class Narrator:
             f"  [{color}]{APPLICATION}/0*  {status.name}[/{color}]  {status.message}"
         )
 
-    def result(self, result: juju.ActionResult) -> None:
+    def result(self, result: juju_model.ActionResult) -> None:
         """Show what `juju run` prints of an action."""
         for line in result.log:
             self.answer(line)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from sandbox import juju, origin
+from sandbox import origin
+from sandbox.juju import juju_model
 from sandbox.stage import Stage
 
 CLASSES, FILES_PER_CLASS, FILE_BYTES = 24, 30, 120_000
@@ -36,7 +37,7 @@ class Narrator(Protocol):
         """Show what it answers."""
         ...
 
-    def result(self, result: juju.ActionResult) -> None:
+    def result(self, result: juju_model.ActionResult) -> None:
         """Show what `juju run` prints of an action."""
         ...
 
@@ -71,11 +72,13 @@ def seed(tell: Narrator, stage: Stage) -> None:
     tell.answer(f"{len(found)} files, the first of them {found[0].relative_to(published)}")
 
 
-def _act(tell: Narrator, stage: Stage, action: str, **parameters: str | int) -> juju.ActionResult:
+def _act(
+    tell: Narrator, stage: Stage, action: str, **parameters: str | int
+) -> juju_model.ActionResult:
     words = " ".join(f"{key}={value}" for key, value in parameters.items())
     tell.command(f"juju run aws-efs/leader {action} {words}".rstrip())
     named: dict[str, Any] = parameters
-    result: juju.ActionResult = stage.run(action, **named)
+    result: juju_model.ActionResult = stage.run(action, **named)
     tell.result(result)
     return result
 

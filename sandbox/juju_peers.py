@@ -17,7 +17,7 @@ from ops import interface_kube_control
 from sandbox import juju_charm, juju_ground
 
 if TYPE_CHECKING:
-    from sandbox import juju
+    from sandbox.juju import juju_model
 
 CONTROL_PLANE = juju_charm.Metadata(
     {
@@ -177,7 +177,7 @@ class AuthorityCharm(ReconcilingCharm):
 
 
 def deploy(
-    model: juju.Model,
+    model: juju_model.Model,
     *,
     control_planes: int,
     workers: Mapping[str, int],
@@ -204,7 +204,7 @@ def _bound(charm_type: type[ops.CharmBase], **attributes: object) -> type[ops.Ch
     return cast("type[ops.CharmBase]", type(charm_type.__name__, (charm_type,), attributes))
 
 
-def _kubelets(model: juju.Model, *, nfs_common: bool) -> Kubelets:
+def _kubelets(model: juju_model.Model, *, nfs_common: bool) -> Kubelets:
     """Run kubelets where the model has nodes."""
     running: dict[str, str] = {}
 

@@ -8,8 +8,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from sandbox import build, juju, kubernetes, node
+from sandbox import build, kubernetes, node
 from sandbox.aws import aws_cloud
+from sandbox.juju import juju_model
 from sandbox.stage import APPLICATION, Stage
 
 _VERBS = """\
@@ -77,7 +78,7 @@ def _obey(stage: Stage) -> None:
             continue
         try:
             verbs[words[0]](stage, words[1:])
-        except (juju.JujuError, TypeError, ValueError) as error:
+        except (juju_model.JujuError, TypeError, ValueError) as error:
             _say(f"ERROR {error}")
         if words[0] in ("config", "relate", "update"):
             _status(stage, [])

@@ -14,8 +14,9 @@ from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
 import charm
-from sandbox import juju, juju_charm, juju_world, kubernetes, node
+from sandbox import juju_charm, juju_world, kubernetes, node
 from sandbox.aws import aws_cloud
+from sandbox.juju import juju_model
 
 ROOT = pathlib.Path(__file__).parents[1]
 APPLICATION = "aws-efs"
@@ -49,7 +50,7 @@ class Stage:
         proxies: Mapping[str, str] | None = None,
     ) -> None:
         self.cloud = cloud
-        self.model = juju.Model(cloud, version=version, proxies=proxies)
+        self.model = juju_model.Model(cloud, version=version, proxies=proxies)
         if plane and nodes:
             self.attach(plane, nodes)
 

@@ -24,7 +24,8 @@ from lightkube.resources import core_v1
 from ops import interface_kube_control
 
 import identity
-from sandbox import juju, juju_charm, juju_ground
+from sandbox import juju_charm, juju_ground
+from sandbox.juju import juju_model
 
 Does = Callable[[ops.CharmBase, ops.EventBase], None]
 
@@ -93,24 +94,24 @@ def nothing(charm: ops.CharmBase, event: ops.EventBase) -> None:
     pass
 
 
-def deploy(model: juju.Model, does: Does = nothing, **options: Any) -> None:
+def deploy(model: juju_model.Model, does: Does = nothing, **options: Any) -> None:
     model.deploy(charm_that(does), METADATA, **options)
 
 
-def add_cluster(model: juju.Model, **options: Any) -> None:
+def add_cluster(model: juju_model.Model, **options: Any) -> None:
     model.add_kubernetes(**{"workers": {"us-east-1a": 1}, **options})
 
 
-def ran(model: juju.Model, unit: str = "share/0") -> list[str]:
+def ran(model: juju_model.Model, unit: str = "share/0") -> list[str]:
     return [hook.name for hook in model.hooks if hook.unit == unit]
 
 
 @pytest.fixture
-def model() -> juju.Model:
-    return juju.Model()
+def model() -> juju_model.Model:
+    return juju_model.Model()
 
 
-def test_a_unit_begins_with_install_and_peers_and_the_leader_before_start(model: juju.Model):
+def test_a_unit_begins_with_install_and_peers_and_the_leader_before_start(model: juju_model.Model):
     deploy(model, units=2)
     assert ran(model)[:5] == [
         "install",
@@ -123,7 +124,7 @@ def test_a_unit_begins_with_install_and_peers_and_the_leader_before_start(model:
     assert ran(model)[5:] == ["peers-relation-joined", "peers-relation-changed"]
 
 
-def test_at_install_there_is_a_leader_but_no_relation_not_even_to_peers(model: juju.Model):
+def test_at_install_there_is_a_leader_but_no_relation_not_even_to_peers(model: juju_model.Model):
     seen: list[tuple[bool, int]] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -135,7 +136,7 @@ def test_at_install_there_is_a_leader_but_no_relation_not_even_to_peers(model: j
     assert seen == [(True, 0), (False, 0)]
 
 
-def test_a_relation_is_created_then_each_remote_unit_joins_and_changes(model: juju.Model):
+def test_a_relation_is_created_then_each_remote_unit_joins_and_changes(model: juju_model.Model):
     deploy(model)
     add_cluster(model, control_planes=2)
     before = len(model.hooks)
@@ -149,7 +150,7 @@ def test_a_relation_is_created_then_each_remote_unit_joins_and_changes(model: ju
     assert mine.count("kube-control-relation-joined") == 2
 
 
-def test_a_unit_that_comes_later_meets_the_relations_that_are_there(model: juju.Model):
+def test_a_unit_that_comes_later_meets_the_relations_that_are_there(model: juju_model.Model):
     deploy(model)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -168,7 +169,7 @@ def asks_for_a_token(charm: ops.CharmBase, event: ops.EventBase) -> None:
 
 def test_the_control_plane_s_own_library_answers_with_the_admin_s_and_our_own_token():
     plane = juju_ground.BarePlane()
-    model = juju.Model(plane=plane)
+    model = juju_model.Model(plane=plane)
     deploy(model, asks_for_a_token)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -180,7 +181,7 @@ def test_the_control_plane_s_own_library_answers_with_the_admin_s_and_our_own_to
     assert "ca-certificate-secret-id" not in bag
 
 
-def test_only_the_leader_of_the_control_plane_publishes_credentials(model: juju.Model):
+def test_only_the_leader_of_the_control_plane_publishes_credentials(model: juju_model.Model):
     deploy(model, asks_for_a_token)
     add_cluster(model, control_planes=2)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -194,7 +195,7 @@ def test_only_the_leader_of_the_control_plane_publishes_credentials(model: juju.
 
 def test_our_token_is_revoked_when_the_relation_ends_the_worker_s_is_not():
     plane = juju_ground.BarePlane()
-    model = juju.Model(plane=plane)
+    model = juju_model.Model(plane=plane)
     deploy(model, asks_for_a_token)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -209,7 +210,7 @@ def test_our_token_is_revoked_when_the_relation_ends_the_worker_s_is_not():
 
 def test_canonical_kubernetes_sends_its_ca_and_no_kubelet_token():
     plane = juju_ground.BarePlane()
-    model = juju.Model(plane=plane)
+    model = juju_model.Model(plane=plane)
     found: dict[str, Any] = {}
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -226,14 +227,16 @@ def test_canonical_kubernetes_sends_its_ca_and_no_kubelet_token():
     assert plane.live[found["tokens"]["client_token"]] == "share/0 system:masters"
 
 
-def test_the_authority_hands_out_the_ca_of_the_control_plane(model: juju.Model):
+def test_the_authority_hands_out_the_ca_of_the_control_plane(model: juju_model.Model):
     deploy(model)
     add_cluster(model)
     model.relate("share:certificates", "easyrsa")
     assert model.databag("share:certificates", "easyrsa/0")["ca"] == model.plane.ca
 
 
-def test_any_application_can_be_related_over_juju_info_and_runs_no_hook_for_it(model: juju.Model):
+def test_any_application_can_be_related_over_juju_info_and_runs_no_hook_for_it(
+    model: juju_model.Model,
+):
     addresses: set[str] = set()
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -254,7 +257,7 @@ def test_any_application_can_be_related_over_juju_info_and_runs_no_hook_for_it(m
     assert ran(model)[-1] == "workers-relation-departed"
 
 
-def test_the_other_end_sees_what_a_leader_publishes(model: juju.Model):
+def test_the_other_end_sees_what_a_leader_publishes(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         for relation in charm.model.relations["kube-control"]:
             if charm.unit.is_leader():
@@ -271,18 +274,18 @@ def test_the_other_end_sees_what_a_leader_publishes(model: juju.Model):
     assert told == ["share/0", "kubernetes-control-plane/0"]
 
 
-def test_a_limit_of_one_relation_is_kept_and_a_second_one_refused(model: juju.Model):
+def test_a_limit_of_one_relation_is_kept_and_a_second_one_refused(model: juju_model.Model):
     deploy(model)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
-    with pytest.raises(juju.JujuError, match="already exists"):
+    with pytest.raises(juju_model.JujuError, match="already exists"):
         model.relate("share:kube-control", "kubernetes-control-plane")
     model.add_kubernetes(control_plane_name="kubernetes-master", ca_over="secret", workers={})
-    with pytest.raises(juju.JujuError, match="exceed its maximum relation limit of 1"):
+    with pytest.raises(juju_model.JujuError, match="exceed its maximum relation limit of 1"):
         model.relate("share:kube-control", "kubernetes-master")
 
 
-def test_a_failed_hook_shows_as_error_loses_its_writes_and_runs_again(model: juju.Model):
+def test_a_failed_hook_shows_as_error_loses_its_writes_and_runs_again(model: juju_model.Model):
     broken = [True]
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -293,7 +296,7 @@ def test_a_failed_hook_shows_as_error_loses_its_writes_and_runs_again(model: juj
             raise RuntimeError("no luck")
 
     deploy(model, does)
-    assert model.status("share/0") == juju.Status("error", 'hook failed: "config-changed"')
+    assert model.status("share/0") == juju_model.Status("error", 'hook failed: "config-changed"')
     assert model.status("share").name == "error"
     assert "start" not in ran(model)
     assert any("no luck" in line.message for line in model.log if line.level == "ERROR")
@@ -302,10 +305,10 @@ def test_a_failed_hook_shows_as_error_loses_its_writes_and_runs_again(model: juj
     broken[0] = False
     model.resolve()
     assert ran(model)[-2:] == ["config-changed", "start"]
-    assert model.status("share/0") == juju.Status("active", "well")
+    assert model.status("share/0") == juju_model.Status("active", "well")
 
 
-def test_what_a_failed_hook_wrote_is_not_there(model: juju.Model):
+def test_what_a_failed_hook_wrote_is_not_there(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.UpdateStatusEvent):
             for relation in charm.model.relations["peers"]:
@@ -318,7 +321,9 @@ def test_what_a_failed_hook_wrote_is_not_there(model: juju.Model):
     assert model.databag("share:peers", "share") == {}
 
 
-def test_a_charm_that_fails_in_its_constructor_leaves_no_log_handler_behind(model: juju.Model):
+def test_a_charm_that_fails_in_its_constructor_leaves_no_log_handler_behind(
+    model: juju_model.Model,
+):
     class Charm(ops.CharmBase):
         def __init__(self, framework: ops.Framework) -> None:
             super().__init__(framework)
@@ -330,7 +335,7 @@ def test_a_charm_that_fails_in_its_constructor_leaves_no_log_handler_behind(mode
     assert logging.getLogger().handlers == handlers
 
 
-def test_a_failed_relation_hook_is_named_with_the_other_end(model: juju.Model):
+def test_a_failed_relation_hook_is_named_with_the_other_end(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.RelationJoinedEvent):
             raise RuntimeError
@@ -339,10 +344,10 @@ def test_a_failed_relation_hook_is_named_with_the_other_end(model: juju.Model):
     add_cluster(model)
     model.relate("share:certificates", "easyrsa")
     told = 'hook failed: "certificates-relation-joined" for easyrsa:client'
-    assert model.status("share/0") == juju.Status("error", told)
+    assert model.status("share/0") == juju_model.Status("error", told)
 
 
-def test_an_action_has_results_log_and_status_and_keeps_its_writes(model: juju.Model):
+def test_an_action_has_results_log_and_status_and_keeps_its_writes(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.ActionEvent):
             event.log("thinking")
@@ -351,7 +356,7 @@ def test_an_action_has_results_log_and_status_and_keeps_its_writes(model: juju.M
 
     deploy(model, does)
     result = model.run("share/leader", "greet", {"name": "you"})
-    assert result == juju.ActionResult(
+    assert result == juju_model.ActionResult(
         status="completed",
         results={"said.name": "you", "times": "2"},
         message="",
@@ -360,7 +365,7 @@ def test_an_action_has_results_log_and_status_and_keeps_its_writes(model: juju.M
     assert model.databag("share:peers", "share") == {"greeted": "you"}
 
 
-def test_an_action_that_fails_says_why_and_keeps_what_it_wrote(model: juju.Model):
+def test_an_action_that_fails_says_why_and_keeps_what_it_wrote(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.ActionEvent):
             charm.model.relations["peers"][0].data[charm.app]["tried"] = "yes"
@@ -374,7 +379,9 @@ def test_an_action_that_fails_says_why_and_keeps_what_it_wrote(model: juju.Model
     assert model.databag("share:peers", "share") == {"tried": "yes"}
 
 
-def test_an_action_that_crashes_loses_its_writes_and_leaves_the_unit_as_it_was(model: juju.Model):
+def test_an_action_that_crashes_loses_its_writes_and_leaves_the_unit_as_it_was(
+    model: juju_model.Model,
+):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         charm.unit.status = ops.ActiveStatus("well")
         if isinstance(event, ops.ActionEvent):
@@ -385,7 +392,7 @@ def test_an_action_that_crashes_loses_its_writes_and_leaves_the_unit_as_it_was(m
     result = model.run("share/0", "open")
     assert (result.status, result.message) == ("failed", "exit status 1")
     assert model.databag("share:peers", "share") == {}
-    assert model.status("share/0") == juju.Status("active", "well")
+    assert model.status("share/0") == juju_model.Status("active", "well")
 
 
 @pytest.mark.parametrize(
@@ -400,16 +407,16 @@ def test_an_action_that_crashes_loses_its_writes_and_leaves_the_unit_as_it_was(m
     ],
 )
 def test_action_parameters_are_checked_before_anything_runs(
-    model: juju.Model, params: dict[str, Any], words: str
+    model: juju_model.Model, params: dict[str, Any], words: str
 ):
     deploy(model)
     before = len(model.hooks)
-    with pytest.raises(juju.JujuError, match=words):
+    with pytest.raises(juju_model.JujuError, match=words):
         model.run("share/0", "greet", params)
     assert len(model.hooks) == before
 
 
-def test_an_action_that_does_not_close_its_parameters_takes_any(model: juju.Model):
+def test_an_action_that_does_not_close_its_parameters_takes_any(model: juju_model.Model):
     got: list[dict[str, Any]] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -420,7 +427,7 @@ def test_an_action_that_does_not_close_its_parameters_takes_any(model: juju.Mode
     model.run("share/0", "open", {"surprise": 1})
     model.run("share/0", "greet", {"name": "you"})
     assert got == [{"surprise": 1}, {"name": "you", "times": 1}]
-    with pytest.raises(juju.JujuError, match='action "fly" not defined on unit "share/0"'):
+    with pytest.raises(juju_model.JujuError, match='action "fly" not defined on unit "share/0"'):
         model.run("share/0", "fly")
 
 
@@ -434,17 +441,17 @@ def test_an_action_that_does_not_close_its_parameters_takes_any(model: juju.Mode
     ],
 )
 def test_config_is_refused_in_juju_s_words_and_nothing_changes(
-    model: juju.Model, values: dict[str, Any], words: str
+    model: juju_model.Model, values: dict[str, Any], words: str
 ):
     deploy(model)
     before = len(model.hooks)
-    with pytest.raises(juju.JujuError, match=words):
+    with pytest.raises(juju_model.JujuError, match=words):
         model.config("share", {"text": "large", **values})
     assert len(model.hooks) == before
     assert model.world.applications["share"].config == {}
 
 
-def test_config_reaches_the_charm_typed_and_only_a_change_is_told(model: juju.Model):
+def test_config_reaches_the_charm_typed_and_only_a_change_is_told(model: juju_model.Model):
     seen: list[tuple[Any, ...]] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -462,7 +469,7 @@ def test_config_reaches_the_charm_typed_and_only_a_change_is_told(model: juju.Mo
 
 
 def test_a_secret_is_read_only_when_granted_and_its_readers_are_told_of_an_update(
-    model: juju.Model,
+    model: juju_model.Model,
 ):
     got: list[str] = []
 
@@ -488,7 +495,7 @@ def test_a_secret_is_read_only_when_granted_and_its_readers_are_told_of_an_updat
     assert got[-1] == "ERROR permission denied"
 
 
-def test_a_reader_keeps_its_revision_until_it_refreshes(model: juju.Model):
+def test_a_reader_keeps_its_revision_until_it_refreshes(model: juju_model.Model):
     got: list[str] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -504,7 +511,7 @@ def test_a_reader_keeps_its_revision_until_it_refreshes(model: juju.Model):
 
 
 def test_juju_2_9_has_no_secrets_and_no_words_for_them():
-    model = juju.Model(version="2.9")
+    model = juju_model.Model(version="2.9")
     errors: list[str] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -517,13 +524,13 @@ def test_juju_2_9_has_no_secrets_and_no_words_for_them():
     deploy(model, does)
     assert model.status("share/0").name == "unknown"
     assert errors
-    with pytest.raises(juju.JujuError, match="add-secret"):
+    with pytest.raises(juju_model.JujuError, match="add-secret"):
         model.add_secret({"key": "one"})
 
 
 @pytest.mark.parametrize("version", ["2.9", "3.6"])
 def test_the_cloud_s_credential_needs_trust(version: Any):
-    model = juju.Model(version=version)
+    model = juju_model.Model(version=version)
     got: list[str] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -548,7 +555,7 @@ def test_a_hook_has_the_cloud_s_environment_and_nothing_of_the_developer_s(
 ):
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("https_proxy", "http://mine")
-    model = juju.Model(proxies={"https": "http://127.0.0.1:3128"})
+    model = juju_model.Model(proxies={"https": "http://127.0.0.1:3128"})
     seen: dict[str, str] = {}
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -564,7 +571,9 @@ def test_a_hook_has_the_cloud_s_environment_and_nothing_of_the_developer_s(
     assert "https_proxy" not in seen
 
 
-def test_scaling_to_zero_and_back_keeps_what_the_application_wrote_for_itself(model: juju.Model):
+def test_scaling_to_zero_and_back_keeps_what_the_application_wrote_for_itself(
+    model: juju_model.Model,
+):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.StartEvent) and charm.unit.is_leader():
             charm.model.relations["peers"][0].data[charm.app].setdefault(
@@ -573,14 +582,14 @@ def test_scaling_to_zero_and_back_keeps_what_the_application_wrote_for_itself(mo
 
     deploy(model, does)
     model.remove_unit("share/0")
-    with pytest.raises(juju.JujuError, match="could not determine leader"):
+    with pytest.raises(juju_model.JujuError, match="could not determine leader"):
         model.status("share/leader")
     model.add_unit("share")
     assert model.databag("share:peers", "share") == {"made-by": "share/0"}
     assert model.world.unit("share/leader").name == "share/1"
 
 
-def test_a_unit_that_goes_breaks_its_relations_peers_last_then_stops(model: juju.Model):
+def test_a_unit_that_goes_breaks_its_relations_peers_last_then_stops(model: juju_model.Model):
     deploy(model, units=2)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -602,7 +611,7 @@ def test_a_unit_that_goes_breaks_its_relations_peers_last_then_stops(model: juju
 
 def test_a_removed_application_leaves_neither_relation_nor_machine_behind():
     cloud = juju_ground.BareCloud()
-    model = juju.Model(cloud)
+    model = juju_model.Model(cloud)
     deploy(model)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -613,11 +622,11 @@ def test_a_removed_application_leaves_neither_relation_nor_machine_behind():
     assert ran(model, "kubernetes-control-plane/0")[-1] == "kube-control-relation-broken"
     assert machines - set(cloud.instances) == {"i-0"}
     assert not [each for each in model.world.relations.values() if "share" in str(each)]
-    with pytest.raises(juju.JujuError, match='application "share" not found'):
+    with pytest.raises(juju_model.JujuError, match='application "share" not found'):
         model.status("share")
 
 
-def test_a_broken_relation_has_no_members_but_can_still_be_read(model: juju.Model):
+def test_a_broken_relation_has_no_members_but_can_still_be_read(model: juju_model.Model):
     seen: list[tuple[int, int, bool]] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -633,7 +642,7 @@ def test_a_broken_relation_has_no_members_but_can_still_be_read(model: juju.Mode
     assert seen == [(0, 0, True)]
 
 
-def test_a_departed_unit_s_data_can_be_read_a_last_time(model: juju.Model):
+def test_a_departed_unit_s_data_can_be_read_a_last_time(model: juju_model.Model):
     seen: list[str] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -648,7 +657,7 @@ def test_a_departed_unit_s_data_can_be_read_a_last_time(model: juju.Model):
     assert seen == [model.plane.ca]
 
 
-def test_a_destroyed_model_leaves_no_machine(model: juju.Model):
+def test_a_destroyed_model_leaves_no_machine(model: juju_model.Model):
     deploy(model, units=2)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -659,17 +668,17 @@ def test_a_destroyed_model_leaves_no_machine(model: juju.Model):
     assert model.cloud.instances == {}
 
 
-def test_a_non_leader_can_not_write_for_its_application(model: juju.Model):
+def test_a_non_leader_can_not_write_for_its_application(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.StartEvent):
             charm.model.relations["peers"][0].data[charm.app]["key"] = charm.unit.name
 
     deploy(model, does, units=2)
-    assert model.status("share/1") == juju.Status("error", 'hook failed: "start"')
+    assert model.status("share/1") == juju_model.Status("error", 'hook failed: "start"')
     assert model.databag("share:peers", "share") == {"key": "share/0"}
 
 
-def test_a_new_leader_is_elected_once_and_leads(model: juju.Model):
+def test_a_new_leader_is_elected_once_and_leads(model: juju_model.Model):
     leading: list[tuple[str, bool]] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -683,7 +692,7 @@ def test_a_new_leader_is_elected_once_and_leads(model: juju.Model):
     assert leading == [("share/0", False), ("share/1", True)]
 
 
-def test_an_upgrade_runs_the_new_code_and_keeps_what_is_stored(model: juju.Model):
+def test_an_upgrade_runs_the_new_code_and_keeps_what_is_stored(model: juju_model.Model):
     class Old(ops.CharmBase):
         stored = ops.StoredState()
 
@@ -703,10 +712,10 @@ def test_an_upgrade_runs_the_new_code_and_keeps_what_is_stored(model: juju.Model
     model.deploy(Old, METADATA)
     model.upgrade_charm("share", New)
     assert ran(model)[-2:] == ["upgrade-charm", "config-changed"]
-    assert model.status("share") == juju.Status("active", "old")
+    assert model.status("share") == juju_model.Status("active", "old")
 
 
-def test_the_tools_that_a_hook_runs_are_counted(model: juju.Model):
+def test_the_tools_that_a_hook_runs_are_counted(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.UpdateStatusEvent):
             for _ in range(3):
@@ -722,7 +731,7 @@ def test_the_tools_that_a_hook_runs_are_counted(model: juju.Model):
     assert tools == {"is-leader": 1, "config-get": 1, "status-set": 1}
 
 
-def test_what_the_sandbox_itself_logs_is_not_in_the_charm_s_log(model: juju.Model):
+def test_what_the_sandbox_itself_logs_is_not_in_the_charm_s_log(model: juju_model.Model):
     go, done = threading.Event(), threading.Event()
 
     def other() -> None:
@@ -748,7 +757,9 @@ def test_what_the_sandbox_itself_logs_is_not_in_the_charm_s_log(model: juju.Mode
     assert "not the charm" not in messages
 
 
-def test_update_status_does_not_run_on_a_unit_in_error_and_is_not_kept_for_it(model: juju.Model):
+def test_update_status_does_not_run_on_a_unit_in_error_and_is_not_kept_for_it(
+    model: juju_model.Model,
+):
     broken = [True]
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
@@ -765,7 +776,7 @@ def test_update_status_does_not_run_on_a_unit_in_error_and_is_not_kept_for_it(mo
     assert ran(model)[-1] == "update-status"
 
 
-def test_two_charms_that_answer_each_other_for_ever_are_found_out(model: juju.Model):
+def test_two_charms_that_answer_each_other_for_ever_are_found_out(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         for relation in charm.model.relations["peers"]:
             count = int(relation.data[charm.unit].get("count", "0"))
@@ -819,19 +830,21 @@ def create_file_system() -> str:
         return client.create_file_system(CreationToken="t")["FileSystemId"]
 
 
-def test_a_killed_hook_has_done_what_it_did_lost_what_it_wrote_and_runs_again(model: juju.Model):
+def test_a_killed_hook_has_done_what_it_did_lost_what_it_wrote_and_runs_again(
+    model: juju_model.Model,
+):
     deploy(model, makes_a_file_system)
     model.kill_next_hook(after="CreateFileSystem")
     model.update_status()
-    assert model.status("share/0") == juju.Status("error", 'hook failed: "update-status"')
+    assert model.status("share/0") == juju_model.Status("error", 'hook failed: "update-status"')
     assert "killed after CreateFileSystem" in model.hooks[-1].error
     assert model.databag("share:peers", "share") == {}
     model.resolve()
-    assert model.status("share/0") == juju.Status("active", "made")
+    assert model.status("share/0") == juju_model.Status("active", "made")
     assert model.databag("share:peers", "share") == {"id": "fs-1"}
 
 
-def test_an_action_can_be_killed_even_in_a_thread_of_its_own(model: juju.Model):
+def test_an_action_can_be_killed_even_in_a_thread_of_its_own(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.ActionEvent):
             with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -847,7 +860,7 @@ def test_an_action_can_be_killed_even_in_a_thread_of_its_own(model: juju.Model):
     assert model.run("share/0", "open").status == "completed"
 
 
-def test_a_hook_can_be_killed_after_it_has_applied_something(model: juju.Model):
+def test_a_hook_can_be_killed_after_it_has_applied_something(model: juju_model.Model):
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.UpdateStatusEvent):
             transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
@@ -864,10 +877,10 @@ def test_a_hook_can_be_killed_after_it_has_applied_something(model: juju.Model):
     model.update_status()
     assert "killed after apply" in model.hooks[-1].error
     model.resolve()
-    assert model.status("share/0") == juju.Status("active", "applied")
+    assert model.status("share/0") == juju_model.Status("active", "applied")
 
 
-def test_across_models_only_public_addresses_are_told(model: juju.Model):
+def test_across_models_only_public_addresses_are_told(model: juju_model.Model):
     deploy(model)
     add_cluster(model)
     model.relate("share:workers", "kubernetes-worker", cross_model=True)
@@ -876,7 +889,7 @@ def test_across_models_only_public_addresses_are_told(model: juju.Model):
     assert bag["ingress-address"] == bag["private-address"] == public
 
 
-def test_a_model_s_credential_can_be_another_or_the_instances_role(model: juju.Model):
+def test_a_model_s_credential_can_be_another_or_the_instances_role(model: juju_model.Model):
     kinds: list[str] = []
 
     def does(charm: ops.CharmBase, event: ops.EventBase) -> None:

@@ -1,0 +1,1 @@
+"""Juju: a model whose charms run for real, in this process, on ops-scenario."""
