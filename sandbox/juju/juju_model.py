@@ -17,7 +17,6 @@ import ops
 
 import identity
 from sandbox import (
-    juju_agents,
     juju_charm,
     juju_ground,
     juju_peers,
@@ -25,7 +24,8 @@ from sandbox import (
     juju_secrets,
     juju_world,
 )
-from sandbox.juju_agents import ActionResult, Hook, LogLine
+from sandbox.juju import unit_agents
+from sandbox.juju.unit_agents import ActionResult, Hook, LogLine
 from sandbox.juju_charm import ConfigValue, JujuError
 from sandbox.juju_world import Status
 
@@ -68,7 +68,7 @@ class Model:
             _VERSIONS[version],
             juju_ground.cloud_spec(self.cloud.region, self.cloud.credentials),
         )
-        self._agents = juju_agents.Agents(
+        self._agents = unit_agents.Agents(
             self.world, self.cloud, juju_ground.proxy_environ(proxies or {})
         )
         self._machines = itertools.count()
