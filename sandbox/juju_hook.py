@@ -23,7 +23,8 @@ import scenario.mocking
 from ops import testing
 from scenario import _ops_main_mock
 
-from sandbox import juju_charm, juju_process, juju_world
+from sandbox import juju_process, juju_world
+from sandbox.juju import charm_files
 
 # The tool that a charm's process runs for each of ops' calls; other calls run none.
 _TOOLS: Mapping[str, str] = {
@@ -75,7 +76,7 @@ class Process:
     """
 
     charm_type: type[ops.CharmBase]
-    metadata: juju_charm.Metadata
+    metadata: charm_files.Metadata
     juju_version: str
     unit: str
     machine: str
@@ -234,7 +235,7 @@ class _Backend(scenario.mocking._MockModelBackend):
 
 def _json_type(value: Any) -> str:
     """The name that a JSON schema has for a value's type."""
-    return next(name for name, types in juju_charm.JSON_TYPES.items() if type(value) in types)
+    return next(name for name, types in charm_files.JSON_TYPES.items() if type(value) in types)
 
 
 def _short_id(uri: str) -> str:

@@ -14,25 +14,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 import ops
 from ops import interface_kube_control
 
-from sandbox import juju_charm, juju_ground
+from sandbox import juju_ground
+from sandbox.juju import charm_files
 
 if TYPE_CHECKING:
     from sandbox.juju import juju_model
 
-CONTROL_PLANE = juju_charm.Metadata(
+CONTROL_PLANE = charm_files.Metadata(
     {
         "name": "kubernetes-control-plane",
         "provides": {"kube-control": {"interface": "kube-control"}},
         "peers": {"peer": {"interface": "kube-masters"}},
     }
 )
-WORKER = juju_charm.Metadata(
+WORKER = charm_files.Metadata(
     {
         "name": "kubernetes-worker",
         "requires": {"kube-control": {"interface": "kube-control", "limit": 1}},
     }
 )
-EASYRSA = juju_charm.Metadata(
+EASYRSA = charm_files.Metadata(
     {"name": "easyrsa", "provides": {"client": {"interface": "tls-certificates"}}}
 )
 _RELATION_EVENTS = ("created", "joined", "changed", "departed", "broken")

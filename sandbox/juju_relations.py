@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from sandbox import juju_charm, juju_world
+from sandbox import juju_world
+from sandbox.juju import charm_files
 
-_IMPLICIT = juju_charm.Endpoint("juju-info", "provides", "juju-info")
+_IMPLICIT = charm_files.Endpoint("juju-info", "provides", "juju-info")
 
 
 def match(
@@ -29,12 +30,12 @@ def match(
     declared = [pair for pair in pairs if not any(end[1] is _IMPLICIT for end in pair)]
     pairs = declared or pairs
     if not pairs:
-        raise juju_charm.JujuError(f'no relations found for "{one} {another}"')
+        raise charm_files.JujuError(f'no relations found for "{one} {another}"')
     if len(pairs) > 1:
         fits = "; ".join(
             f'"{mine[0]}:{mine[1].name} {theirs[0]}:{theirs[1].name}"' for mine, theirs in pairs
         )
-        raise juju_charm.JujuError(f'ambiguous relation: "{one} {another}" could refer to {fits}')
+        raise charm_files.JujuError(f'ambiguous relation: "{one} {another}" could refer to {fits}')
     requirer, provider = sorted(pairs[0], key=lambda end: end[1].role == "provides")
     ends = (
         juju_world.End(requirer[0], requirer[1].name),
@@ -54,13 +55,13 @@ def find(world: juju_world.World, one: str, another: str = "") -> juju_world.Rel
         and (not another or any(_is(end, another) for end in relation.ends))
     ]
     if not found:
-        raise juju_charm.JujuError(f'relation "{one} {another}" not found')
+        raise charm_files.JujuError(f'relation "{one} {another}" not found')
     if len(found) > 1:
-        raise juju_charm.JujuError(f'"{one}" has several relations: name the other end')
+        raise charm_files.JujuError(f'"{one}" has several relations: name the other end')
     return found[0]
 
 
-def _candidates(world: juju_world.World, text: str) -> list[tuple[str, juju_charm.Endpoint]]:
+def _candidates(world: juju_world.World, text: str) -> list[tuple[str, charm_files.Endpoint]]:
     """List the end points that "application" or "application:endpoint" may mean."""
     name, _, endpoint = text.partition(":")
     declared = world.application(name).metadata.endpoints()
@@ -78,11 +79,11 @@ def _check_room(
     called = f"{ends[0].application}:{ends[0].endpoint} {ends[1].application}:{ends[1].endpoint}"
     there = [each for each in world.relations.values() if ends[0] in each.ends]
     if any(ends[1] in each.ends for each in there):
-        raise juju_charm.JujuError(
+        raise charm_files.JujuError(
             f'cannot add relation "{called}": relation {called} already exists'
         )
     if limit and len(there) >= limit:
-        raise juju_charm.JujuError(
+        raise charm_files.JujuError(
             f'cannot add relation "{called}": establishing a new relation for'
             f" {ends[0].application}:{ends[0].endpoint} would exceed its maximum relation limit"
             f" of {limit}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import ops
 from ops import testing
 
-from sandbox import juju_charm, juju_secrets
+from sandbox import juju_secrets
+from sandbox.juju import charm_files
 
 if TYPE_CHECKING:
     from sandbox import juju_ground
@@ -124,10 +125,10 @@ class Application:
 
     name: str
     charm_type: type[ops.CharmBase]
-    metadata: juju_charm.Metadata
+    metadata: charm_files.Metadata
     trust: bool = False
-    config: dict[str, juju_charm.ConfigValue] = dataclasses.field(
-        default_factory=dict[str, juju_charm.ConfigValue]
+    config: dict[str, charm_files.ConfigValue] = dataclasses.field(
+        default_factory=dict[str, charm_files.ConfigValue]
     )
     units: dict[str, Unit] = dataclasses.field(default_factory=dict[str, Unit])
     leader: str = ""
@@ -159,7 +160,7 @@ class World:
     def application(self, name: str) -> Application:
         """Find an application."""
         if name not in self.applications:
-            raise juju_charm.JujuError(f'application "{name}" not found')
+            raise charm_files.JujuError(f'application "{name}" not found')
         return self.applications[name]
 
     def unit(self, name: str) -> Unit:
@@ -167,10 +168,10 @@ class World:
         application = self.application(name.partition("/")[0])
         if name.endswith("/leader"):
             if not application.leader:
-                raise juju_charm.JujuError(f'could not determine leader for "{application.name}"')
+                raise charm_files.JujuError(f'could not determine leader for "{application.name}"')
             name = application.leader
         if name not in application.units:
-            raise juju_charm.JujuError(f'unit "{name}" not found')
+            raise charm_files.JujuError(f'unit "{name}" not found')
         return application.units[name]
 
     def status(self, name: str) -> Status:

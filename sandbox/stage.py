@@ -14,9 +14,9 @@ from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
 import charm
-from sandbox import juju_charm, juju_world, kubernetes, node
+from sandbox import juju_world, kubernetes, node
 from sandbox.aws import aws_cloud
-from sandbox.juju import juju_model
+from sandbox.juju import charm_files, juju_model
 
 ROOT = pathlib.Path(__file__).parents[1]
 APPLICATION = "aws-efs"
@@ -74,7 +74,7 @@ class Stage:
         *,
         trust: bool = True,
         units: int = 1,
-        config: Mapping[str, juju_charm.ConfigValue] | None = None,
+        config: Mapping[str, charm_files.ConfigValue] | None = None,
     ) -> str:
         """Deploy the charm."""
         return self.model.deploy(
@@ -90,7 +90,7 @@ class Stage:
         self,
         *,
         units: int = 1,
-        config: Mapping[str, juju_charm.ConfigValue] | None = None,
+        config: Mapping[str, charm_files.ConfigValue] | None = None,
         workers: Mapping[str, int] | None = None,
     ) -> None:
         """All of the story's beginning: a cluster, the charm deployed, related and active."""

@@ -16,17 +16,10 @@ from typing import Any, Literal
 import ops
 
 import identity
-from sandbox import (
-    juju_charm,
-    juju_ground,
-    juju_peers,
-    juju_relations,
-    juju_secrets,
-    juju_world,
-)
-from sandbox.juju import unit_agents
+from sandbox import juju_ground, juju_peers, juju_relations, juju_secrets, juju_world
+from sandbox.juju import charm_files, unit_agents
+from sandbox.juju.charm_files import ConfigValue, JujuError
 from sandbox.juju.unit_agents import ActionResult, Hook, LogLine
-from sandbox.juju_charm import ConfigValue, JujuError
 from sandbox.juju_world import Status
 
 __all__ = ["ActionResult", "Hook", "JujuError", "LogLine", "Model", "Status"]
@@ -95,7 +88,7 @@ class Model:
     def deploy(
         self,
         charm_type: type[ops.CharmBase],
-        charm: pathlib.Path | juju_charm.Metadata,
+        charm: pathlib.Path | charm_files.Metadata,
         application: str = "",
         *,
         units: int = 1,
@@ -119,7 +112,7 @@ class Model:
         Returns:
             The application's name.
         """
-        metadata = juju_charm.Metadata.read(charm) if isinstance(charm, pathlib.Path) else charm
+        metadata = charm_files.Metadata.read(charm) if isinstance(charm, pathlib.Path) else charm
         name = application or metadata.name
         if name in self.world.applications:
             raise JujuError(f'deploying "{name}": application already exists')

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from lightkube.resources import core_v1, storage_v1
 
+from sandbox.juju.charm_files import JujuError
 from sandbox.juju.juju_model import ActionResult
-from sandbox.juju_charm import JujuError
 from sandbox.stage import APPLICATION, Stage
 
 SOURCE = "https://origin.invalid/flowers.tar.gz"

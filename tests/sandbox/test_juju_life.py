@@ -7,7 +7,7 @@ import botocore.client
 import pytest
 from lightkube.resources import core_v1
 
-from sandbox.juju_charm import JujuError
+from sandbox.juju.charm_files import JujuError
 from sandbox.stage import APPLICATION, Stage
 
 CONTROL_PLANE = "kubernetes-control-plane"

@@ -24,12 +24,12 @@ from lightkube.resources import core_v1
 from ops import interface_kube_control
 
 import identity
-from sandbox import juju_charm, juju_ground
-from sandbox.juju import juju_model
+from sandbox import juju_ground
+from sandbox.juju import charm_files, juju_model
 
 Does = Callable[[ops.CharmBase, ops.EventBase], None]
 
-METADATA = juju_charm.Metadata(
+METADATA = charm_files.Metadata(
     meta={
         "name": "share",
         "requires": {
@@ -794,10 +794,10 @@ def test_a_charm_s_files_are_read_as_charmcraft_packs_them(tmp_path: pathlib.Pat
         "config:\n  options:\n    text: {type: string}\n"
     )
     (tmp_path / "actions.yaml").write_text("open: {}\n")
-    read = juju_charm.Metadata.read(tmp_path)
+    read = charm_files.Metadata.read(tmp_path)
     assert read.name == "share"
     assert read.endpoints() == (
-        juju_charm.Endpoint("kube-control", "requires", "kube-control", 1),
+        charm_files.Endpoint("kube-control", "requires", "kube-control", 1),
     )
     assert list(read.options) == ["text"]
     assert list(read.actions) == ["open"]
