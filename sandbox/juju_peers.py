@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 import ops
 from ops import interface_kube_control
 
-from sandbox import juju_ground
-from sandbox.juju import charm_files
+from sandbox.juju import charm_files, substrate
 
 if TYPE_CHECKING:
     from sandbox.juju import juju_model
@@ -72,7 +71,7 @@ class Cluster:
         tokens: The tokens that were issued, by user: a user who asks again gets the same.
     """
 
-    plane: juju_ground.Plane
+    plane: substrate.Plane
     ca_over: Literal["certificates", "secret"]
     tokens: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
 
@@ -169,7 +168,7 @@ class AuthorityCharm(ReconcilingCharm):
     """easyrsa: hands its CA to whoever is related."""
 
     endpoint = "client"
-    plane: ClassVar[juju_ground.Plane]
+    plane: ClassVar[substrate.Plane]
 
     def reconcile(self) -> None:
         """Publish the CA."""

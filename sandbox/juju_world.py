@@ -13,7 +13,7 @@ from sandbox import juju_secrets
 from sandbox.juju import charm_files
 
 if TYPE_CHECKING:
-    from sandbox import juju_ground
+    from sandbox.juju import substrate
 
 
 # How `juju status` makes an application's status of its units': the worst one.
@@ -97,7 +97,7 @@ class Unit:
 
     name: str
     machine: str
-    instance: juju_ground.Instance
+    instance: substrate.Instance
     joined: dict[int, set[str]] = dataclasses.field(default_factory=dict[int, set[str]])
     status: Status = Status("unknown", "")
     error: str = ""

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import ops
 
 import identity
-from sandbox import juju_ground, juju_peers, juju_relations, juju_secrets, juju_world
-from sandbox.juju import charm_files, unit_agents
+from sandbox import juju_peers, juju_relations, juju_secrets, juju_world
+from sandbox.juju import charm_files, substrate, unit_agents
 from sandbox.juju.charm_files import ConfigValue, JujuError
 from sandbox.juju.unit_agents import ActionResult, Hook, LogLine
 from sandbox.juju_world import Status
@@ -43,26 +43,26 @@ class Model:
 
     def __init__(
         self,
-        cloud: juju_ground.Cloud | None = None,
-        plane: juju_ground.Plane | None = None,
-        nodes: juju_ground.Nodes | None = None,
+        cloud: substrate.Cloud | None = None,
+        plane: substrate.Plane | None = None,
+        nodes: substrate.Nodes | None = None,
         *,
         name: str = "sandbox",
         uuid: str = "",
         version: Literal["2.9", "3.6"] = "3.6",
         proxies: Mapping[str, str] | None = None,
     ) -> None:
-        self.cloud = cloud or juju_ground.BareCloud()
-        self.plane = plane or juju_ground.BarePlane()
+        self.cloud = cloud or substrate.BareCloud()
+        self.plane = plane or substrate.BarePlane()
         self.nodes = nodes
         self.world = juju_world.World(
             name,
             uuid or str(uuids.uuid4()),
             _VERSIONS[version],
-            juju_ground.cloud_spec(self.cloud.region, self.cloud.credentials),
+            substrate.cloud_spec(self.cloud.region, self.cloud.credentials),
         )
         self._agents = unit_agents.Agents(
-            self.world, self.cloud, juju_ground.proxy_environ(proxies or {})
+            self.world, self.cloud, substrate.proxy_environ(proxies or {})
         )
         self._machines = itertools.count()
         self._relations = itertools.count(1)
@@ -200,7 +200,7 @@ class Model:
 
     def update_credential(self, credentials: identity.AwsCredentials | None) -> None:
         """Give the model another credential; None for the role of its instances."""
-        self.world.cloud_spec = juju_ground.cloud_spec(self.cloud.region, credentials)
+        self.world.cloud_spec = substrate.cloud_spec(self.cloud.region, credentials)
 
     # Relations
 

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from sandbox import juju_ground, juju_hook, juju_secrets, juju_view, juju_world
+from sandbox import juju_hook, juju_secrets, juju_view, juju_world
+from sandbox.juju import substrate
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Agents:
     """
 
     def __init__(
-        self, world: juju_world.World, cloud: juju_ground.Cloud, environ: Mapping[str, str]
+        self, world: juju_world.World, cloud: substrate.Cloud, environ: Mapping[str, str]
     ) -> None:
         self.hooks: list[Hook] = []
         self.log: list[LogLine] = []

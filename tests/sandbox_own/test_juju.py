@@ -24,8 +24,7 @@ from lightkube.resources import core_v1
 from ops import interface_kube_control
 
 import identity
-from sandbox import juju_ground
-from sandbox.juju import charm_files, juju_model
+from sandbox.juju import charm_files, juju_model, substrate
 
 Does = Callable[[ops.CharmBase, ops.EventBase], None]
 
@@ -168,7 +167,7 @@ def asks_for_a_token(charm: ops.CharmBase, event: ops.EventBase) -> None:
 
 
 def test_the_control_plane_s_own_library_answers_with_the_admin_s_and_our_own_token():
-    plane = juju_ground.BarePlane()
+    plane = substrate.BarePlane()
     model = juju_model.Model(plane=plane)
     deploy(model, asks_for_a_token)
     add_cluster(model)
@@ -194,7 +193,7 @@ def test_only_the_leader_of_the_control_plane_publishes_credentials(model: juju_
 
 
 def test_our_token_is_revoked_when_the_relation_ends_the_worker_s_is_not():
-    plane = juju_ground.BarePlane()
+    plane = substrate.BarePlane()
     model = juju_model.Model(plane=plane)
     deploy(model, asks_for_a_token)
     add_cluster(model)
@@ -209,7 +208,7 @@ def test_our_token_is_revoked_when_the_relation_ends_the_worker_s_is_not():
 
 
 def test_canonical_kubernetes_sends_its_ca_and_no_kubelet_token():
-    plane = juju_ground.BarePlane()
+    plane = substrate.BarePlane()
     model = juju_model.Model(plane=plane)
     found: dict[str, Any] = {}
 
@@ -610,7 +609,7 @@ def test_a_unit_that_goes_breaks_its_relations_peers_last_then_stops(model: juju
 
 
 def test_a_removed_application_leaves_neither_relation_nor_machine_behind():
-    cloud = juju_ground.BareCloud()
+    cloud = substrate.BareCloud()
     model = juju_model.Model(cloud)
     deploy(model)
     add_cluster(model)
@@ -664,7 +663,7 @@ def test_a_destroyed_model_leaves_no_machine(model: juju_model.Model):
     model.destroy_model()
     assert model.world.applications == {}
     assert model.world.relations == {}
-    assert isinstance(model.cloud, juju_ground.BareCloud)
+    assert isinstance(model.cloud, substrate.BareCloud)
     assert model.cloud.instances == {}
 
 
