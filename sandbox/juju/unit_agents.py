@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from sandbox import juju_hook, juju_secrets, juju_view, juju_world
-from sandbox.juju import substrate
+from sandbox import juju_secrets, juju_view, juju_world
+from sandbox.juju import hook_run, substrate
 
 logger = logging.getLogger(__name__)
 
@@ -290,10 +290,10 @@ class Agents:
         unit: juju_world.Unit,
         event: juju_world.Event,
         params: Mapping[str, Any] | None = None,
-    ) -> juju_hook.Outcome:
+    ) -> hook_run.Outcome:
         """Run a hook's or action's process, and take what it wrote."""
         application = self._world.applications[unit.application]
-        process = juju_hook.Process(
+        process = hook_run.Process(
             charm_type=application.charm_type,
             metadata=application.metadata,
             juju_version=self._world.version,
@@ -306,14 +306,14 @@ class Agents:
             kill_after=self.kill_after,
         )
         state = juju_view.project(self._world, unit, event)
-        outcome = juju_hook.run(process, event, state, params)
+        outcome = hook_run.run(process, event, state, params)
         if outcome.killed:
             self.kill_after = ""
         if outcome.state is not None:
             self.owe(juju_view.absorb(self._world, unit, outcome.state, outcome.read))
         return outcome
 
-    def _record(self, unit: juju_world.Unit, name: str, outcome: juju_hook.Outcome) -> None:
+    def _record(self, unit: juju_world.Unit, name: str, outcome: hook_run.Outcome) -> None:
         """Keep what ran, and what it logged."""
         self.hooks.append(Hook(unit.name, name, outcome.seconds, outcome.tools, outcome.error))
         self.log += [LogLine(unit.name, line.level, line.message) for line in outcome.log]
