@@ -16,8 +16,8 @@ from typing import Any, Literal
 import ops
 
 import identity
-from sandbox import juju_peers, juju_relations, juju_secrets, juju_world
-from sandbox.juju import charm_files, substrate, unit_agents
+from sandbox import juju_relations, juju_secrets, juju_world
+from sandbox.juju import charm_files, related_charms, substrate, unit_agents
 from sandbox.juju.charm_files import ConfigValue, JujuError
 from sandbox.juju.unit_agents import ActionResult, Hook, LogLine
 from sandbox.juju_world import Status
@@ -323,7 +323,7 @@ class Model:
             nfs_common: Whether the workers can mount NFS.
             control_plane_name: Its application: kubernetes-master in older bundles.
         """
-        juju_peers.deploy(
+        related_charms.deploy(
             self,
             control_planes=control_planes,
             workers=dict.fromkeys(self.cloud.subnets, 1) if workers is None else workers,

@@ -10,8 +10,8 @@ from lightkube.models import core_v1 as models
 from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1, storage_v1
 
-from sandbox import juju_peers
 from sandbox.base import certificates
+from sandbox.juju import related_charms
 from sandbox.stage import Stage
 
 LABELS = {"app.kubernetes.io/managed-by": "juju", "aws-efs/application": "aws-efs"}
@@ -85,10 +85,10 @@ def test_a_ca_that_did_not_sign_the_api_servers_certificate_blocks_and_nothing_i
     stage: Stage, tmp_path: pathlib.Path
 ) -> None:
     foreign = types.SimpleNamespace(ca=certificates.Authority(tmp_path).pem)
-    authority = type("Authority", (juju_peers.AuthorityCharm,), {"plane": foreign})
+    authority = type("Authority", (related_charms.AuthorityCharm,), {"plane": foreign})
     stage.model.add_kubernetes()
     stage.deploy()
-    stage.model.deploy(authority, juju_peers.EASYRSA, "vault")
+    stage.model.deploy(authority, related_charms.EASYRSA, "vault")
     stage.model.relate("aws-efs:certificates", "vault")
     stage.model.relate("aws-efs:kube-control", "kubernetes-control-plane")
     assert stage.status().name == "blocked"
