@@ -23,8 +23,8 @@ import scenario.mocking
 from ops import testing
 from scenario import _ops_main_mock
 
-from sandbox import juju_process, juju_world
-from sandbox.juju import charm_files
+from sandbox import juju_world
+from sandbox.juju import charm_files, hook_process
 
 # The tool that a charm's process runs for each of ops' calls; other calls run none.
 _TOOLS: Mapping[str, str] = {
@@ -128,17 +128,17 @@ def run(
     context = _Context(process, event.kind, params or {})
     with (
         context,
-        juju_process.environment(process.environ),
-        juju_process.logging_apart(),
-        juju_process.patched(_ops_main_mock, "_MockModelBackend", _Backend),
-        juju_process.armed(process.kill_after, context.owns_this_thread),
+        hook_process.environment(process.environ),
+        hook_process.logging_apart(),
+        hook_process.patched(_ops_main_mock, "_MockModelBackend", _Backend),
+        hook_process.armed(process.kill_after, context.owns_this_thread),
     ):
         try:
             out = context.run(_scenario_event(context, event, state, params), state)
         except testing.ActionFailed as failed:
             out, failure = cast("testing.State", failed.state), failed.message
-        except (juju_process.Killed, SystemExit, testing.errors.UncaughtCharmError) as died:
-            killed, error = isinstance(died, juju_process.Killed), _told(died)
+        except (hook_process.Killed, SystemExit, testing.errors.UncaughtCharmError) as died:
+            killed, error = isinstance(died, hook_process.Killed), _told(died)
     return Outcome(
         state=out,
         error=error,

@@ -18,7 +18,8 @@ from lightkube.resources import batch_v1, core_v1
 from lightkube.types import CascadeType
 
 from cluster.jobs import job_inputs
-from sandbox import buckets, juju_process, origin
+from sandbox import buckets, origin
+from sandbox.juju import hook_process
 from sandbox.stage import APPLICATION, Stage
 
 ROSE, TULIP = b"red", b"yellow"
@@ -407,7 +408,7 @@ def test_a_hook_that_was_killed_between_the_parts_of_a_job_is_no_end(
     settled: Stage, server: origin.Origin, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     def killed(*_: object) -> None:
-        raise juju_process.Killed
+        raise hook_process.Killed
 
     source = server.put("rose.txt", ROSE)
     with monkeypatch.context() as patch:
