@@ -16,8 +16,8 @@ from typing import Any, Literal
 import ops
 
 import identity
-from sandbox import juju_relations, juju_secrets, juju_world
-from sandbox.juju import charm_files, related_charms, substrate, unit_agents
+from sandbox import juju_secrets, juju_world
+from sandbox.juju import charm_files, endpoints, related_charms, substrate, unit_agents
 from sandbox.juju.charm_files import ConfigValue, JujuError
 from sandbox.juju.unit_agents import ActionResult, Hook, LogLine
 from sandbox.juju_world import Status
@@ -212,7 +212,7 @@ class Model:
             another: The other.
             cross_model: Have Juju treat them as if each were in a model of its own.
         """
-        mine, theirs = juju_relations.match(self.world, one, another)
+        mine, theirs = endpoints.match(self.world, one, another)
         relation = self._new_relation((mine, theirs))
         relation.cross_model = cross_model
         for end in (theirs, mine):
@@ -223,7 +223,7 @@ class Model:
 
     def remove_relation(self, one: str, another: str) -> None:
         """End a relation; the data that came over it go, too."""
-        self._agents.part(juju_relations.find(self.world, one, another))
+        self._agents.part(endpoints.find(self.world, one, another))
         self._agents.settle()
 
     def databag(self, endpoint: str, writer: str, remote: str = "") -> dict[str, str]:
@@ -234,7 +234,7 @@ class Model:
             writer: The unit's or application's name.
             remote: The application on the other end, where the end point has several relations.
         """
-        return dict(juju_relations.find(self.world, endpoint, remote).bags.get(writer, {}))
+        return dict(endpoints.find(self.world, endpoint, remote).bags.get(writer, {}))
 
     # Secrets
 
