@@ -12,7 +12,8 @@ from typing import Any
 import ops
 from ops import testing
 
-from sandbox import juju_secrets, juju_world
+from sandbox import juju_world
+from sandbox.juju import model_secrets
 
 
 def project(
@@ -31,7 +32,7 @@ def project(
         networks=_networks(application, unit.instance.private_address),
         leader=application.leader == unit.name,
         model=testing.Model(world.name, uuid=world.uuid, type="lxd", cloud_spec=world.cloud_spec),
-        secrets=juju_secrets.seen(world.secrets.values(), unit.name, unit.joined),
+        secrets=model_secrets.seen(world.secrets.values(), unit.name, unit.joined),
         planned_units=sum(not each.dying for each in application.units.values()),
         opened_ports=unit.ports,
         stored_states=unit.stored,
@@ -72,7 +73,7 @@ def absorb(
                 owed += _told_of(world, relation, unit, writer)
     if application.leader == unit.name:
         application.status = _status(state.app_status)
-    told = juju_secrets.absorb(world.secrets, state.secrets, unit.name, read)
+    told = model_secrets.absorb(world.secrets, state.secrets, unit.name, read)
     return owed + [(name, juju_world.Event("secret-changed", secret=id_)) for name, id_ in told]
 
 

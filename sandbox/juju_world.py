@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import ops
 from ops import testing
 
-from sandbox import juju_secrets
-from sandbox.juju import charm_files
+from sandbox.juju import charm_files, model_secrets
 
 if TYPE_CHECKING:
     from sandbox.juju import substrate
@@ -153,8 +152,8 @@ class World:
         default_factory=dict[str, Application]
     )
     relations: dict[int, Relation] = dataclasses.field(default_factory=dict[int, Relation])
-    secrets: dict[str, juju_secrets.Secret] = dataclasses.field(
-        default_factory=dict[str, juju_secrets.Secret]
+    secrets: dict[str, model_secrets.Secret] = dataclasses.field(
+        default_factory=dict[str, model_secrets.Secret]
     )
 
     def application(self, name: str) -> Application:

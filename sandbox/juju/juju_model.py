@@ -16,8 +16,15 @@ from typing import Any, Literal
 import ops
 
 import identity
-from sandbox import juju_secrets, juju_world
-from sandbox.juju import charm_files, endpoints, related_charms, substrate, unit_agents
+from sandbox import juju_world
+from sandbox.juju import (
+    charm_files,
+    endpoints,
+    model_secrets,
+    related_charms,
+    substrate,
+    unit_agents,
+)
 from sandbox.juju.charm_files import ConfigValue, JujuError
 from sandbox.juju.unit_agents import ActionResult, Hook, LogLine
 from sandbox.juju_world import Status
@@ -246,7 +253,7 @@ class Model:
         """
         if self.world.version.startswith("2."):
             raise JujuError('"add-secret" is not a juju command: Juju 2.9 has no secrets')
-        secret = juju_secrets.Secret(juju_secrets.new_id(), "", [dict(content)])
+        secret = model_secrets.Secret(model_secrets.new_id(), "", [dict(content)])
         self.world.secrets[secret.id] = secret
         return secret.id
 
@@ -262,7 +269,7 @@ class Model:
         """Give a secret a new revision: those who have read it are told."""
         secret = self._secret(uri)
         secret.revisions.append(dict(content))
-        told = juju_secrets.outdated(secret)
+        told = model_secrets.outdated(secret)
         self._agents.owe((name, juju_world.Event("secret-changed", secret=uri)) for name in told)
         self._agents.settle()
 
@@ -347,7 +354,7 @@ class Model:
             self._agents.everywhere(application, "config-changed")
         self._agents.settle()
 
-    def _secret(self, uri: str) -> juju_secrets.Secret:
+    def _secret(self, uri: str) -> model_secrets.Secret:
         """Find a secret of the user's."""
         if uri not in self.world.secrets:
             raise JujuError(f'secret "{uri}" not found')

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from sandbox import juju_secrets, juju_view, juju_world
-from sandbox.juju import hook_run, substrate
+from sandbox import juju_view, juju_world
+from sandbox.juju import hook_run, model_secrets, substrate
 
 logger = logging.getLogger(__name__)
 
@@ -302,7 +302,7 @@ class Agents:
             zone=unit.instance.zone,
             trust=application.trust,
             environ={**self._cloud.environ(), **self._environ},
-            refused=juju_secrets.refused(self._world.secrets.values(), unit.name, unit.joined),
+            refused=model_secrets.refused(self._world.secrets.values(), unit.name, unit.joined),
             kill_after=self.kill_after,
         )
         state = juju_view.project(self._world, unit, event)
