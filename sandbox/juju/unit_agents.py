@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from sandbox import juju_view, juju_world
-from sandbox.juju import hook_run, model_secrets, substrate
+from sandbox import juju_world
+from sandbox.juju import hook_run, hook_state, model_secrets, substrate
 
 logger = logging.getLogger(__name__)
 
@@ -305,12 +305,12 @@ class Agents:
             refused=model_secrets.refused(self._world.secrets.values(), unit.name, unit.joined),
             kill_after=self.kill_after,
         )
-        state = juju_view.project(self._world, unit, event)
+        state = hook_state.project(self._world, unit, event)
         outcome = hook_run.run(process, event, state, params)
         if outcome.killed:
             self.kill_after = ""
         if outcome.state is not None:
-            self.owe(juju_view.absorb(self._world, unit, outcome.state, outcome.read))
+            self.owe(hook_state.absorb(self._world, unit, outcome.state, outcome.read))
         return outcome
 
     def _record(self, unit: juju_world.Unit, name: str, outcome: hook_run.Outcome) -> None:
