@@ -14,9 +14,9 @@ from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
 import charm
-from sandbox import juju_world, kubernetes, node
+from sandbox import kubernetes, node
 from sandbox.aws import aws_cloud
-from sandbox.juju import charm_files, juju_model
+from sandbox.juju import charm_files, juju_model, model_state
 
 ROOT = pathlib.Path(__file__).parents[1]
 APPLICATION = "aws-efs"
@@ -98,7 +98,7 @@ class Stage:
         self.deploy(units=units, config=config)
         self.relate()
 
-    def status(self, name: str = f"{APPLICATION}/leader") -> juju_world.Status:
+    def status(self, name: str = f"{APPLICATION}/leader") -> model_state.Status:
         """What `juju status` shows."""
         return self.model.status(name)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-from sandbox import juju_world
-from sandbox.juju import charm_files
+from sandbox.juju import charm_files, model_state
 
 _IMPLICIT = charm_files.Endpoint("juju-info", "provides", "juju-info")
 
 
 def match(
-    world: juju_world.World, one: str, another: str
-) -> tuple[juju_world.End, juju_world.End]:
+    world: model_state.World, one: str, another: str
+) -> tuple[model_state.End, model_state.End]:
     """Find the one pair of end points that fits, the one that requires first.
 
     Args:
@@ -38,14 +37,14 @@ def match(
         raise charm_files.JujuError(f'ambiguous relation: "{one} {another}" could refer to {fits}')
     requirer, provider = sorted(pairs[0], key=lambda end: end[1].role == "provides")
     ends = (
-        juju_world.End(requirer[0], requirer[1].name),
-        juju_world.End(provider[0], provider[1].name),
+        model_state.End(requirer[0], requirer[1].name),
+        model_state.End(provider[0], provider[1].name),
     )
     _check_room(world, ends, requirer[1].limit)
     return ends
 
 
-def find(world: juju_world.World, one: str, another: str = "") -> juju_world.Relation:
+def find(world: model_state.World, one: str, another: str = "") -> model_state.Relation:
     """Find a relation by its ends, or by one end that has no other relation."""
     found = [
         relation
@@ -61,7 +60,7 @@ def find(world: juju_world.World, one: str, another: str = "") -> juju_world.Rel
     return found[0]
 
 
-def _candidates(world: juju_world.World, text: str) -> list[tuple[str, charm_files.Endpoint]]:
+def _candidates(world: model_state.World, text: str) -> list[tuple[str, charm_files.Endpoint]]:
     """List the end points that "application" or "application:endpoint" may mean."""
     name, _, endpoint = text.partition(":")
     declared = world.application(name).metadata.endpoints()
@@ -73,7 +72,7 @@ def _candidates(world: juju_world.World, text: str) -> list[tuple[str, charm_fil
 
 
 def _check_room(
-    world: juju_world.World, ends: tuple[juju_world.End, juju_world.End], limit: int
+    world: model_state.World, ends: tuple[model_state.End, model_state.End], limit: int
 ) -> None:
     """Refuse a relation that exists, or that is one too many for the end that requires it."""
     called = f"{ends[0].application}:{ends[0].endpoint} {ends[1].application}:{ends[1].endpoint}"
@@ -90,7 +89,7 @@ def _check_room(
         )
 
 
-def _is(end: juju_world.End, text: str) -> bool:
+def _is(end: model_state.End, text: str) -> bool:
     """Whether an end is what "application" or "application:endpoint" names."""
     name, _, endpoint = text.partition(":")
     return end.application == name and endpoint in {"", end.endpoint}

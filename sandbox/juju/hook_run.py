@@ -23,8 +23,7 @@ import scenario.mocking
 from ops import testing
 from scenario import _ops_main_mock
 
-from sandbox import juju_world
-from sandbox.juju import charm_files, hook_process
+from sandbox.juju import charm_files, hook_process, model_state
 
 # The tool that a charm's process runs for each of ops' calls; other calls run none.
 _TOOLS: Mapping[str, str] = {
@@ -118,7 +117,7 @@ class Outcome:
 
 def run(
     process: Process,
-    event: juju_world.Event,
+    event: model_state.Event,
     state: testing.State,
     params: Mapping[str, Any] | None = None,
 ) -> Outcome:
@@ -245,7 +244,7 @@ def _short_id(uri: str) -> str:
 
 def _scenario_event(
     context: _Context,
-    event: juju_world.Event,
+    event: model_state.Event,
     state: testing.State,
     params: Mapping[str, Any] | None,
 ) -> Any:

@@ -12,12 +12,11 @@ from typing import Any
 import ops
 from ops import testing
 
-from sandbox import juju_world
-from sandbox.juju import model_secrets
+from sandbox.juju import model_secrets, model_state
 
 
 def project(
-    world: juju_world.World, unit: juju_world.Unit, event: juju_world.Event
+    world: model_state.World, unit: model_state.Unit, event: model_state.Event
 ) -> testing.State:
     """Make the state that a unit's charm sees while an event's hook runs."""
     application = world.applications[unit.application]
@@ -44,8 +43,8 @@ def project(
 
 
 def absorb(
-    world: juju_world.World, unit: juju_world.Unit, state: testing.State, read: Iterable[str]
-) -> list[tuple[str, juju_world.Event]]:
+    world: model_state.World, unit: model_state.Unit, state: testing.State, read: Iterable[str]
+) -> list[tuple[str, model_state.Event]]:
     """Take what a hook that ended well has written.
 
     Args:
@@ -61,7 +60,7 @@ def absorb(
     unit.status, unit.ports = _status(state.unit_status), state.opened_ports
     unit.stored, unit.deferred = state.stored_states, tuple(state.deferred)
     unit.workload_version = state.workload_version
-    owed: list[tuple[str, juju_world.Event]] = []
+    owed: list[tuple[str, model_state.Event]] = []
     for seen in state.relations:
         relation = world.relations[seen.id]
         written = {unit.name: seen.local_unit_data}
@@ -74,11 +73,11 @@ def absorb(
     if application.leader == unit.name:
         application.status = _status(state.app_status)
     told = model_secrets.absorb(world.secrets, state.secrets, unit.name, read)
-    return owed + [(name, juju_world.Event("secret-changed", secret=id_)) for name, id_ in told]
+    return owed + [(name, model_state.Event("secret-changed", secret=id_)) for name, id_ in told]
 
 
 def _relation_seen(
-    relation: juju_world.Relation, unit: juju_world.Unit, event: juju_world.Event
+    relation: model_state.Relation, unit: model_state.Unit, event: model_state.Event
 ) -> testing.RelationBase:
     """Make the view that a unit has of a relation."""
     remote_names: Set[str] = unit.joined[relation.id]
@@ -106,7 +105,7 @@ def _relation_seen(
     )
 
 
-def _networks(application: juju_world.Application, address: str) -> list[testing.Network]:
+def _networks(application: model_state.Application, address: str) -> list[testing.Network]:
     """Bind every end point to the machine's one address."""
     return [
         testing.Network(
@@ -119,20 +118,20 @@ def _networks(application: juju_world.Application, address: str) -> list[testing
     ]
 
 
-def _status(status: Any) -> juju_world.Status:
+def _status(status: Any) -> model_state.Status:
     """Keep a status, which scenario has a private class for."""
-    return juju_world.Status(status.name, status.message)
+    return model_state.Status(status.name, status.message)
 
 
 def _told_of(
-    world: juju_world.World, relation: juju_world.Relation, unit: juju_world.Unit, writer: str
-) -> list[tuple[str, juju_world.Event]]:
+    world: model_state.World, relation: model_state.Relation, unit: model_state.Unit, writer: str
+) -> list[tuple[str, model_state.Event]]:
     """Who must be told that a databag has changed: the units that have joined its writer."""
-    owed: list[tuple[str, juju_world.Event]] = []
+    owed: list[tuple[str, model_state.Event]] = []
     for other in world.others(relation, unit):
         known = other.joined[relation.id]
         # Juju names no unit when an application's databag changes, which scenario cannot express.
         remote = unit.name if unit.name in known else min(known, default="")
         if remote and writer in {unit.application, remote}:
-            owed.append((other.name, juju_world.Event("relation-changed", relation.id, remote)))
+            owed.append((other.name, model_state.Event("relation-changed", relation.id, remote)))
     return owed

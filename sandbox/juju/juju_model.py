@@ -16,18 +16,18 @@ from typing import Any, Literal
 import ops
 
 import identity
-from sandbox import juju_world
 from sandbox.juju import (
     charm_files,
     endpoints,
     model_secrets,
+    model_state,
     related_charms,
     substrate,
     unit_agents,
 )
 from sandbox.juju.charm_files import ConfigValue, JujuError
+from sandbox.juju.model_state import Status
 from sandbox.juju.unit_agents import ActionResult, Hook, LogLine
-from sandbox.juju_world import Status
 
 __all__ = ["ActionResult", "Hook", "JujuError", "LogLine", "Model", "Status"]
 
@@ -62,7 +62,7 @@ class Model:
         self.cloud = cloud or substrate.BareCloud()
         self.plane = plane or substrate.BarePlane()
         self.nodes = nodes
-        self.world = juju_world.World(
+        self.world = model_state.World(
             name,
             uuid or str(uuids.uuid4()),
             _VERSIONS[version],
@@ -124,11 +124,11 @@ class Model:
         if name in self.world.applications:
             raise JujuError(f'deploying "{name}": application already exists')
         checked = {key: metadata.config_value(key, value) for key, value in (config or {}).items()}
-        new = juju_world.Application(name, charm_type, metadata, trust, checked)
+        new = model_state.Application(name, charm_type, metadata, trust, checked)
         self.world.applications[name] = new
         for endpoint in metadata.endpoints():
             if endpoint.role == "peers":
-                self._new_relation((juju_world.End(name, endpoint.name),))
+                self._new_relation((model_state.End(name, endpoint.name),))
         self.add_unit(name, units, zones=zones, vpc=vpc)
         return name
 
@@ -178,7 +178,7 @@ class Model:
         """Let another unit win the election."""
         winner = self.world.unit(unit)
         self.world.applications[winner.application].leader = winner.name
-        self._agents.owe([(winner.name, juju_world.Event("leader-elected"))])
+        self._agents.owe([(winner.name, model_state.Event("leader-elected"))])
         self._agents.settle()
 
     # Settings
@@ -224,7 +224,7 @@ class Model:
         relation.cross_model = cross_model
         for end in (theirs, mine):
             its = self.world.applications[end.application]
-            created = juju_world.Event("relation-created", relation.id)
+            created = model_state.Event("relation-created", relation.id)
             self._agents.owe((name, created) for name, unit in its.units.items() if not unit.dying)
         self._agents.settle()
 
@@ -270,7 +270,7 @@ class Model:
         secret = self._secret(uri)
         secret.revisions.append(dict(content))
         told = model_secrets.outdated(secret)
-        self._agents.owe((name, juju_world.Event("secret-changed", secret=uri)) for name in told)
+        self._agents.owe((name, model_state.Event("secret-changed", secret=uri)) for name in told)
         self._agents.settle()
 
     # Running and looking
@@ -339,14 +339,14 @@ class Model:
             control_plane_name=control_plane_name,
         )
 
-    def _new_relation(self, ends: tuple[juju_world.End, ...]) -> juju_world.Relation:
+    def _new_relation(self, ends: tuple[model_state.End, ...]) -> model_state.Relation:
         """Write a relation down; no unit is in it yet."""
-        relation = juju_world.Relation(next(self._relations), ends)
+        relation = model_state.Relation(next(self._relations), ends)
         self.world.relations[relation.id] = relation
         return relation
 
     def _configure(
-        self, application: juju_world.Application, config: dict[str, ConfigValue]
+        self, application: model_state.Application, config: dict[str, ConfigValue]
     ) -> None:
         """Give an application other settings: its units hear of it only if something differs."""
         if config != application.config:

@@ -11,8 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from sandbox import juju_world
-from sandbox.juju import hook_run, hook_state, model_secrets, substrate
+from sandbox.juju import hook_run, hook_state, model_secrets, model_state, substrate
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class Agents:
     """
 
     def __init__(
-        self, world: juju_world.World, cloud: substrate.Cloud, environ: Mapping[str, str]
+        self, world: model_state.World, cloud: substrate.Cloud, environ: Mapping[str, str]
     ) -> None:
         self.hooks: list[Hook] = []
         self.log: list[LogLine] = []
@@ -89,9 +88,9 @@ class Agents:
         self._cloud = cloud
         self._environ = environ
         # What is owed, oldest first; True once it has begun, and failed.
-        self._owed: dict[tuple[str, juju_world.Event], bool] = {}
+        self._owed: dict[tuple[str, model_state.Event], bool] = {}
 
-    def owe(self, hooks: Iterable[tuple[str, juju_world.Event]]) -> None:
+    def owe(self, hooks: Iterable[tuple[str, model_state.Event]]) -> None:
         """Add hooks to what is owed; one that is owed already will see the newest data anyway."""
         for hook in hooks:
             self._owed.setdefault(hook, False)
@@ -99,7 +98,7 @@ class Agents:
     def settle(self) -> None:
         """Run all that is owed; a unit whose hook fails stops there until the next time."""
         stuck: set[str] = set()
-        runs: collections.Counter[tuple[str, juju_world.Event]] = collections.Counter()
+        runs: collections.Counter[tuple[str, model_state.Event]] = collections.Counter()
         while hook := next((each for each in self._owed if each[0] not in stuck), None):
             runs[hook] += 1
             if runs[hook] > _TOO_OFTEN:
@@ -114,9 +113,9 @@ class Agents:
                 self._owed[hook] = True
                 stuck.add(unit.name)
 
-    def act(self, unit: juju_world.Unit, action: str, params: Mapping[str, Any]) -> ActionResult:
+    def act(self, unit: model_state.Unit, action: str, params: Mapping[str, Any]) -> ActionResult:
         """Run an action: Juju does so even while a failed hook waits."""
-        outcome = self._process(unit, juju_world.Event(action), params)
+        outcome = self._process(unit, model_state.Event(action), params)
         self._record(unit, action, outcome)
         failure = "exit status 1" if outcome.error else outcome.failure
         return ActionResult(
@@ -127,7 +126,7 @@ class Agents:
         )
 
     def start(
-        self, application: juju_world.Application, machine: str, zone: str, vpc: Any
+        self, application: model_state.Application, machine: str, zone: str, vpc: Any
     ) -> None:
         """Make a unit on a machine of its own, and owe it the hooks of its beginning."""
         name = f"{application.name}/{application.next_unit}"
@@ -136,28 +135,28 @@ class Agents:
             machine, zone, model_uuid=self._world.uuid, units=[name], vpc=vpc
         )
         logger.info("added %s on machine %s (%s in %s)", name, machine, instance.id, zone)
-        application.units[name] = juju_world.Unit(name, machine, instance)
+        application.units[name] = model_state.Unit(name, machine, instance)
         application.leader = application.leader or name
         created = [
-            juju_world.Event("relation-created", relation.id)
+            model_state.Event("relation-created", relation.id)
             for relation in self._world.relations_of(application.name)
             if not relation.dying
         ]
-        elected = [juju_world.Event("leader-elected")] if application.leader == name else []
-        rest = [juju_world.Event("config-changed"), juju_world.Event("start")]
-        events = [juju_world.Event("install"), *created, *elected, *rest]
+        elected = [model_state.Event("leader-elected")] if application.leader == name else []
+        rest = [model_state.Event("config-changed"), model_state.Event("start")]
+        events = [model_state.Event("install"), *created, *elected, *rest]
         self.owe((name, event) for event in events)
 
-    def everywhere(self, application: juju_world.Application, *kinds: str) -> None:
+    def everywhere(self, application: model_state.Application, *kinds: str) -> None:
         """Owe hooks to all units of an application that are up and well."""
         self.owe(
-            (unit.name, juju_world.Event(kind))
+            (unit.name, model_state.Event(kind))
             for unit in application.units.values()
             for kind in kinds
             if not unit.dying and (kind != "update-status" or (unit.started and not unit.error))
         )
 
-    def part(self, relation: juju_world.Relation) -> None:
+    def part(self, relation: model_state.Relation) -> None:
         """Owe both ends the hooks of a relation's end: the provider goes first, to be harsh."""
         relation.dying = True
         for end in reversed(relation.ends):
@@ -165,25 +164,25 @@ class Agents:
                 self.leave(relation, unit)
         self.drop_if_empty(relation)
 
-    def leave(self, relation: juju_world.Relation, unit: juju_world.Unit) -> None:
+    def leave(self, relation: model_state.Relation, unit: model_state.Unit) -> None:
         """Owe a unit the hooks of a relation that ends for it."""
         self._forget(unit, relation.id)
         if relation.id in unit.joined:
             self.owe(
-                (unit.name, juju_world.Event("relation-departed", relation.id, remote))
+                (unit.name, model_state.Event("relation-departed", relation.id, remote))
                 for remote in sorted(unit.joined[relation.id])
             )
-            self.owe([(unit.name, juju_world.Event("relation-broken", relation.id))])
+            self.owe([(unit.name, model_state.Event("relation-broken", relation.id))])
 
-    def retire(self, unit: juju_world.Unit) -> None:
+    def retire(self, unit: model_state.Unit) -> None:
         """Owe a unit the hooks of its end."""
         unit.dying = True
         self._forget(unit)
         for relation in self._world.relations_of(unit.application):
             self.leave(relation, unit)
-        self.owe([(unit.name, juju_world.Event(kind)) for kind in ("stop", "remove")])
+        self.owe([(unit.name, model_state.Event(kind)) for kind in ("stop", "remove")])
 
-    def drop_if_empty(self, relation: juju_world.Relation) -> None:
+    def drop_if_empty(self, relation: model_state.Relation) -> None:
         """Remove a dying relation once the last unit has left it."""
         units = (
             unit
@@ -194,13 +193,13 @@ class Agents:
         if relation.dying and not any(relation.id in unit.joined for unit in units):
             self._world.relations.pop(relation.id, None)
 
-    def _forget(self, unit: juju_world.Unit, relation: int = 0) -> None:
+    def _forget(self, unit: model_state.Unit, relation: int = 0) -> None:
         """Strike what is owed to a unit (for a relation), but no failed hook: it needs mending."""
         for hook, begun in list(self._owed.items()):
             if hook[0] == unit.name and not begun and relation in {0, hook[1].relation}:
                 del self._owed[hook]
 
-    def _begin(self, unit: juju_world.Unit, event: juju_world.Event) -> bool:
+    def _begin(self, unit: model_state.Unit, event: model_state.Event) -> bool:
         """Do what the agent does before a hook; False when its reason is gone."""
         if event.kind == "secret-changed":
             secret = self._world.secrets.get(event.secret)
@@ -223,14 +222,14 @@ class Agents:
             known.discard(event.remote)
         return there
 
-    def _runs(self, unit: juju_world.Unit, event: juju_world.Event) -> bool:
+    def _runs(self, unit: model_state.Unit, event: model_state.Event) -> bool:
         """Whether the charm has hooks for it: the end of an implicit relation has none."""
         if not event.relation:
             return True
         endpoint = self._world.relations[event.relation].end(unit.application).endpoint
         return self._world.applications[unit.application].declares(endpoint)
 
-    def _run(self, unit: juju_world.Unit, event: juju_world.Event) -> bool:
+    def _run(self, unit: model_state.Unit, event: model_state.Event) -> bool:
         """Run a hook; what a failed one wrote is lost, and its unit shows the error."""
         relation = self._world.relations.get(event.relation)
         name, told = event.kind, f'"{event.kind}"'
@@ -243,7 +242,7 @@ class Agents:
         self._record(unit, name, outcome)
         return not outcome.error
 
-    def _end(self, unit: juju_world.Unit, event: juju_world.Event) -> None:
+    def _end(self, unit: model_state.Unit, event: model_state.Event) -> None:
         """Do what the agent does after a hook that ended well."""
         if event.kind == "start":
             unit.started = True
@@ -251,7 +250,7 @@ class Agents:
             relation = self._world.relations[event.relation]
             del unit.joined[relation.id]
             self.owe(
-                (other.name, juju_world.Event("relation-departed", relation.id, unit.name))
+                (other.name, model_state.Event("relation-departed", relation.id, unit.name))
                 for other in self._world.others(relation, unit)
                 if unit.name in other.joined[relation.id]
             )
@@ -259,7 +258,7 @@ class Agents:
         elif event.kind == "remove":
             self._bury(unit)
 
-    def _bury(self, unit: juju_world.Unit) -> None:
+    def _bury(self, unit: model_state.Unit) -> None:
         """Remove a unit and its machine, and an application that it was the last dying unit of."""
         application = self._world.applications[unit.application]
         self._forget(unit)
@@ -272,11 +271,11 @@ class Agents:
             alive = (each.name for each in application.units.values() if not each.dying)
             application.leader = next(alive, "")
             if application.leader:
-                self.owe([(application.leader, juju_world.Event("leader-elected"))])
+                self.owe([(application.leader, model_state.Event("leader-elected"))])
         if application.dying and not application.units:
             self.bury_application(application)
 
-    def bury_application(self, application: juju_world.Application) -> None:
+    def bury_application(self, application: model_state.Application) -> None:
         """Remove an application without units, with its secrets."""
         del self._world.applications[application.name]
         for relation in self._world.relations_of(application.name):
@@ -287,8 +286,8 @@ class Agents:
 
     def _process(
         self,
-        unit: juju_world.Unit,
-        event: juju_world.Event,
+        unit: model_state.Unit,
+        event: model_state.Event,
         params: Mapping[str, Any] | None = None,
     ) -> hook_run.Outcome:
         """Run a hook's or action's process, and take what it wrote."""
@@ -313,7 +312,7 @@ class Agents:
             self.owe(hook_state.absorb(self._world, unit, outcome.state, outcome.read))
         return outcome
 
-    def _record(self, unit: juju_world.Unit, name: str, outcome: hook_run.Outcome) -> None:
+    def _record(self, unit: model_state.Unit, name: str, outcome: hook_run.Outcome) -> None:
         """Keep what ran, and what it logged."""
         self.hooks.append(Hook(unit.name, name, outcome.seconds, outcome.tools, outcome.error))
         self.log += [LogLine(unit.name, line.level, line.message) for line in outcome.log]

@@ -11,7 +11,7 @@ from lightkube.resources import batch_v1
 import charm
 import identity
 from aws import ownership
-from sandbox import juju_world
+from sandbox.juju import model_state
 from sandbox.stage import APPLICATION, Stage
 
 MAKING = ["CreateFileSystem", "CreateSecurityGroup", "CreateMountTarget"]
@@ -35,7 +35,7 @@ def one_of_each(stage: Stage) -> bool:
     return made == (1, 1) and zones == sorted(stage.cloud.subnets)
 
 
-def is_blocked(stage: Stage, *words: str) -> juju_world.Status:
+def is_blocked(stage: Stage, *words: str) -> model_state.Status:
     status = stage.status()
     assert status.name == "blocked", status
     assert all(word in status.message for word in words), status
