@@ -8,9 +8,10 @@ import time
 import rich.console
 from lightkube.resources import core_v1
 
-from sandbox import build, demo_data, kubernetes, node
+from sandbox import build, demo_data, node
 from sandbox.aws import aws_cloud
 from sandbox.juju import juju_model
+from sandbox.kubernetes import control_plane
 from sandbox.stage import APPLICATION, Stage
 
 # AWS's own waits, so much shorter that the whole story takes less than a minute.
@@ -77,7 +78,7 @@ def play() -> None:
         stage = Stage(cloud)
         _deploy(tell, stage)
         building.result()
-        with kubernetes.ControlPlane.start() as plane, node.Nodes.start(plane, cloud) as nodes:
+        with control_plane.ControlPlane.start() as plane, node.Nodes.start(plane, cloud) as nodes:
             stage.attach(plane, nodes)
             _relate(tell, stage)
             demo_data.seed(tell, stage)

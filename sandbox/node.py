@@ -19,7 +19,6 @@ from sandbox import (
     kubelet_api,
     kubelet_client,
     kubelet_events,
-    kubernetes,
     node_manifests,
     pod_containers,
     pod_process,
@@ -27,6 +26,7 @@ from sandbox import (
 )
 from sandbox.aws import aws_cloud
 from sandbox.base import scratch
+from sandbox.kubernetes import control_plane
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Nodes:
     """
 
     def __init__(
-        self, plane: kubernetes.ControlPlane, cloud: aws_cloud.Cloud, scale: float
+        self, plane: control_plane.ControlPlane, cloud: aws_cloud.Cloud, scale: float
     ) -> None:
         self.isolation = pod_process.isolation()
         self._cloud = cloud
@@ -81,7 +81,7 @@ class Nodes:
 
     @classmethod
     def start(
-        cls, plane: kubernetes.ControlPlane, cloud: aws_cloud.Cloud, *, scale: float = _SCALE
+        cls, plane: control_plane.ControlPlane, cloud: aws_cloud.Cloud, *, scale: float = _SCALE
     ) -> Nodes:
         """Start without any node.
 

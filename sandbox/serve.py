@@ -8,9 +8,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from sandbox import build, kubernetes, node
+from sandbox import build, node
 from sandbox.aws import aws_cloud
 from sandbox.juju import juju_model
+from sandbox.kubernetes import control_plane
 from sandbox.stage import APPLICATION, Stage
 
 _VERBS = """\
@@ -30,7 +31,7 @@ def run() -> None:
     _say("Starting AWS, Kubernetes, three workers and the charm ...")
     with (
         tempfile.TemporaryDirectory(prefix="aws-efs-serve-") as directory,
-        kubernetes.ControlPlane.start() as plane,
+        control_plane.ControlPlane.start() as plane,
         aws_cloud.Cloud.start(aws_cloud.Latencies.real().scaled(0.1)) as cloud,
         node.Nodes.start(plane, cloud) as nodes,
     ):

@@ -14,9 +14,10 @@ from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
 import charm
-from sandbox import kubernetes, node
+from sandbox import node
 from sandbox.aws import aws_cloud
 from sandbox.juju import charm_files, juju_model, model_state
+from sandbox.kubernetes import control_plane
 
 ROOT = pathlib.Path(__file__).parents[1]
 APPLICATION = "aws-efs"
@@ -37,13 +38,13 @@ class Stage:
         model: The Juju model.
     """
 
-    plane: kubernetes.ControlPlane
+    plane: control_plane.ControlPlane
     nodes: node.Nodes
 
     def __init__(
         self,
         cloud: aws_cloud.Cloud,
-        plane: kubernetes.ControlPlane | None = None,
+        plane: control_plane.ControlPlane | None = None,
         nodes: node.Nodes | None = None,
         *,
         version: Literal["2.9", "3.6"] = "3.6",
@@ -54,7 +55,7 @@ class Stage:
         if plane and nodes:
             self.attach(plane, nodes)
 
-    def attach(self, plane: kubernetes.ControlPlane, nodes: node.Nodes) -> None:
+    def attach(self, plane: control_plane.ControlPlane, nodes: node.Nodes) -> None:
         """Have a cluster, for the Kubernetes that is added to the model from now on."""
         self.plane = self.model.plane = plane
         self.nodes = self.model.nodes = nodes
@@ -62,7 +63,7 @@ class Stage:
     @classmethod
     @contextlib.contextmanager
     def set_up(
-        cls, plane: kubernetes.ControlPlane, latencies: aws_cloud.Latencies
+        cls, plane: control_plane.ControlPlane, latencies: aws_cloud.Latencies
     ) -> Generator[Stage]:
         """A stage on a cluster that is there already; the cluster is not ended with it."""
         with aws_cloud.Cloud.start(latencies) as cloud, node.Nodes.start(plane, cloud) as nodes:

@@ -4,30 +4,30 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import kubernetes
 from sandbox import stage as sandbox_stage
 from sandbox.aws import aws_cloud as sandbox_aws
+from sandbox.kubernetes import control_plane
 
 # AWS's own waits, so much shorter that a file system takes 24 ms and a mount target 170.
 SCALE = 0.002
 
 
 @pytest.fixture(scope="session")
-def running_plane() -> Iterator[kubernetes.ControlPlane]:
+def running_plane() -> Iterator[control_plane.ControlPlane]:
     """One control plane for all tests of a worker; it takes seconds to start."""
-    with kubernetes.ControlPlane.start() as plane:
+    with control_plane.ControlPlane.start() as plane:
         yield plane
 
 
 @pytest.fixture
-def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
+def plane(running_plane: control_plane.ControlPlane) -> control_plane.ControlPlane:
     """A cluster that is as good as new, whatever ran before on it."""
     running_plane.wipe()
     return running_plane
 
 
 @pytest.fixture
-def stage(plane: kubernetes.ControlPlane) -> Iterator[sandbox_stage.Stage]:
+def stage(plane: control_plane.ControlPlane) -> Iterator[sandbox_stage.Stage]:
     """Everything but the charm, which the test deploys."""
     latencies = sandbox_aws.Latencies.real().scaled(SCALE)
     with sandbox_stage.Stage.set_up(plane, latencies) as stage:

@@ -83,7 +83,7 @@ class Cloud(Protocol):
 
 
 class Plane(Protocol):
-    """What the control plane's charm uses of a cluster; sandbox.kubernetes.ControlPlane is one."""
+    """What the control plane's charm uses of a cluster; sandbox.kubernetes.control_plane.ControlPlane is one."""
 
     @property
     def endpoint(self) -> str:

@@ -14,14 +14,14 @@ import pytest
 import identity
 import problems
 from cluster import client, polling
-from sandbox import kubernetes
 from sandbox.base import certificates
+from sandbox.kubernetes import control_plane
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 
 
 @pytest.fixture
-def access(plane: kubernetes.ControlPlane) -> identity.ClusterAccess:
+def access(plane: control_plane.ControlPlane) -> identity.ClusterAccess:
     return identity.ClusterAccess(plane.endpoint, plane.ca, plane.admin_token)
 
 

@@ -18,8 +18,9 @@ import problems
 from cluster import client, polling, probe
 from cluster.jobs import jobs
 from cluster.volumes import volumes
-from sandbox import kubernetes, node
+from sandbox import node
 from sandbox.aws import aws_cloud
+from sandbox.kubernetes import control_plane
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -27,7 +28,7 @@ WAIT = 30.0
 
 
 @pytest.fixture(scope="module")
-def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
+def plane(running_plane: control_plane.ControlPlane) -> control_plane.ControlPlane:
     return running_plane
 
 
@@ -38,14 +39,14 @@ def cloud() -> Iterator[aws_cloud.Cloud]:
 
 
 @pytest.fixture
-def nodes(plane: kubernetes.ControlPlane, cloud: aws_cloud.Cloud) -> Iterator[node.Nodes]:
+def nodes(plane: control_plane.ControlPlane, cloud: aws_cloud.Cloud) -> Iterator[node.Nodes]:
     plane.wipe()
     with node.Nodes.start(plane, cloud, scale=0.05) as started:
         yield started
 
 
 @pytest.fixture
-def cluster(plane: kubernetes.ControlPlane, nodes: node.Nodes) -> Iterator[client.Cluster]:
+def cluster(plane: control_plane.ControlPlane, nodes: node.Nodes) -> Iterator[client.Cluster]:
     access = identity.ClusterAccess(plane.endpoint, plane.ca, plane.admin_token)
     with client.Cluster(access, OWNER) as connected:
         yield connected

@@ -19,7 +19,7 @@ import identity
 import problems
 from cluster import client
 from cluster.volumes import volumes
-from sandbox import kubernetes
+from sandbox.kubernetes import control_plane
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 SERVER = "fs-0a1b2c3d4e5f60718.efs.us-east-1.amazonaws.com"
@@ -37,18 +37,20 @@ WAIT = 30.0
 
 
 @pytest.fixture(scope="module")
-def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
+def plane(running_plane: control_plane.ControlPlane) -> control_plane.ControlPlane:
     return running_plane
 
 
 @pytest.fixture
-def admin(plane: kubernetes.ControlPlane) -> Iterator[lightkube.Client]:
+def admin(plane: control_plane.ControlPlane) -> Iterator[lightkube.Client]:
     plane.wipe()
     yield plane.client(field_manager="kubectl-edit")
 
 
 @pytest.fixture
-def cluster(plane: kubernetes.ControlPlane, admin: lightkube.Client) -> Iterator[client.Cluster]:
+def cluster(
+    plane: control_plane.ControlPlane, admin: lightkube.Client
+) -> Iterator[client.Cluster]:
     access = identity.ClusterAccess(plane.endpoint, plane.ca, plane.admin_token)
     with client.Cluster(access, OWNER) as connected:
         yield connected

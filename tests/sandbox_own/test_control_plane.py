@@ -18,27 +18,28 @@ import tenacity
 from lightkube import codecs
 from lightkube.resources import batch_v1, core_v1, storage_v1
 
-from sandbox import build, kubernetes
+from sandbox import build
+from sandbox.kubernetes import control_plane
 
 
 @pytest.fixture(scope="module")
-def running_plane() -> Iterator[kubernetes.ControlPlane]:
-    with kubernetes.ControlPlane.start() as plane:
+def running_plane() -> Iterator[control_plane.ControlPlane]:
+    with control_plane.ControlPlane.start() as plane:
         yield plane
 
 
 @pytest.fixture
-def plane(running_plane: kubernetes.ControlPlane) -> Iterator[kubernetes.ControlPlane]:
+def plane(running_plane: control_plane.ControlPlane) -> Iterator[control_plane.ControlPlane]:
     yield running_plane
     running_plane.wipe()
 
 
 @pytest.fixture
-def client(plane: kubernetes.ControlPlane) -> lightkube.Client:
+def client(plane: control_plane.ControlPlane) -> lightkube.Client:
     return plane.client()
 
 
-def test_it_is_the_kubernetes_that_it_was_built_from(plane: kubernetes.ControlPlane) -> None:
+def test_it_is_the_kubernetes_that_it_was_built_from(plane: control_plane.ControlPlane) -> None:
     status, body = _get(plane, "/version", plane.admin_token)
     assert (status, json.loads(body)["gitVersion"]) == (200, "v1.37.2")
 
@@ -51,17 +52,17 @@ def test_a_program_that_fails_is_named_with_what_it_said(
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    with pytest.raises(kubernetes.ControlPlaneError, match="etcd ended: no space left"):
-        kubernetes.ControlPlane.start()
+    with pytest.raises(control_plane.ControlPlaneError, match="etcd ended: no space left"):
+        control_plane.ControlPlane.start()
 
 
-def test_without_a_token_only_its_health_is_told(plane: kubernetes.ControlPlane) -> None:
+def test_without_a_token_only_its_health_is_told(plane: control_plane.ControlPlane) -> None:
     answers = [_get(plane, path)[0] for path in ("/readyz", "/livez", "/version", "/api")]
     assert answers == [200, 200, 401, 401]
 
 
 def test_who_does_not_trust_its_authority_is_not_connected(
-    plane: kubernetes.ControlPlane,
+    plane: control_plane.ControlPlane,
 ) -> None:
     port = int(plane.endpoint.rpartition(":")[2])
     stranger = http.client.HTTPSConnection("127.0.0.1", port, timeout=5)
@@ -71,7 +72,7 @@ def test_who_does_not_trust_its_authority_is_not_connected(
 
 
 def test_a_token_may_do_what_roles_let_its_user_do(
-    plane: kubernetes.ControlPlane, client: lightkube.Client
+    plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     token = plane.token("reader", ["readers"])
     assert _get(plane, "/api/v1/namespaces", token)[0] == 403
@@ -80,7 +81,7 @@ def test_a_token_may_do_what_roles_let_its_user_do(
     assert _get(plane, "/api/v1/nodes", token)[0] == 403
 
 
-def test_a_revoked_token_is_refused_at_once(plane: kubernetes.ControlPlane) -> None:
+def test_a_revoked_token_is_refused_at_once(plane: control_plane.ControlPlane) -> None:
     token, other = (plane.token("unit", ["system:masters"]) for _ in range(2))
     assert [_get(plane, "/api", each)[0] for each in (token, other)] == [200, 200]
     plane.revoke(token)
@@ -88,7 +89,7 @@ def test_a_revoked_token_is_refused_at_once(plane: kubernetes.ControlPlane) -> N
 
 
 def test_a_kubeconfig_file_is_enough_to_use_it(
-    plane: kubernetes.ControlPlane, tmp_path: pathlib.Path
+    plane: control_plane.ControlPlane, tmp_path: pathlib.Path
 ) -> None:
     path = plane.kubeconfig(tmp_path / "config")
     assert path.stat().st_mode & 0o077 == 0
@@ -124,7 +125,7 @@ def test_a_pod_gets_its_service_account_and_a_baseline_namespace_no_host_path(
 
 
 def test_a_wipe_leaves_a_fresh_cluster_within_two_seconds(
-    plane: kubernetes.ControlPlane, client: lightkube.Client
+    plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     fresh = _everything(client)
     for index in range(20):
@@ -142,7 +143,7 @@ def test_a_wipe_leaves_a_fresh_cluster_within_two_seconds(
 
 
 def test_after_a_wipe_the_same_names_work_again(
-    plane: kubernetes.ControlPlane, client: lightkube.Client
+    plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     for _ in range(3):
         _apply_node(client, "node-a", "a")
@@ -153,7 +154,7 @@ def test_after_a_wipe_the_same_names_work_again(
 
 
 def test_after_a_wipe_no_controller_makes_pods_of_jobs_that_are_gone(
-    plane: kubernetes.ControlPlane, client: lightkube.Client
+    plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     for index in range(5):
         _apply(client, _job(f"job{index}", parallelism=5))
@@ -165,7 +166,7 @@ def test_after_a_wipe_no_controller_makes_pods_of_jobs_that_are_gone(
 
 
 def test_while_the_api_is_down_connections_are_refused_and_then_all_goes_on(
-    plane: kubernetes.ControlPlane, client: lightkube.Client
+    plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     token = plane.token("unit", ["system:masters"])
     _apply(client, _volume("before"), _claim("before"))
@@ -179,7 +180,7 @@ def test_while_the_api_is_down_connections_are_refused_and_then_all_goes_on(
 
 
 def test_logs_are_fetched_from_the_node_that_shows_a_certificate_of_ours(
-    plane: kubernetes.ControlPlane, client: lightkube.Client
+    plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     pair = plane.kubelet_server_certificate("127.0.0.1")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(plane.ca_path))
@@ -211,7 +212,7 @@ class _LogServer(http.server.BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-def _get(plane: kubernetes.ControlPlane, path: str, token: str = "") -> tuple[int, bytes]:
+def _get(plane: control_plane.ControlPlane, path: str, token: str = "") -> tuple[int, bytes]:
     port = int(plane.endpoint.rpartition(":")[2])
     context = ssl.create_default_context(cadata=plane.ca)
     connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)

@@ -14,8 +14,9 @@ import pytest
 import tenacity
 from lightkube.resources import batch_v1, coordination_v1, core_v1
 
-from sandbox import kubernetes, node
+from sandbox import node
 from sandbox.aws import aws_cloud
+from sandbox.kubernetes import control_plane
 
 MODEL = "0badc0de-1111-4222-8333-444455556666"
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
-def plane(running_plane: kubernetes.ControlPlane) -> kubernetes.ControlPlane:
+def plane(running_plane: control_plane.ControlPlane) -> control_plane.ControlPlane:
     return running_plane
 
 
@@ -45,7 +46,7 @@ def instances(cloud: aws_cloud.Cloud) -> dict[str, aws_cloud.Instance]:
 
 @pytest.fixture
 def nodes(
-    plane: kubernetes.ControlPlane,
+    plane: control_plane.ControlPlane,
     cloud: aws_cloud.Cloud,
     instances: dict[str, aws_cloud.Instance],
 ) -> Iterator[node.Nodes]:
@@ -57,7 +58,7 @@ def nodes(
 
 
 @pytest.fixture
-def client(plane: kubernetes.ControlPlane, nodes: node.Nodes) -> lightkube.Client:
+def client(plane: control_plane.ControlPlane, nodes: node.Nodes) -> lightkube.Client:
     return plane.client()
 
 
@@ -419,7 +420,7 @@ def test_a_removed_nodes_processes_end(client: lightkube.Client, nodes: node.Nod
 
 
 def test_nothing_is_left_when_the_nodes_are_closed(
-    plane: kubernetes.ControlPlane,
+    plane: control_plane.ControlPlane,
     cloud: aws_cloud.Cloud,
     instances: dict[str, aws_cloud.Instance],
 ) -> None:
@@ -436,7 +437,7 @@ def test_nothing_is_left_when_the_nodes_are_closed(
 
 
 def test_what_happened_while_the_api_was_down_is_told_when_it_is_back(
-    client: lightkube.Client, plane: kubernetes.ControlPlane
+    client: lightkube.Client, plane: control_plane.ControlPlane
 ) -> None:
     run(client, "pod", "sleep", "1")
     eventually(lambda: read(client, "pod")["status"]["phase"] == "Running")
