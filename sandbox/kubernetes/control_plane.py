@@ -13,8 +13,9 @@ import tenacity
 import yaml
 from lightkube.config import kubeconfig
 
-from sandbox import build, etcd, programs, tokens
+from sandbox import build, etcd, tokens
 from sandbox.base import certificates, ports, processes, scratch
+from sandbox.kubernetes import command_lines
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class ControlPlane:
         self._authority = certificates.Authority(self._directory)
         hosts = ["127.0.0.1"]
         self._tokens = tokens.Tokens(self._authority.issue("token-reviews", hosts=hosts))
-        self._setting = programs.Setting(
+        self._setting = command_lines.Setting(
             binaries=binaries,
             directory=self._directory,
             authority=self._authority,
@@ -60,11 +61,11 @@ class ControlPlane:
             peer_port=self._ports[2].number,
             reviews_url=self._tokens.url,
         )
-        self._admin = programs.administrator(self._authority, _ADMIN)
+        self._admin = command_lines.administrator(self._authority, _ADMIN)
         self._context = ssl.create_default_context(cafile=str(self._authority.path))
         self._context.load_cert_chain(self._admin.certificate, self._admin.key)
         self._store = etcd.Store(self._setting.etcd_port, self._context)
-        self._api_command = programs.api_server(self._setting)
+        self._api_command = command_lines.api_server(self._setting)
         self._running: dict[str, processes.Process] = {}
         self._clients: list[lightkube.Client] = []
         self._baseline: dict[str, str] = {}
@@ -82,12 +83,12 @@ class ControlPlane:
         """
         plane = cls(build.ensure(progress or logger.info))
         try:
-            plane._run(programs.etcd(plane._setting))
+            plane._run(command_lines.etcd(plane._setting))
             plane._run(plane._api_command)
             plane._wait("API server", plane._api_ready)
             # Not before: on a busy machine the controller manager would give up waiting for it.
-            plane._run(programs.controller_manager(plane._setting))
-            plane._run(programs.scheduler(plane._setting))
+            plane._run(command_lines.controller_manager(plane._setting))
+            plane._run(command_lines.scheduler(plane._setting))
             plane._wait("complete cluster", plane._complete)
         except BaseException:
             plane.close()
@@ -132,14 +133,14 @@ class ControlPlane:
             token: Whose access it is; the admin's where not given.
         """
         user = {"token": token or self.admin_token}
-        content = programs.kubeconfig(self.endpoint, str(self.ca_path), user)
+        content = command_lines.kubeconfig(self.endpoint, str(self.ca_path), user)
         certificates.write_private(path, yaml.safe_dump(content))
         return path
 
     def client(self, field_manager: str = "sandbox") -> lightkube.Client:
         """A client that may do everything; it is closed with the control plane."""
-        user = programs.client_user(self._admin)
-        content = programs.kubeconfig(self.endpoint, str(self.ca_path), user)
+        user = command_lines.client_user(self._admin)
+        content = command_lines.kubeconfig(self.endpoint, str(self.ca_path), user)
         config = kubeconfig.KubeConfig.from_dict(content)  # pyright: ignore[reportUnknownMemberType]
         client = lightkube.Client(config, field_manager=field_manager, trust_env=False)
         self._clients.append(client)
