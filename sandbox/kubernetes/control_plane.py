@@ -13,9 +13,9 @@ import tenacity
 import yaml
 from lightkube.config import kubeconfig
 
-from sandbox import build, etcd, tokens
+from sandbox import build, etcd
 from sandbox.base import certificates, ports, processes, scratch
-from sandbox.kubernetes import command_lines
+from sandbox.kubernetes import command_lines, token_webhook
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class ControlPlane:
         self._ports = ports.Port(), ports.Port(), ports.Port()
         self._authority = certificates.Authority(self._directory)
         hosts = ["127.0.0.1"]
-        self._tokens = tokens.Tokens(self._authority.issue("token-reviews", hosts=hosts))
+        self._tokens = token_webhook.Tokens(self._authority.issue("token-reviews", hosts=hosts))
         self._setting = command_lines.Setting(
             binaries=binaries,
             directory=self._directory,
