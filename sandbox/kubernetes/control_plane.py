@@ -13,9 +13,9 @@ import tenacity
 import yaml
 from lightkube.config import kubeconfig
 
-from sandbox import build, etcd
+from sandbox import build
 from sandbox.base import certificates, ports, processes, scratch
-from sandbox.kubernetes import command_lines, token_webhook
+from sandbox.kubernetes import command_lines, etcd_snapshot, token_webhook
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class ControlPlane:
         self._admin = command_lines.administrator(self._authority, _ADMIN)
         self._context = ssl.create_default_context(cafile=str(self._authority.path))
         self._context.load_cert_chain(self._admin.certificate, self._admin.key)
-        self._store = etcd.Store(self._setting.etcd_port, self._context)
+        self._store = etcd_snapshot.Store(self._setting.etcd_port, self._context)
         self._api_command = command_lines.api_server(self._setting)
         self._running: dict[str, processes.Process] = {}
         self._clients: list[lightkube.Client] = []
