@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 
-from sandbox import build
+from sandbox.kubernetes import program_build
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         if command == "build":
-            build.ensure(_say)
+            program_build.ensure(_say)
         elif command == "demo":
             from sandbox import demo
 
@@ -27,7 +27,7 @@ def main() -> int:
             from sandbox import serve
 
             serve.run()
-    except build.BuildError as error:
+    except program_build.BuildError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:

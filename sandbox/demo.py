@@ -8,10 +8,10 @@ import time
 import rich.console
 from lightkube.resources import core_v1
 
-from sandbox import build, demo_data, node
+from sandbox import demo_data, node
 from sandbox.aws import aws_cloud
 from sandbox.juju import juju_model
-from sandbox.kubernetes import control_plane
+from sandbox.kubernetes import control_plane, program_build
 from sandbox.stage import APPLICATION, Stage
 
 # AWS's own waits, so much shorter that the whole story takes less than a minute.
@@ -66,7 +66,7 @@ def play() -> None:
     tell = Narrator()
     tell.say("The README's story on this machine. AWS is emulated, and says no as AWS does;")
     tell.say("Kubernetes is real, and its pods run as processes. Nothing leaves this machine.")
-    if build.ready():
+    if program_build.ready():
         tell.say("It takes about a minute.")
     else:
         tell.say("The control plane is built first, once: 7 to 10 minutes on 2 cores.")
@@ -74,7 +74,7 @@ def play() -> None:
         concurrent.futures.ThreadPoolExecutor(1) as pool,
         aws_cloud.Cloud.start(aws_cloud.Latencies.real().scaled(_SCALE)) as cloud,
     ):
-        building = pool.submit(build.ensure, tell.say)
+        building = pool.submit(program_build.ensure, tell.say)
         stage = Stage(cloud)
         _deploy(tell, stage)
         building.result()

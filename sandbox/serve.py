@@ -8,10 +8,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from sandbox import build, node
+from sandbox import node
 from sandbox.aws import aws_cloud
 from sandbox.juju import juju_model
-from sandbox.kubernetes import control_plane
+from sandbox.kubernetes import control_plane, program_build
 from sandbox.stage import APPLICATION, Stage
 
 _VERBS = """\
@@ -27,7 +27,7 @@ _VERBS = """\
 
 def run() -> None:
     """Start everything, print how to reach it, and obey until the user has enough."""
-    build.ensure(_say)
+    program_build.ensure(_say)
     _say("Starting AWS, Kubernetes, three workers and the charm ...")
     with (
         tempfile.TemporaryDirectory(prefix="aws-efs-serve-") as directory,

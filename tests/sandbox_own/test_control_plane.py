@@ -18,8 +18,7 @@ import tenacity
 from lightkube import codecs
 from lightkube.resources import batch_v1, core_v1, storage_v1
 
-from sandbox import build
-from sandbox.kubernetes import control_plane
+from sandbox.kubernetes import control_plane, program_build
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def test_it_is_the_kubernetes_that_it_was_built_from(plane: control_plane.Contro
 def test_a_program_that_fails_is_named_with_what_it_said(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in build.PROGRAMS:
+    for name in program_build.PROGRAMS:
         text = "exec sleep 60" if name != "etcd" else "echo no space left on device; exit 1"
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
