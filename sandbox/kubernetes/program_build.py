@@ -14,8 +14,9 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 
-from sandbox import build_meter, golang
+from sandbox import golang
 from sandbox.base import processes
+from sandbox.kubernetes import build_progress
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def _build(directory: pathlib.Path, progress: Progress) -> None:
         result = pathlib.Path(scratch) / "programs"
         result.mkdir()
         first, *others = (result / name for name in PROGRAMS)
-        meter = build_meter.Meter(progress)
+        meter = build_progress.Meter(progress)
         listed = _run(go, ["list", "-deps", *_FLAGS, "-f", _TO_BUILD, "."], meter)
         packages = (line.split() for line in listed if line)
         meter.expect({package: int(files) for package, files in packages})
@@ -114,11 +115,11 @@ def _build(directory: pathlib.Path, progress: Progress) -> None:
             other.symlink_to(first.name)
         shutil.rmtree(directory, ignore_errors=True)  # half of one, if anything
         result.rename(directory)
-    progress(f"built the control plane in {build_meter.spoken(meter.seconds)}")
+    progress(f"built the control plane in {build_progress.spoken(meter.seconds)}")
     logger.info("built %s", directory)
 
 
-def _run(go: golang.Go, arguments: Sequence[str], meter: build_meter.Meter) -> list[str]:
+def _run(go: golang.Go, arguments: Sequence[str], meter: build_progress.Meter) -> list[str]:
     """Run go, show the meter each line of its error output, and return those of its output."""
     with (
         tempfile.TemporaryFile("w+") as output,

@@ -14,8 +14,8 @@ import zipfile
 
 import pytest
 
-from sandbox import build_meter, golang
-from sandbox.kubernetes import program_build
+from sandbox import golang
+from sandbox.kubernetes import build_progress, program_build
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -191,7 +191,7 @@ def test_when_the_machine_gets_busy_more_time_is_told_within_two_minutes() -> No
 
 def test_where_all_is_in_the_build_cache_only_the_last_step_is_told() -> None:
     told: list[str] = []
-    build_meter.Meter(told.append).expect({"main": 1})
+    build_progress.Meter(told.append).expect({"main": 1})
     assert told == ["linking, the last step: about 40 s"]
 
 
@@ -205,7 +205,7 @@ def _replay(costs: list[float]) -> list[tuple[float, float]]:
         assert found, text
         told.append((now, float(found[1]) * (60 if found[2] == "min" else 1)))
 
-    meter = build_meter.Meter(progress, clock=lambda: now)
+    meter = build_progress.Meter(progress, clock=lambda: now)
     meter.expect({f"p{index}": 4 for index in range(len(costs))})
     for index, cost in enumerate(costs):
         meter.line(f"p{index}")
