@@ -17,10 +17,10 @@ import rich.table
 
 import identity
 from aws import file_system, session
-from sandbox import node
 from sandbox.aws import aws_cloud
 from sandbox.juju import juju_model
 from sandbox.kubernetes import control_plane
+from sandbox.node import worker_nodes
 from sandbox.stage import APPLICATION, Stage
 
 OWNER = identity.Owner("5f3c1a52-0d6e-4a3b-9a55-2f4f5b0c7d11", APPLICATION)
@@ -97,7 +97,7 @@ def tool_calls() -> rich.table.Table:
     with (
         control_plane.ControlPlane.start() as plane,
         aws_cloud.Cloud.start(aws_cloud.Latencies.none()) as cloud,
-        node.Nodes.start(plane, cloud) as nodes,
+        worker_nodes.Nodes.start(plane, cloud) as nodes,
     ):
         stage = Stage(cloud, plane, nodes)
         stage.settle(units=2)

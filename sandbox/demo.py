@@ -8,10 +8,11 @@ import time
 import rich.console
 from lightkube.resources import core_v1
 
-from sandbox import demo_data, node
+from sandbox import demo_data
 from sandbox.aws import aws_cloud
 from sandbox.juju import juju_model
 from sandbox.kubernetes import control_plane, program_build
+from sandbox.node import worker_nodes
 from sandbox.stage import APPLICATION, Stage
 
 # AWS's own waits, so much shorter that the whole story takes less than a minute.
@@ -78,7 +79,10 @@ def play() -> None:
         stage = Stage(cloud)
         _deploy(tell, stage)
         building.result()
-        with control_plane.ControlPlane.start() as plane, node.Nodes.start(plane, cloud) as nodes:
+        with (
+            control_plane.ControlPlane.start() as plane,
+            worker_nodes.Nodes.start(plane, cloud) as nodes,
+        ):
             stage.attach(plane, nodes)
             _relate(tell, stage)
             demo_data.seed(tell, stage)

@@ -8,10 +8,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from sandbox import node
 from sandbox.aws import aws_cloud
 from sandbox.juju import juju_model
 from sandbox.kubernetes import control_plane, program_build
+from sandbox.node import worker_nodes
 from sandbox.stage import APPLICATION, Stage
 
 _VERBS = """\
@@ -33,7 +33,7 @@ def run() -> None:
         tempfile.TemporaryDirectory(prefix="aws-efs-serve-") as directory,
         control_plane.ControlPlane.start() as plane,
         aws_cloud.Cloud.start(aws_cloud.Latencies.real().scaled(0.1)) as cloud,
-        node.Nodes.start(plane, cloud) as nodes,
+        worker_nodes.Nodes.start(plane, cloud) as nodes,
     ):
         stage = Stage(cloud, plane, nodes)
         stage.settle()

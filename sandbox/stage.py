@@ -14,10 +14,10 @@ from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
 import charm
-from sandbox import node
 from sandbox.aws import aws_cloud
 from sandbox.juju import charm_files, juju_model, model_state
 from sandbox.kubernetes import control_plane
+from sandbox.node import worker_nodes
 
 ROOT = pathlib.Path(__file__).parents[1]
 APPLICATION = "aws-efs"
@@ -39,13 +39,13 @@ class Stage:
     """
 
     plane: control_plane.ControlPlane
-    nodes: node.Nodes
+    nodes: worker_nodes.Nodes
 
     def __init__(
         self,
         cloud: aws_cloud.Cloud,
         plane: control_plane.ControlPlane | None = None,
-        nodes: node.Nodes | None = None,
+        nodes: worker_nodes.Nodes | None = None,
         *,
         version: Literal["2.9", "3.6"] = "3.6",
         proxies: Mapping[str, str] | None = None,
@@ -55,7 +55,7 @@ class Stage:
         if plane and nodes:
             self.attach(plane, nodes)
 
-    def attach(self, plane: control_plane.ControlPlane, nodes: node.Nodes) -> None:
+    def attach(self, plane: control_plane.ControlPlane, nodes: worker_nodes.Nodes) -> None:
         """Have a cluster, for the Kubernetes that is added to the model from now on."""
         self.plane = self.model.plane = plane
         self.nodes = self.model.nodes = nodes
@@ -66,7 +66,10 @@ class Stage:
         cls, plane: control_plane.ControlPlane, latencies: aws_cloud.Latencies
     ) -> Generator[Stage]:
         """A stage on a cluster that is there already; the cluster is not ended with it."""
-        with aws_cloud.Cloud.start(latencies) as cloud, node.Nodes.start(plane, cloud) as nodes:
+        with (
+            aws_cloud.Cloud.start(latencies) as cloud,
+            worker_nodes.Nodes.start(plane, cloud) as nodes,
+        ):
             yield cls(cloud, plane, nodes)
 
     def deploy(

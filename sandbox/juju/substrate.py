@@ -110,7 +110,7 @@ class Plane(Protocol):
 
 
 class Nodes(Protocol):
-    """What the worker's charm uses of a cluster's nodes; sandbox.node.Nodes is one."""
+    """What the worker's charm uses of a cluster's nodes; sandbox.node.worker_nodes.Nodes is one."""
 
     def add(self, instance: Any, *, nfs_common: bool = True) -> Any:
         """Register a node that runs on an instance; the answer has its `name`."""

@@ -18,9 +18,9 @@ import problems
 from cluster import client, polling, probe
 from cluster.jobs import jobs
 from cluster.volumes import volumes
-from sandbox import node
 from sandbox.aws import aws_cloud
 from sandbox.kubernetes import control_plane
+from sandbox.node import worker_nodes
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -39,14 +39,18 @@ def cloud() -> Iterator[aws_cloud.Cloud]:
 
 
 @pytest.fixture
-def nodes(plane: control_plane.ControlPlane, cloud: aws_cloud.Cloud) -> Iterator[node.Nodes]:
+def nodes(
+    plane: control_plane.ControlPlane, cloud: aws_cloud.Cloud
+) -> Iterator[worker_nodes.Nodes]:
     plane.wipe()
-    with node.Nodes.start(plane, cloud, scale=0.05) as started:
+    with worker_nodes.Nodes.start(plane, cloud, scale=0.05) as started:
         yield started
 
 
 @pytest.fixture
-def cluster(plane: control_plane.ControlPlane, nodes: node.Nodes) -> Iterator[client.Cluster]:
+def cluster(
+    plane: control_plane.ControlPlane, nodes: worker_nodes.Nodes
+) -> Iterator[client.Cluster]:
     access = identity.ClusterAccess(plane.endpoint, plane.ca, plane.admin_token)
     with client.Cluster(access, OWNER) as connected:
         yield connected
@@ -86,7 +90,9 @@ def make_file_system(
     return made
 
 
-def add_node(cloud: aws_cloud.Cloud, nodes: node.Nodes, zone: str, **how: Any) -> node.Node:
+def add_node(
+    cloud: aws_cloud.Cloud, nodes: worker_nodes.Nodes, zone: str, **how: Any
+) -> worker_nodes.Node:
     instance = cloud.launch("9", zone, model_uuid=OWNER.model_uuid)
     return nodes.add(instance, **how)
 

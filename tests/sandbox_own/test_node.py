@@ -14,9 +14,9 @@ import pytest
 import tenacity
 from lightkube.resources import batch_v1, coordination_v1, core_v1
 
-from sandbox import node
 from sandbox.aws import aws_cloud
 from sandbox.kubernetes import control_plane
+from sandbox.node import worker_nodes
 
 MODEL = "0badc0de-1111-4222-8333-444455556666"
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -49,16 +49,16 @@ def nodes(
     plane: control_plane.ControlPlane,
     cloud: aws_cloud.Cloud,
     instances: dict[str, aws_cloud.Instance],
-) -> Iterator[node.Nodes]:
+) -> Iterator[worker_nodes.Nodes]:
     plane.wipe()
-    with node.Nodes.start(plane, cloud, scale=0.05) as started:
+    with worker_nodes.Nodes.start(plane, cloud, scale=0.05) as started:
         for instance in instances.values():
             started.add(instance)
         yield started
 
 
 @pytest.fixture
-def client(plane: control_plane.ControlPlane, nodes: node.Nodes) -> lightkube.Client:
+def client(plane: control_plane.ControlPlane, nodes: worker_nodes.Nodes) -> lightkube.Client:
     return plane.client()
 
 
@@ -157,7 +157,7 @@ def test_a_zone_without_mount_target_fails_to_mount_until_it_has_one(
 
 def test_a_node_without_nfs_common_does_not_know_nfs_until_it_is_installed(
     client: lightkube.Client,
-    nodes: node.Nodes,
+    nodes: worker_nodes.Nodes,
     instances: dict[str, aws_cloud.Instance],
     file_system: str,
 ) -> None:
@@ -184,7 +184,7 @@ def test_mount_options_have_to_be_right(client: lightkube.Client, file_system: s
 
 
 def test_only_root_writes_on_a_fresh_file_system_whatever_the_fs_group(
-    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str, nodes: node.Nodes
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str, nodes: worker_nodes.Nodes
 ) -> None:
     if nodes.isolation.value != "root":
         pytest.skip("this machine gives the sandbox one user only")
@@ -199,7 +199,7 @@ def test_only_root_writes_on_a_fresh_file_system_whatever_the_fs_group(
 
 
 def test_root_without_capabilities_keeps_to_the_permissions(
-    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str, nodes: node.Nodes
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str, nodes: worker_nodes.Nodes
 ) -> None:
     if nodes.isolation.value != "root":
         pytest.skip("this machine gives the sandbox one user only")
@@ -393,7 +393,7 @@ def test_logs_are_there_from_the_start_until_the_pod_is_gone(client: lightkube.C
 
 
 def test_a_node_that_is_not_ready_gets_no_pods(
-    client: lightkube.Client, nodes: node.Nodes
+    client: lightkube.Client, nodes: worker_nodes.Nodes
 ) -> None:
     name = next(each.metadata.name for each in client.list(core_v1.Node) if each.metadata)
     ended(client, run(client, "before", "true", spec=on(name)))
@@ -406,13 +406,15 @@ def test_a_node_that_is_not_ready_gets_no_pods(
     assert ended(client, "pod")["status"]["phase"] == "Succeeded"
 
 
-def test_the_nodes_stay_ready(client: lightkube.Client, nodes: node.Nodes) -> None:
+def test_the_nodes_stay_ready(client: lightkube.Client, nodes: worker_nodes.Nodes) -> None:
     before = renewals(client)
     assert len(before) == len(ZONES)
     eventually(lambda: all(at > before[name] for name, at in renewals(client).items()))
 
 
-def test_a_removed_nodes_processes_end(client: lightkube.Client, nodes: node.Nodes) -> None:
+def test_a_removed_nodes_processes_end(
+    client: lightkube.Client, nodes: worker_nodes.Nodes
+) -> None:
     run(client, "pod", "sleep", "4711.25")
     eventually(lambda: processes("4711.25"))
     nodes.remove(read(client, "pod")["spec"]["nodeName"])
@@ -427,7 +429,7 @@ def test_nothing_is_left_when_the_nodes_are_closed(
     plane.wipe()
     client = plane.client()
     mounts = pathlib.Path("/proc/self/mounts").read_text()
-    with node.Nodes.start(plane, cloud) as nodes:
+    with worker_nodes.Nodes.start(plane, cloud) as nodes:
         nodes.add(instances[ZONES[0]])
         run(client, "pod", "sh", "-c", "sleep 4712.25 & sleep 4713.25")
         eventually(lambda: processes("4713.25"))

@@ -1,0 +1,1 @@
+"""Worker nodes: one small kubelet that runs pods as processes of this machine."""
