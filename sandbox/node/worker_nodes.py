@@ -19,7 +19,6 @@ from sandbox import (
     kubelet_api,
     kubelet_client,
     kubelet_events,
-    node_manifests,
     pod_containers,
     pod_process,
     pods,
@@ -27,6 +26,7 @@ from sandbox import (
 from sandbox.aws import aws_cloud
 from sandbox.base import scratch
 from sandbox.kubernetes import control_plane
+from sandbox.node import node_manifests
 
 logger = logging.getLogger(__name__)
 
