@@ -15,18 +15,11 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import (
-    kubelet_api,
-    kubelet_client,
-    kubelet_events,
-    pod_containers,
-    pod_process,
-    pods,
-)
+from sandbox import kubelet_client, kubelet_events, pod_containers, pod_process, pods
 from sandbox.aws import aws_cloud
 from sandbox.base import scratch
 from sandbox.kubernetes import control_plane
-from sandbox.node import node_manifests
+from sandbox.node import kubelet_server, node_manifests
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +66,7 @@ class Nodes:
         self._events = kubelet_events.Recorder(self._api)
         self._kubelet = pod_containers.Kubelet(self._api, self._events, self._scratch.path, scale)
         pair = plane.kubelet_server_certificate(_HOST)
-        self._server = kubelet_api.Server(self._find, pair, plane.ca_path)
+        self._server = kubelet_server.Server(self._find, pair, plane.ca_path)
         self._threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
             for work in (self._follow, self._beat)
