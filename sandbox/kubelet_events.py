@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 
-from sandbox import kubelet_client
+from sandbox.node import kubelet_client
 
 logger = logging.getLogger(__name__)
 

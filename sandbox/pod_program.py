@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from sandbox import kubelet_client, pod_process, pod_references
+from sandbox import pod_process, pod_references
+from sandbox.node import kubelet_client
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")

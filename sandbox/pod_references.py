@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from sandbox import kubelet_client
+from sandbox.node import kubelet_client
 
 _SUBSCRIPT = re.compile(r"^metadata\.(annotations|labels)\['(.+)'\]$")
 

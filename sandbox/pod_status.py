@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from sandbox import kubelet_client, kubelet_events, pod_containers
+from sandbox import kubelet_events, pod_containers
+from sandbox.node import kubelet_client
 
 
 @dataclasses.dataclass

@@ -8,8 +8,9 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
-from sandbox import kubelet_client, pod_process, pod_references
+from sandbox import pod_process, pod_references
 from sandbox.aws import nfs_mount
+from sandbox.node import kubelet_client
 
 Mounter = Callable[[str, Sequence[str], str], pathlib.Path]
 """Finds the directory behind an NFS server, given its name, the options and the mount point."""

@@ -10,14 +10,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import (
-    kubelet_client,
-    pod_containers,
-    pod_process,
-    pod_references,
-    pod_status,
-    pod_volumes,
-)
+from sandbox import pod_containers, pod_process, pod_references, pod_status, pod_volumes
+from sandbox.node import kubelet_client
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import platform
 
-from sandbox import kubelet_client, kubelet_events
+from sandbox import kubelet_events
 from sandbox.aws import aws_cloud
+from sandbox.node import kubelet_client
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _VERSION = "v1.37.2"
