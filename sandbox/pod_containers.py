@@ -9,8 +9,8 @@ import time
 import uuid
 from typing import Any
 
-from sandbox import kubelet_events, pod_process, pod_program, pod_references, pod_volumes
-from sandbox.node import kubelet_client
+from sandbox import pod_process, pod_program, pod_references, pod_volumes
+from sandbox.node import kubelet_client, kubelet_events
 
 _MESSAGE_BYTES = 4096
 _LOG_MESSAGE_BYTES = 2048

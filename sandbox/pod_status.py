@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from sandbox import kubelet_events, pod_containers
-from sandbox.node import kubelet_client
+from sandbox import pod_containers
+from sandbox.node import kubelet_client, kubelet_events
 
 
 @dataclasses.dataclass

@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime
 import platform
 
-from sandbox import kubelet_events
 from sandbox.aws import aws_cloud
-from sandbox.node import kubelet_client
+from sandbox.node import kubelet_client, kubelet_events
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _VERSION = "v1.37.2"

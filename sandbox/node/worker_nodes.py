@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import kubelet_events, pod_containers, pod_process, pods
+from sandbox import pod_containers, pod_process, pods
 from sandbox.aws import aws_cloud
 from sandbox.base import scratch
 from sandbox.kubernetes import control_plane
-from sandbox.node import kubelet_client, kubelet_server, node_manifests
+from sandbox.node import kubelet_client, kubelet_events, kubelet_server, node_manifests
 
 logger = logging.getLogger(__name__)
 
