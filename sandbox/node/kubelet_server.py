@@ -11,8 +11,9 @@ import time
 import urllib.parse
 from collections.abc import Callable
 
-from sandbox import pod_containers, pods
+from sandbox import pod_containers
 from sandbox.base import certificates
+from sandbox.node import pod_lifecycle
 
 Finder = Callable[[str, str], "pods.Pod | None"]
 """Finds a pod by namespace and name."""

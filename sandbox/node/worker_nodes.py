@@ -15,11 +15,17 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import pod_containers, pod_process, pods
+from sandbox import pod_containers, pod_process
 from sandbox.aws import aws_cloud
 from sandbox.base import scratch
 from sandbox.kubernetes import control_plane
-from sandbox.node import kubelet_client, kubelet_events, kubelet_server, node_manifests
+from sandbox.node import (
+    kubelet_client,
+    kubelet_events,
+    kubelet_server,
+    node_manifests,
+    pod_lifecycle,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +64,8 @@ class Nodes:
         self.isolation = pod_process.isolation()
         self._cloud = cloud
         self._nodes: dict[str, Node] = {}
-        self._pods: dict[str, pods.Pod] = {}
-        self._ending: list[pods.Pod] = []
+        self._pods: dict[str, pod_lifecycle.Pod] = {}
+        self._ending: list[pod_lifecycle.Pod] = []
         self._closed = threading.Event()
         self._scratch = scratch.Directory()
         self._api = kubelet_client.Api(plane.client("kubelet"))
@@ -159,7 +165,7 @@ class Nodes:
             raise aws_cloud.MountError(f"mount: {point}: unknown filesystem type 'nfs'.")
         return self._cloud.mount(server, node.instance.id, options)
 
-    def _find(self, namespace: str, name: str) -> pods.Pod | None:
+    def _find(self, namespace: str, name: str) -> pod_lifecycle.Pod | None:
         for pod in list(self._pods.values()):
             if (pod.namespace, pod.name) == (namespace, name):
                 return pod
@@ -204,11 +210,11 @@ class Nodes:
             pod.gone()
             self._ending = [each for each in (*self._ending, pod) if each.running]
 
-    def _started(self, manifest: kubelet_client.Object, node: Node) -> pods.Pod:
+    def _started(self, manifest: kubelet_client.Object, node: Node) -> pod_lifecycle.Pod:
         def mount(server: str, options: Sequence[str], point: str) -> pathlib.Path:
             return self._mount(node, server, options, point)
 
-        pod = pods.Pod(self._kubelet, manifest, node.instance.private_address, mount)
+        pod = pod_lifecycle.Pod(self._kubelet, manifest, node.instance.private_address, mount)
         pod.start()
         return pod
 
