@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from sandbox import pod_containers
-from sandbox.node import kubelet_client, kubelet_events
+from sandbox.node import kubelet_client, kubelet_events, pod_container
 
 
 @dataclasses.dataclass
@@ -21,8 +20,8 @@ class Status:
     """
 
     address: str
-    init: Sequence[pod_containers.Container]
-    main: Sequence[pod_containers.Container]
+    init: Sequence[pod_container.Container]
+    main: Sequence[pod_container.Container]
     failure: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
     _started: str = dataclasses.field(default_factory=kubelet_events.timestamp)
     _conditions: dict[str, kubelet_client.Object] = dataclasses.field(

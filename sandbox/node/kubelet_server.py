@@ -11,9 +11,8 @@ import time
 import urllib.parse
 from collections.abc import Callable
 
-from sandbox import pod_containers
 from sandbox.base import certificates
-from sandbox.node import pod_lifecycle
+from sandbox.node import pod_container, pod_lifecycle
 
 Finder = Callable[[str, str], "pods.Pod | None"]
 """Finds a pod by namespace and name."""
@@ -99,7 +98,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(message.encode())
 
     def _send(
-        self, log: pathlib.Path, container: pod_containers.Container, query: dict[str, str]
+        self, log: pathlib.Path, container: pod_container.Container, query: dict[str, str]
     ) -> None:
         left = int(query.get("limitBytes", 1 << 62))
         with log.open("rb") as file:

@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import pod_containers, pod_process, pod_references, pod_status, pod_volumes
-from sandbox.node import kubelet_client
+from sandbox import pod_process, pod_references, pod_status, pod_volumes
+from sandbox.node import kubelet_client, pod_container
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _OverError(Exception):
     """The pod's object is gone, or the sandbox ends."""
 
 
-_Exit = tuple[pod_containers.Container, int]
+_Exit = tuple[pod_container.Container, int]
 _Message = kubelet_client.Object | _Exit | None
 
 
@@ -50,7 +50,7 @@ class Pod:
 
     def __init__(
         self,
-        kubelet: pod_containers.Kubelet,
+        kubelet: pod_container.Kubelet,
         manifest: kubelet_client.Object,
         address: str,
         mounter: pod_volumes.Mounter,
@@ -72,7 +72,7 @@ class Pod:
         spec = manifest["spec"]
         self._init, self._main = (
             [
-                pod_containers.Container(
+                pod_container.Container(
                     kubelet, manifest, container, references, self._volumes, field=f"spec.{kind}"
                 )
                 for container in spec.get(kind, [])
@@ -107,7 +107,7 @@ class Pod:
         """End all of it at once: the object is gone, or the node is."""
         self._inbox.put(None)
 
-    def container(self, name: str) -> pod_containers.Container | None:
+    def container(self, name: str) -> pod_container.Container | None:
         """One of its containers."""
         return next((each for each in (*self._init, *self._main) if each.name == name), None)
 
@@ -166,7 +166,7 @@ class Pod:
         except kubelet_client.UnreachableError as error:
             logger.debug("volume %s of %s: %s", volume["name"], self.name, error)
 
-    def _run_containers(self, containers: Sequence[pod_containers.Container]) -> bool:
+    def _run_containers(self, containers: Sequence[pod_container.Container]) -> bool:
         """Run containers until all are done; whether all went well."""
         while True:
             for container in containers:
@@ -179,14 +179,14 @@ class Pod:
             waiting = [each for each in containers if not each.process and not each.finished]
             self._receive(min((each.next_try for each in waiting), default=None))
 
-    def _watch(self, container: pod_containers.Container) -> None:
+    def _watch(self, container: pod_container.Container) -> None:
         process = container.process
         if process:
             arguments = (container, process)
             threading.Thread(target=self._await_exit, args=arguments, daemon=True).start()
 
     def _await_exit(
-        self, container: pod_containers.Container, process: pod_process.Process
+        self, container: pod_container.Container, process: pod_process.Process
     ) -> None:
         self._inbox.put((container, process.wait()))
 

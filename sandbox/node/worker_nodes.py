@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import pod_containers, pod_process
+from sandbox import pod_process
 from sandbox.aws import aws_cloud
 from sandbox.base import scratch
 from sandbox.kubernetes import control_plane
@@ -24,6 +24,7 @@ from sandbox.node import (
     kubelet_events,
     kubelet_server,
     node_manifests,
+    pod_container,
     pod_lifecycle,
 )
 
@@ -70,7 +71,7 @@ class Nodes:
         self._scratch = scratch.Directory()
         self._api = kubelet_client.Api(plane.client("kubelet"))
         self._events = kubelet_events.Recorder(self._api)
-        self._kubelet = pod_containers.Kubelet(self._api, self._events, self._scratch.path, scale)
+        self._kubelet = pod_container.Kubelet(self._api, self._events, self._scratch.path, scale)
         pair = plane.kubelet_server_certificate(_HOST)
         self._server = kubelet_server.Server(self._find, pair, plane.ca_path)
         self._threads = [
