@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from sandbox import pod_process, pod_references
-from sandbox.node import kubelet_client
+from sandbox import pod_references
+from sandbox.node import container_process, kubelet_client
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
@@ -20,8 +20,8 @@ def build(
     pod: kubelet_client.Object,
     container: kubelet_client.Object,
     references: pod_references.References,
-    mounts: tuple[pod_process.Mount, ...],
-) -> pod_process.Program:
+    mounts: tuple[container_process.Mount, ...],
+) -> container_process.Program:
     """The program of one container.
 
     Args:
@@ -40,7 +40,7 @@ def build(
         raise ConfigError(str(error)) from error
     command = [_expanded(text, values) for text in container.get("command", [])]
     arguments = [_expanded(text, values) for text in container.get("args", [])]
-    program = pod_process.Program(
+    program = container_process.Program(
         argv=(*command, *arguments) or _image_command(container["image"]),
         environment={
             "PATH": PATH,
@@ -129,8 +129,10 @@ def _image_command(image: str) -> tuple[str, ...]:
 
 
 def _secured(
-    program: pod_process.Program, pod: kubelet_client.Object, container: kubelet_client.Object
-) -> pod_process.Program:
+    program: container_process.Program,
+    pod: kubelet_client.Object,
+    container: kubelet_client.Object,
+) -> container_process.Program:
     """The program with what the security contexts of pod and container say."""
     of_pod = pod["spec"].get("securityContext", {})
     context = {**of_pod, **container.get("securityContext", {})}
@@ -155,13 +157,13 @@ def _secured(
 
 def _capabilities(context: kubelet_client.Object) -> frozenset[str]:
     if context.get("privileged"):
-        return pod_process.ALL_CAPABILITIES
+        return container_process.ALL_CAPABILITIES
     changes = context.get("capabilities", {})
     added = frozenset[str](name.removeprefix("CAP_") for name in changes.get("add", []))
     dropped = frozenset[str](name.removeprefix("CAP_") for name in changes.get("drop", []))
-    kept = pod_process.DEFAULT_CAPABILITIES - dropped
+    kept = container_process.DEFAULT_CAPABILITIES - dropped
     if "ALL" in dropped:
         kept = frozenset[str]()
     if "ALL" in added:
-        return pod_process.ALL_CAPABILITIES
+        return container_process.ALL_CAPABILITIES
     return kept | added

@@ -8,9 +8,9 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
-from sandbox import pod_process, pod_references
+from sandbox import pod_references
 from sandbox.aws import nfs_mount
-from sandbox.node import kubelet_client
+from sandbox.node import container_process, kubelet_client
 
 Mounter = Callable[[str, Sequence[str], str], pathlib.Path]
 """Finds the directory behind an NFS server, given its name, the options and the mount point."""
@@ -81,7 +81,7 @@ class Volumes:
         else:
             raise _failed(name, "no volume plugin matched")
 
-    def mounts(self, container: kubelet_client.Object) -> tuple[pod_process.Mount, ...]:
+    def mounts(self, container: kubelet_client.Object) -> tuple[container_process.Mount, ...]:
         """What one container sees of them.
 
         Raises:
@@ -209,11 +209,11 @@ class Volumes:
     def _give_to_group(self, path: pathlib.Path, mode: int) -> None:
         """What fsGroup does; NFS volumes know nothing of it."""
         group = self._pod["spec"].get("securityContext", {}).get("fsGroup")
-        if group is not None and pod_process.isolation() is pod_process.Isolation.ROOT:
+        if group is not None and container_process.isolation() is container_process.Isolation.ROOT:
             os.chown(path, -1, group)
             path.chmod(path.stat().st_mode | mode)
 
-    def _mount(self, mount: kubelet_client.Object) -> pod_process.Mount:
+    def _mount(self, mount: kubelet_client.Object) -> container_process.Mount:
         name: str = mount["name"]
         volume = self._ready[name]
         source = volume / mount.get("subPath", "")
@@ -222,7 +222,7 @@ class Volumes:
         if not source.exists():
             _make_directories(source, volume)
         read_only = name in self._read_only or mount.get("readOnly", False)
-        return pod_process.Mount(source, mount["mountPath"], read_only)
+        return container_process.Mount(source, mount["mountPath"], read_only)
 
 
 def _make_directories(path: pathlib.Path, volume: pathlib.Path) -> None:

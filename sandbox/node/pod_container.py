@@ -9,8 +9,8 @@ import time
 import uuid
 from typing import Any
 
-from sandbox import pod_process, pod_program, pod_references, pod_volumes
-from sandbox.node import kubelet_client, kubelet_events
+from sandbox import pod_program, pod_references, pod_volumes
+from sandbox.node import container_process, kubelet_client, kubelet_events
 
 _MESSAGE_BYTES = 4096
 _LOG_MESSAGE_BYTES = 2048
@@ -62,7 +62,7 @@ class Container:
         field: str,
     ) -> None:
         self.name: str = spec["name"]
-        self.process: pod_process.Process | None = None
+        self.process: container_process.Process | None = None
         self.finished = False
         self.exit_code: int | None = None
         self.next_try = 0.0
@@ -153,7 +153,7 @@ class Container:
             "lastState": self._last_state,
         }
 
-    def _run(self, program: pod_process.Program) -> None:
+    def _run(self, program: container_process.Program) -> None:
         self._starts += 1
         self._id = f"containerd://{uuid.uuid4().hex}{uuid.uuid4().hex}"
         root = self._directory / "root"
@@ -162,11 +162,11 @@ class Container:
         termination.touch()
         termination.chmod(0o666)
         target = self._spec.get("terminationMessagePath", "/dev/termination-log")
-        mounts = (*program.mounts, pod_process.Mount(termination, target))
+        mounts = (*program.mounts, container_process.Mount(termination, target))
         program = dataclasses.replace(program, mounts=mounts)
         try:
-            self.process = pod_process.Process(program, root, self._log(self._starts))
-        except pod_process.StartError as error:
+            self.process = container_process.Process(program, root, self._log(self._starts))
+        except container_process.StartError as error:
             message = (
                 "failed to create containerd task: failed to create shim task: OCI runtime create "
                 "failed: runc create failed: unable to start container process: error during "

@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import pod_process, pod_references, pod_status, pod_volumes
-from sandbox.node import kubelet_client, pod_container
+from sandbox import pod_references, pod_status, pod_volumes
+from sandbox.node import container_process, kubelet_client, pod_container
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class Pod:
             threading.Thread(target=self._await_exit, args=arguments, daemon=True).start()
 
     def _await_exit(
-        self, container: pod_container.Container, process: pod_process.Process
+        self, container: pod_container.Container, process: container_process.Process
     ) -> None:
         self._inbox.put((container, process.wait()))
 

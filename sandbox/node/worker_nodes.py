@@ -1,7 +1,7 @@
 """Worker nodes: they register themselves and run the pods that the scheduler gives them, here.
 
 All of them are one small kubelet with one watch. A pod's containers are processes in namespaces of
-their own (see pod_process); its volumes are directories behind the sandbox's AWS, if they mount.
+their own (see container_process); its volumes are directories behind the sandbox's AWS, if they mount.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import pod_process
 from sandbox.aws import aws_cloud
 from sandbox.base import scratch
 from sandbox.kubernetes import control_plane
 from sandbox.node import (
+    container_process,
     kubelet_client,
     kubelet_events,
     kubelet_server,
@@ -62,7 +62,7 @@ class Nodes:
     def __init__(
         self, plane: control_plane.ControlPlane, cloud: aws_cloud.Cloud, scale: float
     ) -> None:
-        self.isolation = pod_process.isolation()
+        self.isolation = container_process.isolation()
         self._cloud = cloud
         self._nodes: dict[str, Node] = {}
         self._pods: dict[str, pod_lifecycle.Pod] = {}

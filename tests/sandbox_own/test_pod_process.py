@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import tenacity
 
-from sandbox import pod_process
-from sandbox.pod_process import Isolation
+from sandbox.node import container_process
+from sandbox.node.container_process import Isolation
 
 ALONE = """
 import pathlib, sys
@@ -31,7 +31,7 @@ process.wait()
 
 def levels() -> list[Isolation]:
     """The isolations that this machine allows; the last one always works."""
-    best = list(Isolation).index(pod_process.isolation())
+    best = list(Isolation).index(container_process.isolation())
     return list(Isolation)[best:]
 
 
@@ -48,11 +48,11 @@ def run(
     """What a program ends with, and what it says; it has a volume at /mnt/volume."""
     log = directory / "log"
     log.write_bytes(b"")
-    mounts = (pod_process.Mount(directory / "volume", "/mnt/volume"),)
+    mounts = (container_process.Mount(directory / "volume", "/mnt/volume"),)
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "FILE": "/mnt/volume/x"}
-    program = pod_process.Program(argv, environment, mounts=mounts)
+    program = container_process.Program(argv, environment, mounts=mounts)
     program = dataclasses.replace(program, **more)
-    code = pod_process.Process(program, directory / "root", log, how).wait()
+    code = container_process.Process(program, directory / "root", log, how).wait()
     return code, log.read_text()
 
 
@@ -79,12 +79,12 @@ def test_what_can_not_be_started_says_why(directory: pathlib.Path, how: Isolatio
         ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
         ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
     ):
-        with pytest.raises(pod_process.StartError) as failure:
+        with pytest.raises(container_process.StartError) as failure:
             run(directory, command, how=how)
         assert str(failure.value) == why
 
 
-@pytest.mark.skipif(pod_process.isolation() is Isolation.NONE, reason="no mount namespaces")
+@pytest.mark.skipif(container_process.isolation() is Isolation.NONE, reason="no mount namespaces")
 def test_a_program_sees_nothing_of_this_machine_but_its_image(directory: pathlib.Path) -> None:
     secret = directory / "secret"
     secret.touch()
@@ -100,9 +100,9 @@ def test_a_program_sees_nothing_of_this_machine_but_its_image(directory: pathlib
     assert not pathlib.Path("/x").exists()
 
 
-@pytest.mark.skipif(pod_process.isolation() is Isolation.NONE, reason="no mount namespaces")
+@pytest.mark.skipif(container_process.isolation() is Isolation.NONE, reason="no mount namespaces")
 def test_a_read_only_mount_is_not_written(directory: pathlib.Path) -> None:
-    mounts = (pod_process.Mount(directory / "volume", "/mnt/volume", read_only=True),)
+    mounts = (container_process.Mount(directory / "volume", "/mnt/volume", read_only=True),)
     code, said = run(directory, "touch", "/mnt/volume/x", mounts=mounts)
     assert code == 1
     assert "Read-only file system" in said
@@ -111,7 +111,7 @@ def test_a_read_only_mount_is_not_written(directory: pathlib.Path) -> None:
     assert "Read-only file system" in said
 
 
-@pytest.mark.skipif(pod_process.isolation() is not Isolation.ROOT, reason="needs root")
+@pytest.mark.skipif(container_process.isolation() is not Isolation.ROOT, reason="needs root")
 def test_a_program_is_the_user_that_it_was_told_to_be(directory: pathlib.Path) -> None:
     script = "id -u; id -g; id -G; touch /mnt/volume/x; grep CapEff /proc/self/status"
     _, said = run(directory, "sh", "-c", script, user=1000, group=2000, groups=(2000, 3000))
@@ -121,7 +121,9 @@ def test_a_program_is_the_user_that_it_was_told_to_be(directory: pathlib.Path) -
     assert int(lines[4].split()[1], 16) == 0
 
 
-@pytest.mark.skipif(pod_process.isolation() is Isolation.NONE, reason="no process namespaces")
+@pytest.mark.skipif(
+    container_process.isolation() is Isolation.NONE, reason="no process namespaces"
+)
 def test_a_first_process_hears_only_the_signals_that_it_handles(
     directory: pathlib.Path,
 ) -> None:
@@ -157,9 +159,9 @@ def test_nothing_outlives_a_sandbox_that_is_killed(directory: pathlib.Path) -> N
     eventually(lambda: not processes("4715.25"))
 
 
-def start(directory: pathlib.Path, *argv: str) -> pod_process.Process:
-    program = pod_process.Program(argv, {"PATH": "/usr/bin:/bin"})
-    return pod_process.Process(program, directory / "root", directory / "log")
+def start(directory: pathlib.Path, *argv: str) -> container_process.Process:
+    program = container_process.Program(argv, {"PATH": "/usr/bin:/bin"})
+    return container_process.Process(program, directory / "root", directory / "log")
 
 
 def processes(argument: str) -> list[str]:
