@@ -16,7 +16,7 @@ import sys
 import tempfile
 import typing
 
-from sandbox import pod_launcher
+from sandbox.node import container_launcher
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ _IMAGE = (
 )
 """What every image is made of: this machine's programs and a little of its configuration."""
 _STREAMS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
-_LAUNCHER = pathlib.Path(pod_launcher.__file__)
+_LAUNCHER = pathlib.Path(container_launcher.__file__)
 _KILLED = 137
 
 
@@ -194,7 +194,7 @@ def _launch(order: dict[str, object], log: pathlib.Path) -> subprocess.Popen[byt
 
 
 def _order(program: Program, root: pathlib.Path, how: Isolation, report: int) -> dict[str, object]:
-    """The launcher's order: see pod_launcher."""
+    """The launcher's order: see container_launcher."""
     if how is Isolation.NONE:
         program = _with_paths_replaced(program)
     image, links = _image()
