@@ -9,8 +9,8 @@ import time
 import uuid
 from typing import Any
 
-from sandbox import pod_program, pod_references, pod_volumes
-from sandbox.node import container_process, kubelet_client, kubelet_events
+from sandbox import pod_references, pod_volumes
+from sandbox.node import container_command, container_process, kubelet_client, kubelet_events
 
 _MESSAGE_BYTES = 4096
 _LOG_MESSAGE_BYTES = 2048
@@ -105,11 +105,11 @@ class Container:
             self._pull(image)
             return
         try:
-            program = pod_program.build(
+            program = container_command.build(
                 self._pod, self._spec, self._references, self._volumes.mounts(self._spec)
             )
         except (
-            pod_program.ConfigError,
+            container_command.ConfigError,
             pod_volumes.VolumeError,
             kubelet_client.ApiError,
             kubelet_client.UnreachableError,
