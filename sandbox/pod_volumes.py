@@ -8,9 +8,8 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
-from sandbox import pod_references
 from sandbox.aws import nfs_mount
-from sandbox.node import container_process, kubelet_client
+from sandbox.node import container_process, kubelet_client, pod_references
 
 Mounter = Callable[[str, Sequence[str], str], pathlib.Path]
 """Finds the directory behind an NFS server, given its name, the options and the mount point."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from sandbox import pod_references
-from sandbox.node import container_process, kubelet_client
+from sandbox.node import container_process, kubelet_client, pod_references
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")

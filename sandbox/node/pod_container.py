@@ -9,8 +9,14 @@ import time
 import uuid
 from typing import Any
 
-from sandbox import pod_references, pod_volumes
-from sandbox.node import container_command, container_process, kubelet_client, kubelet_events
+from sandbox import pod_volumes
+from sandbox.node import (
+    container_command,
+    container_process,
+    kubelet_client,
+    kubelet_events,
+    pod_references,
+)
 
 _MESSAGE_BYTES = 4096
 _LOG_MESSAGE_BYTES = 2048
