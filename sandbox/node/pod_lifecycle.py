@@ -10,8 +10,14 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import pod_status, pod_volumes
-from sandbox.node import container_process, kubelet_client, pod_container, pod_references
+from sandbox import pod_volumes
+from sandbox.node import (
+    container_process,
+    kubelet_client,
+    pod_container,
+    pod_references,
+    pod_status,
+)
 
 logger = logging.getLogger(__name__)
 
