@@ -9,13 +9,13 @@ import time
 import uuid
 from typing import Any
 
-from sandbox import pod_volumes
 from sandbox.node import (
     container_command,
     container_process,
     kubelet_client,
     kubelet_events,
     pod_references,
+    pod_volumes,
 )
 
 _MESSAGE_BYTES = 4096

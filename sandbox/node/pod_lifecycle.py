@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Sequence
 
-from sandbox import pod_volumes
 from sandbox.node import (
     container_process,
     kubelet_client,
     pod_container,
     pod_references,
     pod_status,
+    pod_volumes,
 )
 
 logger = logging.getLogger(__name__)
