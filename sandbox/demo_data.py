@@ -10,8 +10,8 @@ import time
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from sandbox import origin
 from sandbox.juju import juju_model
+from sandbox.servers import origin_server
 from sandbox.stage import Stage
 
 CLASSES, FILES_PER_CLASS, FILE_BYTES = 24, 30, 120_000
@@ -86,8 +86,8 @@ def _act(
 @contextlib.contextmanager
 def _served() -> Generator[str]:
     """The archive's URL."""
-    with origin.Origin.start() as server:
-        faults = origin.Faults(bytes_per_second=BYTES_PER_SECOND)
+    with origin_server.Origin.start() as server:
+        faults = origin_server.Faults(bytes_per_second=BYTES_PER_SECOND)
         yield server.put("flowers.tar", _archive(), faults=faults)
 
 

@@ -16,7 +16,7 @@ import urllib.parse
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
-from sandbox import origin
+from sandbox.servers import origin_server
 
 MAIN = "main"
 # The real one keeps what has more than 10 MB as LFS files, and lists 1,000 on a page.
@@ -36,7 +36,7 @@ class _Reply:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
-class _Guarded(origin.Origin):
+class _Guarded(origin_server.Origin):
     """An origin that asks for each request whether there is something else to answer."""
 
     guard: Callable[[http.server.BaseHTTPRequestHandler], _Reply | None]
@@ -48,7 +48,7 @@ class _Guarded(origin.Origin):
             return
         headers = {name.lower(): value for name, value in connection.headers.items()}
         with self._lock:
-            self.requests.append(origin.Request(connection.path, headers, reply.status))
+            self.requests.append(origin_server.Request(connection.path, headers, reply.status))
         body = b"" if reply.body is None else json.dumps(reply.body).encode()
         connection.send_response(reply.status)
         for name, value in reply.headers.items():
@@ -97,7 +97,7 @@ class Hub:
 
     def __init__(self, front: _Guarded, cdn: _Guarded) -> None:
         self.url = self.calls_itself = front.url
-        self.cdn: origin.Origin = cdn
+        self.cdn: origin_server.Origin = cdn
         self.page = PAGE
         self.renamed: dict[str, str] = {}
         self._front = front
@@ -115,7 +115,7 @@ class Hub:
             yield cls(front, cdn)
 
     @property
-    def requests(self) -> Sequence[origin.Request]:
+    def requests(self) -> Sequence[origin_server.Request]:
         """What came so far, but for what came to the CDN."""
         return self._front.requests
 
@@ -128,7 +128,7 @@ class Hub:
         gated: bool = False,
         private: bool = False,
         token: str = "",
-        faults: Mapping[str, origin.Faults] | None = None,
+        faults: Mapping[str, origin_server.Faults] | None = None,
     ) -> str:
         """Commits files to a data set, as all that it has from then on.
 

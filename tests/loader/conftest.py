@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 
 
@@ -17,6 +17,6 @@ def rig(tmp_path: pathlib.Path) -> loader_rig.Rig:
 
 
 @pytest.fixture
-def served() -> Iterator[origin.Origin]:
-    with origin.Origin.start() as server:
+def served() -> Iterator[origin_server.Origin]:
+    with origin_server.Origin.start() as server:
         yield server

@@ -15,7 +15,7 @@ import zlib
 
 import pytest
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.loader_rig import entry, link, tar
 
@@ -23,7 +23,7 @@ FILES = {"a": b"1" * 3000, "d/e/b": b"", "d/c": os.urandom(100_000)}
 
 
 @pytest.mark.parametrize("form", loader_rig.ARCHIVES)
-def test_an_archive_is_unpacked(rig: loader_rig.Rig, served: origin.Origin, form: str):
+def test_an_archive_is_unpacked(rig: loader_rig.Rig, served: origin_server.Origin, form: str):
     content = loader_rig.archive(form, FILES)
     result = rig.load(served.put(f"set.{form}", content)).result
     assert rig.files() == FILES
@@ -36,7 +36,7 @@ def test_an_archive_is_unpacked(rig: loader_rig.Rig, served: origin.Origin, form
 @pytest.mark.parametrize("algorithm", ["md5", "sha256", "sha512"])
 @pytest.mark.parametrize("form", ["tar.gz", "zip", "txt"])
 def test_a_checksum_is_held_against_what_was_fetched(
-    rig: loader_rig.Rig, served: origin.Origin, form: str, algorithm: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str, algorithm: str
 ):
     content = loader_rig.archive(form, FILES) if form != "txt" else b"text"
     source = served.put(f"set.{form}", content)
@@ -58,9 +58,9 @@ def test_a_checksum_is_held_against_what_was_fetched(
     ],
 )
 def test_one_file_keeps_the_name_that_its_url_gives_it(
-    rig: loader_rig.Rig, served: origin.Origin, path: str, name: str
+    rig: loader_rig.Rig, served: origin_server.Origin, path: str, name: str
 ):
-    served.put(origin.path_of(f"/{path}")[1:], b"1,2\n")
+    served.put(origin_server.path_of(f"/{path}")[1:], b"1,2\n")
     assert rig.load(f"{served.url}/{path}").result.form == "file"
     assert rig.files() == {name: b"1,2\n"}
 
@@ -76,7 +76,7 @@ def test_one_file_keeps_the_name_that_its_url_gives_it(
     ],
 )
 def test_a_name_that_the_origin_gives_goes_before_the_urls(
-    rig: loader_rig.Rig, served: origin.Origin, header: str, name: str
+    rig: loader_rig.Rig, served: origin_server.Origin, header: str, name: str
 ):
     source = served.put("download", b"1,2\n", headers={"Content-Disposition": header})
     assert rig.load(source).code == 0
@@ -85,7 +85,7 @@ def test_a_name_that_the_origin_gives_goes_before_the_urls(
 
 @pytest.mark.parametrize("form", loader_rig.ARCHIVES)
 def test_an_archive_stays_one_where_unpacking_is_not_wanted(
-    rig: loader_rig.Rig, served: origin.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str
 ):
     content = loader_rig.archive(form, FILES)
     assert rig.load(served.put(f"set.{form}", content), unpack=False).result.form == "file"
@@ -94,7 +94,7 @@ def test_an_archive_stays_one_where_unpacking_is_not_wanted(
 
 @pytest.mark.parametrize("name", ["weights.npz", "model.pt", "table.xlsx"])
 def test_a_format_that_is_a_zip_inside_stays_one_file(
-    rig: loader_rig.Rig, served: origin.Origin, name: str
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str
 ):
     content = loader_rig.archive("zip", FILES)
     assert rig.load(served.put(name, content)).result.form == "file"
@@ -102,7 +102,7 @@ def test_a_format_that_is_a_zip_inside_stays_one_file(
 
 
 def test_a_compressed_file_that_is_no_archive_stays_as_it_is(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     content = gzip.compress(os.urandom(5000))
     assert rig.load(served.put("train-images.gz", content)).result.form == "file"
@@ -112,14 +112,16 @@ def test_a_compressed_file_that_is_no_archive_stays_as_it_is(
 @pytest.mark.parametrize("name", ["download", "set-v1.0", "set.tgz", "set.tar"])
 @pytest.mark.parametrize("form", ["tar.gz", "zip"])
 def test_an_archive_is_known_by_its_content(
-    rig: loader_rig.Rig, served: origin.Origin, name: str, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str, form: str
 ):
     assert rig.load(served.put(name, loader_rig.archive(form, FILES))).result.form == form
     assert rig.files() == FILES
 
 
 @pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
-def test_long_and_foreign_names_are_kept(rig: loader_rig.Rig, served: origin.Origin, format_: int):
+def test_long_and_foreign_names_are_kept(
+    rig: loader_rig.Rig, served: origin_server.Origin, format_: int
+):
     long = "/".join(["directory" * 5] * 3) + "/" + "f" * 90
     names = [long, "d/ünï-日本", "with blank", "-x", "back\\slash", "line\nbreak", "./dot/./x//y"]
     if format_ != tarfile.USTAR_FORMAT:
@@ -129,7 +131,9 @@ def test_long_and_foreign_names_are_kept(rig: loader_rig.Rig, served: origin.Ori
     assert set(rig.files()) == {os.path.normpath(name) for name in names}
 
 
-def test_a_name_that_is_not_utf8_is_kept_as_it_is(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_name_that_is_not_utf8_is_kept_as_it_is(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     packed = tar([entry("fl\udcfb", b"1")], tarfile.GNU_FORMAT)
     assert rig.load(served.put("set.tar", packed)).code == 0
     names = [os.fsencode(path.name) for path in (rig.volume / "datasets/x").iterdir()]
@@ -137,14 +141,16 @@ def test_a_name_that_is_not_utf8_is_kept_as_it_is(rig: loader_rig.Rig, served: o
 
 
 def test_names_that_differ_only_in_case_or_form_are_different_files(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     files = {"a": b"1", "A": b"2", "é": b"3", "e\u0301": b"4"}
     assert rig.load(served.put("set.tar", loader_rig.archive("tar", files))).result.files == 4
     assert rig.files() == files
 
 
-def test_all_can_read_and_only_the_loader_can_write(rig: loader_rig.Rig, served: origin.Origin):
+def test_all_can_read_and_only_the_loader_can_write(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     packed = tar(
         [
             entry("locked", b"1", mode=0o000),
@@ -169,7 +175,7 @@ def test_all_can_read_and_only_the_loader_can_write(rig: loader_rig.Rig, served:
         assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
 
-def test_links_that_stay_inside_are_made(rig: loader_rig.Rig, served: origin.Origin):
+def test_links_that_stay_inside_are_made(rig: loader_rig.Rig, served: origin_server.Origin):
     packed = tar(
         [
             entry("d/file", b"1"),
@@ -193,7 +199,7 @@ def test_links_that_stay_inside_are_made(rig: loader_rig.Rig, served: origin.Ori
 
 
 def test_a_link_that_climbs_in_its_middle_leads_where_its_text_says(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     # Followed step by step it would be beside the data set.
     packed = tar([link("a", "."), link("b", "a/../f"), entry("f", b"1")])
@@ -201,7 +207,9 @@ def test_a_link_that_climbs_in_its_middle_leads_where_its_text_says(
     assert str((rig.volume / "datasets/x/b").readlink()) == "f"
 
 
-def test_of_two_files_with_one_name_the_last_counts(rig: loader_rig.Rig, served: origin.Origin):
+def test_of_two_files_with_one_name_the_last_counts(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     packed = tar([entry("a", b"old"), entry("b", b"1"), entry("a", b"newer")])
     result = rig.load(served.put("set.tar", packed)).result
     assert (result.files, result.bytes) == (2, 6)
@@ -209,7 +217,7 @@ def test_of_two_files_with_one_name_the_last_counts(rig: loader_rig.Rig, served:
 
 
 def test_archives_that_stand_one_after_another_are_all_unpacked(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     both = [tar([entry("a", b"1")]), tar([entry("b", b"2")])]
     content = b"".join(map(gzip.compress, both)) + bytes(700)
@@ -221,7 +229,11 @@ def test_archives_that_stand_one_after_another_are_all_unpacked(
 @pytest.mark.parametrize("format_", ["gnu", "pax"])
 @pytest.mark.parametrize("parts", [3, 60])
 def test_a_sparse_file_gets_its_holes_back(
-    rig: loader_rig.Rig, served: origin.Origin, tmp_path: pathlib.Path, format_: str, parts: int
+    rig: loader_rig.Rig,
+    served: origin_server.Origin,
+    tmp_path: pathlib.Path,
+    format_: str,
+    parts: int,
 ):
     made = tmp_path / "sparse"
     with made.open("wb") as file:
@@ -237,7 +249,7 @@ def test_a_sparse_file_gets_its_holes_back(
 
 
 def test_a_zip_may_have_something_in_front_and_a_comment_behind(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     buffer = io.BytesIO(b"#!/bin/sh\nexit\n")
     with zipfile.ZipFile(buffer, "a") as packed:
@@ -250,7 +262,7 @@ def test_a_zip_may_have_something_in_front_and_a_comment_behind(
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_a_zip_may_be_compressed_in_several_ways(
-    rig: loader_rig.Rig, served: origin.Origin, method: int
+    rig: loader_rig.Rig, served: origin_server.Origin, method: int
 ):
     files = {"zeros": bytes(3_000_000), "noise": os.urandom(600_000), "empty": b""}
     buffer = io.BytesIO()
@@ -265,14 +277,14 @@ def test_a_zip_may_be_compressed_in_several_ways(
 
 @pytest.mark.parametrize("rest", range(0, 600, 37))
 def test_what_deflate_holds_back_at_the_end_of_its_input_is_not_lost(
-    rig: loader_rig.Rig, served: origin.Origin, rest: int
+    rig: loader_rig.Rig, served: origin_server.Origin, rest: int
 ):
     files = {"zeros": bytes(2**18 + rest)}
     assert rig.load(served.put("set.zip", loader_rig.archive("zip", files))).code == 0
     assert rig.files() == files
 
 
-def test_names_and_modes_in_a_zip_are_kept(rig: loader_rig.Rig, served: origin.Origin):
+def test_names_and_modes_in_a_zip_are_kept(rig: loader_rig.Rig, served: origin_server.Origin):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         packed.writestr("ünï-日本", b"1")
@@ -295,7 +307,7 @@ def test_names_and_modes_in_a_zip_are_kept(rig: loader_rig.Rig, served: origin.O
 
 
 def test_a_zip_of_more_files_than_its_old_form_can_count_is_unpacked(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.loader_rig import entry, tar
 
@@ -20,26 +20,30 @@ def zeros(form: str, count: int, name: str = "zeros") -> bytes:
 
 @pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
 def test_a_bomb_is_refused_before_it_has_grown(
-    rig: loader_rig.Rig, served: origin.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str
 ):
     source = served.put(f"s.{form}", zeros(form, 8_000_000))
     error = rig.refused(source, limits={"free_bytes": 2_000_000})
     assert "as a bomb does" in error
 
 
-def test_a_file_of_zeros_that_is_small_is_no_bomb(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_file_of_zeros_that_is_small_is_no_bomb(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     assert rig.load(served.put("s.tar.gz", zeros("tar.gz", 5_000_000))).result.bytes == 5_000_000
 
 
 def test_an_archive_of_nothing_but_its_end_is_a_bomb_too(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     content = gzip.compress(tar([entry("f", b"1")]) + bytes(8_000_000))
     error = rig.refused(served.put("s.tgz", content), limits={"free_bytes": 2_000_000})
     assert "as a bomb does" in error
 
 
-def test_a_sparse_file_can_not_pretend_to_be_small(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_sparse_file_can_not_pretend_to_be_small(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     info, _ = entry("hole")
     info.type = tarfile.GNUTYPE_SPARSE
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -51,7 +55,9 @@ def test_a_sparse_file_can_not_pretend_to_be_small(rig: loader_rig.Rig, served: 
     assert "as a bomb does" in error
 
 
-def test_overlapping_members_of_a_zip_are_a_bomb(rig: loader_rig.Rig, served: origin.Origin):
+def test_overlapping_members_of_a_zip_are_a_bomb(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     content = zeros("zip", 1_000_000)
     start, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
     directory = b"".join(
@@ -64,7 +70,9 @@ def test_overlapping_members_of_a_zip_are_a_bomb(rig: loader_rig.Rig, served: or
     assert "as a bomb does" in error
 
 
-def test_limits_are_those_of_all_sources_together(rig: loader_rig.Rig, served: origin.Origin):
+def test_limits_are_those_of_all_sources_together(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     bombs = [served.put(f"{name}.tar.gz", zeros("tar.gz", 1_500_000, name)) for name in "abc"]
     assert rig.load(bombs[0], "one", limits={"free_bytes": 2_000_000}).result.files == 1
     assert "as a bomb does" in rig.refused(" ".join(bombs), limits={"free_bytes": 2_000_000})
@@ -77,7 +85,9 @@ def test_limits_are_those_of_all_sources_together(rig: loader_rig.Rig, served: o
 
 
 @pytest.mark.parametrize("form", ["tar", "zip"])
-def test_too_many_entries_are_refused(rig: loader_rig.Rig, served: origin.Origin, form: str):
+def test_too_many_entries_are_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+):
     content = loader_rig.archive(form, {str(number): b"" for number in range(30)})
     source = served.put(f"s.{form}", content)
     assert "more than 29 members" in rig.refused(source, limits={"most_members": 29})
@@ -85,14 +95,14 @@ def test_too_many_entries_are_refused(rig: loader_rig.Rig, served: origin.Origin
 
 
 @pytest.mark.parametrize("form", [*loader_rig.ARCHIVES, "csv"])
-def test_too_many_bytes_are_refused(rig: loader_rig.Rig, served: origin.Origin, form: str):
+def test_too_many_bytes_are_refused(rig: loader_rig.Rig, served: origin_server.Origin, form: str):
     content = loader_rig.archive(form, FILES) if form != "csv" else b"1" * 60_000
     source = served.put(f"s.{form}", content)
     assert "more than 40000 bytes" in rig.refused(source, limits={"most_bytes": 40_000})
 
 
 def test_an_extension_header_of_any_size_does_not_fill_the_memory(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME):
         info, _ = entry("name", type=kind)
@@ -105,7 +115,7 @@ def test_an_extension_header_of_any_size_does_not_fill_the_memory(
     "record", [b"5 a", b"x a=b\n", b"0 a=b\n", b"999999999999999999999999 a=b\n", b"11 size=-1\n"]
 )
 def test_an_extension_header_that_makes_no_sense_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, record: bytes
+    rig: loader_rig.Rig, served: origin_server.Origin, record: bytes
 ):
     extension, _ = entry("x", record, type=tarfile.XHDTYPE)
     content = extension.tobuf() + record.ljust(512, b"\0") + tar([entry("f", b"1")])
@@ -113,12 +123,12 @@ def test_an_extension_header_that_makes_no_sense_is_refused(
 
 
 def test_a_name_that_the_volume_does_not_take_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     assert "at most 255 bytes" in rig.refused(served.put("s.tar", tar([entry("é" * 128, b"1")])))
 
 
-def test_an_xz_that_wants_gigabytes_is_refused(rig: loader_rig.Rig, served: origin.Origin):
+def test_an_xz_that_wants_gigabytes_is_refused(rig: loader_rig.Rig, served: origin_server.Origin):
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**28}]
     content = lzma.compress(tar([entry("f", b"1")]), filters=filters)
     assert "too much memory" in rig.refused(served.put("s.tar.xz", content))

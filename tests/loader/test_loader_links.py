@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.loader_rig import entry, link, tar
 
@@ -12,7 +12,7 @@ RANDOM = random.Random(5)
 
 
 def test_links_are_listed_as_what_they_are_and_verified(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     packed = tar(
         [
@@ -36,7 +36,7 @@ def test_links_are_listed_as_what_they_are_and_verified(
 
 
 def test_another_content_under_a_hard_links_name_is_found(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.load(served.put("set.tar", tar([entry("a", b"one"), link("b", "a", hard=True)])))
     name = rig.volume / "datasets/x/b"
@@ -50,7 +50,7 @@ def test_another_content_under_a_hard_links_name_is_found(
 
 
 def test_of_a_link_that_comes_twice_the_last_one_counts(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     packed = tar([entry("f", b"1"), link("a", "f"), link("b", "f"), link("a", "b")])
     rig.load(served.put("set.tar", packed))
@@ -58,14 +58,14 @@ def test_of_a_link_that_comes_twice_the_last_one_counts(
     assert rig.told("verify")[-1]["state"] == "verified"
 
 
-def test_two_sources_with_one_link_are_refused(rig: loader_rig.Rig, served: origin.Origin):
+def test_two_sources_with_one_link_are_refused(rig: loader_rig.Rig, served: origin_server.Origin):
     one = served.put("one.tar", tar([entry("f", b"1"), link("a", "f")]))
     two = served.put("two.tar", tar([entry("g", b"2"), link("a", "g")]))
     assert "two sources have 'a'" in rig.refused(f"{one} {two}")
 
 
 def test_links_are_listed_once_after_any_number_of_attempts(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     # So many that the journal tells of them before it is closed.
     links = [link(f"l/{number:04}", "../f", hard=False) for number in range(500)]
@@ -78,7 +78,7 @@ def test_links_are_listed_once_after_any_number_of_attempts(
         ]
     )
     for _ in range(2):
-        held = origin.Faults(hold_after=len(packed) // 2)
+        held = origin_server.Faults(hold_after=len(packed) // 2)
         source = served.put("set.tar", packed, faults=held)
         pod = rig.begin(source, request="v")
         try:

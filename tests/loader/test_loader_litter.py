@@ -8,7 +8,7 @@ import signal
 
 from datasets.loader.base import tasks
 from datasets.loader.store import byte_locks, load_directory, volume
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 
 
@@ -18,7 +18,7 @@ def found(rig: loader_rig.Rig, pattern: str) -> pathlib.Path:
     return next(iter(rig.volume.rglob(pattern)))
 
 
-def published(rig: loader_rig.Rig, served: origin.Origin) -> str:
+def published(rig: loader_rig.Rig, served: origin_server.Origin) -> str:
     """The source of what is published as version v."""
     source = served.put("old.tar", loader_rig.archive("tar", {"f": b"old"}))
     assert rig.load(source, request="v").code == 0
@@ -26,10 +26,10 @@ def published(rig: loader_rig.Rig, served: origin.Origin) -> str:
 
 
 def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_published(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     content = loader_rig.archive("tar", {"f": b"1" * 100_000})
-    source = served.put("set.tar", content, faults=origin.Faults(hold_after=50_000))
+    source = served.put("set.tar", content, faults=origin_server.Faults(hold_after=50_000))
     parameters = {"request": "v", "indexes": 2}
     waiting = rig.begin(source, **parameters)
     try:
@@ -60,11 +60,11 @@ def test_a_pod_that_waited_removes_what_one_left_that_was_killed_when_it_had_pub
 
 
 def test_a_pod_that_comes_late_leaves_a_load_alone_that_has_begun_since(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     old = published(rig, served)
     content = loader_rig.archive("tar", {"f": b"new", "g": b"2" * 100_000})
-    new = served.put("new.tar", content, faults=origin.Faults(hold_after=50_000))
+    new = served.put("new.tar", content, faults=origin_server.Faults(hold_after=50_000))
     pod = rig.begin(new, request="w", overwrite=True)
     try:
         found(rig, ".load-*-w/shard-0/owner")
@@ -86,7 +86,7 @@ def test_a_pod_that_comes_late_leaves_a_load_alone_that_has_begun_since(
 
 
 def test_a_pod_that_comes_late_leaves_alone_what_a_loader_of_the_users_own_has_left(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     old = published(rig, served)
     assert rig.end(rig.begin("", verb="prepare", request="w")).code == 0
@@ -97,7 +97,7 @@ def test_a_pod_that_comes_late_leaves_alone_what_a_loader_of_the_users_own_has_l
 
 
 def test_a_pod_that_comes_late_leaves_alone_what_is_just_being_published(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     old = published(rig, served)
     new = served.put("new.tar", loader_rig.archive("tar", {"f": b"new"}))
@@ -112,7 +112,7 @@ def test_a_pod_that_comes_late_leaves_alone_what_is_just_being_published(
 
 
 def test_what_was_brought_in_vain_is_removed_by_its_own_load(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     for version in ("v", "w"):
         assert rig.end(rig.begin("", verb="prepare", request=version)).code == 0
@@ -122,7 +122,7 @@ def test_what_was_brought_in_vain_is_removed_by_its_own_load(
 
 
 def test_what_is_published_once_more_keeps_the_version_before_it(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     for version in ("v", "w"):
         source = served.put("set.tar", loader_rig.archive("tar", {"f": version.encode()}))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 
 FILES = {"a": b"1" * 3000, "d/noise": random.Random(1).randbytes(600_000)}
@@ -20,9 +20,9 @@ def packed(form: str) -> bytes:
     return loader_rig.archive(form, FILES)
 
 
-def broken(served: origin.Origin, form: str = "tar.gz", **faults: object) -> str:
+def broken(served: origin_server.Origin, form: str = "tar.gz", **faults: object) -> str:
     content = packed(form)
-    return served.put(f"s.{form}", content, faults=origin.Faults(**faults))
+    return served.put(f"s.{form}", content, faults=origin_server.Faults(**faults))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def broken(served: origin.Origin, form: str = "tar.gz", **faults: object) -> str
     ],
 )
 def test_an_origin_that_will_not_serve_it_is_not_asked_twice(
-    rig: loader_rig.Rig, served: origin.Origin, status: int, said: str
+    rig: loader_rig.Rig, served: origin_server.Origin, status: int, said: str
 ):
     assert said in rig.refused(broken(served, status=status))
     assert len(served.requests) == 1
@@ -46,7 +46,7 @@ def test_an_origin_that_will_not_serve_it_is_not_asked_twice(
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
 def test_an_origin_that_is_in_trouble_for_ever_is_given_up(
-    rig: loader_rig.Rig, served: origin.Origin, status: int
+    rig: loader_rig.Rig, served: origin_server.Origin, status: int
 ):
     error = rig.refused(broken(served, status=status), patience=0.5)
     assert f"answers {status}" in error
@@ -55,15 +55,17 @@ def test_an_origin_that_is_in_trouble_for_ever_is_given_up(
 
 
 def test_an_origin_that_is_in_trouble_for_a_while_is_waited_for(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     assert rig.load(broken(served, status=503, status_times=2)).code == 0
     assert rig.files() == FILES
 
 
-def test_an_origin_that_asks_to_be_left_alone_is(rig: loader_rig.Rig, served: origin.Origin):
+def test_an_origin_that_asks_to_be_left_alone_is(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     content = packed("tar")
-    faults = origin.Faults(status=503, status_times=1)
+    faults = origin_server.Faults(status=503, status_times=1)
     source = served.put("s.tar", content, headers={"Retry-After": "1"}, faults=faults)
     began = time.monotonic()
     assert rig.load(source, patience=5).code == 0
@@ -84,19 +86,23 @@ def test_an_origin_that_refuses_connections_is_given_up(rig: loader_rig.Rig):
     assert "the connection was refused" in error
 
 
-def test_an_origin_that_says_nothing_is_given_up(rig: loader_rig.Rig, served: origin.Origin):
+def test_an_origin_that_says_nothing_is_given_up(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     error = rig.refused(broken(served, delay_seconds=3), timeout=0.2, patience=0.15)
     assert "did not answer in time" in error
 
 
-def test_an_origin_without_a_certificate_is_given_up(rig: loader_rig.Rig, served: origin.Origin):
+def test_an_origin_without_a_certificate_is_given_up(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     source = broken(served).replace("http:", "https:")
     assert "TLS failed" in rig.refused(source, patience=0.15)
 
 
 @pytest.mark.parametrize("form", loader_rig.ARCHIVES)
 def test_a_connection_that_drops_is_gone_on_with(
-    rig: loader_rig.Rig, served: origin.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str
 ):
     source = broken(served, form, drop_after=300_000, drop_times=2)
     result = rig.load(source).result
@@ -109,7 +115,7 @@ def test_a_connection_that_drops_is_gone_on_with(
 
 @pytest.mark.parametrize("faults", [{"ranges": False}, {"validators": False}])
 def test_without_ranges_or_validators_it_is_read_again_from_the_start(
-    rig: loader_rig.Rig, served: origin.Origin, faults: dict[str, bool]
+    rig: loader_rig.Rig, served: origin_server.Origin, faults: dict[str, bool]
 ):
     content = packed("tar")
     source = broken(served, "tar", drop_after=400_000, drop_times=2, **faults)
@@ -120,11 +126,11 @@ def test_without_ranges_or_validators_it_is_read_again_from_the_start(
 
 
 def test_a_source_that_changes_in_the_middle_is_not_mixed(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     old = loader_rig.archive("tar", {"old": FILES["d/noise"], "same": b"old"})
     new = loader_rig.archive("tar", {"new": FILES["d/noise"], "same": b"new"})
-    faults = origin.Faults(hold_after=200_000, drop_after=400_000)
+    faults = origin_server.Faults(hold_after=200_000, drop_after=400_000)
     process = rig.begin(served.put("s.tar", old, faults=faults))
     loader_rig.wait_for(lambda: served.requests)
     served.put("s.tar", new)
@@ -135,27 +141,29 @@ def test_a_source_that_changes_in_the_middle_is_not_mixed(
 
 @pytest.mark.parametrize("faults", [{}, {"ranges": False}, {"length": False}])
 def test_an_origin_that_breaks_off_for_ever_is_given_up(
-    rig: loader_rig.Rig, served: origin.Origin, faults: dict[str, bool]
+    rig: loader_rig.Rig, served: origin_server.Origin, faults: dict[str, bool]
 ):
     source = broken(served, drop_after=0, drop_times=None, **faults)
     error = rig.refused(source, patience=0.15)
     assert "breaks off after" in error or "broke the connection off" in error
 
 
-def test_an_answer_without_a_length_is_read_to_its_end(rig: loader_rig.Rig, served: origin.Origin):
+def test_an_answer_without_a_length_is_read_to_its_end(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     assert rig.load(broken(served, length=False)).code == 0
     assert rig.files() == FILES
 
 
 def test_an_answer_without_a_length_that_breaks_off_is_gone_on_with(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     assert rig.load(broken(served, length=False, drop_after=300_000)).code == 0
     assert rig.files() == FILES
     assert served.requests[1].headers["range"].startswith("bytes=")
 
 
-def test_a_redirect_is_followed(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_redirect_is_followed(rig: loader_rig.Rig, served: origin_server.Origin):
     source = served.redirect("there", broken(served))
     assert rig.load(source).code == 0
     assert rig.files() == FILES
@@ -171,14 +179,14 @@ def test_a_redirect_is_followed(rig: loader_rig.Rig, served: origin.Origin):
     ],
 )
 def test_a_redirect_to_what_could_not_be_a_source_is_refused_and_not_repeated(
-    rig: loader_rig.Rig, served: origin.Origin, target: str
+    rig: loader_rig.Rig, served: origin_server.Origin, target: str
 ):
     run = rig.load(served.redirect("there", target))
     assert "redirects" in run.error
     assert SECRET not in run.error + run.log
 
 
-def test_redirects_in_a_circle_end(rig: loader_rig.Rig, served: origin.Origin):
+def test_redirects_in_a_circle_end(rig: loader_rig.Rig, served: origin_server.Origin):
     source = served.redirect("there", f"{served.url}/there?a={SECRET}")
     run = rig.load(source)
     assert "redirects in a circle" in run.error
@@ -197,7 +205,7 @@ def test_redirects_in_a_circle_end(rig: loader_rig.Rig, served: origin.Origin):
     ],
 )
 def test_what_may_be_a_secret_in_a_url_is_never_repeated(
-    rig: loader_rig.Rig, served: origin.Origin, faults: dict[str, object]
+    rig: loader_rig.Rig, served: origin_server.Origin, faults: dict[str, object]
 ):
     source = broken(served, **faults) + f"?X-Amz-Signature={SECRET}"
     run = rig.load(source, patience=0.15)
@@ -209,7 +217,7 @@ def test_what_may_be_a_secret_in_a_url_is_never_repeated(
 
 
 def test_a_task_with_credentials_in_its_source_is_refused_and_not_repeated(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = broken(served).replace("//", f"//me:{SECRET}@")
     run = rig.load(source)
@@ -230,7 +238,7 @@ def test_a_name_in_a_task_is_not_trusted(rig: loader_rig.Rig, field: str):
     assert not list(rig.volume.iterdir())
 
 
-def test_the_proxy_of_the_environment_is_used(rig: loader_rig.Rig, served: origin.Origin):
+def test_the_proxy_of_the_environment_is_used(rig: loader_rig.Rig, served: origin_server.Origin):
     source = broken(served).replace(served.url, "http://nowhere.invalid")
     environ = {"http_proxy": served.url, "no_proxy": ""}
     assert rig.load(source, environ=environ).code == 0
@@ -240,7 +248,7 @@ def test_the_proxy_of_the_environment_is_used(rig: loader_rig.Rig, served: origi
     )
 
 
-def test_a_proxy_that_refuses_is_told(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_proxy_that_refuses_is_told(rig: loader_rig.Rig, served: origin_server.Origin):
     # In a process of its own: http.client leaves the proxy's answer open.
     run = rig.end(
         rig.begin("https://nowhere.invalid/x", environ={"https_proxy": served.url}, patience=0.15)
@@ -248,9 +256,9 @@ def test_a_proxy_that_refuses_is_told(rig: loader_rig.Rig, served: origin.Origin
     assert "the proxy refused" in run.error
 
 
-def test_progress_is_told_while_it_comes(rig: loader_rig.Rig, served: origin.Origin):
+def test_progress_is_told_while_it_comes(rig: loader_rig.Rig, served: origin_server.Origin):
     content = loader_rig.archive("tar", {"noise": bytes(1_800_000)})
-    source = served.put("s.tar", content, faults=origin.Faults(bytes_per_second=1_000_000))
+    source = served.put("s.tar", content, faults=origin_server.Faults(bytes_per_second=1_000_000))
     process = rig.begin(source, patience=5)
     run = rig.end(process)
     lines = [json.loads(line) for line in run.log.splitlines()]
@@ -265,10 +273,10 @@ def test_progress_is_told_while_it_comes(rig: loader_rig.Rig, served: origin.Ori
 
 
 def test_an_origin_that_serves_few_at_once_gets_no_more_requests_at_once(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     content = random.Random(3).randbytes(2**20) * 48 + b"the last"
-    faults = origin.Faults(most_at_once=2, bytes_per_second=24 * 2**20)
+    faults = origin_server.Faults(most_at_once=2, bytes_per_second=24 * 2**20)
     source = served.put("large.bin", content, faults=faults)
     # What is refused is refused for longer than any of them is waited for.
     assert rig.load(source, patience=0.3, unpack="false").code == 0

@@ -12,7 +12,8 @@ import pytest
 
 from datasets.loader.tree import tree_writer
 from datasets.loader.work import large_item, plan
-from sandbox import buckets, origin
+from sandbox import buckets
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.nested_rig import INNER, NESTED, UNPACKED, listed, nested
 
@@ -23,10 +24,10 @@ RANDOM = random.Random(11)
 @pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_archive_of_archives_is_unpacked_into_a_directory_for_each(
-    rig: loader_rig.Rig, served: origin.Origin, form: str, ranges: bool
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str, ranges: bool
 ):
     content = nested(form)
-    source = served.put(f"set.{form}", content, faults=origin.Faults(ranges=ranges))
+    source = served.put(f"set.{form}", content, faults=origin_server.Faults(ranges=ranges))
     result = rig.load(source, unpack="recursive").result
     assert rig.files() == UNPACKED
     assert rig.manifest() == listed(UNPACKED)
@@ -34,7 +35,7 @@ def test_an_archive_of_archives_is_unpacked_into_a_directory_for_each(
 
 
 def test_without_recursive_the_inner_archives_stay_files(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.load(served.put("set.tar", NESTED))
     assert sorted(rig.files()) == [f"{top}.tar" for top in sorted(INNER)]
@@ -42,7 +43,7 @@ def test_without_recursive_the_inner_archives_stay_files(
 
 @pytest.mark.parametrize(("form", "second"), [("tar", "tar"), ("tar", "zip"), ("zip", "tar")])
 def test_archives_are_unpacked_as_deep_however_they_are_fetched(
-    rig: loader_rig.Rig, served: origin.Origin, form: str, second: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str, second: str
 ):
     content = {"file": RANDOM.randbytes(300_000)}
     for name, kind in (("fourth", "tar"), ("third", "tar"), ("second", second)):
@@ -50,7 +51,7 @@ def test_archives_are_unpacked_as_deep_however_they_are_fetched(
     packed = loader_rig.archive(form, content)
     trees: list[dict[str, bytes]] = []
     for ranges in (True, False):
-        source = served.put(f"set.{form}", packed, faults=origin.Faults(ranges=ranges))
+        source = served.put(f"set.{form}", packed, faults=origin_server.Faults(ranges=ranges))
         rig.load(source, str(ranges).lower(), unpack="recursive")
         trees.append(rig.files(str(ranges).lower()))
     assert trees[0] == trees[1]
@@ -70,7 +71,7 @@ def everything(root: pathlib.Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.mark.parametrize("size", [1_000_000, 5_000_000])
 def test_what_is_no_archive_in_an_archive_of_archives_is_there_however_it_is_fetched(
-    rig: loader_rig.Rig, served: origin.Origin, size: int
+    rig: loader_rig.Rig, served: origin_server.Origin, size: int
 ):
     members = [
         loader_rig.entry("./", type=tarfile.DIRTYPE),
@@ -87,7 +88,7 @@ def test_what_is_no_archive_in_an_archive_of_archives_is_there_however_it_is_fet
     for ranges in (True, False):
         name = str(ranges).lower()
         source = served.put(
-            "set.tar", loader_rig.tar(members), faults=origin.Faults(ranges=ranges)
+            "set.tar", loader_rig.tar(members), faults=origin_server.Faults(ranges=ranges)
         )
         forms.add(rig.load(source, name, unpack="recursive").result.form)
         assert rig.told("verify", name)[-1]["state"] == "verified"
@@ -99,7 +100,7 @@ def test_what_is_no_archive_in_an_archive_of_archives_is_there_however_it_is_fet
 
 
 def test_of_two_members_of_one_name_in_an_archive_of_archives_the_last_one_counts(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     inner = [loader_rig.archive("tar", {"x": RANDOM.randbytes(400_000)}) for _ in range(2)]
     members = [
@@ -114,7 +115,7 @@ def test_of_two_members_of_one_name_in_an_archive_of_archives_the_last_one_count
 
 
 def test_of_two_files_of_one_name_the_last_one_counts_whatever_their_sizes(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     small, large = b"small", RANDOM.randbytes(5_000_000)
     for number, contents in enumerate([(small, large), (large, small), (large, large[::-1])]):
@@ -125,7 +126,7 @@ def test_of_two_files_of_one_name_the_last_one_counts_whatever_their_sizes(
 
 
 def test_what_comes_after_a_large_file_of_its_name_replaces_it(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     large = [bytes([number]) * (tree_writer.SMALL_BYTES + 5) for number in range(6)]
     members = [
@@ -145,7 +146,7 @@ def test_what_comes_after_a_large_file_of_its_name_replaces_it(
 
 
 def test_inner_archives_are_fetched_side_by_side_and_nothing_twice(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.load(served.put("set.tar", NESTED), unpack="recursive")
     starts = [request.headers.get("range", "") for request in served.requests]
@@ -154,7 +155,7 @@ def test_inner_archives_are_fetched_side_by_side_and_nothing_twice(
 
 
 def test_the_checksum_of_an_archive_whose_parts_are_fetched_is_held_against_all_of_it(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = served.put("set.tar", NESTED)
     right = f"sha256:{hashlib.sha256(NESTED).hexdigest()}"
@@ -166,9 +167,9 @@ def test_the_checksum_of_an_archive_whose_parts_are_fetched_is_held_against_all_
 
 @pytest.mark.parametrize("count", [2, 5])
 def test_pods_share_an_archive_of_archives_and_one_of_them_publishes(
-    rig: loader_rig.Rig, served: origin.Origin, count: int
+    rig: loader_rig.Rig, served: origin_server.Origin, count: int
 ):
-    source = served.put("set.tar", NESTED, faults=origin.Faults(bytes_per_second=4_000_000))
+    source = served.put("set.tar", NESTED, faults=origin_server.Faults(bytes_per_second=4_000_000))
     runs = rig.pods(source, count, unpack="recursive")
     assert [run.code for run in runs] == [0] * count
     assert rig.files() == UNPACKED
@@ -182,7 +183,7 @@ def test_pods_share_an_archive_of_archives_and_one_of_them_publishes(
 
 
 def test_pods_share_one_large_file_by_ranges(
-    rig: loader_rig.Rig, served: origin.Origin, monkeypatch: pytest.MonkeyPatch
+    rig: loader_rig.Rig, served: origin_server.Origin, monkeypatch: pytest.MonkeyPatch
 ):
     big = RANDOM.randbytes(9 * 2**20)
     monkeypatch.setattr(plan, "SHARD_BYTES", 2**20)
@@ -198,7 +199,7 @@ def test_pods_share_one_large_file_by_ranges(
     assert len(ranges) > 3
 
 
-def test_several_sources_go_each_to_its_place(rig: loader_rig.Rig, served: origin.Origin):
+def test_several_sources_go_each_to_its_place(rig: loader_rig.Rig, served: origin_server.Origin):
     one = served.put("one.tar", loader_rig.archive("tar", {"a/1": b"1", "README": b"one"}))
     two = served.put("two.csv", b"2,2")
     result = rig.load(f"{one} {two}").result
@@ -207,7 +208,7 @@ def test_several_sources_go_each_to_its_place(rig: loader_rig.Rig, served: origi
 
 
 def test_two_sources_with_one_path_are_refused_with_the_path(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     one = served.put("one.tar", loader_rig.archive("tar", {"a": b"1", "README": b"one"}))
     two = served.put("two.tar", loader_rig.archive("tar", {"b": b"2", "README": b"two"}))
@@ -227,7 +228,7 @@ def test_a_large_object_of_a_bucket_is_fetched_by_many_connections(rig: loader_r
 
 
 def test_several_sources_tell_no_total_where_nobody_knows_it(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     sources = [served.put(f"{number}.bin", b"1" * 1000) for number in range(3)]
     run = rig.load(" ".join(sources))
@@ -236,7 +237,7 @@ def test_several_sources_tell_no_total_where_nobody_knows_it(
 
 
 def test_files_get_the_mode_and_the_owner_that_were_asked_for(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     if os.getuid():
         pytest.skip("only root may give files away")
@@ -256,7 +257,7 @@ def test_files_get_the_mode_and_the_owner_that_were_asked_for(
 
 
 def test_what_was_published_is_proved_again_and_a_changed_file_is_named(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.load(served.put("set.tar", loader_rig.archive("tar", UNPACKED)))
     assert rig.told("verify")[-1]["state"] == "verified"
@@ -277,7 +278,7 @@ def test_what_was_published_is_proved_again_and_a_changed_file_is_named(
 
 
 def test_a_deleted_data_set_leaves_nothing_and_others_stay(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = served.put("set.tar", loader_rig.archive("tar", UNPACKED))
     rig.load(source)
@@ -290,7 +291,7 @@ def test_a_deleted_data_set_leaves_nothing_and_others_stay(
     assert rig.told("delete")[-1]["state"] == "deleted", "it can be run again"
 
 
-def test_what_can_not_be_removed_is_told(rig: loader_rig.Rig, served: origin.Origin):
+def test_what_can_not_be_removed_is_told(rig: loader_rig.Rig, served: origin_server.Origin):
     rig.load(served.put("set.tar", loader_rig.archive("tar", {"d/f": b"1"})))
     kept = (rig.volume / "datasets/x/d").resolve() / "f"
     if subprocess.run(["chattr", "+i", kept], check=False).returncode:
@@ -306,11 +307,11 @@ def test_what_can_not_be_removed_is_told(rig: loader_rig.Rig, served: origin.Ori
 
 
 def test_the_inventory_tells_what_is_published_and_what_was_begun(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = served.put("set.csv", b"1,2")
     rig.load(f"{source}?X-Amz-Signature=abc", "done")
-    held = served.put("set.tar", NESTED, faults=origin.Faults(hold_after=200_000))
+    held = served.put("set.tar", NESTED, faults=origin_server.Faults(hold_after=200_000))
     pod = rig.begin(held, "begun", request="v")
     loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/*.tar")))
     loader_rig.end_at_once(pod)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.loader_rig import entry, tar
 
@@ -19,12 +19,14 @@ FILES = {f"d{number % 5}/{number}": b"%d" % number * 5000 for number in range(20
 OTHER = {f"d{number % 5}/{number}": b"-%d" % number * 5000 for number in range(200)}
 
 
-def put(served: origin.Origin, name: str, files: dict[str, bytes], **faults: float) -> str:
+def put(served: origin_server.Origin, name: str, files: dict[str, bytes], **faults: float) -> str:
     content = loader_rig.archive("tar", files)
-    return served.put(name, content, faults=origin.Faults(**faults))
+    return served.put(name, content, faults=origin_server.Faults(**faults))
 
 
-def test_a_data_set_is_a_relative_link_to_its_version(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_data_set_is_a_relative_link_to_its_version(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     result = rig.load(put(served, "s.tar", FILES)).result
     link = rig.volume / "datasets/x"
     assert str(link.readlink()) == f".versions/x/{result.version}"
@@ -33,7 +35,9 @@ def test_a_data_set_is_a_relative_link_to_its_version(rig: loader_rig.Rig, serve
     assert loader_rig.versions(moved) == [result.version]
 
 
-def test_the_same_load_again_reports_what_is_there(rig: loader_rig.Rig, served: origin.Origin):
+def test_the_same_load_again_reports_what_is_there(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     source = put(served, "s.tar", FILES)
     first = rig.load(source).result
     again = rig.load(source + "?X-Amz-Signature=again").result
@@ -47,7 +51,7 @@ def test_the_same_load_again_reports_what_is_there(rig: loader_rig.Rig, served: 
 
 
 def test_a_load_that_was_published_before_its_pod_was_lost_is_not_done_again(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = put(served, "s.tar", FILES)
     rig.load(source)
@@ -58,7 +62,7 @@ def test_a_load_that_was_published_before_its_pod_was_lost_is_not_done_again(
 
 
 def test_other_parameters_are_refused_unless_it_may_be_overwritten(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.load(put(served, "s.tar", FILES))
     other = put(served, "o.tar", OTHER)
@@ -70,7 +74,7 @@ def test_other_parameters_are_refused_unless_it_may_be_overwritten(
 
 
 def test_the_version_before_stays_until_the_next_overwrite(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     for number, version in enumerate(["one", "two", "three"]):
         source = put(served, "s.tar", {"n": b"%d" % number})
@@ -79,7 +83,9 @@ def test_the_version_before_stays_until_the_next_overwrite(
     assert rig.versions() == ["three", "two"]
 
 
-def test_a_failed_overwrite_leaves_what_is_there(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_failed_overwrite_leaves_what_is_there(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     rig.load(put(served, "s.tar", FILES))
     bad = served.put("bad.tar", tar([entry("a", b"1"), entry("../evil", b"1")]))
     rig.refused(bad, overwrite=True)
@@ -87,7 +93,7 @@ def test_a_failed_overwrite_leaves_what_is_there(rig: loader_rig.Rig, served: or
     assert rig.files() == FILES
 
 
-def test_a_reader_never_sees_half_a_data_set(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_reader_never_sees_half_a_data_set(rig: loader_rig.Rig, served: origin_server.Origin):
     source, other = put(served, "s.tar", FILES), put(served, "o.tar", OTHER)
     link = rig.volume / "datasets/x"
     seen: list[dict[str, bytes] | None] = []
@@ -113,7 +119,7 @@ def test_a_reader_never_sees_half_a_data_set(rig: loader_rig.Rig, served: origin
 
 
 def test_a_load_killed_at_any_point_can_be_run_again_and_leaves_no_litter(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.load(put(served, "o.tar", OTHER), request="before")
     source = put(served, "s.tar", FILES, bytes_per_second=8_000_000)
@@ -129,7 +135,7 @@ def test_a_load_killed_at_any_point_can_be_run_again_and_leaves_no_litter(
 
 
 def test_what_a_killed_load_left_goes_with_the_next_one(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     process = rig.begin(put(served, "s.tar", FILES, hold_after=2_000_000))
     loader_rig.wait_for(lambda: list(rig.volume.rglob("d0/0")))
@@ -141,7 +147,7 @@ def test_what_a_killed_load_left_goes_with_the_next_one(
 
 
 def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = put(served, "s.tar", FILES, hold_after=2_000_000)
     process = rig.begin(source, request="stopped")
@@ -160,7 +166,7 @@ def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
     assert set(begun.values()) & set(kept.values()), "what was there is not written again"
 
 
-def test_two_loads_of_one_data_set_do_not_meet(rig: loader_rig.Rig, served: origin.Origin):
+def test_two_loads_of_one_data_set_do_not_meet(rig: loader_rig.Rig, served: origin_server.Origin):
     slow = put(served, "s.tar", FILES, hold_after=2_000_000)
     first = rig.begin(slow, request="first")
     loader_rig.wait_for(lambda: list(rig.volume.rglob("d0/0")))
@@ -179,7 +185,7 @@ def test_two_loads_of_one_data_set_do_not_meet(rig: loader_rig.Rig, served: orig
 
 @pytest.mark.parametrize("kind", ["directory", "full directory", "file", "link out", "link in"])
 def test_what_is_not_ours_at_its_place_is_left_alone(
-    rig: loader_rig.Rig, served: origin.Origin, kind: str
+    rig: loader_rig.Rig, served: origin_server.Origin, kind: str
 ):
     place = rig.volume / "datasets/x"
     place.parent.mkdir()
@@ -198,7 +204,7 @@ def test_what_is_not_ours_at_its_place_is_left_alone(
 @pytest.mark.parametrize("place", ["datasets", "datasets/.versions", "datasets/.versions/x"])
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_a_file_where_a_directory_is_needed_is_told_and_left_alone(
-    rig: loader_rig.Rig, served: origin.Origin, place: str, kind: str
+    rig: loader_rig.Rig, served: origin_server.Origin, place: str, kind: str
 ):
     path = rig.volume / place
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +218,7 @@ def test_a_file_where_a_directory_is_needed_is_told_and_left_alone(
 
 
 def test_a_data_set_whose_record_is_lost_can_be_replaced(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = put(served, "s.tar", FILES)
     rig.load(source)
@@ -223,7 +229,7 @@ def test_a_data_set_whose_record_is_lost_can_be_replaced(
     assert rig.files() == FILES
 
 
-def test_a_full_volume_is_told(tmp_path: pathlib.Path, served: origin.Origin):
+def test_a_full_volume_is_told(tmp_path: pathlib.Path, served: origin_server.Origin):
     rig = loader_rig.Rig(tmp_path)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", rig.volume]
     if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
@@ -236,14 +242,16 @@ def test_a_full_volume_is_told(tmp_path: pathlib.Path, served: origin.Origin):
 
 
 @pytest.mark.skipif(not os.getuid(), reason="root may write anywhere")
-def test_a_volume_that_may_not_be_written_is_told(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_volume_that_may_not_be_written_is_told(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     rig.volume.chmod(0o555)
     assert "check the options root-mode" in rig.refused(put(served, "s.tar", FILES))
 
 
 @pytest.mark.parametrize("form", ["tar.gz", "zip"])
 def test_a_big_file_is_loaded_in_little_memory(
-    rig: loader_rig.Rig, served: origin.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str
 ):
     size = 272 * 2**20
     source = served.put(f"s.{form}", loader_rig.big_zeros(form, size))
@@ -254,7 +262,7 @@ def test_a_big_file_is_loaded_in_little_memory(
 
 
 def test_many_hungry_archives_are_loaded_in_little_memory(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     # With preset 9 a decompressor takes 65 MiB, if there is as much to come out.
     files = {"zeros": bytes(70 * 2**20), "noise": random.Random(1).randbytes(300_000)}
@@ -267,7 +275,7 @@ def test_many_hungry_archives_are_loaded_in_little_memory(
     assert 0 < run.peak_bytes < 256 * 2**20
 
 
-def test_many_files_are_loaded_in_little_memory(rig: loader_rig.Rig, served: origin.Origin):
+def test_many_files_are_loaded_in_little_memory(rig: loader_rig.Rig, served: origin_server.Origin):
     # Directories, which cost the volume as little as can be, over and over.
     names = ["d" * 50 + str(number % 7) for number in range(10_000)]
     content = loader_rig.directories(names) + tar([entry("f", b"1")])

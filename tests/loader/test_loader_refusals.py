@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.loader_rig import entry, link, tar
 
@@ -39,7 +39,7 @@ def zipped(name: str, content: bytes = b"1", mode: int = stat.S_IFREG | 0o644) -
 @pytest.mark.parametrize("name", ["../evil", "d/../../evil", "..", "d/.."])
 @pytest.mark.parametrize("form", ["tar.gz", "zip"])
 def test_a_path_that_climbs_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, form: str, name: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str, name: str
 ):
     content = zipped(name) if form == "zip" else gzip.compress(tar([entry(name, b"1")]))
     assert "leads out of it: make the archive again" in rig.refused(
@@ -50,7 +50,7 @@ def test_a_path_that_climbs_is_refused(
 @pytest.mark.parametrize("name", ["/evil", "//evil", "/"])
 @pytest.mark.parametrize("form", ["tar.gz", "zip"])
 def test_an_absolute_path_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, form: str, name: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str, name: str
 ):
     content = zipped(name) if form == "zip" else gzip.compress(tar([entry(name, b"1")]))
     assert "absolute path" in rig.refused(served.put(f"s.{form}", content))
@@ -61,7 +61,9 @@ def test_an_absolute_path_is_refused(
     ["/etc/passwd", "..", "../evil", "d/../../evil", "./../x", "", "a/../..", "a/b/../../../evil"],
 )
 @pytest.mark.parametrize("form", ["tar.gz", "zip"])
-def test_a_link_out_is_refused(rig: loader_rig.Rig, served: origin.Origin, form: str, target: str):
+def test_a_link_out_is_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str, target: str
+):
     content = (
         zipped("out", target.encode(), stat.S_IFLNK | 0o777)
         if form == "zip"
@@ -71,13 +73,17 @@ def test_a_link_out_is_refused(rig: loader_rig.Rig, served: origin.Origin, form:
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../../volume-owner", "d/../.."])
-def test_a_hard_link_out_is_refused(rig: loader_rig.Rig, served: origin.Origin, target: str):
+def test_a_hard_link_out_is_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, target: str
+):
     content = tar([entry("f", b"1"), link("out", target, hard=True)])
     error = rig.refused(served.put("s.tar", content))
     assert "leads out of it" in error or "absolute path" in error
 
 
-def test_a_hard_link_to_what_is_not_there_is_refused(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_hard_link_to_what_is_not_there_is_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     content = tar([entry("f", b"1"), link("h", "volume-owner", hard=True)])
     assert "which is not in it" in rig.refused(served.put("s.tar", content))
 
@@ -96,7 +102,7 @@ def test_a_hard_link_to_what_is_not_there_is_refused(rig: loader_rig.Rig, served
     ],
 )
 def test_nothing_is_written_through_a_link_of_the_archive(
-    rig: loader_rig.Rig, served: origin.Origin, entries: list[loader_rig.Entry]
+    rig: loader_rig.Rig, served: origin_server.Origin, entries: list[loader_rig.Entry]
 ):
     error = rig.refused(served.put("s.tar", tar(entries)))
     assert "as different things" in error or "leads out of it" in error
@@ -114,7 +120,7 @@ def test_nothing_is_written_through_a_link_of_the_archive(
     ],
 )
 def test_one_path_for_different_things_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, entries: list[loader_rig.Entry]
+    rig: loader_rig.Rig, served: origin_server.Origin, entries: list[loader_rig.Entry]
 ):
     assert "as different things" in rig.refused(served.put("s.tar", tar(entries)))
 
@@ -128,7 +134,7 @@ def test_one_path_for_different_things_is_refused(
     ],
 )
 def test_a_device_or_a_pipe_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, kind: bytes, what: str
+    rig: loader_rig.Rig, served: origin_server.Origin, kind: bytes, what: str
 ):
     content = tar([entry("f", b"1"), entry("dev", type=kind, devmajor=1, devminor=3)])
     assert what in rig.refused(served.put("s.tar", content))
@@ -136,7 +142,7 @@ def test_a_device_or_a_pipe_is_refused(
 
 @pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
 def test_a_device_or_a_pipe_in_a_zip_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, kind: int
+    rig: loader_rig.Rig, served: origin_server.Origin, kind: int
 ):
     content = zipped("dev", b"", kind | 0o644)
     assert "a data set has only files" in rig.refused(served.put("s.zip", content))
@@ -145,7 +151,7 @@ def test_a_device_or_a_pipe_in_a_zip_is_refused(
 @pytest.mark.parametrize("form", loader_rig.ARCHIVES)
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_truncated_archive_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, form: str, share: float
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str, share: float
 ):
     noise = random.Random(7).randbytes(20_000)
     content = loader_rig.archive(form, {**FILES, "noise": noise})
@@ -154,7 +160,7 @@ def test_a_truncated_archive_is_refused(
 
 
 def test_a_tar_that_ends_between_two_members_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     content = tar([entry("a", b"1" * 512), entry("b", b"1" * 512)])
     assert "truncated" in rig.refused(served.put("s.tar", content[:1024]))
@@ -162,7 +168,9 @@ def test_a_tar_that_ends_between_two_members_is_refused(
 
 
 @pytest.mark.parametrize("form", loader_rig.ARCHIVES)
-def test_a_damaged_archive_is_refused(rig: loader_rig.Rig, served: origin.Origin, form: str):
+def test_a_damaged_archive_is_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+):
     content = bytearray(loader_rig.archive(form, FILES))
     # In a plain tar only its headers are checked.
     at = 512 * 7 if form == "tar" else len(content) // 2
@@ -172,7 +180,7 @@ def test_a_damaged_archive_is_refused(rig: loader_rig.Rig, served: origin.Origin
 
 
 def test_a_zip_whose_member_is_not_what_was_packed_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     content = zipped("f", b"what was packed").replace(b"was packed", b"was forged")
     assert "is not what the list says" in rig.refused(served.put("s.zip", content))
@@ -180,13 +188,13 @@ def test_a_zip_whose_member_is_not_what_was_packed_is_refused(
 
 @pytest.mark.parametrize("form", loader_rig.ARCHIVES)
 def test_an_archive_without_files_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str
 ):
     content = loader_rig.archive(form, {})
     assert "holds no files" in rig.refused(served.put(f"s.{form}", content))
 
 
-def test_an_empty_source_is_refused(rig: loader_rig.Rig, served: origin.Origin):
+def test_an_empty_source_is_refused(rig: loader_rig.Rig, served: origin_server.Origin):
     assert "is empty" in rig.refused(served.put("s.tar", b""))
     assert "is empty" in rig.refused(served.put("s.csv", b""))
 
@@ -202,13 +210,15 @@ def test_an_empty_source_is_refused(rig: loader_rig.Rig, served: origin.Origin):
     ],
 )
 def test_a_web_page_in_the_place_of_data_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, page: bytes, name: str, unpack: bool
+    rig: loader_rig.Rig, served: origin_server.Origin, page: bytes, name: str, unpack: bool
 ):
     source = served.put(name, page, headers={"Content-Type": "text/html"})
     assert "is a web page (HTML)" in rig.refused(source, unpack=unpack)
 
 
-def test_a_web_page_that_is_asked_for_as_one_is_stored(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_web_page_that_is_asked_for_as_one_is_stored(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     rig.load(served.put("index.html", b"<html>"))
     assert rig.files() == {"index.html": b"<html>"}
 
@@ -229,20 +239,22 @@ def test_a_web_page_that_is_asked_for_as_one_is_stored(rig: loader_rig.Rig, serv
     ],
 )
 def test_what_is_not_the_archive_that_it_is_called_is_refused(
-    rig: loader_rig.Rig, served: origin.Origin, name: str, content: bytes, said: str
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str, content: bytes, said: str
 ):
     error = rig.refused(served.put(name, content))
     assert said in error
     assert "unpack=false" in error
 
 
-def test_an_encrypted_zip_is_refused(rig: loader_rig.Rig, served: origin.Origin):
+def test_an_encrypted_zip_is_refused(rig: loader_rig.Rig, served: origin_server.Origin):
     content = bytearray(zipped("f"))
     content[content.index(b"PK\1\2") + 8] |= 1
     assert "encrypted" in rig.refused(served.put("s.zip", bytes(content)))
 
 
-def test_a_zip_with_an_unknown_compression_is_refused(rig: loader_rig.Rig, served: origin.Origin):
+def test_a_zip_with_an_unknown_compression_is_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     content = bytearray(zipped("f"))
     content[content.index(b"PK\1\2") + 10] = 97
     assert "the method 97" in rig.refused(served.put("s.zip", bytes(content)))

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import hub, origin
+from sandbox import hub
+from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.nested_rig import NESTED, UNPACKED, listed
 
@@ -24,7 +25,7 @@ RANDOM = random.Random(12)
 
 
 def test_a_pod_that_comes_late_leaves_what_was_published(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = served.put("set.tar", loader_rig.archive("tar", {"f": b"1"}))
     # Killed in the sweep: what the load was made in is still there.
@@ -42,7 +43,9 @@ def test_a_pod_that_comes_late_leaves_what_was_published(
     assert rig.told("verify")[-1]["state"] == "verified"
 
 
-def test_what_a_load_left_is_not_taken_for_another_one(rig: loader_rig.Rig, served: origin.Origin):
+def test_what_a_load_left_is_not_taken_for_another_one(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     source = served.put("set.tar", loader_rig.archive("tar", {"f": b"1"}))
     rig.load(source, request="v", overwrite=True)
     home = rig.volume / "datasets/.versions/x"
@@ -58,9 +61,9 @@ def test_what_a_load_left_is_not_taken_for_another_one(rig: loader_rig.Rig, serv
 
 
 def test_a_pod_killed_at_any_point_leaves_its_work_to_the_next(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
-    source = served.put("set.tar", NESTED, faults=origin.Faults(bytes_per_second=1_000_000))
+    source = served.put("set.tar", NESTED, faults=origin_server.Faults(bytes_per_second=1_000_000))
     chance = random.Random(4)
     kills = 0
     for attempt in itertools.count():
@@ -86,11 +89,13 @@ def test_a_pod_killed_at_any_point_leaves_its_work_to_the_next(
 
 @pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
 def test_one_archive_killed_twenty_times_is_whole_in_the_end(
-    rig: loader_rig.Rig, served: origin.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, form: str
 ):
     content = loader_rig.archive(form, UNPACKED)
     # Slower than the interpreter starts: each attempt comes a little further.
-    source = served.put(f"set.{form}", content, faults=origin.Faults(bytes_per_second=25_000_000))
+    source = served.put(
+        f"set.{form}", content, faults=origin_server.Faults(bytes_per_second=25_000_000)
+    )
     chance = random.Random(form)
     for _ in range(20 if form == "tar" else 7):
         pod = rig.begin(source, request="v")
@@ -102,7 +107,7 @@ def test_one_archive_killed_twenty_times_is_whole_in_the_end(
 
 
 def test_a_load_that_is_gone_on_with_tells_what_is_there_already(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     files = {f"a{number}": RANDOM.randbytes(300_000) for number in range(8)}
     files["b"] = RANDOM.randbytes(2_000_000)
@@ -112,7 +117,7 @@ def test_a_load_that_is_gone_on_with_tells_what_is_there_already(
     }
     content = loader_rig.archive("tar", inner)
     # The large one stops in its middle, until the first pod is gone.
-    source = served.put("set.tar", content, faults=origin.Faults(hold_after=1_000_000))
+    source = served.put("set.tar", content, faults=origin_server.Faults(hold_after=1_000_000))
     pod = rig.begin(source, request="v", unpack="recursive")
     try:
         loader_rig.wait_for(lambda: list(rig.volume.rglob(".load-*-v/ledger")))
@@ -131,7 +136,7 @@ def test_a_load_that_is_gone_on_with_tells_what_is_there_already(
 
 @pytest.mark.parametrize("indexes", [1, 2])
 def test_a_pod_killed_before_any_change_of_a_directory_is_gone_on_with(
-    tmp_path: pathlib.Path, served: origin.Origin, indexes: int
+    tmp_path: pathlib.Path, served: origin_server.Origin, indexes: int
 ):
     members = [
         loader_rig.entry("d/file", b"content"),
@@ -162,7 +167,7 @@ def test_a_file_that_has_to_be_fetched_anew_is_done_when_it_is_there(
     content = RANDOM.randbytes(6_000_000)
     with hub.Hub.start() as served:
         # Without a validator what breaks off can not be gone on with.
-        fault = origin.Faults(validators=False, ranges=False, drop_after=5_000_000)
+        fault = origin_server.Faults(validators=False, ranges=False, drop_after=5_000_000)
         served.put("org/name", {"a.bin": content}, faults={"a.bin": fault})
         run = rig.load("hf://datasets/org/name", hub=served.url)
     assert run.result.files == 1
@@ -170,9 +175,9 @@ def test_a_file_that_has_to_be_fetched_anew_is_done_when_it_is_there(
 
 
 def test_what_is_there_when_credentials_expire_is_not_fetched_again(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
-    late = origin.Faults(status=403, delay_seconds=0.5)
+    late = origin_server.Faults(status=403, delay_seconds=0.5)
     one = served.put("one.bin", b"1" * 100_000)
     two = served.put("two.bin", b"2", faults=late)
     run = rig.load(f"{one} {two}", request="v")
@@ -184,10 +189,12 @@ def test_what_is_there_when_credentials_expire_is_not_fetched_again(
 
 
 @pytest.fixture
-def half_done(rig: loader_rig.Rig, served: origin.Origin) -> Iterator[tuple[str, Process]]:
+def half_done(rig: loader_rig.Rig, served: origin_server.Origin) -> Iterator[tuple[str, Process]]:
     """A source of UNPACKED, and a load of its version v that waits for the rest of it."""
     content = loader_rig.archive("tar", UNPACKED)
-    source = served.put("set.tar", content, faults=origin.Faults(hold_after=len(content) // 2))
+    source = served.put(
+        "set.tar", content, faults=origin_server.Faults(hold_after=len(content) // 2)
+    )
     pod = rig.begin(source, request="v")
     try:
         loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/n03/*.jpg")))
@@ -197,7 +204,7 @@ def half_done(rig: loader_rig.Rig, served: origin.Origin) -> Iterator[tuple[str,
 
 
 def test_a_process_that_is_killed_ends_the_pod_with_a_reason_and_the_next_one_goes_on(
-    rig: loader_rig.Rig, served: origin.Origin, half_done: tuple[str, Process]
+    rig: loader_rig.Rig, served: origin_server.Origin, half_done: tuple[str, Process]
 ):
     source, pod = half_done
     os.kill(loader_rig.children(pod.pid)[0], signal.SIGKILL)
@@ -235,11 +242,11 @@ def test_a_journal_that_can_not_be_written_is_not_told_as_a_process_that_was_kil
 
 
 def test_another_attempt_does_not_mix_two_versions_of_a_source(
-    rig: loader_rig.Rig, served: origin.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin
 ):
     old = {f"{number}": b"old" * 9000 for number in range(100)}
     new = {f"{number}": b"new" * 9000 for number in range(0, 200, 2)}
-    slow = origin.Faults(hold_after=1_500_000)
+    slow = origin_server.Faults(hold_after=1_500_000)
     source = served.put("set.tar", loader_rig.archive("tar", old), faults=slow)
     pod = rig.begin(source, request="v")
     loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/3")))

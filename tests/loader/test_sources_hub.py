@@ -12,7 +12,7 @@ from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
 from datasets.loader.sources import expansion, hub
 from sandbox import hub as sandbox_hub
-from sandbox import origin
+from sandbox.servers import origin_server
 from tests.loader import sources_rig
 
 LARGE = bytes(range(256)) * 20
@@ -207,7 +207,7 @@ def test_a_path_that_can_not_be_one_is_refused(served: sandbox_hub.Hub, path: st
 
 
 def test_files_misbehave_as_those_of_other_origins(served: sandbox_hub.Hub):
-    faults = {"data/train/0001.parquet": origin.Faults(drop_after=100)}
+    faults = {"data/train/0001.parquet": origin_server.Faults(drop_after=100)}
     served.put("org/name", FILES, faults=faults)
     found = {each.path: each for each in expand(served, "hf://datasets/org/name")}
     with contextlib.suppress(http_client.ComeAgain):

@@ -15,7 +15,8 @@ from hypothesis import strategies
 
 from datasets.loader.base import duplicate_names, failure, tasks, urls
 from datasets.loader.sources import expansion, source_list
-from sandbox import buckets, hub, origin
+from sandbox import buckets, hub
+from sandbox.servers import origin_server
 from tests.loader import sources_rig
 
 BASE = "https://a.example/lists/SHA256SUMS?sig=1"
@@ -291,7 +292,7 @@ def test_metalink_that_is_none_is_refused(text: str, said: str):
 
 @pytest.fixture
 def served():
-    with origin.Origin.start() as started:
+    with origin_server.Origin.start() as started:
         yield started
 
 
@@ -328,7 +329,7 @@ def test_a_path_of_a_source_stays_inside(path: str):
     denied(task(tasks.Source("https://a.example/x", path=path)), "can not stand in a data set")
 
 
-def test_a_list_is_fetched_with_what_it_names(served: origin.Origin):
+def test_a_list_is_fetched_with_what_it_names(served: origin_server.Origin):
     name = served.put("d/SHA256SUMS", f"{SHA256}  sub/x\nhttps://b.example/y\n".encode())
     found = expand(task("https://a.example/z", manifest=name))
     assert [(each.url, each.path) for each in found] == [
@@ -338,19 +339,19 @@ def test_a_list_is_fetched_with_what_it_names(served: origin.Origin):
     ]
 
 
-def test_a_list_is_gone_on_with_after_a_break(served: origin.Origin):
+def test_a_list_is_gone_on_with_after_a_break(served: origin_server.Origin):
     lines = b"".join(b"https://b.example/%d\n" % number for number in range(20_000))
-    name = served.put("list", lines, faults=origin.Faults(drop_after=100_000, drop_times=2))
+    name = served.put("list", lines, faults=origin_server.Faults(drop_after=100_000, drop_times=2))
     assert len(expand(task(manifest=name))) == 20_000
     assert len(served.requests) == 3
 
 
-def test_a_list_that_is_not_there_is_refused(served: origin.Origin):
+def test_a_list_that_is_not_there_is_refused(served: origin_server.Origin):
     denied(task(manifest=f"{served.url}/none"), "answers 404: nothing is there")
     denied(task(manifest="hf://datasets/org/name/list"), "is on the Hub, which lists its files")
 
 
-def test_a_list_is_read_from_a_bucket_and_names_objects_in_others(served: origin.Origin):
+def test_a_list_is_read_from_a_bucket_and_names_objects_in_others(served: origin_server.Origin):
     with buckets.Buckets.start() as s3:
         keys = {"access-key": s3.credentials.access_key, "secret-key": s3.credentials.secret_key}
         for name in ("private-data", "other-data"):
@@ -371,7 +372,9 @@ def test_a_list_is_read_from_a_bucket_and_names_objects_in_others(served: origin
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
-def test_the_bucket_of_an_object_in_a_list_is_looked_for_once(served: origin.Origin, region: str):
+def test_the_bucket_of_an_object_in_a_list_is_looked_for_once(
+    served: origin_server.Origin, region: str
+):
     name = served.put("list", b"s3://far-away/x\ns3://far-away/y\n")
     with buckets.Buckets.start() as s3:
         s3.make("far-away", region=region, public=True, listable=False)
@@ -380,7 +383,7 @@ def test_the_bucket_of_an_object_in_a_list_is_looked_for_once(served: origin.Ori
         assert f"far-away.s3.{region}.amazonaws.com/x" in found[0].url
 
 
-def test_sources_of_all_kinds_are_brought_together(served: origin.Origin):
+def test_sources_of_all_kinds_are_brought_together(served: origin_server.Origin):
     with buckets.Buckets.start() as s3, hub.Hub.start() as own:
         s3.make("public-data", public=True)
         s3.put("public-data", {"p/x": b"1"})
@@ -434,12 +437,14 @@ def test_a_checksum_is_of_one_file():
         (["https://a.example/x.tar y", "https://a.example/z y"], "'y' comes twice"),
     ],
 )
-def test_two_entries_of_one_path_are_refused(served: origin.Origin, lines: list[str], said: str):
+def test_two_entries_of_one_path_are_refused(
+    served: origin_server.Origin, lines: list[str], said: str
+):
     name = served.put("list", "\n".join(lines).encode())
     denied(task(manifest=name), said)
 
 
-def test_a_source_and_a_list_may_not_have_one_path(served: origin.Origin):
+def test_a_source_and_a_list_may_not_have_one_path(served: origin_server.Origin):
     name = served.put("list", b"https://b.example/x")
     denied(
         task(
@@ -461,7 +466,7 @@ def test_a_source_and_a_list_may_not_have_one_path(served: origin.Origin):
         ["https://a.example/x a/", "https://b.example/x b/"],
     ],
 )
-def test_what_only_looks_alike_is_kept(served: origin.Origin, lines: list[str]):
+def test_what_only_looks_alike_is_kept(served: origin_server.Origin, lines: list[str]):
     name = served.put("list", "\n".join(lines).encode())
     assert len(expand(task(manifest=name))) == len(lines)
 

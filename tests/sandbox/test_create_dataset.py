@@ -13,7 +13,7 @@ from lightkube.models import core_v1 as models
 from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from sandbox.stage import Stage
 
 SIGNATURE = "tell-nobody-4711"
@@ -35,8 +35,8 @@ OTHERS = f"sha256:{hashlib.sha256(b'other').hexdigest()}"
 
 
 @pytest.fixture
-def server() -> Iterator[origin.Origin]:
-    with origin.Origin.start() as running:
+def server() -> Iterator[origin_server.Origin]:
+    with origin_server.Origin.start() as running:
         yield running
 
 
@@ -51,7 +51,7 @@ def jobs(stage: Stage) -> list[batch_v1.Job]:
 
 
 def test_what_can_not_be_loaded_fails_with_the_loaders_sentence_and_publishes_nothing(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     sources: dict[str, tuple[str, str, str]] = {
@@ -74,10 +74,10 @@ def test_what_can_not_be_loaded_fails_with_the_loaders_sentence_and_publishes_no
 
 
 def test_a_source_in_trouble_for_ever_is_told_within_the_actions_default_wait(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
-    broken = server.put("x", b"", faults=origin.Faults(status=500))
+    broken = server.put("x", b"", faults=origin_server.Faults(status=500))
     stage.run("create-dataset", name="nowhere", source="https://nowhere.invalid/x", wait=0)
     answers = stage.run("create-dataset", name="broken", source=broken)
     assert answers.status == "failed", answers
@@ -91,10 +91,10 @@ def test_a_source_in_trouble_for_ever_is_told_within_the_actions_default_wait(
 
 
 def test_one_that_takes_longer_than_wait_says_how_far_it_is_and_then_that_it_is_there(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
-    slow = server.put("f.tar.gz", FLOWERS, faults=origin.Faults(delay_seconds=4))
+    slow = server.put("f.tar.gz", FLOWERS, faults=origin_server.Faults(delay_seconds=4))
     first = stage.run("create-dataset", name="flowers", source=slow, wait=2)
     assert first.status == "completed", first
     assert first.results["state"] in {"queued", "preparing", "transferring"}
@@ -108,7 +108,7 @@ def test_one_that_takes_longer_than_wait_says_how_far_it_is_and_then_that_it_is_
 
 
 def test_other_parameters_are_refused_until_overwrite_and_then_replace_it(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     old, new = server.put("old.csv", b"old"), server.put("new.csv", b"new!")
@@ -127,7 +127,7 @@ def test_other_parameters_are_refused_until_overwrite_and_then_replace_it(
 
 
 def test_a_failed_one_is_tried_again_by_the_same_command(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     late = f"{server.url}/late.csv"
@@ -139,7 +139,7 @@ def test_a_failed_one_is_tried_again_by_the_same_command(
 
 
 def test_a_plain_file_and_an_archive_that_is_not_to_be_unpacked_stay_as_they_are(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     packed = server.put("f.tar.gz", FLOWERS)
@@ -154,11 +154,11 @@ def test_a_plain_file_and_an_archive_that_is_not_to_be_unpacked_stay_as_they_are
 
 
 def test_a_signed_links_query_is_nowhere_but_in_a_secret(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     signed = f"{server.put('f.tar.gz', FLOWERS)}?X-Amz-Signature={SIGNATURE}"
-    expired = server.put("expired.tar.gz", b"", faults=origin.Faults(status=403))
+    expired = server.put("expired.tar.gz", b"", faults=origin_server.Faults(status=403))
     results = [
         stage.run("create-dataset", name="signed", source=signed),
         stage.run(
@@ -189,7 +189,9 @@ def test_a_signed_links_query_is_nowhere_but_in_a_secret(
     assert any(SIGNATURE in text for text in kept)
 
 
-def test_the_loader_goes_through_the_models_proxy(stage: Stage, server: origin.Origin) -> None:
+def test_the_loader_goes_through_the_models_proxy(
+    stage: Stage, server: origin_server.Origin
+) -> None:
     proxies = {"http": server.url, "https": server.url, "no": "127.0.0.1,.internal"}
     proxied = Stage(stage.cloud, stage.plane, stage.nodes, proxies=proxies)
     proxied.settle()
@@ -207,7 +209,7 @@ def test_the_loader_goes_through_the_models_proxy(stage: Stage, server: origin.O
 
 
 def test_a_pod_that_is_not_root_reads_it_from_the_claim(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     stage.run("create-dataset", name="flowers", source=server.put("f.tar.gz", FLOWERS))
@@ -243,7 +245,7 @@ def ended(stage: Stage, name: str) -> core_v1.Pod:
 
 
 def test_a_loader_image_that_is_not_there_fails_it_with_the_reason_and_the_remedy(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     stage.model.config("aws-efs", {"loader-image": "docker.io/missing/missing:1"})
@@ -258,7 +260,7 @@ def test_a_loader_image_that_is_not_there_fails_it_with_the_reason_and_the_remed
 
 
 def test_one_that_was_cut_off_between_its_parts_goes_on_with_the_same_command(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     source = server.put("iris.csv", b"5.1,3.5")
@@ -286,7 +288,7 @@ def test_after_teardown_it_says_that_there_is_no_file_system(stage: Stage) -> No
 
 
 def test_the_refusal_of_a_teardown_names_the_data_sets(
-    stage: Stage, server: origin.Origin
+    stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
     stage.run("create-dataset", name="iris", source=server.put("iris.csv", b"5.1,3.5"))

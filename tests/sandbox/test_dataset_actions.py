@@ -18,8 +18,9 @@ from lightkube.resources import batch_v1, core_v1
 from lightkube.types import CascadeType
 
 from cluster.jobs import job_inputs
-from sandbox import buckets, origin
+from sandbox import buckets
 from sandbox.juju import hook_process
+from sandbox.servers import origin_server
 from sandbox.stage import APPLICATION, Stage
 
 ROSE, TULIP = b"red", b"yellow"
@@ -31,8 +32,8 @@ UNDER_WAY = {"queued", "preparing", "transferring"}
 
 
 @pytest.fixture
-def server() -> Iterator[origin.Origin]:
-    with origin.Origin.start() as running:
+def server() -> Iterator[origin_server.Origin]:
+    with origin_server.Origin.start() as running:
         yield running
 
 
@@ -156,7 +157,7 @@ def test_without_any_it_says_how_to_make_one(settled: Stage) -> None:
 
 
 def test_the_list_tells_of_each_and_of_those_that_failed(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     rose = server.put("rose.txt", ROSE)
     published(settled, "flowers", rose, server.put("tulip.txt", TULIP))
@@ -168,7 +169,9 @@ def test_the_list_tells_of_each_and_of_those_that_failed(
     assert flowers[5] == f"{rose} {server.url}/tulip.txt"
 
 
-def test_what_is_shown_has_a_mount_that_works(settled: Stage, server: origin.Origin) -> None:
+def test_what_is_shown_has_a_mount_that_works(
+    settled: Stage, server: origin_server.Origin
+) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
     told = shown(settled, "flowers")
     assert told["state"] == "published"
@@ -189,8 +192,10 @@ def test_what_is_shown_has_a_mount_that_works(settled: Stage, server: origin.Ori
 # --- while it goes on
 
 
-def test_a_load_that_goes_on_is_seen_in_numbers(settled: Stage, server: origin.Origin) -> None:
-    half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
+def test_a_load_that_goes_on_is_seen_in_numbers(
+    settled: Stage, server: origin_server.Origin
+) -> None:
+    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
     source = server.put("large.bin", LARGE, faults=half)
     first = create(settled, "large", source, wait=0)
     assert first.results["state"] in UNDER_WAY, first
@@ -214,7 +219,7 @@ def test_a_load_that_goes_on_is_seen_in_numbers(settled: Stage, server: origin.O
 
 
 def test_several_pods_share_the_work_and_one_of_them_publishes(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     sources = [server.put(f"{number}.txt", b"x" * number) for number in range(1, 9)]
     done = published(settled, "many", *sources, parallelism=3, wait=120)
@@ -256,7 +261,7 @@ def last_words(stage: Stage, job: str) -> list[str]:
 
 
 def test_a_source_that_is_not_there_fails_its_load_at_once_and_is_told(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     sources = [server.put("rose.txt", ROSE), f"{server.url}/none.txt"]
     began = time.monotonic()
@@ -275,9 +280,9 @@ def test_a_source_that_is_not_there_fails_its_load_at_once_and_is_told(
 
 
 def test_a_pod_that_the_cluster_evicts_does_not_count_as_a_failure(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
-    half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
     source = server.put("large.bin", LARGE, faults=half)
     create(settled, "large", source, wait=0)
     until(lambda: "%" in shown(settled, "large").get("progress", ""))
@@ -291,7 +296,7 @@ def test_a_pod_that_the_cluster_evicts_does_not_count_as_a_failure(
 
 
 def test_what_only_the_user_can_mend_ends_the_waiting_at_once(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     settled.model.config(APPLICATION, {"loader-image": "docker.io/missing/missing:1"})
     source = server.put("rose.txt", ROSE)
@@ -316,7 +321,7 @@ def test_what_only_the_user_can_mend_ends_the_waiting_at_once(
 
 
 def test_all_of_it_works_after_a_new_leader_and_without_the_job(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
     first = published(settled, "flowers", source)
@@ -342,7 +347,7 @@ def test_an_action_on_a_unit_that_does_not_lead_is_refused(settled: Stage) -> No
 
 
 def test_an_index_that_is_lost_is_made_anew_from_the_volume(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
     published(settled, "flowers", source)
@@ -362,7 +367,7 @@ def test_an_index_that_is_lost_is_made_anew_from_the_volume(
 
 
 def test_what_was_removed_behind_our_back_is_seen_by_a_refresh(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
     published(settled, "trees", server.put("oak.txt", ROSE))
@@ -375,9 +380,9 @@ def test_what_was_removed_behind_our_back_is_seen_by_a_refresh(
 
 
 def test_a_load_that_lost_its_job_is_told_and_gone_on_with(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
-    half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
     source = server.put("large.bin", LARGE, faults=half)
     create(settled, "large", source, wait=0)
     until(lambda: "%" in shown(settled, "large").get("progress", ""))
@@ -392,7 +397,7 @@ def test_a_load_that_lost_its_job_is_told_and_gone_on_with(
 
 
 def test_the_end_of_a_load_that_nobody_looked_at_is_in_the_index(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     create(settled, "flowers", server.put("rose.txt", ROSE), wait=0)
     until(lambda: job_status(settled, "dataset-flowers").succeeded)
@@ -405,7 +410,7 @@ def test_the_end_of_a_load_that_nobody_looked_at_is_in_the_index(
 
 @pytest.mark.parametrize("part", ["keep_secret", "share_files"])
 def test_a_hook_that_was_killed_between_the_parts_of_a_job_is_no_end(
-    settled: Stage, server: origin.Origin, monkeypatch: pytest.MonkeyPatch, part: str
+    settled: Stage, server: origin_server.Origin, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     def killed(*_: object) -> None:
         raise hook_process.Killed
@@ -422,7 +427,7 @@ def test_a_hook_that_was_killed_between_the_parts_of_a_job_is_no_end(
 
 
 def test_overwrite_makes_it_anew_once_its_end_was_told(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
     first = create(settled, "flowers", source, overwrite=True, wait=0)
@@ -441,7 +446,7 @@ def test_overwrite_makes_it_anew_once_its_end_was_told(
 
 
 def test_the_old_one_is_told_of_until_the_new_one_is_there(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
     version = shown(settled, "flowers")["version"]
@@ -455,7 +460,7 @@ def test_the_old_one_is_told_of_until_the_new_one_is_there(
 
 
 def test_damage_is_found_told_and_mended_by_overwrite(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
     published(settled, "flowers", source)
@@ -481,7 +486,7 @@ def test_damage_is_found_told_and_mended_by_overwrite(
 
 @pytest.mark.parametrize("sub_path", ["datasets/flowers", "", "datasets"])
 def test_what_a_pod_may_be_reading_is_not_deleted_unless_forced(
-    settled: Stage, server: origin.Origin, sub_path: str
+    settled: Stage, server: origin_server.Origin, sub_path: str
 ) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
     read_by(settled, "reader", sub_path=sub_path)
@@ -496,7 +501,7 @@ def test_what_a_pod_may_be_reading_is_not_deleted_unless_forced(
 
 
 def test_a_pod_that_reads_another_one_or_has_ended_is_no_reason(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
     published(settled, "trees", server.put("oak.txt", ROSE))
@@ -507,8 +512,10 @@ def test_a_pod_that_reads_another_one_or_has_ended_is_no_reason(
     assert settled.run("delete-dataset", name="trees").status == "failed"
 
 
-def test_deletion_stops_a_load_and_leaves_nothing(settled: Stage, server: origin.Origin) -> None:
-    half = origin.Faults(hold_after=len(LARGE) // 2, ranges=False)
+def test_deletion_stops_a_load_and_leaves_nothing(
+    settled: Stage, server: origin_server.Origin
+) -> None:
+    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
     create(settled, "large", server.put("large.bin", LARGE, faults=half), wait=0)
     until(lambda: "%" in shown(settled, "large").get("progress", ""))
     assert entries(settled) != []
@@ -521,7 +528,7 @@ def test_deletion_stops_a_load_and_leaves_nothing(settled: Stage, server: origin
 
 
 def test_a_deletion_that_was_cut_off_is_finished_by_the_same_command(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
     published(settled, "flowers", source)

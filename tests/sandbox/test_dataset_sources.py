@@ -13,7 +13,8 @@ import pytest
 import tenacity
 from lightkube.resources import batch_v1, core_v1
 
-from sandbox import buckets, hub, origin
+from sandbox import buckets, hub
+from sandbox.servers import origin_server
 from sandbox.stage import APPLICATION, Stage
 from tests.loader import loader_rig
 
@@ -29,8 +30,8 @@ NESTED = loader_rig.archive("tar", INNER)
 
 
 @pytest.fixture
-def server() -> Iterator[origin.Origin]:
-    with origin.Origin.start() as running:
+def server() -> Iterator[origin_server.Origin]:
+    with origin_server.Origin.start() as running:
         yield running
 
 
@@ -92,7 +93,7 @@ def test_a_data_set_of_the_hub_comes_with_its_checksums_and_its_token(settled: S
     assert tree(settled) == FILES
 
 
-def test_a_list_of_sources_is_one_data_set(settled: Stage, server: origin.Origin) -> None:
+def test_a_list_of_sources_is_one_data_set(settled: Stage, server: origin_server.Origin) -> None:
     one = loader_rig.archive("tar.gz", {"deep/rose.txt": b"red"})
     server.put("one.tar.gz", one)
     server.put("two.csv", b"2,2")
@@ -106,7 +107,7 @@ def test_a_list_of_sources_is_one_data_set(settled: Stage, server: origin.Origin
 
 
 def test_a_list_that_can_not_be_read_is_refused_with_its_line(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     manifest = server.put("list", b"one.csv\nftp://example.org/two.csv\n")
     refused = settled.run("create-dataset", name="set", manifest=manifest)
@@ -114,7 +115,9 @@ def test_a_list_that_can_not_be_read_is_refused_with_its_line(
     assert "line 2" in refused.message
 
 
-def test_three_pods_unpack_an_archive_of_archives(settled: Stage, server: origin.Origin) -> None:
+def test_three_pods_unpack_an_archive_of_archives(
+    settled: Stage, server: origin_server.Origin
+) -> None:
     source = server.put("set.tar", NESTED)
     done = published(settled, source=source, unpack="recursive", parallelism=3)
     assert tree(settled) == FILES
@@ -134,8 +137,8 @@ def running(stage: Stage, count: int) -> dict[str, str]:
     return found
 
 
-def test_every_pod_may_be_lost_once(settled: Stage, server: origin.Origin) -> None:
-    slow = origin.Faults(bytes_per_second=100_000)
+def test_every_pod_may_be_lost_once(settled: Stage, server: origin_server.Origin) -> None:
+    slow = origin_server.Faults(bytes_per_second=100_000)
     source = server.put("set.tar", NESTED, faults=slow)
     begun = {"source": source, "unpack": "recursive", "parallelism": 2}
     settled.run("create-dataset", name="set", wait=0, **begun)
@@ -150,10 +153,10 @@ def test_every_pod_may_be_lost_once(settled: Stage, server: origin.Origin) -> No
 
 
 def test_a_source_that_changes_in_the_middle_is_not_mixed(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     old = {path: data[:-1] + b"0" for path, data in FILES.items()}
-    held = origin.Faults(hold_after=1_500_000)
+    held = origin_server.Faults(hold_after=1_500_000)
     source = server.put("set.tar", loader_rig.archive("tar", old), faults=held)
     settled.run("create-dataset", name="set", source=source, wait=0)
     for pod in running(settled, 1).values():
@@ -164,7 +167,7 @@ def test_a_source_that_changes_in_the_middle_is_not_mixed(
 
 
 def test_a_reader_sees_nothing_then_one_version_then_the_other(
-    settled: Stage, server: origin.Origin
+    settled: Stage, server: origin_server.Origin
 ) -> None:
     first = server.put("first.tar", loader_rig.archive("tar", FILES))
     other = {path: data[::-1] for path, data in FILES.items()}

@@ -7,7 +7,7 @@ import tarfile
 
 from lightkube.resources import core_v1, storage_v1
 
-from sandbox import origin
+from sandbox.servers import origin_server
 from sandbox.stage import Stage
 
 
@@ -103,7 +103,7 @@ def test_a_data_set_is_downloaded_verified_and_published(stage: Stage) -> None:
     stage.settle()
     content = archive({"a/one.txt": b"one", "two.txt": b"two!"})
     checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    with origin.Origin.start() as server:
+    with origin_server.Origin.start() as server:
         url = server.put("flowers.tar.gz", content)
         done = stage.run("create-dataset", name="flowers", source=url, checksum=checksum)
         again = stage.run("create-dataset", name="flowers", source=url, checksum=checksum)
