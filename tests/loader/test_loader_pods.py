@@ -12,8 +12,7 @@ import pytest
 
 from datasets.loader.tree import tree_writer
 from datasets.loader.work import large_item, plan
-from sandbox import buckets
-from sandbox.servers import origin_server
+from sandbox.servers import origin_server, s3_server
 from tests.loader import loader_rig
 from tests.loader.nested_rig import INNER, NESTED, UNPACKED, listed, nested
 
@@ -218,7 +217,7 @@ def test_two_sources_with_one_path_are_refused_with_the_path(
 
 def test_a_large_object_of_a_bucket_is_fetched_by_many_connections(rig: loader_rig.Rig):
     content = RANDOM.randbytes(24 * 2**20)
-    with buckets.Buckets.start() as served:
+    with s3_server.Buckets.start() as served:
         served.make("public-data", public=True)
         served.put("public-data", {"set/large.bin": content, "set/small": b"1"})
         rig.load("s3://public-data/set/", endpoint=served.url)

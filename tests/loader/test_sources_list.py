@@ -15,8 +15,8 @@ from hypothesis import strategies
 
 from datasets.loader.base import duplicate_names, failure, tasks, urls
 from datasets.loader.sources import expansion, source_list
-from sandbox import buckets, hub
-from sandbox.servers import origin_server
+from sandbox import hub
+from sandbox.servers import origin_server, s3_server
 from tests.loader import sources_rig
 
 BASE = "https://a.example/lists/SHA256SUMS?sig=1"
@@ -352,7 +352,7 @@ def test_a_list_that_is_not_there_is_refused(served: origin_server.Origin):
 
 
 def test_a_list_is_read_from_a_bucket_and_names_objects_in_others(served: origin_server.Origin):
-    with buckets.Buckets.start() as s3:
+    with s3_server.Buckets.start() as s3:
         keys = {"access-key": s3.credentials.access_key, "secret-key": s3.credentials.secret_key}
         for name in ("private-data", "other-data"):
             s3.make(name)
@@ -376,7 +376,7 @@ def test_the_bucket_of_an_object_in_a_list_is_looked_for_once(
     served: origin_server.Origin, region: str
 ):
     name = served.put("list", b"s3://far-away/x\ns3://far-away/y\n")
-    with buckets.Buckets.start() as s3:
+    with s3_server.Buckets.start() as s3:
         s3.make("far-away", region=region, public=True, listable=False)
         found = expand(task(manifest=name), s3.port)
         assert len(s3.requests) == 1
@@ -384,7 +384,7 @@ def test_the_bucket_of_an_object_in_a_list_is_looked_for_once(
 
 
 def test_sources_of_all_kinds_are_brought_together(served: origin_server.Origin):
-    with buckets.Buckets.start() as s3, hub.Hub.start() as own:
+    with s3_server.Buckets.start() as s3, hub.Hub.start() as own:
         s3.make("public-data", public=True)
         s3.put("public-data", {"p/x": b"1"})
         own.put("org/name", {"x": b"2"})

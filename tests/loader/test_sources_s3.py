@@ -19,7 +19,7 @@ from hypothesis import strategies
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
 from datasets.loader.sources import expansion, s3, s3_list, s3_signature, xml_reader
-from sandbox import buckets
+from sandbox.servers import s3_server
 from tests.loader import sources_rig
 
 NOW = datetime.datetime(2024, 2, 29, 12, 0, 1, tzinfo=datetime.timezone.utc)
@@ -41,11 +41,13 @@ ODD = {f"p/{key}" for key in KEYS} - {"p/a//b"}
 
 @pytest.fixture
 def served():
-    with buckets.Buckets.start() as started:
+    with s3_server.Buckets.start() as started:
         yield started
 
 
-def task(served: buckets.Buckets, *sources: str, signed: bool = True, **fields: Any) -> tasks.Task:
+def task(
+    served: s3_server.Buckets, *sources: str, signed: bool = True, **fields: Any
+) -> tasks.Task:
     keys = {
         "access-key": served.credentials.access_key,
         "secret-key": served.credentials.secret_key,
@@ -65,13 +67,13 @@ def task(served: buckets.Buckets, *sources: str, signed: bool = True, **fields: 
 
 
 def expand(
-    served: buckets.Buckets, *sources: str, aws: bool = False, **fields: Any
+    served: s3_server.Buckets, *sources: str, aws: bool = False, **fields: Any
 ) -> list[expansion.Entry]:
     asked = task(served, *sources, **{**({"endpoint": ""} if aws else {}), **fields})
     return sources_rig.expand(asked, served.port)
 
 
-def refusal(served: buckets.Buckets, *sources: str, **fields: Any) -> str:
+def refusal(served: s3_server.Buckets, *sources: str, **fields: Any) -> str:
     with pytest.raises(failure.Failure) as raised:
         expand(served, *sources, **fields)
     assert ": " in str(raised.value), "what is so: what to do"
@@ -80,7 +82,7 @@ def refusal(served: buckets.Buckets, *sources: str, **fields: Any) -> str:
     return str(raised.value)
 
 
-def fetch(served: buckets.Buckets, found: expansion.Entry, **fields: Any) -> bytes:
+def fetch(served: s3_server.Buckets, found: expansion.Entry, **fields: Any) -> bytes:
     return sources_rig.fetch(task(served, "s3://bucket/key", **fields), found, served.port)
 
 
@@ -169,7 +171,7 @@ def test_the_region_is_in_the_hosts_of_aws(url: str, region: str):
 
 @pytest.mark.parametrize("aws", [False, True])
 @pytest.mark.parametrize("signed", [False, True])
-def test_a_key_that_is_there_is_one_entry(served: buckets.Buckets, aws: bool, signed: bool):
+def test_a_key_that_is_there_is_one_entry(served: s3_server.Buckets, aws: bool, signed: bool):
     served.make("public-data", public=True)
     served.put("public-data", {"k": b"12345", "k/1": b"1", "k2": b"2"})
     (found,) = expand(served, "s3://public-data/k", aws=aws, signed=signed)
@@ -179,7 +181,7 @@ def test_a_key_that_is_there_is_one_entry(served: buckets.Buckets, aws: bool, si
 
 
 @pytest.mark.parametrize("key", sorted(ODD))
-def test_an_odd_key_is_found_and_fetched(served: buckets.Buckets, key: str):
+def test_an_odd_key_is_found_and_fetched(served: s3_server.Buckets, key: str):
     served.make("private-data")
     served.put("private-data", {key: key.encode()})
     (found,) = expand(served, f"s3://private-data/{urllib.parse.quote(key)}")
@@ -187,7 +189,7 @@ def test_an_odd_key_is_found_and_fetched(served: buckets.Buckets, key: str):
 
 
 @pytest.mark.parametrize("source", ["s3://private-data/p/", "s3://private-data/p"])
-def test_a_prefix_is_all_that_is_below_it(served: buckets.Buckets, source: str):
+def test_a_prefix_is_all_that_is_below_it(served: s3_server.Buckets, source: str):
     served.make("private-data")
     served.put(
         "private-data", {key: key.encode() for key in ODD} | {"p2": b"", "p/": b"", "q": b""}
@@ -198,7 +200,7 @@ def test_a_prefix_is_all_that_is_below_it(served: buckets.Buckets, source: str):
     assert all(fetch(served, each) == f"p/{each.path}".encode() for each in found)
 
 
-def test_a_whole_bucket_goes_below_the_path_of_its_source(served: buckets.Buckets):
+def test_a_whole_bucket_goes_below_the_path_of_its_source(served: s3_server.Buckets):
     served.make("dotted.bucket", public=True)
     served.put("dotted.bucket", {"a/b": b"1", "empty": b""})
     asked = tasks.Source("s3://dotted.bucket", path="train")
@@ -207,7 +209,7 @@ def test_a_whole_bucket_goes_below_the_path_of_its_source(served: buckets.Bucket
     assert found[0].url == "https://s3.us-east-1.amazonaws.com/dotted.bucket/a/b"
 
 
-def test_more_objects_than_a_page_has_are_found_in_little_memory(served: buckets.Buckets):
+def test_more_objects_than_a_page_has_are_found_in_little_memory(served: s3_server.Buckets):
     served.make("private-data")
     served.put("private-data", {f"p/{number:05}": b"" for number in range(2500)})
     asked = task(served, "s3://private-data/p")
@@ -219,7 +221,7 @@ def test_more_objects_than_a_page_has_are_found_in_little_memory(served: buckets
     assert len(served.requests) == 4
 
 
-def test_who_may_not_list_reads_one_object_all_the_same(served: buckets.Buckets):
+def test_who_may_not_list_reads_one_object_all_the_same(served: s3_server.Buckets):
     served.make("public-data", public=True, listable=False)
     served.put("public-data", {"k": b"12345"})
     (found,) = expand(served, "s3://public-data/k", signed=False)
@@ -239,7 +241,7 @@ def test_who_may_not_list_reads_one_object_all_the_same(served: buckets.Buckets)
         ("p/dir/", "is empty"),
     ],
 )
-def test_a_key_that_can_not_be_a_path_is_refused(served: buckets.Buckets, key: str, why: str):
+def test_a_key_that_can_not_be_a_path_is_refused(served: s3_server.Buckets, key: str, why: str):
     served.make("private-data")
     served.put("private-data", {key: b"content"})
     error = refusal(served, "s3://private-data/p/")
@@ -247,7 +249,7 @@ def test_a_key_that_can_not_be_a_path_is_refused(served: buckets.Buckets, key: s
     assert repr(key) in error
 
 
-def test_nothing_at_a_prefix_is_refused(served: buckets.Buckets):
+def test_nothing_at_a_prefix_is_refused(served: s3_server.Buckets):
     served.make("private-data")
     served.put("private-data", {"p2": b"", "q/": b""})
     assert "s3://private-data/p names no object" in refusal(served, "s3://private-data/p")
@@ -261,7 +263,7 @@ def test_nothing_at_a_prefix_is_refused(served: buckets.Buckets):
 @pytest.mark.parametrize("region", ["", "us-east-1", "eu-west-1"])
 @pytest.mark.parametrize("name", ["far-away", "far.away"])
 def test_the_region_of_a_bucket_is_found_out(
-    served: buckets.Buckets, signed: bool, region: str, name: str
+    served: s3_server.Buckets, signed: bool, region: str, name: str
 ):
     served.make(name, region="eu-west-1", public=True)
     served.put(name, {"k": b"1"})
@@ -271,7 +273,7 @@ def test_the_region_of_a_bucket_is_found_out(
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_a_bucket_that_is_new_in_its_region_is_found(served: buckets.Buckets, signed: bool):
+def test_a_bucket_that_is_new_in_its_region_is_found(served: s3_server.Buckets, signed: bool):
     served.make("far-away", region="eu-west-1", public=not signed, fresh=True)
     served.put("far-away", {"p/k": b"1", "p/l": b"2"})
     found = expand(served, "s3://far-away/p", aws=True, signed=signed)
@@ -279,7 +281,7 @@ def test_a_bucket_that_is_new_in_its_region_is_found(served: buckets.Buckets, si
     assert fetch(served, found[0], endpoint="", signed=signed) == b"1"
 
 
-def test_an_endpoint_of_another_region_says_which(served: buckets.Buckets):
+def test_an_endpoint_of_another_region_says_which(served: s3_server.Buckets):
     served.make("far-away", region="eu-west-1")
     error = refusal(served, "s3://far-away/k")
     assert "is in the region 'eu-west-1', says the service: give region=" in error
@@ -290,7 +292,7 @@ def test_an_endpoint_of_another_region_says_which(served: buckets.Buckets):
 # --- what S3 refuses
 
 
-def keys(served: buckets.Buckets, **changed: str) -> dict[str, Any]:
+def keys(served: s3_server.Buckets, **changed: str) -> dict[str, Any]:
     return {
         "credentials": {
             "access-key": served.credentials.access_key,
@@ -300,7 +302,7 @@ def keys(served: buckets.Buckets, **changed: str) -> dict[str, Any]:
     }
 
 
-def test_refusals_say_what_to_do(served: buckets.Buckets):
+def test_refusals_say_what_to_do(served: s3_server.Buckets):
     served.make("private-data")
     source = "s3://private-data/k"
     served.expired.add("old")
@@ -319,13 +321,15 @@ def test_refusals_say_what_to_do(served: buckets.Buckets):
     )
 
 
-def test_credentials_that_do_not_open_a_bucket_are_refused(served: buckets.Buckets):
+def test_credentials_that_do_not_open_a_bucket_are_refused(served: s3_server.Buckets):
     served.make("private-data", listable=False)
     error = refusal(served, "s3://private-data/p/")
     assert "AccessDenied: the credentials do not open it" in error
 
 
-def test_a_clock_that_is_wrong_is_named(served: buckets.Buckets, monkeypatch: pytest.MonkeyPatch):
+def test_a_clock_that_is_wrong_is_named(
+    served: s3_server.Buckets, monkeypatch: pytest.MonkeyPatch
+):
     served.make("private-data")
     signer = functools.partial(s3_signature.signer, now=lambda: NOW)
     monkeypatch.setattr(s3_signature, "signer", signer)
@@ -333,7 +337,7 @@ def test_a_clock_that_is_wrong_is_named(served: buckets.Buckets, monkeypatch: py
 
 
 @pytest.mark.parametrize("source", ["s3://private-data/p", "s3://private-data/p/k"])
-def test_archived_objects_have_to_be_restored(served: buckets.Buckets, source: str):
+def test_archived_objects_have_to_be_restored(served: s3_server.Buckets, source: str):
     served.make("private-data")
     served.put("private-data", {"p/k": b"1"}, storage="GLACIER")
     error = refusal(served, source)
@@ -341,7 +345,7 @@ def test_archived_objects_have_to_be_restored(served: buckets.Buckets, source: s
     assert "restore it" in error
 
 
-def test_objects_that_are_read_at_once_may_be_cold(served: buckets.Buckets):
+def test_objects_that_are_read_at_once_may_be_cold(served: s3_server.Buckets):
     served.make("private-data")
     served.put("private-data", {"p/k": b"1"}, storage="GLACIER_IR")
     assert len(expand(served, "s3://private-data/p")) == 1

@@ -18,9 +18,8 @@ from lightkube.resources import batch_v1, core_v1
 from lightkube.types import CascadeType
 
 from cluster.jobs import job_inputs
-from sandbox import buckets
 from sandbox.juju import hook_process
-from sandbox.servers import origin_server
+from sandbox.servers import origin_server, s3_server
 from sandbox.stage import APPLICATION, Stage
 
 ROSE, TULIP = b"red", b"yellow"
@@ -547,7 +546,7 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_same_command(
 
 
 def test_credentials_are_nowhere_but_in_the_jobs_secret(settled: Stage) -> None:
-    with buckets.Buckets.start() as s3:
+    with s3_server.Buckets.start() as s3:
         keys = s3.credentials
         s3.make("private")
         s3.put("private", {"flowers/rose.txt": ROSE, "flowers/tulip.txt": TULIP})

@@ -13,8 +13,8 @@ import pytest
 import tenacity
 from lightkube.resources import batch_v1, core_v1
 
-from sandbox import buckets, hub
-from sandbox.servers import origin_server
+from sandbox import hub
+from sandbox.servers import origin_server, s3_server
 from sandbox.stage import APPLICATION, Stage
 from tests.loader import loader_rig
 
@@ -59,7 +59,7 @@ def juju_secret(stage: Stage, **content: str) -> str:
 
 
 def test_a_public_bucket_needs_no_key(settled: Stage) -> None:
-    with buckets.Buckets.start() as s3:
+    with s3_server.Buckets.start() as s3:
         s3.make("flowers", public=True)
         s3.put("flowers", {f"set/{path}": data for path, data in FILES.items()})
         done = published(settled, source="s3://flowers/set/", endpoint=s3.url, parallelism=2)
@@ -68,7 +68,7 @@ def test_a_public_bucket_needs_no_key(settled: Stage) -> None:
 
 
 def test_a_private_bucket_is_opened_by_a_juju_secret(settled: Stage) -> None:
-    with buckets.Buckets.start() as s3:
+    with s3_server.Buckets.start() as s3:
         s3.make("flowers")
         s3.put("flowers", {"set.tar": loader_rig.archive("tar", FILES)})
         source = {"source": "s3://flowers/set.tar", "endpoint": s3.url}
