@@ -15,8 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import hub
-from sandbox.servers import origin_server
+from sandbox.servers import hub_server, origin_server
 from tests.loader import loader_rig
 from tests.loader.nested_rig import NESTED, UNPACKED, listed
 
@@ -165,7 +164,7 @@ def test_a_file_that_has_to_be_fetched_anew_is_done_when_it_is_there(
     rig: loader_rig.Rig,
 ):
     content = RANDOM.randbytes(6_000_000)
-    with hub.Hub.start() as served:
+    with hub_server.Hub.start() as served:
         # Without a validator what breaks off can not be gone on with.
         fault = origin_server.Faults(validators=False, ranges=False, drop_after=5_000_000)
         served.put("org/name", {"a.bin": content}, faults={"a.bin": fault})

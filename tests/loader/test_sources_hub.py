@@ -11,7 +11,7 @@ import pytest
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
 from datasets.loader.sources import expansion, hub
-from sandbox import hub as sandbox_hub
+from sandbox.servers import hub_server as sandbox_hub
 from sandbox.servers import origin_server
 from tests.loader import sources_rig
 

@@ -15,8 +15,7 @@ from hypothesis import strategies
 
 from datasets.loader.base import duplicate_names, failure, tasks, urls
 from datasets.loader.sources import expansion, source_list
-from sandbox import hub
-from sandbox.servers import origin_server, s3_server
+from sandbox.servers import hub_server, origin_server, s3_server
 from tests.loader import sources_rig
 
 BASE = "https://a.example/lists/SHA256SUMS?sig=1"
@@ -384,7 +383,7 @@ def test_the_bucket_of_an_object_in_a_list_is_looked_for_once(
 
 
 def test_sources_of_all_kinds_are_brought_together(served: origin_server.Origin):
-    with s3_server.Buckets.start() as s3, hub.Hub.start() as own:
+    with s3_server.Buckets.start() as s3, hub_server.Hub.start() as own:
         s3.make("public-data", public=True)
         s3.put("public-data", {"p/x": b"1"})
         own.put("org/name", {"x": b"2"})
@@ -403,7 +402,7 @@ def test_sources_of_all_kinds_are_brought_together(served: origin_server.Origin)
 
 
 def test_a_checksum_is_of_one_file():
-    with hub.Hub.start() as own:
+    with hub_server.Hub.start() as own:
         own.put("org/name", {"x": b"2" * 2000, "y": b"3"})
         digest = f"sha256:{SHA256}"
         one_file = tasks.Source("hf://datasets/org/name/x", digest)

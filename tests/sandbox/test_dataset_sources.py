@@ -13,8 +13,7 @@ import pytest
 import tenacity
 from lightkube.resources import batch_v1, core_v1
 
-from sandbox import hub
-from sandbox.servers import origin_server, s3_server
+from sandbox.servers import hub_server, origin_server, s3_server
 from sandbox.stage import APPLICATION, Stage
 from tests.loader import loader_rig
 
@@ -83,7 +82,7 @@ def test_a_private_bucket_is_opened_by_a_juju_secret(settled: Stage) -> None:
 
 
 def test_a_data_set_of_the_hub_comes_with_its_checksums_and_its_token(settled: Stage) -> None:
-    with hub.Hub.start() as service:
+    with hub_server.Hub.start() as service:
         service.put("org/flowers", FILES, gated=True, token="hf_right")
         where = {"source": "hf://datasets/org/flowers", "endpoint": service.url}
         refused = settled.run("create-dataset", name="set", **where)
