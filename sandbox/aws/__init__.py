@@ -1,1 +1,1 @@
-"""AWS on loopback: EFS and the parts of EC2 that the charm calls, on moto, with the rules that moto lacks."""
+"""AWS on loopback: moto, with the rules of EFS and EC2 that moto lacks."""

@@ -1,1 +1,1 @@
-"""Shared by every room: child processes, loopback ports, scratch directories, certificates, HTTP."""
+"""Processes, ports, scratch directories, certificates and HTTP, for every other room."""

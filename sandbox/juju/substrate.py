@@ -40,7 +40,7 @@ class Instance(Protocol):
 
 
 class Cloud(Protocol):
-    """What Juju uses of a cloud; sandbox.aws.aws_cloud.Cloud is one."""
+    """The part of a cloud that Juju uses, as `aws_cloud.Cloud`."""
 
     @property
     def region(self) -> str:
@@ -83,7 +83,7 @@ class Cloud(Protocol):
 
 
 class Plane(Protocol):
-    """What the control plane's charm uses of a cluster; sandbox.kubernetes.control_plane.ControlPlane is one."""
+    """The part of a cluster that the control plane's charm uses, as `control_plane.ControlPlane`."""
 
     @property
     def endpoint(self) -> str:
@@ -110,7 +110,7 @@ class Plane(Protocol):
 
 
 class Nodes(Protocol):
-    """What the worker's charm uses of a cluster's nodes; sandbox.node.worker_nodes.Nodes is one."""
+    """The part of a cluster's nodes that the worker's charm uses, as `worker_nodes.Nodes`."""
 
     def add(self, instance: Any, *, nfs_common: bool = True) -> Any:
         """Register a node that runs on an instance; the answer has its `name`."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from sandbox.base import certificates
 from sandbox.node import pod_container, pod_lifecycle
 
-Finder = Callable[[str, str], "pods.Pod | None"]
+Finder = Callable[[str, str], "pod_lifecycle.Pod | None"]
 """Finds a pod by namespace and name."""
 
 _LOGS = re.compile(r"^/containerLogs/([^/]+)/([^/]+)/([^/]+)$")

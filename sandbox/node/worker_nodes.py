@@ -1,7 +1,7 @@
 """Worker nodes: they register themselves and run the pods that the scheduler gives them, here.
 
-All of them are one small kubelet with one watch. A pod's containers are processes in namespaces of
-their own (see container_process); its volumes are directories behind the sandbox's AWS, if they mount.
+All of them are one small kubelet with one watch. A pod's containers are processes in namespaces
+of their own (see container_process); the volumes are directories behind the sandbox's AWS.
 """
 
 from __future__ import annotations

@@ -209,8 +209,8 @@ def test_nothing_outlives_a_closed_cloud():
 def test_a_process_that_forgets_its_cloud_ends_all_the_same():
     program = (
         "import sys; sys.path[:0] = ['src', '.']\n"
-        "from sandbox import aws\n"
-        "cloud = aws.Cloud.start(); cloud.hang(600); print(cloud.endpoint_url, flush=True)\n"
+        "from sandbox.aws import aws_cloud\n"
+        "cloud = aws_cloud.Cloud.start(); cloud.hang(600); print(cloud.endpoint_url, flush=True)\n"
         "import socket; s = socket.create_connection(('127.0.0.1', cloud._door.port))\n"
         "s.sendall(b'GET / HTTP/1.1')\n"
     )

@@ -23,7 +23,7 @@ _ROOT = pathlib.Path(__file__).parent.parent.parent
 def test_a_program_ends_with_the_process_that_started_it(tmp_path: pathlib.Path) -> None:
     script = (
         "import pathlib, sys, time\n"
-        "from sandbox import processes, scratch\n"
+        "from sandbox.base import processes\n"
         "sleeper = processes.Process(['/bin/sleep', '60'], pathlib.Path(sys.argv[1]))\n"
         "print(sleeper.pid, flush=True)\n"
         "time.sleep(60)\n"

@@ -19,11 +19,11 @@ from sandbox.node.container_process import Isolation
 
 ALONE = """
 import pathlib, sys
-from sandbox import pod_process
+from sandbox.node import container_process
 directory = pathlib.Path(sys.argv[1])
 command = ("sh", "-c", f"sleep {sys.argv[2]} & sleep {sys.argv[2]}")
-program = pod_process.Program(command, {"PATH": "/usr/bin:/bin"})
-process = pod_process.Process(program, directory / "root", directory / "log")
+program = container_process.Program(command, {"PATH": "/usr/bin:/bin"})
+process = container_process.Process(program, directory / "root", directory / "log")
 print("started", flush=True)
 process.wait()
 """
