@@ -83,7 +83,7 @@ class Cloud(Protocol):
 
 
 class Plane(Protocol):
-    """The part of a cluster that the control plane's charm uses, as `control_plane.ControlPlane`."""
+    """The part of a cluster that the control plane's charm uses, as `ControlPlane`."""
 
     @property
     def endpoint(self) -> str:
