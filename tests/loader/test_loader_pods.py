@@ -11,7 +11,7 @@ import tarfile
 import pytest
 
 from datasets.loader.tree import tree_writer
-from datasets.loader.work import large_item, plan
+from datasets.loader.work import item_large_file, plan
 from sandbox.servers import origin_server, s3_server
 from tests.loader import loader_rig
 from tests.loader.nested_rig import INNER, NESTED, UNPACKED, listed, nested
@@ -223,7 +223,7 @@ def test_a_large_object_of_a_bucket_is_fetched_by_many_connections(rig: loader_r
         rig.load("s3://public-data/set/", endpoint=served.url)
         ranges = {request.headers.get("range") for request in served.requests} - {None}
     assert rig.files() == {"large.bin": content, "small": b"1"}
-    assert len(ranges) == len(content) // large_item.LEAST_PIECE_BYTES
+    assert len(ranges) == len(content) // item_large_file.LEAST_PIECE_BYTES
 
 
 def test_several_sources_tell_no_total_where_nobody_knows_it(

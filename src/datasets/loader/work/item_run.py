@@ -7,14 +7,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..base import failure, progress, tasks, urls
-from ..http import remote_object
+from ..base import failure, progress, tasks
 from ..store import journal, load_directory
 from ..tree import batches
 from . import plan
 
 
-class Run:
+class ItemRun:
     """An item while it is being done: it ends when all of its files are on the volume.
 
     Args:
@@ -106,39 +105,3 @@ def url_of(item: plan.Item, task: tasks.Task) -> str:
 def named(error: failure.Failure, item: plan.Item) -> failure.Failure:
     """What is wrong with an archive, with its name where it is one of many."""
     return failure.Failure(f"{failure.shown(item.name)}: {error}") if item.name else error
-
-
-def check(item: plan.Item, source: remote_object.Remote, content: bytes) -> str:
-    """Compares what came with its checksum; see `compare`."""
-    digest = tasks.hasher(item.checksum.partition(":")[0] or "sha256")
-    digest.update(content)
-    return compare(item, source, digest)
-
-
-def compare(item: plan.Item, source: remote_object.Remote, digest: Any) -> str:
-    """Compares what came with the checksum that was given; see `compare_digest`."""
-    return compare_digest(item, source.url, digest.hexdigest())
-
-
-def compare_digest(item: plan.Item, url: str, digest: str) -> str:
-    """Compares what came with the checksum that was given.
-
-    Args:
-        item: The item.
-        url: Where it came from.
-        digest: The digest of what came, in hex, by the checksum's algorithm.
-
-    Returns:
-        The checksum of what came.
-
-    Raises:
-        Failure: They differ.
-    """
-    algorithm = item.checksum.partition(":")[0] or "sha256"
-    actual = f"{algorithm}:{digest}"
-    if item.checksum and actual != item.checksum:
-        raise failure.Failure(
-            f"what came from {urls.shown(url)} has the checksum {actual}, not {item.checksum}: "
-            "check which of the two is wrong"
-        )
-    return actual

@@ -11,7 +11,7 @@ from ..http import http_client
 from ..sources import expansion
 from ..store import load_directory, versions, volume
 from ..tree import files, tree_writer
-from . import item_loader, plan, planner, publish, shard_worker
+from . import item_context, item_loader, plan, planner, publish, shard_worker
 
 
 class Pod:
@@ -87,11 +87,20 @@ class Pod:
 
     def _work(self, planned: plan.Plan) -> None:
         tree = tree_writer.Writer(files.Files(str(self._place.tree), self._task))
-        alone = planned.items == 1
-        limits = limiter.Limiter(self._task.limits)
-        doer = item_loader.Doer(self._task, self._client, tree, self._counter, limits, alone=alone)
-        share = shard_worker.Work(
-            self._place, planned, doer, index=self._index, indexes=self._task.indexes
+        context = item_context.LoadContext(
+            self._task,
+            self._client,
+            tree,
+            self._counter,
+            limiter.Limiter(self._task.limits),
+            single=planned.items == 1,
+        )
+        share = shard_worker.ShardWorker(
+            self._place,
+            planned,
+            item_loader.ItemLoader(context),
+            index=self._index,
+            indexes=self._task.indexes,
         )
         share.run(lambda: self._told.progress(protocol.TRANSFERRING, self._counter.fields))
         tree.close()

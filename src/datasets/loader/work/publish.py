@@ -10,7 +10,7 @@ from typing import Any
 from ..base import duplicate_names, failure, number_set, tasks
 from ..store import journal, load_directory, readback, volume
 from ..tree import files
-from . import item_run, links, plan
+from . import item_checksum, item_run, links, plan
 
 
 class Publication:
@@ -163,7 +163,7 @@ class Publication:
     def _read_back(self, line: journal.Line) -> str:
         """The checksum of a file that nobody saw whole."""
         item = self._unread.get(line.path) or self._item(line.item)
-        wanted = item.checksum.partition(":")[0] or "sha256"
+        wanted = item_checksum.algorithm(item)
         full = self._place.tree / line.path
         digests = readback.digests(
             full, {"sha256", wanted}, lambda: self._tick(self._files, self._bytes)
@@ -173,9 +173,7 @@ class Publication:
                 f"{failure.shown(line.path)} has not the size that it should have: run "
                 "delete-dataset, then create-dataset again"
             )
-        checksum = item_run.compare_digest(
-            item, item_run.url_of(item, self._task), digests[wanted]
-        )
+        checksum = item_checksum.compare(item, item_run.url_of(item, self._task), digests[wanted])
         self._add_checksum(checksum)
         return digests["sha256"]
 

@@ -49,13 +49,13 @@ class _Shard:
             self._finish(self)
 
 
-class Work:
+class ShardWorker:
     """A pod's work on a load.
 
     Args:
         where: The load's directory.
         planned: Its plan.
-        doer: Does items.
+        loader: Loads items.
         index: This pod's index...
         indexes: ...among so many.
     """
@@ -64,14 +64,15 @@ class Work:
         self,
         where: load_directory.Place,
         planned: plan.Plan,
-        doer: item_loader.Doer,
+        loader: item_loader.ItemLoader,
         *,
         index: int,
         indexes: int,
     ) -> None:
         self._place = where
         self._plan = planned
-        self._doer = doer
+        self._loader = loader
+        self._context = loader.context
         self._index = index
         self._own, self._others = planned.order(index, indexes)
         self._lock = threading.Lock()
@@ -80,7 +81,7 @@ class Work:
         self._under_way: set[_Shard] = set()
         self._lanes = min(LANES, -(-planned.items // indexes))
         self._connections = max(1, object_stream.MOST_CONNECTIONS // self._lanes)
-        self._runs: queue.SimpleQueue[item_run.Run | None] = queue.SimpleQueue()
+        self._runs: queue.SimpleQueue[item_run.ItemRun | None] = queue.SimpleQueue()
         # So many items wait for a lane: what is taken too early nobody else can do.
         self._room = threading.Semaphore(self._lanes)
         self._done: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
@@ -100,15 +101,15 @@ class Work:
         try:
             self._wait_for(lanes, tick)
             # Files may be under way when all lanes have ended.
-            self._wait_for([self._thread(self._doer.tree.wait)], tick)
+            self._wait_for([self._thread(self._context.tree.wait)], tick)
             self._done.put(None)
             self._wait_for([writing], tick)
         finally:
             # Also where it was stopped: what is done shall not have to be done again.
             self._stopped.set()
-            self._doer.tree.stop()
+            self._context.tree.stop()
             # What is fetched in vain now would be counted, and in the way of another attempt.
-            self._doer.client.close()
+            self._context.client.close()
             self._done.put(None)
             deadline = time.monotonic() + END_SECONDS
             for thread in (writing, taking, *lanes):
@@ -156,7 +157,7 @@ class Work:
             self._room.release()
             if self._is_over():
                 return
-            self._doer.do(run, self._connections)
+            self._loader.load(run, self._connections)
 
     def _take_all(self) -> None:
         """Takes this pod's share, then others' shards.
@@ -193,7 +194,7 @@ class Work:
         for each in self._place.ledger():
             found.add(each.shard)
             if each.pod == self._index:
-                self._doer.counter.add_earlier(each.fetched, each.files, each.bytes)
+                self._context.counter.add_earlier(each.fetched, each.files, each.bytes)
         return found
 
     def _finished(self) -> set[int]:
@@ -214,15 +215,15 @@ class Work:
         shard = _Shard(number, attempt, self._done.put)
         self._under_way.add(shard)
         before = shard.attempt.journal
-        self._doer.counter.add_earlier(files=before.files, size=before.bytes)
+        self._context.counter.add_earlier(files=before.files, size=before.bytes)
         for item_number, item in self._plan.read(number):
             while not self._room.acquire(timeout=TICK_SECONDS):
                 if self._is_over():
                     return True
             shard.begin()
             shard.fetched += item.counted
-            run = item_run.Run(
-                item_number, item, shard.attempt, counter=self._doer.counter, ended=shard.end
+            run = item_run.ItemRun(
+                item_number, item, shard.attempt, counter=self._context.counter, ended=shard.end
             )
             self._runs.put(run)
         shard.end()

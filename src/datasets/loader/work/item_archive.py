@@ -5,91 +5,83 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..archives import archive_reader, formats, members
-from ..base import byte_streams, failure, limiter, tasks
+from ..base import byte_streams
 from ..http import object_stream, remote_object
 from ..sources import source_object
 from ..store import journal
 from ..tree import tree_writer
-from . import item_run, links, plan
+from . import item_checksum, item_context, item_run, item_version, links, plan
 
 
-class Unpacking:
+class Unpacker:
     """An archive on its way into a tree.
 
     Args:
-        run: The item that it is.
-        source: The object that it is, or is in.
-        tree: The tree.
-        task: The task.
-        limiter: Holds it to the limits.
+        fetch: The item that the archive is.
     """
 
-    def __init__(
-        self,
-        run: item_run.Run,
-        source: remote_object.Remote,
-        tree: tree_writer.Writer,
-        task: tasks.Task,
-        limiter: limiter.Limiter,
-    ) -> None:
-        self._run = run
-        self._source = source
-        self._tree = tree
-        self._task = task
-        self._group = tree.batch(run)
-        self._top = _directory(run.item)
-        # Where the last link is: its directory is not made again for the next one.
+    def __init__(self, fetch: item_context.ItemFetch) -> None:
+        self._run = fetch.run
+        self._source = fetch.source
+        self._tree = fetch.context.tree
+        self._task = fetch.context.task
+        self._limiter = fetch.context.limiter
+        self._batch = self._tree.batch(fetch.run)
+        self._top = _directory(fetch.run.item)
+        # The directory of the last link, which is not made again for the next one.
         self._linked_in = ""
         self._received = 0
-        self._limiter = limiter
 
-    def unpack(self, opened: object_stream.Stream, form: str) -> None:
+    def unpack(self, opened: object_stream.Stream, archive_format: str) -> None:
         """Unpacks what a stream brings.
 
         Args:
             opened: The archive.
-            form: What it is, as `formats.recognise` says it.
+            archive_format: Its format, as `formats.recognise` returns it.
 
         Raises:
             StartOver: It is another one now than an earlier attempt began with.
-            Failure: It can not be unpacked.
+            Failure: It cannot be unpacked.
         """
         run = self._run
-        if run.attempt.done.begun(run.number) and not self._source.validator:
-            # Nobody knows whether it is still what its first half was taken from.
-            raise failure.StartOver("can not be gone on with")
-        # Nobody has a checksum of what is a part of an archive.
+        if run.attempt.done.begun(run.number):
+            item_version.check_resumable(self._source)
+        # Nobody gives a checksum of a member of an archive.
         hashed = run.item.kind == plan.SOURCE
-        digest = tasks.hasher(run.item.checksum.partition(":")[0] or "sha256")
+        digest = item_checksum.hasher(run.item)
         data = _Counted(object_stream.Hashed(opened, digest) if hashed else opened, self)
         try:
-            for number, member in enumerate(self._members(data, form)):
+            for number, member in enumerate(self._members(data, archive_format)):
                 self._limiter.add_member()
                 self._add(number, member)
-            self._group.flush()
+            self._batch.flush()
             byte_streams.drain(data)
         except byte_streams.Damaged as error:
             raise item_run.named(error, run.item) from None
         checksum = ""
         if hashed:
-            checksum = item_run.compare(run.item, self._source, digest)
-        run.end(form=form, checksum=checksum, fetched=self._received)
+            checksum = item_checksum.compare(run.item, self._source.url, digest.hexdigest())
+        run.end(form=archive_format, checksum=checksum, fetched=self._received)
 
-    def came(self, count: int) -> None:
+    def received(self, count: int) -> None:
         """Counts bytes of the archive."""
         self._received += count
         self._limiter.add_received(count)
 
-    def _members(self, data: byte_streams.Readable, form: str) -> Iterable[members.Member]:
+    def _members(
+        self, data: byte_streams.Readable, archive_format: str
+    ) -> Iterable[members.Member]:
         recursive = self._task.unpack == "recursive"
         inner = self._run.item.kind == plan.INNER
         count = self._limiter.add_unpacked
-        if form == formats.ZIP and self._source.divisible:
+        if archive_format == formats.ZIP and self._source.divisible:
             from ..archives import zip_range_reader
 
             found = zip_range_reader.read(_Range(self._source, self._run.item), data)
             return archive_reader.inside(found, count=count, inner=inner) if recursive else found
-        return archive_reader.read(data, form, count=count, recursive=recursive, inner=inner)
+        return archive_reader.read(
+            data, archive_format, count=count, recursive=recursive, inner=inner
+        )
 
     def _add(self, number: int, member: members.Member) -> None:
         path = self._path(member.path)
@@ -112,10 +104,10 @@ class Unpacking:
             for _ in chunks:
                 pass
         elif member.size is not None and member.size <= tree_writer.SMALL_BYTES:
-            self._group.add(number, path, tuple(chunks), executable=member.executable)
+            self._batch.add(number, path, tuple(chunks), executable=member.executable)
         else:
             # What came before may have the same name.
-            self._group.flush()
+            self._batch.flush()
             self._tree.large(number, path, chunks, self._run, executable=member.executable)
 
     def _written(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -146,13 +138,13 @@ class Unpacking:
 class _Counted:
     """Counts what is read from a stream."""
 
-    def __init__(self, data: byte_streams.Readable, unpacking: Unpacking) -> None:
+    def __init__(self, data: byte_streams.Readable, unpacker: Unpacker) -> None:
         self._data = data
-        self._unpacking = unpacking
+        self._unpacker = unpacker
 
     def read(self, count: int) -> bytes:
         chunk = self._data.read(count)
-        self._unpacking.came(len(chunk))
+        self._unpacker.received(len(chunk))
         return chunk
 
 

@@ -1,0 +1,67 @@
+"""The tools that all items of a pod share, and one try to load an item with them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..base import progress, tasks
+from ..base.limiter import Limiter
+from ..http import http_client, remote_object
+from ..tree import tree_writer
+from . import item_run, plan
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadContext:
+    """The tools that all items of a pod share.
+
+    Attributes:
+        task: The task.
+        client: The HTTP client.
+        tree: The writer of files.
+        counter: The progress of this pod.
+        limiter: Holds the sources to the limits.
+        single: Whether the plan has only one item, whose size is the total then.
+    """
+
+    task: tasks.Task
+    client: http_client.Client
+    tree: tree_writer.Writer
+    counter: progress.Counter
+    limiter: Limiter
+    single: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemFetch:
+    """One try to load an item.
+
+    Attributes:
+        run: The item.
+        source: The source object that it is, or is in.
+        connections: The number of connections that it may use.
+        context: The tools.
+    """
+
+    run: item_run.ItemRun
+    source: remote_object.Remote
+    connections: int
+    context: LoadContext
+
+
+def open_source(item: plan.Item, context: LoadContext) -> remote_object.Remote:
+    """Return the source object of an item; nothing is requested yet."""
+    source = remote_object.Remote(
+        context.client,
+        item_run.url_of(item, context.task),
+        auth=item.auth,
+        size=item.size,
+        validator=item.validator,
+        opening_seconds=context.task.opening_seconds,
+        patience_seconds=context.task.patience_seconds,
+        on_received=context.counter.add_fetched if item.kind != plan.HASH else lambda _: None,
+    )
+    # Only objects that can be read in ranges are planned in parts; S3 can, for all that it lists.
+    listed = item.kind == plan.FILE and bool(item.validator)
+    source.ranges = listed or item.kind in {plan.PART, plan.INNER, plan.HASH}
+    return source

@@ -1,0 +1,91 @@
+"""Load an item that stays one file: a small one in one go, a large one by many connections."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ..archives import formats
+from ..base import byte_streams
+from ..http import object_stream
+from ..tree import tree_writer
+from . import item_checksum, item_context, item_large_file, item_version
+
+
+def load_listed(fetch: item_context.ItemFetch) -> None:
+    """Load a file that a prefix, a repository or a list names."""
+    if not fetch.run.item.validator:
+        item_version.check(fetch.run, fetch.source)
+    load(fetch, fetch.run.item.path)
+
+
+def load(
+    fetch: item_context.ItemFetch, path: str, *, opened: object_stream.Stream | None = None
+) -> None:
+    """Load a file, by its size.
+
+    Args:
+        fetch: The item.
+        path: The file's path.
+        opened: The object as a stream, where its beginning was read already.
+
+    Raises:
+        StartOver: The object is another one now.
+        Failure: It cannot be loaded.
+    """
+    size = fetch.source.size
+    if size is None or size > tree_writer.SMALL_BYTES:
+        item_large_file.load(fetch, path, opened=opened)
+    else:
+        _load_small(fetch, path, size, opened)
+
+
+def load_part(fetch: item_context.ItemFetch) -> None:
+    """Load a range of a large file."""
+    item_large_file.load(fetch, fetch.run.item.path)
+
+
+def load_member(fetch: item_context.ItemFetch, data: object_stream.Stream) -> None:
+    """Load a member of an archive that is no archive itself."""
+    run, tree, limiter = fetch.run, fetch.context.tree, fetch.context.limiter
+    item, size = run.item, run.item.length or 0
+    chunks = byte_streams.pieces(data, size)
+    limiter.add_member()
+    limiter.add_received(size)
+    limiter.add_written(size)
+    if not run.has(0) and size > tree_writer.SMALL_BYTES:
+        tree.large(0, item.path, chunks, run, executable=item.executable)
+    elif not run.has(0):
+        batch = tree.batch(run)
+        batch.add(0, item.path, tuple(chunks), executable=item.executable)
+        batch.flush()
+    run.end(form=formats.TAR, checksum="", fetched=size)
+
+
+def load_checksum(fetch: item_context.ItemFetch) -> None:
+    """Read an object only for its checksum: other items load its files."""
+    item, source = fetch.run.item, fetch.source
+    digest = item_checksum.hasher(item)
+    opened = item_large_file.open_stream(source, 0, None, fetch.connections)
+    with contextlib.closing(opened) as data:
+        while piece := data.next_piece():
+            digest.update(piece.data)
+            piece.release()
+    checksum = item_checksum.compare(item, source.url, digest.hexdigest())
+    fetch.run.end(form="", checksum=checksum, fetched=0)
+
+
+def _load_small(
+    fetch: item_context.ItemFetch, path: str, size: int, opened: object_stream.Stream | None
+) -> None:
+    run, limiter = fetch.run, fetch.context.limiter
+    limiter.add_received(size)
+    limiter.add_written(size)
+    with contextlib.closing(opened or object_stream.open_stream(fetch.source, most=1)) as data:
+        content = b"".join(byte_streams.pieces(data, size))
+    digest = item_checksum.hasher(run.item)
+    digest.update(content)
+    checksum = item_checksum.compare(run.item, fetch.source.url, digest.hexdigest())
+    batch = fetch.context.tree.batch(run)
+    batch.add(0, path, (content,), executable=False)
+    batch.flush()
+    run.end(form=formats.FILE, checksum=checksum, fetched=size)

@@ -1,0 +1,79 @@
+"""Recognise an item by its first bytes, and keep it as a file or unpack it."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ..archives import formats
+from ..http import object_stream, remote_object
+from ..sources import source_object
+from . import item_archive, item_context, item_file, item_version, plan
+
+
+def load_source(fetch: item_context.ItemFetch) -> None:
+    """Load an object that the user named: a file, or an archive to unpack."""
+    item_version.check(fetch.run, fetch.source)
+    if fetch.context.single:
+        fetch.context.counter.total = fetch.source.size
+    load(fetch)
+
+
+def load(fetch: item_context.ItemFetch) -> None:
+    """Load an object, or a member of an archive, by the format that it has.
+
+    Raises:
+        StartOver: The object is another one now than an earlier attempt began with.
+        Failure: It cannot be loaded.
+    """
+    item, source = fetch.run.item, fetch.source
+    opened = object_stream.open_stream(source, item.start, item.end, most=1)
+    with contextlib.closing(opened):
+        head = formats.head_of(opened.peek)
+        archive_format = _recognise(fetch, head)
+        # One connection can continue with what it has begun; several begin anew.
+        keep = fetch.connections == 1 or not source.divisible or not _is_long(source, item)
+        if archive_format == formats.FILE and item.kind != plan.INNER:
+            path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
+            item_file.load(fetch, path, opened=opened if keep else None)
+        elif keep:
+            _load_content(fetch, opened, archive_format)
+        else:
+            opened.close()
+            with contextlib.closing(_open_again(fetch, head)) as several:
+                _load_content(fetch, several, archive_format)
+
+
+def _recognise(fetch: item_context.ItemFetch, head: bytes) -> str:
+    item = fetch.run.item
+    if item.kind == plan.INNER:
+        return formats.recognise_inner(head, item.name)
+    name = item.name or fetch.source.name
+    return formats.recognise(head, name, unpack=fetch.context.task.unpack)
+
+
+def _is_long(source: remote_object.Remote, item: plan.Item) -> bool:
+    """Return whether several connections are worth their requests."""
+    end = source.size if item.end is None else item.end
+    return (end or 0) - item.start > formats.HEAD_BYTES + object_stream.LEAST_BYTES
+
+
+def _open_again(fetch: item_context.ItemFetch, head: bytes) -> object_stream.Stream:
+    """Open an item with several connections, behind the bytes that were read already."""
+    item, connections = fetch.run.item, fetch.connections
+    return object_stream.open_stream(
+        fetch.source,
+        item.start,
+        item.end,
+        head=head,
+        most=connections,
+        ahead=object_stream.share(object_stream.PIECES_AHEAD, connections),
+    )
+
+
+def _load_content(
+    fetch: item_context.ItemFetch, data: object_stream.Stream, archive_format: str
+) -> None:
+    if archive_format == formats.FILE:
+        item_file.load_member(fetch, data)
+    else:
+        item_archive.Unpacker(fetch).unpack(data, archive_format)

@@ -1,0 +1,115 @@
+"""Write a large file, or a part of one, while many connections fetch it.
+
+It is hashed and written from its beginning to its end; now and then the journal records up to
+which position it is on the volume.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from ..archives import formats
+from ..base import limiter
+from ..http import object_stream, remote_object
+from ..store import journal
+from ..tree import files, large_file
+from . import item_checksum, item_context, item_run, item_version, plan
+
+PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
+# Each connection fetches as many pieces as the others, and at least so many if they are not too
+# small then: the load waits for the last ones.
+LEAST_ROUNDS, LEAST_PIECE_BYTES, PIECE_MULTIPLE_BYTES = 4, 2**20, 2**16
+CHECKPOINT_BYTES = 256 * 2**20
+
+
+def load(
+    fetch: item_context.ItemFetch, path: str, *, opened: object_stream.Stream | None = None
+) -> None:
+    """Load a large file, or a part of one, from where an earlier attempt stopped.
+
+    Args:
+        fetch: The item.
+        path: The file's path.
+        opened: The object as a stream, where its beginning was read already.
+
+    Raises:
+        StartOver: The object is another one now.
+        Failure: It cannot be loaded.
+    """
+    run, source = fetch.run, fetch.source
+    start = run.attempt.done.positions.get(run.number, run.item.start)
+    if start > run.item.start:
+        item_version.check_resumable(source)
+        opened = None
+        fetch.context.counter.add_earlier(start - run.item.start)
+    data = opened or open_stream(source, start, run.item.end, fetch.connections)
+    with contextlib.closing(data):
+        _write(fetch, data, path, start)
+
+
+def open_stream(
+    source: remote_object.Remote, start: int, end: int | None, connections: int
+) -> object_stream.Stream:
+    """Open an object, or a part of one, with pieces that suit its size."""
+    size = ((source.size if end is None else end) or 0) - start
+    rounds = max(LEAST_ROUNDS, -(-size // (PIECE_BYTES * connections)))
+    even = -(-size // (rounds * connections))
+    even += -even % PIECE_MULTIPLE_BYTES
+    return object_stream.open_stream(
+        source,
+        start,
+        end,
+        most=connections,
+        piece_bytes=max(LEAST_PIECE_BYTES, even),
+        ahead=object_stream.share(PIECES_AHEAD, connections),
+    )
+
+
+def _write(
+    fetch: item_context.ItemFetch, data: object_stream.Stream, path: str, start: int
+) -> None:
+    run, tree = fetch.run, fetch.context.tree
+    item = run.item
+    shared = item.kind == plan.PART or start > item.start
+    wanted = files.Wanted(path, 0, executable=False, shared=shared)
+    # A file that is not read from its beginning to its end is read back before it is published.
+    algorithm = item_checksum.algorithm(item)
+    algorithms = set[str]() if shared else {"sha256", algorithm}
+    file = tree.begin(0, wanted, run, start=start, algorithms=algorithms)
+    try:
+        _copy(run, file, data, fetch.context.limiter)
+        checksum = ""
+        if algorithms:
+            digest = file.digests[algorithm].hexdigest()
+            checksum = item_checksum.compare(item, fetch.source.url, digest)
+    except BaseException:
+        file.abandon()
+        # The item may be tried again: this file is not pending any more.
+        run.close()
+        raise
+    tree.finish(file, 0, run)
+    run.end(form=formats.FILE, checksum=checksum, fetched=file.position - item.start, path=path)
+
+
+def _copy(
+    run: item_run.ItemRun,
+    file: large_file.Filling,
+    data: object_stream.Stream,
+    limiter: limiter.Limiter,
+) -> None:
+    """Write all that a stream brings; record now and then up to where it is on the volume."""
+    safe = file.position
+    while piece := data.next_piece():
+        limiter.add_received(len(piece.data))
+        limiter.add_written(len(piece.data))
+        if data.paged:
+            file.add(piece)
+        else:
+            file.gather(piece.data)
+            piece.release()
+        if file.written - safe >= CHECKPOINT_BYTES:
+            safe = file.written
+            file.sync()
+            run.add(journal.POSITION, safe, "")
+            run.attempt.journal.flush()
+    file.wait()

@@ -1,0 +1,50 @@
+"""Try an item again when its source object changed while it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..base import failure, urls
+from . import item_run, plan
+
+MOST_ATTEMPTS = 5
+
+
+def load(run: item_run.ItemRun, url: str, fetch: Callable[[], None]) -> None:
+    """Load an item, again from its beginning while its source object changes.
+
+    Args:
+        run: The item.
+        url: The URL of its source object, for the message.
+        fetch: Loads the item once.
+
+    Raises:
+        StartOver: The source object changed, and other items or files depend on it: the whole
+            load has to start over.
+        Failure: The item cannot be loaded, or its source object changed each time.
+    """
+    reason = ""
+    for _ in range(MOST_ATTEMPTS):
+        reason = _try(run, fetch)
+        if not reason:
+            return
+    raise failure.Failure(
+        f"{urls.shown(url)} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
+    )
+
+
+def _try(run: item_run.ItemRun, fetch: Callable[[], None]) -> str:
+    """Load an item; return how its source object changed meanwhile, empty where it did not."""
+    try:
+        fetch()
+    except failure.StartOver as trouble:
+        if not _is_independent(run):
+            raise
+        return trouble.reason
+    return ""
+
+
+def _is_independent(run: item_run.ItemRun) -> bool:
+    """Return whether the item is one file that no list describes, and nothing is written of it."""
+    begun = run.attempt.done.begun(run.number)
+    return run.item.kind == plan.FILE and not run.item.validator and not begun

@@ -1,0 +1,40 @@
+"""Check that a source object is still the version that an earlier attempt began with."""
+
+from __future__ import annotations
+
+from ..base import failure
+from ..http import remote_object
+from ..store import journal
+from . import item_run, plan
+
+
+def check(run: item_run.ItemRun, source: remote_object.Remote) -> None:
+    """Ask for an object's version; record it in the journal, or compare it with the record.
+
+    Args:
+        run: The item.
+        source: Its source object.
+
+    Raises:
+        StartOver: An earlier attempt began with another version.
+        Failure: The object cannot be read.
+    """
+    source.look()
+    begun = run.attempt.done.versions.get(run.number)
+    if begun is None:
+        run.add(journal.VERSION, 0, "", text=source.validator)
+        if run.item.kind == plan.SOURCE:
+            # Before its first file is on the volume: another version may have other files.
+            run.attempt.journal.flush()
+    elif begun != source.validator:
+        raise failure.StartOver("has changed since it was begun with")
+
+
+def check_resumable(source: remote_object.Remote) -> None:
+    """Refuse to continue with an object whose version nobody can tell.
+
+    Raises:
+        StartOver: The origin tells no version of it.
+    """
+    if not source.validator:
+        raise failure.StartOver("cannot be gone on with")
