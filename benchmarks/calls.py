@@ -16,7 +16,7 @@ import rich.console
 import rich.table
 
 import identity
-from aws import file_system, session
+from aws import file_system, resources, session
 from sandbox.aws import aws_cloud
 from sandbox.juju import juju_model
 from sandbox.kubernetes import control_plane
@@ -63,7 +63,7 @@ def _counted(
     cloud: aws_cloud.Cloud, way: session.Aws, addresses: frozenset[str], ids: frozenset[str]
 ) -> str:
     cloud.reset_calls()
-    wanted = file_system.Wanted(
+    wanted = resources.DesiredFileSystem(
         owner=OWNER,
         performance_mode="generalPurpose",
         throughput_mode="elastic",

@@ -122,16 +122,21 @@ class AwsEfsCharm(ops.CharmBase):
             self._reconcile_cluster(options, cluster, state)
 
     def _reconcile_cluster(
-        self, options: config.Settings, cluster: client.Cluster, state: file_system.State
+        self,
+        options: config.Settings,
+        cluster: client.Cluster,
+        state: file_system.FileSystemOutcome,
     ) -> None:
         from app import desired
         from app.datasets import observe
         from cluster import probe
-        from cluster.volumes import volumes
+        from cluster.volumes import volume_reconcile
 
         wanted = desired.volumes_wanted(self._owner, options, state.dns_name)
-        claims = volumes.reconcile(cluster, wanted, timeout_seconds=VOLUMES_TIMEOUT_SECONDS)
-        self._control_plane.publish(volumes.manifests(wanted, self._owner))
+        claims = volume_reconcile.reconcile(
+            cluster, wanted, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
+        )
+        self._control_plane.publish(volume_reconcile.render_manifests(wanted, self._owner))
         for problem in claims.problems:
             self._report(problem)
         # Where something is known to be wrong, to wait for the probe's failure tells no more.

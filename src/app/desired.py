@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import identity
-from aws import file_system
+from aws import file_system, resources
 from cluster import probe
-from cluster.volumes import volumes
+from cluster.volumes import volume_reconcile, volume_resources
 from config import Settings
 
 
@@ -18,9 +18,9 @@ def file_system_wanted(
     known_id: str,
     addresses: Iterable[str],
     instance_ids: Iterable[str],
-) -> file_system.Wanted:
+) -> resources.DesiredFileSystem:
     """The file system, with a mount target in each zone of these machines."""
-    return file_system.Wanted(
+    return resources.DesiredFileSystem(
         owner=owner,
         performance_mode=settings.performance_mode,
         throughput_mode=settings.throughput_mode,
@@ -34,9 +34,11 @@ def file_system_wanted(
     )
 
 
-def volumes_wanted(owner: identity.Owner, settings: Settings, server: str) -> volumes.Wanted:
+def volumes_wanted(
+    owner: identity.Owner, settings: Settings, server: str
+) -> volume_resources.DesiredVolumes:
     """The storage class, and a volume with its claim for each namespace."""
-    return volumes.Wanted(
+    return volume_resources.DesiredVolumes(
         server=server,
         capacity=settings.capacity,
         claim_capacity=settings.claim_request,
@@ -48,10 +50,10 @@ def volumes_wanted(owner: identity.Owner, settings: Settings, server: str) -> vo
 
 
 def probe_wanted(
-    settings: Settings, state: file_system.State, environment: Mapping[str, str]
-) -> probe.Wanted:
+    settings: Settings, state: file_system.FileSystemOutcome, environment: Mapping[str, str]
+) -> probe.DesiredProbe:
     """A pod in each zone that has a mount target, to mount the volume and prove it."""
-    return probe.Wanted(
+    return probe.DesiredProbe(
         file_system_id=state.file_system_id,
         zones=state.zones,
         mount_options=settings.mount_options,
@@ -63,7 +65,7 @@ def probe_wanted(
 
 def cluster_objects(owner: identity.Owner, settings: Settings) -> list[str]:
     """What the charm makes in a cluster, a line each: kind and name."""
-    made = volumes.manifests(volumes_wanted(owner, settings, server=""), owner)
+    made = volume_reconcile.render_manifests(volumes_wanted(owner, settings, server=""), owner)
     return [
         f"{each['kind']} "
         + "/".join(filter(None, (each["metadata"].get("namespace"), each["metadata"]["name"])))

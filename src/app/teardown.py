@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import problems
 from app.datasets import index
 from aws import file_system, teardown
-from cluster.volumes import volumes
+from cluster.volumes import volume_removal
 
 if TYPE_CHECKING:
     import action_params
@@ -59,7 +59,7 @@ class Removal:
         """
         found = file_system.find(self.aws, self.owner)
         # The cluster's half is made after the first mount target, and goes before the last.
-        served = bool(found and file_system.mount_targets(self.aws, found.id))
+        served = bool(found and file_system.list_mount_targets(self.aws, found.id))
         if not params.dry_run:
             if found and params.confirm != found.id:
                 raise problems.Blocked(self._refusal(found.id, found.size_bytes))
@@ -72,7 +72,7 @@ class Removal:
         deadline = time.monotonic() + timeout_seconds
         lines: list[str] = []
         if self.cluster is not None:
-            lines += volumes.remove(
+            lines += volume_removal.remove(
                 self.cluster, say=say, timeout_seconds=timeout_seconds, dry_run=params.dry_run
             )
         elif served:

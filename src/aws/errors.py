@@ -96,14 +96,14 @@ def translated(doing: str) -> Generator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        raise _refusal(doing, error) from error
+        raise _translate_refusal(doing, error) from error
     except botocore.exceptions.ParamValidationError:
         raise  # nothing that AWS or a user did: a fault of ours, that must not look like theirs
     except botocore.exceptions.BotoCoreError as error:
-        raise _failure(doing, error) from error
+        raise _translate_failure(doing, error) from error
 
 
-def code(problem: problems.Problem) -> str:
+def error_code(problem: problems.Problem) -> str:
     """AWS's code of the error that this problem came from; "" where it is not AWS's word."""
     cause = problem.__cause__
     if isinstance(cause, botocore.exceptions.ClientError):
@@ -111,11 +111,11 @@ def code(problem: problems.Problem) -> str:
     return ""
 
 
-def unsure(problem: problems.Problem) -> bool:
+def may_have_succeeded(problem: problems.Problem) -> bool:
     """Whether a call that failed may have done its work all the same: look before believing."""
     cause = problem.__cause__
     if isinstance(cause, botocore.exceptions.ClientError):
-        return code(problem) in _SECOND_ANSWERS or _status(cause) >= _HTTP_SERVER_ERROR
+        return error_code(problem) in _SECOND_ANSWERS or _http_status(cause) >= _HTTP_SERVER_ERROR
     return isinstance(cause, botocore.exceptions.HTTPClientError)
 
 
@@ -124,12 +124,12 @@ def shortened(text: str) -> str:
     return text if len(text) <= _LIMIT else f"{text[: _LIMIT - 1]}…"
 
 
-def _refusal(doing: str, error: botocore.exceptions.ClientError) -> problems.Problem:
+def _translate_refusal(doing: str, error: botocore.exceptions.ClientError) -> problems.Problem:
     """The sentence for an answer of AWS that is an error."""
     name = error.response.get("Error", {}).get("Code", "")
     if name in _DENIED:
         return problems.Blocked(
-            f"AWS denies {_action(error)}: allow it to the charm's credentials"
+            f"AWS denies {_denied_action(error)}: allow it to the charm's credentials"
         )
     if name in _BAD_KEYS:
         return problems.Blocked(
@@ -138,14 +138,14 @@ def _refusal(doing: str, error: botocore.exceptions.ClientError) -> problems.Pro
     if name in _ADVICE:
         kind = problems.Waiting if name == "TooManyRequests" else problems.Blocked
         return kind(shortened(f"cannot {doing}: {_ADVICE[name]}"))
-    if name in _PASSING or _status(error) >= _HTTP_SERVER_ERROR:
-        said = name or str(_status(error))
+    if name in _PASSING or _http_status(error) >= _HTTP_SERVER_ERROR:
+        said = name or str(_http_status(error))
         return problems.Waiting(shortened(f"AWS could not {doing} ({said}): it is tried again"))
     said = error.response.get("Error", {}).get("Message", "")
     return problems.Blocked(shortened(f"AWS refuses to {doing}: {name} {said}".rstrip()))
 
 
-def _failure(doing: str, error: botocore.exceptions.BotoCoreError) -> problems.Problem:
+def _translate_failure(doing: str, error: botocore.exceptions.BotoCoreError) -> problems.Problem:
     """The sentence for a call that never got an answer.
 
     The errors' own texts are not repeated: they hold whole URLs, a proxy's with its password.
@@ -180,7 +180,7 @@ def _failure(doing: str, error: botocore.exceptions.BotoCoreError) -> problems.P
     return problems.Waiting(shortened(f"{host} cannot be reached to {doing}: it is tried again"))
 
 
-def _action(error: botocore.exceptions.ClientError) -> str:
+def _denied_action(error: botocore.exceptions.ClientError) -> str:
     """The IAM action that was denied; AWS names it where EFS needed it in our name."""
     said = error.response.get("Error", {}).get("Message", "")
     named = re.search(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)", said)
@@ -190,5 +190,5 @@ def _action(error: botocore.exceptions.ClientError) -> str:
     return efs if efs in permissions.EFS_ACTIONS else f"ec2:{error.operation_name}"
 
 
-def _status(error: botocore.exceptions.ClientError) -> int:
+def _http_status(error: botocore.exceptions.ClientError) -> int:
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

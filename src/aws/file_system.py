@@ -24,15 +24,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Wanted = resources.Wanted
-
 # How often a step is taken before it is held to be in vain. The pauses between grow to about two
 # seconds together: what one call has made, the next may not see yet.
 _TRIES = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class FileSystemOutcome:
     """What there is now.
 
     Attributes:
@@ -64,7 +62,9 @@ class State:
         return tuple(sorted(self.addresses))
 
 
-def reconcile(aws: session.Aws, wanted: Wanted, *, timeout_seconds: float) -> State:
+def reconcile(
+    aws: session.Aws, wanted: resources.DesiredFileSystem, *, timeout_seconds: float
+) -> FileSystemOutcome:
     """Make AWS as wanted; nothing is written where it is so already.
 
     Each round looks at all there is and does what can be done now. That is also the whole answer
@@ -87,11 +87,11 @@ def reconcile(aws: session.Aws, wanted: Wanted, *, timeout_seconds: float) -> St
         observed = observe(aws, wanted)
         todo = [step for step in plan.plan(wanted, observed) if step not in given_up]
         if todo:
-            given_up |= _take(aws, todo, taken)
-        elif plan.pending(observed) and time.monotonic() < until:
-            polling.polled(functools.partial(_finished, aws, wanted, observed), until)
+            given_up |= _apply_all(aws, todo, taken)
+        elif plan.is_pending(observed) and time.monotonic() < until:
+            polling.polled(functools.partial(_is_settled, aws, wanted, observed), until)
         else:
-            return _state(aws, wanted, observed, tuple(given_up.values()))
+            return _outcome(aws, wanted, observed, tuple(given_up.values()))
 
 
 def find(aws: session.Aws, owner: identity.Owner) -> resources.FileSystem | None:
@@ -100,13 +100,13 @@ def find(aws: session.Aws, owner: identity.Owner) -> resources.FileSystem | None
     Raises:
         problems.Blocked: Somebody else's has our creation token.
     """
-    found = _with_our_token(aws, owner)
+    found = _find_by_token(aws, owner)
     if found:
         ownership.check(owner, found.id, found.tags)
     return found
 
 
-def mount_targets(aws: session.Aws, file_system_id: str) -> tuple[resources.MountTarget, ...]:
+def list_mount_targets(aws: session.Aws, file_system_id: str) -> tuple[resources.MountTarget, ...]:
     """The file system's mount targets in the order of their zones, without their groups."""
     with errors.translated("look at the mount targets"):
         pages = aws.efs.get_paginator("describe_mount_targets").paginate(
@@ -130,34 +130,34 @@ def mount_targets(aws: session.Aws, file_system_id: str) -> tuple[resources.Moun
     return tuple(sorted(found, key=lambda target: target.zone))
 
 
-def observe(aws: session.Aws, wanted: Wanted) -> resources.Observed:
+def observe(aws: session.Aws, wanted: resources.DesiredFileSystem) -> resources.ObservedFileSystem:
     """Look at all that counts: one read without units, else eight and one a further page."""
-    found = _with_our_token(aws, wanted.owner)
+    found = _find_by_token(aws, wanted.owner)
     if found is None:
         # A teardown that was cut short after the file system went has left its mark on the group.
-        for group in network.our_groups(aws, wanted.owner):
-            ownership.check_standing(group.id, group.tags)
+        for group in network.find_own_groups(aws, wanted.owner):
+            ownership.check_not_tearing_down(group.id, group.tags)
     if not wanted.mounted:
-        return resources.Observed(found)
-    targets = mount_targets(aws, found.id) if found else ()
-    groups = network.interface_groups(
+        return resources.ObservedFileSystem(found)
+    targets = list_mount_targets(aws, found.id) if found else ()
+    groups = network.read_interface_groups(
         aws, [target.interface_id for target in targets if target.interface_id]
     )
-    machines = network.instances(
+    machines = network.find_instances(
         aws, wanted.owner, instance_ids=wanted.instance_ids, addresses=wanted.addresses
     )
     vpc_id = placement.choose_vpc(wanted.vpc_id, {target.vpc_id for target in targets}, machines)
-    return resources.Observed(
+    return resources.ObservedFileSystem(
         file_system=found,
         mount_targets=tuple(
             dataclasses.replace(target, groups=groups.get(target.interface_id))
             for target in targets
         ),
-        network=network.look(aws, wanted.owner, vpc_id=vpc_id, instances=machines),
+        network=network.observe(aws, wanted.owner, vpc_id=vpc_id, instances=machines),
     )
 
 
-def _with_our_token(aws: session.Aws, owner: identity.Owner) -> resources.FileSystem | None:
+def _find_by_token(aws: session.Aws, owner: identity.Owner) -> resources.FileSystem | None:
     with errors.translated("look for the file system"):
         answer = aws.efs.describe_file_systems(CreationToken=ownership.creation_token(owner))
     for found in answer["FileSystems"]:
@@ -175,7 +175,7 @@ def _with_our_token(aws: session.Aws, owner: identity.Owner) -> resources.FileSy
     return None
 
 
-def _take(
+def _apply_all(
     aws: session.Aws, todo: Sequence[steps.Step], taken: collections.Counter[steps.Step]
 ) -> dict[steps.Step, problems.Problem]:
     """Take the steps; those of the zones at the same time.
@@ -200,23 +200,23 @@ def _take(
         if step in apart:
             continue
         taken[step] += 1
-        if problem := _attempt(aws, step):
-            if errors.unsure(problem) and taken[step] < _TRIES:
+        if problem := _apply(aws, step):
+            if errors.may_have_succeeded(problem) and taken[step] < _TRIES:
                 logger.info("looking again: %s", problem.message)
                 return {}
             raise problem
     taken.update(apart)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        attempt = functools.partial(_attempt, aws)
+        attempt = functools.partial(_apply, aws)
         outcomes = dict(zip(apart, pool.map(attempt, apart), strict=True))
     return {
         step: problem
         for step, problem in outcomes.items()
-        if problem and not (errors.unsure(problem) and taken[step] < _TRIES)
+        if problem and not (errors.may_have_succeeded(problem) and taken[step] < _TRIES)
     }
 
 
-def _attempt(aws: session.Aws, step: steps.Step) -> problems.Problem | None:
+def _apply(aws: session.Aws, step: steps.Step) -> problems.Problem | None:
     try:
         step.take(aws)
     except problems.Problem as problem:
@@ -224,26 +224,28 @@ def _attempt(aws: session.Aws, step: steps.Step) -> problems.Problem | None:
     return None
 
 
-def _finished(aws: session.Aws, wanted: Wanted, before: resources.Observed) -> bool:
+def _is_settled(
+    aws: session.Aws, wanted: resources.DesiredFileSystem, before: resources.ObservedFileSystem
+) -> bool:
     """Whether AWS has done with what it was at work on, in one read."""
     found = before.file_system
-    if found is None or plan.busy(found):
-        return not plan.busy(_with_our_token(aws, wanted.owner))
-    return not any(plan.busy(target) for target in mount_targets(aws, found.id))
+    if found is None or plan.is_busy(found):
+        return not plan.is_busy(_find_by_token(aws, wanted.owner))
+    return not any(plan.is_busy(target) for target in list_mount_targets(aws, found.id))
 
 
-def _state(
+def _outcome(
     aws: session.Aws,
-    wanted: Wanted,
-    observed: resources.Observed,
+    wanted: resources.DesiredFileSystem,
+    observed: resources.ObservedFileSystem,
     told: tuple[problems.Problem, ...],
-) -> State:
+) -> FileSystemOutcome:
     found = observed.file_system
     if found is None or found.life_cycle == "creating":
         name = found.id if found else "the file system"
         raise problems.Waiting(f"{name} is being created in {aws.region}: the next update goes on")
     there = observed.network
-    return State(
+    return FileSystemOutcome(
         file_system_id=found.id,
         region=aws.region,
         dns_name=aws.file_system_name(found.id),
@@ -256,5 +258,5 @@ def _state(
         },
         vpc_id=there.vpc_id if there else "",
         security_group_id=there.group.id if there and there.group else "",
-        problems=(*told, *plan.shortcomings(wanted, observed)),
+        problems=(*told, *plan.find_problems(wanted, observed)),
     )

@@ -125,7 +125,7 @@ class Network:
     instances: tuple[Instance, ...]
 
 
-def look(
+def observe(
     aws: session.Aws,
     owner: identity.Owner,
     *,
@@ -143,7 +143,7 @@ def look(
             raise problems.Blocked(
                 f"{vpc_id} has no subnet in {aws.region}, if it exists: correct the option vpc"
             )
-        named = groups(aws, {"group-name": ownership.group_name(owner)})
+        named = find_groups(aws, {"group-name": ownership.group_name(owner)})
         support = aws.ec2.describe_vpc_attribute(VpcId=vpc_id, Attribute="enableDnsSupport")
         names = aws.ec2.describe_vpc_attribute(VpcId=vpc_id, Attribute="enableDnsHostnames")
     return Network(
@@ -156,7 +156,7 @@ def look(
     )
 
 
-def instances(
+def find_instances(
     aws: session.Aws,
     owner: identity.Owner,
     *,
@@ -176,7 +176,7 @@ def instances(
             return tuple(
                 _sorted(
                     found
-                    for part in _parts(chosen)
+                    for part in _chunks(chosen)
                     for found in _instances(aws, "instance-id", part)
                 )
             )
@@ -184,7 +184,7 @@ def instances(
     return tuple(one for one in of_model if one.addresses & set(addresses)) or tuple(of_model)
 
 
-def groups(aws: session.Aws, filters: Mapping[str, str]) -> list[SecurityGroup]:
+def find_groups(aws: session.Aws, filters: Mapping[str, str]) -> list[SecurityGroup]:
     """The security groups that match."""
     pages = aws.ec2.get_paginator("describe_security_groups").paginate(
         Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()]
@@ -205,10 +205,10 @@ def groups(aws: session.Aws, filters: Mapping[str, str]) -> list[SecurityGroup]:
     ]
 
 
-def our_groups(aws: session.Aws, owner: identity.Owner) -> list[SecurityGroup]:
+def find_own_groups(aws: session.Aws, owner: identity.Owner) -> list[SecurityGroup]:
     """The security groups that we made, in whatever VPC."""
     with errors.translated("look at the security groups"):
-        return groups(
+        return find_groups(
             aws,
             {
                 f"tag:{ownership.MODEL_TAG}": owner.model_uuid,
@@ -217,7 +217,7 @@ def our_groups(aws: session.Aws, owner: identity.Owner) -> list[SecurityGroup]:
         )
 
 
-def interface_groups(
+def read_interface_groups(
     aws: session.Aws, interface_ids: Collection[str]
 ) -> dict[str, frozenset[str]]:
     """The security groups of each interface that exists."""
@@ -282,7 +282,7 @@ def _sorted(found: Iterator[Instance]) -> list[Instance]:
     return sorted(found, key=lambda instance: instance.id)
 
 
-def _parts(values: list[str]) -> Iterator[list[str]]:
+def _chunks(values: list[str]) -> Iterator[list[str]]:
     """The values in as few filters as EC2 allows."""
     for start in range(0, len(values), _MOST_FILTER_VALUES):
         yield values[start : start + _MOST_FILTER_VALUES]

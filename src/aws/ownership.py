@@ -37,7 +37,9 @@ def group_name(owner: identity.Owner) -> str:
 
 def tags(owner: identity.Owner, user_tags: Mapping[str, str]) -> dict[str, str]:
     """All the tags of a resource of ours: the user's that may be set, and our own above."""
-    allowed = {key: value for key, value in user_tags.items() if key not in refused(user_tags)}
+    allowed = {
+        key: value for key, value in user_tags.items() if key not in refused_keys(user_tags)
+    }
     every = {
         "Name": f"aws-efs {owner.application}",
         **allowed,
@@ -49,13 +51,13 @@ def tags(owner: identity.Owner, user_tags: Mapping[str, str]) -> dict[str, str]:
     return every
 
 
-def refused(user_tags: Mapping[str, str]) -> tuple[str, ...]:
+def refused_keys(user_tags: Mapping[str, str]) -> tuple[str, ...]:
     """The keys of the user's tags that are not set: reserved ones, and those too many."""
     reserved = {key for key in user_tags if key.lower().startswith(_RESERVED)}
     return tuple(sorted(reserved) + sorted(set(user_tags) - reserved)[MOST_USER_TAGS:])
 
 
-def obsolete(present: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str, ...]:
+def obsolete_keys(present: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str, ...]:
     """The keys of tags that a former configuration set and this one does not.
 
     An organisation's own tooling tags resources too, and would fight a charm that removes what it
@@ -69,7 +71,7 @@ def obsolete(present: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str
     return tuple(sorted(stale))
 
 
-def missing(present: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+def missing_tags(present: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
     """The tags that are not there yet, or have another value."""
     return {key: value for key, value in wanted.items() if present.get(key) != value}
 
@@ -94,7 +96,7 @@ def check(owner: identity.Owner, resource_id: str, present: Mapping[str, str]) -
         )
 
 
-def check_standing(resource_id: str, present: Mapping[str, str]) -> None:
+def check_not_tearing_down(resource_id: str, present: Mapping[str, str]) -> None:
     """Make sure that nobody began to tear it down.
 
     Raises:

@@ -33,7 +33,7 @@ class Placement:
 
 
 def place(
-    wanted: resources.Wanted,
+    wanted: resources.DesiredFileSystem,
     there: network.Network,
     targets: Collection[resources.MountTarget],
 ) -> Placement:
@@ -65,7 +65,7 @@ def place(
             strays.append(address)
     return Placement(
         used=frozenset(used),
-        new=_new(used, there.subnets, {target.zone for target in targets}),
+        new=_new_subnets(used, there.subnets, {target.zone for target in targets}),
         strays=tuple(strays),
         away=tuple(sorted({machine.vpc_id for machine in away})),
     )
@@ -101,7 +101,7 @@ def choose_vpc(
     raise problems.Blocked("no machine of these units was found in the region: set the option vpc")
 
 
-def _new(
+def _new_subnets(
     used: Collection[network.Subnet], subnets: Collection[network.Subnet], served: set[str]
 ) -> dict[str, network.Subnet | None]:
     """The units' own subnets first, then the zone's others: to who mounts it they are alike."""

@@ -28,34 +28,40 @@ _BUSY = ("creating", "updating", "deleting")
 _SHOWN = 3
 
 
-def plan(wanted: resources.Wanted, observed: resources.Observed) -> list[steps.Step]:
+def plan(
+    wanted: resources.DesiredFileSystem, observed: resources.ObservedFileSystem
+) -> list[steps.Step]:
     """What to do now, in this order; nothing when all is as it should be, or on its way.
 
     Raises:
         problems.Problem: What is found must not be touched, or cannot become what is wanted.
     """
-    planned = _for_file_system(wanted, observed.file_system)
+    planned = _plan_file_system(wanted, observed.file_system)
     if observed.network:
         placed = placement.place(wanted, observed.network, observed.mount_targets)
-        planned += _for_group(wanted, observed.network, placed, observed.mount_targets)
-        planned += _for_mount_targets(observed, observed.network, placed)
+        planned += _plan_group(wanted, observed.network, placed, observed.mount_targets)
+        planned += _plan_mount_targets(observed, observed.network, placed)
     return planned
 
 
-def pending(observed: resources.Observed) -> bool:
+def is_pending(observed: resources.ObservedFileSystem) -> bool:
     """Whether AWS is still at work on something that is worth waiting for."""
-    return busy(observed.file_system) or any(busy(target) for target in observed.mount_targets)
+    return is_busy(observed.file_system) or any(
+        is_busy(target) for target in observed.mount_targets
+    )
 
 
-def busy(one: resources.FileSystem | resources.MountTarget | None) -> bool:
+def is_busy(one: resources.FileSystem | resources.MountTarget | None) -> bool:
     """Whether AWS is still at work on this one."""
     return one is not None and one.life_cycle in _BUSY
 
 
-def shortcomings(wanted: resources.Wanted, observed: resources.Observed) -> list[problems.Problem]:
+def find_problems(
+    wanted: resources.DesiredFileSystem, observed: resources.ObservedFileSystem
+) -> list[problems.Problem]:
     """What is wrong, does not stop the rest, and is not ours to mend."""
     told: list[problems.Problem] = []
-    if refused := ownership.refused(wanted.tags):
+    if refused := ownership.refused_keys(wanted.tags):
         told.append(
             problems.Blocked(
                 f"tag {refused[0]:.60} is reserved or one too many: take it out of the option tags"
@@ -69,26 +75,26 @@ def shortcomings(wanted: resources.Wanted, observed: resources.Observed) -> list
                     f"--mount-target-id {target.id}"
                 )
             )
-        elif busy(target):
+        elif is_busy(target):
             told.append(
                 problems.Waiting(f"{target.zone}: mount target {target.id} is {target.life_cycle}")
             )
     if observed.network:
         placed = placement.place(wanted, observed.network, observed.mount_targets)
-        told += _of_units(observed.network, placed)
-        if placed.new and observed.file_system and busy(observed.file_system):
+        told += _unit_problems(observed.network, placed)
+        if placed.new and observed.file_system and is_busy(observed.file_system):
             found = observed.file_system
             told.append(
                 problems.Waiting(
                     f"{', '.join(placed.new)}: {found.id} is {found.life_cycle}, then it is served"
                 )
             )
-        told += _of_names(observed.network)
+        told += _dns_problems(observed.network)
     return told
 
 
-def _for_file_system(
-    wanted: resources.Wanted, found: resources.FileSystem | None
+def _plan_file_system(
+    wanted: resources.DesiredFileSystem, found: resources.FileSystem | None
 ) -> list[steps.Step]:
     tags = ownership.tags(wanted.owner, wanted.tags)
     if found is None:
@@ -104,13 +110,13 @@ def _for_file_system(
             )
         ]
     _check_found(wanted, found)
-    planned = _for_tags(found.id, found.tags, tags)
+    planned = _plan_tags(found.id, found.tags, tags)
     if found.throughput_mode != wanted.throughput_mode and found.life_cycle == "available":
         planned.append(steps.ChangeThroughput(found.id, wanted.throughput_mode))
     return planned
 
 
-def _check_new(wanted: resources.Wanted) -> None:
+def _check_new(wanted: resources.DesiredFileSystem) -> None:
     if wanted.known_id:
         raise problems.Blocked(
             f"{wanted.known_id} is on record but gone from AWS: "
@@ -126,9 +132,9 @@ def _check_new(wanted: resources.Wanted) -> None:
         )
 
 
-def _check_found(wanted: resources.Wanted, found: resources.FileSystem) -> None:
+def _check_found(wanted: resources.DesiredFileSystem, found: resources.FileSystem) -> None:
     ownership.check(wanted.owner, found.id, found.tags)
-    ownership.check_standing(found.id, found.tags)
+    ownership.check_not_tearing_down(found.id, found.tags)
     if wanted.known_id not in ("", found.id):
         raise problems.Blocked(
             f"{wanted.known_id} is on record, AWS has {found.id}: run teardown to begin anew"
@@ -157,8 +163,8 @@ def _check_fixed(option: str, wanted: str, found: str, file_system_id: str) -> N
         )
 
 
-def _for_group(
-    wanted: resources.Wanted,
+def _plan_group(
+    wanted: resources.DesiredFileSystem,
     there: network.Network,
     placed: placement.Placement,
     targets: tuple[resources.MountTarget, ...],
@@ -169,8 +175,8 @@ def _for_group(
         name = ownership.group_name(wanted.owner)
         return [steps.CreateGroup(there.vpc_id, name, _pairs(tags))]
     ownership.check(wanted.owner, group.id, group.tags)
-    ownership.check_standing(group.id, group.tags)
-    planned = _for_tags(group.id, group.tags, tags)
+    ownership.check_not_tearing_down(group.id, group.tags)
+    planned = _plan_tags(group.id, group.tags, tags)
     needed = {network.Rule.nfs(subnet.cidr) for subnet in placed.used}
     served = {target.zone for target in targets}
     kept = {network.Rule.nfs(subnet.cidr) for subnet in there.subnets if subnet.zone in served}
@@ -181,8 +187,8 @@ def _for_group(
     return planned
 
 
-def _for_mount_targets(
-    observed: resources.Observed, there: network.Network, placed: placement.Placement
+def _plan_mount_targets(
+    observed: resources.ObservedFileSystem, there: network.Network, placed: placement.Placement
 ) -> list[steps.Step]:
     found, group = observed.file_system, there.group
     if found is None or group is None:
@@ -205,19 +211,19 @@ def _for_mount_targets(
     return planned
 
 
-def _for_tags(
+def _plan_tags(
     resource_id: str, present: Mapping[str, str], wanted: Mapping[str, str]
 ) -> list[steps.Step]:
     # First away with the old ones: their keys are remembered in a tag that the new ones overwrite.
     planned: list[steps.Step] = []
-    if obsolete := ownership.obsolete(present, wanted):
+    if obsolete := ownership.obsolete_keys(present, wanted):
         planned.append(steps.Untag(resource_id, obsolete))
-    if missing := ownership.missing(present, wanted):
+    if missing := ownership.missing_tags(present, wanted):
         planned.append(steps.Tag(resource_id, _pairs(missing)))
     return planned
 
 
-def _of_units(there: network.Network, placed: placement.Placement) -> list[problems.Problem]:
+def _unit_problems(there: network.Network, placed: placement.Placement) -> list[problems.Problem]:
     told: list[problems.Problem] = []
     if placed.away:
         told.append(
@@ -244,7 +250,7 @@ def _of_units(there: network.Network, placed: placement.Placement) -> list[probl
     return told
 
 
-def _of_names(there: network.Network) -> list[problems.Problem]:
+def _dns_problems(there: network.Network) -> list[problems.Problem]:
     """What keeps mount targets' names from resolving."""
     flags = {"support": there.dns_support, "hostnames": there.dns_hostnames}
     return [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class DesiredFileSystem:
     """What the configuration and the relations ask for.
 
     Attributes:
@@ -99,7 +99,7 @@ class MountTarget:
 
 
 @dataclasses.dataclass(frozen=True)
-class Observed:
+class ObservedFileSystem:
     """All that was found.
 
     Attributes:

@@ -110,7 +110,7 @@ class Aws:
         # speaks to is known when it is made (AWS_ENDPOINT_URL, partitions): if it is listed,
         # the client is made again.
         host = urllib.parse.urlsplit(str(client.meta.endpoint_url)).hostname or ""
-        if _is_listed(host, self._proxies.get("no_proxy", "")):
+        if _is_excluded(host, self._proxies.get("no_proxy", "")):
             return made(proxies={})
         return client
 
@@ -135,6 +135,6 @@ def _check_region(core: botocore.session.Session, region: str) -> None:
         )
 
 
-def _is_listed(host: str, no_proxy: str) -> bool:
+def _is_excluded(host: str, no_proxy: str) -> bool:
     names = [name.strip().lower().lstrip("*.") for name in no_proxy.split(",")]
     return any(name and (host == name or host.endswith(f".{name}")) for name in names)

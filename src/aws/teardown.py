@@ -26,14 +26,14 @@ _MARK = ((ownership.STATE_TAG, ownership.TEARING_DOWN),)
 
 def mark(aws: session.Aws, owner: identity.Owner) -> None:
     """Keep every reconcile, of whichever leader, from building up again what goes."""
-    for resource_id, tags in _ours(aws, owner):
-        if ownership.missing(tags, dict(_MARK)):
+    for resource_id, tags in _own_resources(aws, owner):
+        if ownership.missing_tags(tags, dict(_MARK)):
             steps.Tag(resource_id, _MARK).take(aws)
 
 
 def unmark(aws: session.Aws, owner: identity.Owner) -> None:
     """Take the mark off again from what is left."""
-    for resource_id, tags in _ours(aws, owner):
+    for resource_id, tags in _own_resources(aws, owner):
         if ownership.STATE_TAG in tags:
             steps.Untag(resource_id, (ownership.STATE_TAG,)).take(aws)
 
@@ -73,27 +73,27 @@ def teardown(
         mark(aws, owner)
     found = file_system.find(aws, owner)
     if found and dry_run:
-        for target in file_system.mount_targets(aws, found.id):
-            tell(_called(target))
+        for target in file_system.list_mount_targets(aws, found.id):
+            tell(_title(target))
         tell(f"file system {found.id}")
     elif found:
         _delete_mount_targets(aws, found, tell, until)
         _delete_file_system(aws, owner, found, tell, until)
-    for group in network.our_groups(aws, owner):
+    for group in network.find_own_groups(aws, owner):
         if not dry_run:
             _delete_group(aws, group, until)
         tell(f"security group {group.id}")
     return lines
 
 
-def _ours(aws: session.Aws, owner: identity.Owner) -> list[tuple[str, dict[str, str]]]:
+def _own_resources(aws: session.Aws, owner: identity.Owner) -> list[tuple[str, dict[str, str]]]:
     """The ids and tags of what carries tags of ours."""
     found = file_system.find(aws, owner)
     tagged = [(found.id, dict(found.tags))] if found else []
-    return tagged + [(group.id, dict(group.tags)) for group in network.our_groups(aws, owner)]
+    return tagged + [(group.id, dict(group.tags)) for group in network.find_own_groups(aws, owner)]
 
 
-def _called(target: resources.MountTarget) -> str:
+def _title(target: resources.MountTarget) -> str:
     return f"mount target {target.id} ({target.zone})"
 
 
@@ -103,9 +103,9 @@ def _delete_mount_targets(
     left: dict[str, str] = {}
 
     def gone() -> bool:
-        targets = file_system.mount_targets(aws, found.id)
+        targets = file_system.list_mount_targets(aws, found.id)
         for target in targets:
-            left.setdefault(target.id, _called(target))
+            left.setdefault(target.id, _title(target))
             # One that is still being created goes in a later round, when it is there.
             if target.life_cycle not in ("creating", "deleting"):
                 _delete(
@@ -166,7 +166,7 @@ def _delete(call: Callable[[], object], doing: str) -> bool:
         with errors.translated(doing):
             call()
     except problems.Problem as problem:
-        code = errors.code(problem)
+        code = errors.error_code(problem)
         if code in _NOT_YET:
             logger.debug("not yet: %s", problem.message)
             return False

@@ -86,7 +86,7 @@ class Cluster:
 
     def nodes(self) -> tuple[nodes.Node, ...]:
         """All nodes, in the order of their names."""
-        seen = [nodes.read(node) for node in self.select(core_v1.Node, {})]
+        seen = [nodes.read_node(node) for node in self.select(core_v1.Node, {})]
         return tuple(sorted(seen, key=lambda node: node.name))
 
     def ours(self, kind: type[_Kind], selector: Mapping[str, str] | None = None) -> list[_Kind]:
@@ -138,7 +138,7 @@ class Cluster:
             try:
                 found: _Kind = self._api.get(kind, name, namespace=namespace or None)
             except lightkube.core.exceptions.ApiError as error:
-                if errors.code(error) != errors.NOT_FOUND:
+                if errors.http_status(error) != errors.NOT_FOUND:
                     raise
                 return None
         return found
@@ -211,7 +211,7 @@ class Cluster:
             try:
                 self._api.delete(kind, name, namespace=namespace or None, cascade=background)
             except lightkube.core.exceptions.ApiError as error:
-                if errors.code(error) != errors.NOT_FOUND:
+                if errors.http_status(error) != errors.NOT_FOUND:
                     raise
         logger.info("deleted %s", titled)
 
@@ -232,7 +232,7 @@ class Cluster:
                     pod, namespace=self.namespace, container=container, tail_lines=tail_lines
                 )
             except lightkube.core.exceptions.ApiError as error:
-                if errors.code(error) not in {errors.NOT_FOUND, errors.BAD_REQUEST}:
+                if errors.http_status(error) not in {errors.NOT_FOUND, errors.BAD_REQUEST}:
                     raise
                 return ""
             return "".join(lines)

@@ -34,7 +34,7 @@ def translated(doing: str) -> Generator[None]:
     try:
         yield
     except lightkube.core.exceptions.ApiError as error:
-        raise refusal(doing, code(error), words(error)) from None
+        raise translate_refusal(doing, http_status(error), server_message(error)) from None
     except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         raise problems.Waiting(
@@ -53,7 +53,7 @@ def translated(doing: str) -> Generator[None]:
         ) from None
 
 
-def refusal(doing: str, status: int, said: str) -> problems.Problem:
+def translate_refusal(doing: str, status: int, said: str) -> problems.Problem:
     """The problem that an API server's refusal is.
 
     Args:
@@ -74,12 +74,12 @@ def refusal(doing: str, status: int, said: str) -> problems.Problem:
     return problems.Waiting(short(f"{doing}: Kubernetes answers {status}: {said}"))
 
 
-def code(error: lightkube.core.exceptions.ApiError) -> int:
+def http_status(error: lightkube.core.exceptions.ApiError) -> int:
     """The HTTP status of an API server's refusal."""
     return error.status.code or 0
 
 
-def words(error: lightkube.core.exceptions.ApiError) -> str:
+def server_message(error: lightkube.core.exceptions.ApiError) -> str:
     """What the API server said, on one line."""
     return " ".join((error.status.message or error.status.reason or "no reason given").split())
 

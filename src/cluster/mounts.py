@@ -11,7 +11,7 @@ from lightkube.resources import core_v1
 from cluster import client, objects
 
 
-def users(cluster: client.Cluster, directories: Iterable[str]) -> list[str]:
+def find_users(cluster: client.Cluster, directories: Iterable[str]) -> list[str]:
     """The pods that have not ended and mount one of these directories, or one around or in it.
 
     Args:
@@ -37,13 +37,13 @@ def users(cluster: client.Cluster, directories: Iterable[str]) -> list[str]:
             for volume in pod.spec.volumes or []
             if (source := volume.persistentVolumeClaim) and (namespace, source.claimName) in claims
         }
-        mounted = (path for name, path in _mounted(pod.spec) if name in ours)
+        mounted = (path for name, path in _mounted_directories(pod.spec) if name in ours)
         if any(_overlap(path, directory) for path in mounted for directory in wanted):
             found.append(f"{namespace}/{objects.name(pod)}")
     return sorted(found)
 
 
-def _mounted(spec: models.PodSpec) -> Iterator[tuple[str, str]]:
+def _mounted_directories(spec: models.PodSpec) -> Iterator[tuple[str, str]]:
     """The volumes that its containers mount, and which directory of each; "" for all of it."""
     every = [*(spec.initContainers or []), *spec.containers, *(spec.ephemeralContainers or [])]
     for container in every:

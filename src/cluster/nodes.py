@@ -35,7 +35,7 @@ class Node:
     created: datetime.datetime
 
 
-def read(node: core_v1.Node) -> Node:
+def read_node(node: core_v1.Node) -> Node:
     """What the API server says of a node.
 
     Args:

@@ -56,7 +56,7 @@ def storage(quantities: Any) -> str:
     return found.get("storage", "")
 
 
-def named(*parts: str, limit: int = 63) -> str:
+def make_name(*parts: str, limit: int = 63) -> str:
     """A name made of parts; one that would be too long ends in a hash of the whole instead.
 
     Args:

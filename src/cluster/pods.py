@@ -54,7 +54,9 @@ _IMAGE_FAILURES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrI
 _MOUNT_ATTEMPT = "MountVolume.SetUp failed"
 
 
-def cause(pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str) -> Cause | None:
+def find_cause(
+    pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str
+) -> Cause | None:
     """What keeps a pod from running; None while nothing is known to.
 
     Args:
@@ -82,14 +84,14 @@ def cause(pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str) -
     return _mount_failure(pod, events, application)
 
 
-def refused(owner: Any, events: Iterable[core_v1.Event]) -> Cause | None:
+def find_refusal(owner: Any, events: Iterable[core_v1.Event]) -> Cause | None:
     """Why the pods of a Job are not even created, as a quota or a policy does it.
 
     Args:
         owner: The Job.
         events: Warnings of its namespace.
     """
-    event = _latest(owner, events, "FailedCreate", "")
+    event = _latest_event(owner, events, "FailedCreate", "")
     if event is None:
         return None
     said = event.message or ""
@@ -102,7 +104,7 @@ def _mount_failure(
     pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str
 ) -> Cause | None:
     # The kubelet also says "timed out waiting for the condition", which tells nothing of a server.
-    event = _latest(pod, events, "FailedMount", _MOUNT_ATTEMPT)
+    event = _latest_event(pod, events, "FailedMount", _MOUNT_ATTEMPT)
     if event is None:
         return None
     said = event.message or ""
@@ -115,7 +117,7 @@ def _mount_failure(
     return Cause(f"{node} cannot mount: {output}", blocked=False, stamp=_stamp(event))
 
 
-def _latest(
+def _latest_event(
     regarding: Any, events: Iterable[core_v1.Event], reason: str, containing: str
 ) -> core_v1.Event | None:
     found = [
@@ -136,7 +138,7 @@ def _stamp(event: core_v1.Event) -> str:
     return f"{objects.meta(event).uid} {event.count} {_when(event)}"
 
 
-def started(pod: core_v1.Pod) -> bool:
+def has_started(pod: core_v1.Pod) -> bool:
     """Whether any of its containers has run: a pod is Pending until the last of the first has.
 
     Args:
@@ -146,7 +148,7 @@ def started(pod: core_v1.Pod) -> bool:
     return any(state.running or state.terminated for state in states)
 
 
-def last_words(pod: core_v1.Pod) -> str:
+def termination_message(pod: core_v1.Pod) -> str:
     """What the container that decided the pod's end left as its termination message.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import problems
 from cluster import client, errors, nodes, objects, polling
-from cluster.jobs import jobs
+from cluster.jobs import job_lifecycle, job_observe
 
 KIND = "probe"
 _ZONE = "aws-efs/zone"
@@ -18,7 +18,7 @@ _SCRIPT = pathlib.Path(__file__).with_name("probe_script.py")
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class DesiredProbe:
     """What is to be proven.
 
     Attributes:
@@ -39,7 +39,7 @@ class Wanted:
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class ProbeOutcome:
     """What is proven.
 
     Attributes:
@@ -53,11 +53,11 @@ class State:
 
 def reconcile(
     cluster: client.Cluster,
-    wanted: Wanted,
+    wanted: DesiredProbe,
     *,
     timeout_seconds: float,
     seen_nodes: tuple[nodes.Node, ...] | None = None,
-) -> State:
+) -> ProbeOutcome:
     """Have a probe for each zone that has ready nodes, and tell what they found.
 
     A probe runs anew when what it proved has changed: file system, options, mode, image, or the
@@ -77,37 +77,39 @@ def reconcile(
     names = {zone: _name(wanted, zone, here) for zone, here in ready.items() if here}
     if not names:
         nowhere = problems.Waiting("no ready node in a zone with a mount target: add a worker")
-        return State(proven=(), problems=(nowhere,))
-    before = {state.name: state for state in jobs.phases(cluster, KIND)}
+        return ProbeOutcome(proven=(), problems=(nowhere,))
+    before = {state.name: state for state in job_observe.observe_phases(cluster, KIND)}
     for name, state in before.items():
-        if name not in names.values() or state.phase == jobs.FAILED:
-            jobs.remove(cluster, name)
+        if name not in names.values() or state.phase == job_observe.FAILED:
+            job_lifecycle.remove(cluster, name)
     for zone, name in names.items():
-        if name not in before or before[name].phase == jobs.FAILED:
-            jobs.start(cluster, _job(wanted, zone, name, ready[zone]))
+        if name not in before or before[name].phase == job_observe.FAILED:
+            job_lifecycle.start(cluster, _job(wanted, zone, name, ready[zone]))
     return _outcome(cluster, names, before, timeout_seconds)
 
 
-def _name(wanted: Wanted, zone: str, ready: list[nodes.Node]) -> str:
+def _name(wanted: DesiredProbe, zone: str, ready: list[nodes.Node]) -> str:
     """A name that another probe has as soon as there is something new to prove."""
     here = sorted((node.name, node.created.isoformat()) for node in ready)
     options = list(wanted.mount_options)
     proves = [wanted.file_system_id, options, wanted.root_mode, wanted.image, here]
     digest = hashlib.sha256(json.dumps(proves).encode()).hexdigest()[:8]
-    return objects.named(KIND, zone, digest)
+    return objects.make_name(KIND, zone, digest)
 
 
-def _job(wanted: Wanted, zone: str, name: str, ready: list[nodes.Node]) -> jobs.Wanted:
-    return jobs.Wanted(
+def _job(
+    wanted: DesiredProbe, zone: str, name: str, ready: list[nodes.Node]
+) -> job_lifecycle.DesiredJob:
+    return job_lifecycle.DesiredJob(
         name=name,
         kind=KIND,
-        main=jobs.Container(
+        main=job_lifecycle.Container(
             name=KIND,
             image=wanted.image,
             command=("python3", "-c", _SCRIPT.read_text(encoding="utf-8")),
             env={
                 **wanted.environment,
-                "PROBE_ROOT": jobs.MOUNT_PATH,
+                "PROBE_ROOT": job_lifecycle.MOUNT_PATH,
                 "PROBE_ROOT_MODE": wanted.root_mode,
                 "PROBE_ZONE": zone,
                 "PROBE_RUN": name,
@@ -125,25 +127,27 @@ def _job(wanted: Wanted, zone: str, name: str, ready: list[nodes.Node]) -> jobs.
 def _outcome(
     cluster: client.Cluster,
     names: Mapping[str, str],
-    before: Mapping[str, jobs.State],
+    before: Mapping[str, job_observe.ObservedJob],
     timeout_seconds: float,
-) -> State:
-    def look() -> dict[str, jobs.State]:
-        return {state.name: state for state in jobs.phases(cluster, KIND)}
+) -> ProbeOutcome:
+    def look() -> dict[str, job_observe.ObservedJob]:
+        return {state.name: state for state in job_observe.observe_phases(cluster, KIND)}
 
-    def decided(seen: Mapping[str, jobs.State]) -> bool:
+    def decided(seen: Mapping[str, job_observe.ObservedJob]) -> bool:
         return all(_decided(seen.get(name), before.get(name)) for name in names.values())
 
     seen = dict(before)
     if not decided(seen):
         seen = polling.until(look, decided, timeout_seconds)
     found = {zone: seen.get(name) for zone, name in names.items()}
-    proven = [zone for zone, state in found.items() if state and state.phase == jobs.SUCCEEDED]
+    proven = [
+        zone for zone, state in found.items() if state and state.phase == job_observe.SUCCEEDED
+    ]
     wrong = [_problem(cluster, zone, found[zone]) for zone in found if zone not in proven]
-    return State(proven=tuple(sorted(proven)), problems=tuple(wrong))
+    return ProbeOutcome(proven=tuple(sorted(proven)), problems=tuple(wrong))
 
 
-def _decided(now: jobs.State | None, before: jobs.State | None) -> bool:
+def _decided(now: job_observe.ObservedJob | None, before: job_observe.ObservedJob | None) -> bool:
     """Whether waiting longer would tell no more.
 
     The kubelet goes on trying, and its last word may be of before the mend: a cause that was
@@ -151,21 +155,23 @@ def _decided(now: jobs.State | None, before: jobs.State | None) -> bool:
     """
     if now is None:
         return False
-    if now.phase == jobs.SUCCEEDED:
+    if now.phase == job_observe.SUCCEEDED:
         return True
     if now.cause is None or not now.cause.blocked:
         return False
     return before is None or before.cause is None or now.cause.stamp != before.cause.stamp
 
 
-def _problem(cluster: client.Cluster, zone: str, state: jobs.State | None) -> problems.Problem:
+def _problem(
+    cluster: client.Cluster, zone: str, state: job_observe.ObservedJob | None
+) -> problems.Problem:
     if state is None:
         return problems.Waiting(f"zone {zone}: its probe is gone: it starts again")
-    if state.phase == jobs.FAILED:
+    if state.phase == job_observe.FAILED:
         logs = f"kubectl -n {cluster.namespace} logs job/{state.name}"
         return problems.Blocked(errors.short(f"zone {zone}: {state.why}; see {logs}", 200))
     if state.cause is None:
-        done = "written to" if state.phase == jobs.RUNNING else "mounted"
+        done = "written to" if state.phase == job_observe.RUNNING else "mounted"
         return problems.Waiting(f"zone {zone}: the probe has not {done} the volume yet")
     kind = problems.Blocked if state.cause.blocked else problems.Waiting
     return kind(errors.short(f"zone {zone}: {state.cause.sentence}", 200))

@@ -10,20 +10,20 @@ from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
 from cluster import client, objects
-from cluster.jobs import job_state
+from cluster.jobs import job_observe
 
 _KEY = "record"
 
 
-def read(cluster: client.Cluster, kind: str) -> dict[str, dict[str, Any]]:
+def read_all(cluster: client.Cluster, kind: str) -> dict[str, dict[str, Any]]:
     """All records of a kind, by their names: one call.
 
     Args:
         cluster: The cluster.
         kind: What they are of.
     """
-    found = cluster.ours(core_v1.ConfigMap, {job_state.KIND: kind})
-    named = {objects.name(each).removeprefix(f"{kind}-"): _fields(each) for each in found}
+    found = cluster.ours(core_v1.ConfigMap, {job_observe.KIND: kind})
+    named = {objects.name(each).removeprefix(f"{kind}-"): _read_fields(each) for each in found}
     return {name: fields for name, fields in named.items() if fields}
 
 
@@ -36,10 +36,10 @@ def find(cluster: client.Cluster, kind: str, name: str) -> dict[str, Any] | None
         name: Its name.
     """
     found = cluster.find(core_v1.ConfigMap, f"{kind}-{name}", cluster.namespace)
-    return _fields(found) or None if found is not None and cluster.owns(found) else None
+    return _read_fields(found) or None if found is not None and cluster.owns(found) else None
 
 
-def keep(cluster: client.Cluster, kind: str, name: str, fields: Mapping[str, Any]) -> None:
+def save(cluster: client.Cluster, kind: str, name: str, fields: Mapping[str, Any]) -> None:
     """Keep a record, in place of one of its name.
 
     Args:
@@ -52,14 +52,14 @@ def keep(cluster: client.Cluster, kind: str, name: str, fields: Mapping[str, Any
         metadata=meta_v1.ObjectMeta(
             name=f"{kind}-{name}",
             namespace=cluster.namespace,
-            labels={**cluster.labels, job_state.KIND: kind},
+            labels={**cluster.labels, job_observe.KIND: kind},
         ),
         data={_KEY: json.dumps(fields, sort_keys=True)},
     )
     cluster.apply(config_map, known=False)
 
 
-def forget(cluster: client.Cluster, kind: str, name: str) -> None:
+def delete(cluster: client.Cluster, kind: str, name: str) -> None:
     """Remove a record; one that is gone is well, too.
 
     Args:
@@ -71,7 +71,7 @@ def forget(cluster: client.Cluster, kind: str, name: str) -> None:
         cluster.delete(core_v1.ConfigMap, f"{kind}-{name}", cluster.namespace)
 
 
-def _fields(config_map: Any) -> dict[str, Any]:
+def _read_fields(config_map: Any) -> dict[str, Any]:
     """What a record says; nothing where somebody has spoilt it: what it told of is looked at."""
     data: dict[str, str] = config_map.data or {}
     try:

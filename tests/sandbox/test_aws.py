@@ -10,7 +10,7 @@ import pytest
 
 import identity
 import problems
-from aws import file_system, ownership, permissions, session, teardown
+from aws import file_system, ownership, permissions, resources, session, teardown
 from sandbox.aws import aws_cloud as sandbox_aws
 
 MODEL = "6a1ff4ef-7a51-4a3c-8d6d-6a3cf1a0a001"
@@ -38,8 +38,8 @@ def connected(cloud: sandbox_aws.Cloud) -> session.Aws:
     return session.connect(cloud.region, cloud.credentials, {})
 
 
-def wanted(*machines: sandbox_aws.Instance, **changes: object) -> file_system.Wanted:
-    plain = file_system.Wanted(
+def wanted(*machines: sandbox_aws.Instance, **changes: object) -> resources.DesiredFileSystem:
+    plain = resources.DesiredFileSystem(
         owner=OWNER,
         performance_mode="generalPurpose",
         throughput_mode="elastic",
@@ -55,8 +55,8 @@ def wanted(*machines: sandbox_aws.Instance, **changes: object) -> file_system.Wa
 
 
 def reconciled(
-    cloud: sandbox_aws.Cloud, want: file_system.Wanted, timeout_seconds: float = PATIENCE
-) -> file_system.State:
+    cloud: sandbox_aws.Cloud, want: resources.DesiredFileSystem, timeout_seconds: float = PATIENCE
+) -> file_system.FileSystemOutcome:
     return file_system.reconcile(connected(cloud), want, timeout_seconds=timeout_seconds)
 
 
@@ -89,7 +89,7 @@ def writes(cloud: sandbox_aws.Cloud) -> list[str]:
     return [call.operation for call in cloud.calls if call.write]
 
 
-def message(state: file_system.State) -> str:
+def message(state: file_system.FileSystemOutcome) -> str:
     (problem,) = state.problems
     assert len(problem.message) <= 120
     return problem.message
@@ -571,7 +571,7 @@ def test_other_applications_and_other_groups_are_not_touched(cloud: sandbox_aws.
 
 def test_two_leaders_at_once_make_one_of_each(cloud: sandbox_aws.Cloud) -> None:
     want = wanted(*workers(cloud, *ZONES))
-    states: list[file_system.State] = []
+    states: list[file_system.FileSystemOutcome] = []
     threads = [
         threading.Thread(target=lambda: states.append(reconciled(cloud, want))) for _ in range(3)
     ]

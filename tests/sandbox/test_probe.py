@@ -16,8 +16,8 @@ from lightkube.resources import batch_v1, core_v1
 import identity
 import problems
 from cluster import client, polling, probe
-from cluster.jobs import jobs
-from cluster.volumes import volumes
+from cluster.jobs import job_lifecycle, job_observe
+from cluster.volumes import volume_reconcile, volume_removal, volume_resources
 from sandbox.aws import aws_cloud
 from sandbox.kubernetes import control_plane
 from sandbox.node import worker_nodes
@@ -98,7 +98,7 @@ def add_node(
 
 
 def serve(cluster: client.Cluster, file_system: str, *options: str) -> None:
-    wanted = volumes.Wanted(
+    wanted = volume_resources.DesiredVolumes(
         server=f"{file_system}.efs.us-east-1.amazonaws.com",
         capacity="1Gi",
         claim_capacity="1Gi",
@@ -107,12 +107,12 @@ def serve(cluster: client.Cluster, file_system: str, *options: str) -> None:
         storage_class="aws-efs",
         mount_options=options or ("nfsvers=4.1", "hard"),
     )
-    assert volumes.reconcile(cluster, wanted, timeout_seconds=WAIT).problems == ()
+    assert volume_reconcile.reconcile(cluster, wanted, timeout_seconds=WAIT).problems == ()
 
 
 def prove(
     cluster: client.Cluster, file_system: str, timeout: float = WAIT, **changes: Any
-) -> probe.State:
+) -> probe.ProbeOutcome:
     wanted = {
         "file_system_id": file_system,
         "zones": ZONES,
@@ -120,11 +120,13 @@ def prove(
         "root_mode": "1777",
         "image": "python:3.12-slim",
     }
-    return probe.reconcile(cluster, probe.Wanted(**{**wanted, **changes}), timeout_seconds=timeout)
+    return probe.reconcile(
+        cluster, probe.DesiredProbe(**{**wanted, **changes}), timeout_seconds=timeout
+    )
 
 
 def job_names(cluster: client.Cluster) -> set[str]:
-    return {state.name for state in jobs.states(cluster, probe.KIND)}
+    return {state.name for state in job_observe.observe_all(cluster, probe.KIND)}
 
 
 def writes(admin: lightkube.Client) -> str:
@@ -142,7 +144,7 @@ def test_every_zone_with_a_node_is_proven_and_the_roots_mode_is_set(
 
     state = prove(cluster, file_system)
 
-    assert state == probe.State(proven=ZONES, problems=())
+    assert state == probe.ProbeOutcome(proven=ZONES, problems=())
     root = cloud.directory(file_system)
     assert stat.S_IMODE(root.stat().st_mode) == 0o1777
     assert sorted(p.name for p in (root / ".aws-efs" / "probe").iterdir()) == list(ZONES)
@@ -188,7 +190,7 @@ def test_a_new_node_is_the_one_that_is_probed(plane, cloud, nodes, cluster, file
 
     assert prove(cluster, file_system).proven == ZONES[:1]
 
-    (state,) = [jobs.state(cluster, name) for name in job_names(cluster)]
+    (state,) = [job_observe.observe(cluster, name) for name in job_names(cluster)]
     assert state is not None
     assert state.pods[-1].node == "new"
 
@@ -220,7 +222,7 @@ def test_a_node_that_got_its_nfs_client_is_proven_by_the_pod_that_waited(
     before = job_names(cluster)
     nodes.install_nfs_common("bare")
 
-    assert prove(cluster, file_system) == probe.State(proven=ZONES[:1], problems=())
+    assert prove(cluster, file_system) == probe.ProbeOutcome(proven=ZONES[:1], problems=())
 
     assert job_names(cluster) == before
 
@@ -301,12 +303,12 @@ def test_a_probe_that_failed_is_told_in_its_own_words_and_runs_again(
     assert ".aws-efs" in state.problems[0].message
 
     (cloud.directory(file_system) / ".aws-efs").unlink()
-    assert prove(cluster, file_system) == probe.State(proven=ZONES[:1], problems=())
+    assert prove(cluster, file_system) == probe.ProbeOutcome(proven=ZONES[:1], problems=())
 
 
-def job(name: str = "load", **changes: Any) -> jobs.Wanted:
+def job(name: str = "load", **changes: Any) -> job_lifecycle.DesiredJob:
     secrets = changes.get("secrets", {})
-    main = jobs.Container(
+    main = job_lifecycle.Container(
         name="main",
         image=changes.pop("image", "python:3.12-slim"),
         command=changes.pop("command", ("python3", "/loader/say.py")),
@@ -314,7 +316,7 @@ def job(name: str = "load", **changes: Any) -> jobs.Wanted:
         secrets=tuple(secrets),
     )
     plain = {"name": name, "kind": "dataset", "files": {"say.py": b"print('said')"}}
-    return jobs.Wanted(**{**plain, "main": main, **changes})
+    return job_lifecycle.DesiredJob(**{**plain, "main": main, **changes})
 
 
 @pytest.fixture
@@ -324,8 +326,8 @@ def ready(cloud, nodes, cluster, file_system) -> client.Cluster:
     return cluster
 
 
-def finished(cluster: client.Cluster, name: str = "load") -> jobs.State:
-    state = jobs.wait(cluster, name, WAIT)
+def finished(cluster: client.Cluster, name: str = "load") -> job_observe.ObservedJob:
+    state = job_lifecycle.wait(cluster, name, WAIT)
     assert state is not None
     return state
 
@@ -337,7 +339,7 @@ def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, f
         b"pathlib.Path('/dev/termination-log').write_text('wrote x')\n"
     )
     wanted = job(files={"say.py": script}, env={"A": "plain "}, secrets={"B": "hidden"})
-    jobs.start(ready, wanted)
+    job_lifecycle.start(ready, wanted)
 
     state = finished(ready)
 
@@ -348,13 +350,13 @@ def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, f
 
 def test_a_jobs_secret_is_in_no_job_and_goes_with_it(ready, plane):
     admin = plane.client()
-    jobs.start(ready, job(secrets={"TOKEN": "hunter2-hunter2"}))
+    job_lifecycle.start(ready, job(secrets={"TOKEN": "hunter2-hunter2"}))
     finished(ready)
     assert "hunter2" not in str(admin.get(batch_v1.Job, "load", namespace="aws-efs").to_dict())
     secret = admin.get(core_v1.Secret, "load", namespace="aws-efs")
     assert base64.b64decode(secret.data["TOKEN"]) == b"hunter2-hunter2"
 
-    assert jobs.remove(ready, "load") == ["deleted job load"]
+    assert job_lifecycle.remove(ready, "load") == ["deleted job load"]
 
     assert gone(admin, core_v1.Secret, core_v1.ConfigMap, core_v1.Pod)
 
@@ -373,17 +375,17 @@ def gone(admin: lightkube.Client, *kinds: Any) -> bool:
 def test_jobs_that_run_the_same_files_share_them_until_the_last_is_gone(ready, plane):
     admin = plane.client()
     for name in ("one", "two"):
-        jobs.start(ready, job(name))
+        job_lifecycle.start(ready, job(name))
         assert finished(ready, name).phase == "succeeded"
     (files,) = admin.list(core_v1.ConfigMap, namespace="aws-efs", labels=client.labels(OWNER))
     assert files.immutable
     assert len(files.metadata.ownerReferences) == 2
 
-    jobs.remove(ready, "one")
-    jobs.start(ready, job("three"))
+    job_lifecycle.remove(ready, "one")
+    job_lifecycle.start(ready, job("three"))
     assert finished(ready, "three").phase == "succeeded"
 
-    jobs.remove(ready)
+    job_lifecycle.remove(ready)
     assert gone(admin, core_v1.ConfigMap)
 
 
@@ -394,17 +396,17 @@ def test_a_start_that_was_killed_halfway_is_finished_by_the_next(ready, plane, m
     with monkeypatch.context() as patched:
         patched.setattr(ready, "patch", die)
         with pytest.raises(KeyboardInterrupt):
-            jobs.start(ready, job(secrets={"B": "hidden"}))
-    assert jobs.state(ready, "load").phase == "queued"
+            job_lifecycle.start(ready, job(secrets={"B": "hidden"}))
+    assert job_observe.observe(ready, "load").phase == "queued"
 
-    jobs.start(ready, job(secrets={"B": "hidden"}))
+    job_lifecycle.start(ready, job(secrets={"B": "hidden"}))
 
     assert finished(ready).phase == "succeeded"
 
 
 def test_a_job_that_runs_already_is_not_started_again(ready):
-    jobs.start(ready, job())
-    jobs.start(ready, job(files={"say.py": b"print('other')"}))
+    job_lifecycle.start(ready, job())
+    job_lifecycle.start(ready, job(files={"say.py": b"print('other')"}))
     assert finished(ready).phase == "succeeded"
     assert len(ready.ours(core_v1.ConfigMap)) == 1
 
@@ -428,18 +430,18 @@ def test_a_foreign_job_of_that_name_is_not_touched(ready, plane):
     plane.client().create(foreign)
 
     with pytest.raises(problems.Blocked, match="job aws-efs/load exists and is not ours"):
-        jobs.start(ready, job())
-    assert jobs.state(ready, "load") is None
-    assert jobs.remove(ready, "load") == []
+        job_lifecycle.start(ready, job())
+    assert job_observe.observe(ready, "load") is None
+    assert job_lifecycle.remove(ready, "load") == []
 
 
 def test_a_removed_jobs_name_is_free_once_its_pods_are_gone(ready, plane):
-    jobs.start(ready, job(secrets={"B": "first"}))
+    job_lifecycle.start(ready, job(secrets={"B": "first"}))
     finished(ready)
-    jobs.remove(ready, "load")
-    jobs.wait_gone(ready, "load")
+    job_lifecycle.remove(ready, "load")
+    job_lifecycle.wait_gone(ready, "load")
 
-    jobs.start(ready, job(secrets={"B": "second"}))
+    job_lifecycle.start(ready, job(secrets={"B": "second"}))
 
     assert finished(ready).phase == "succeeded"
     secret = plane.client().get(core_v1.Secret, "load", namespace="aws-efs")
@@ -448,7 +450,7 @@ def test_a_removed_jobs_name_is_free_once_its_pods_are_gone(ready, plane):
 
 def test_a_failed_job_tells_its_last_words(ready):
     script = b"import sys; print('no such host: example.test'); sys.exit(1)"
-    jobs.start(ready, job(files={"say.py": script}, retries=0))
+    job_lifecycle.start(ready, job(files={"say.py": script}, retries=0))
 
     state = finished(ready)
 
@@ -469,10 +471,10 @@ def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
         lambda found: bool(found.status and found.status.hard),
         WAIT,
     )
-    jobs.start(ready, job())
+    job_lifecycle.start(ready, job())
 
     seen = polling.until(
-        lambda: jobs.state(ready, "load"), lambda state: bool(state and state.why), WAIT
+        lambda: job_observe.observe(ready, "load"), lambda state: bool(state and state.why), WAIT
     )
 
     assert seen is not None
@@ -480,11 +482,11 @@ def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
 
 
 def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready, plane):
-    jobs.start(ready, job())
+    job_lifecycle.start(ready, job())
     finished(ready)
     said: list[str] = []
 
-    volumes.remove(ready, say=said.append, timeout_seconds=WAIT)
+    volume_removal.remove(ready, say=said.append, timeout_seconds=WAIT)
 
     assert said[:2] == ["deleted job load", "deleted claim aws-efs/aws-efs"]
     found = {n.metadata.name for n in plane.client().list(core_v1.Namespace)}
@@ -494,7 +496,7 @@ def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready
 def test_another_file_system_takes_the_place_of_the_one_that_our_finished_jobs_held(
     ready, cloud, plane
 ):
-    jobs.start(ready, job())
+    job_lifecycle.start(ready, job())
     finished(ready)
     other = make_file_system(cloud, ZONES)
 
@@ -521,4 +523,4 @@ def test_a_pod_of_others_in_our_namespace_keeps_it_from_being_removed(ready, pla
     )
     plane.client().create(foreign)
     with pytest.raises(problems.Waiting, match="delete pod aws-efs/theirs"):
-        volumes.remove(ready, say=lambda line: None, timeout_seconds=1)
+        volume_removal.remove(ready, say=lambda line: None, timeout_seconds=1)

@@ -18,12 +18,12 @@ from lightkube.resources import core_v1, storage_v1
 import identity
 import problems
 from cluster import client
-from cluster.volumes import volumes
+from cluster.volumes import volume_reconcile, volume_removal, volume_resources
 from sandbox.kubernetes import control_plane
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 SERVER = "fs-0a1b2c3d4e5f60718.efs.us-east-1.amazonaws.com"
-WANTED = volumes.Wanted(
+WANTED = volume_resources.DesiredVolumes(
     server=SERVER,
     capacity="100Gi",
     claim_capacity="100Gi",
@@ -56,8 +56,10 @@ def cluster(
         yield connected
 
 
-def reconcile(cluster: client.Cluster, timeout: float = WAIT, **changes: Any) -> volumes.State:
-    return volumes.reconcile(
+def reconcile(
+    cluster: client.Cluster, timeout: float = WAIT, **changes: Any
+) -> volume_reconcile.VolumesOutcome:
+    return volume_reconcile.reconcile(
         cluster, dataclasses.replace(WANTED, **changes), timeout_seconds=timeout
     )
 
@@ -506,7 +508,7 @@ def test_another_application_in_the_same_cluster_is_left_alone(plane, cluster, a
         reconcile(second, claim_name="other", storage_class="other")
         reconcile(cluster)
 
-        volumes.remove(cluster, say=lambda line: None, timeout_seconds=WAIT)
+        volume_removal.remove(cluster, say=lambda line: None, timeout_seconds=WAIT)
 
         with counted(second) as requests:
             assert reconcile(second, claim_name="other", storage_class="other").problems == ()
@@ -517,7 +519,7 @@ def test_remove_takes_all_away_and_says_each(cluster, admin):
     reconcile(cluster)
     said: list[str] = []
 
-    lines = volumes.remove(cluster, say=said.append, timeout_seconds=WAIT)
+    lines = volume_removal.remove(cluster, say=said.append, timeout_seconds=WAIT)
 
     assert (
         said
@@ -535,13 +537,15 @@ def test_remove_takes_all_away_and_says_each(cluster, admin):
     assert names(admin, core_v1.PersistentVolumeClaim) == set()
     assert names(admin, storage_v1.StorageClass) == set()
     assert "aws-efs" not in names(admin, core_v1.Namespace)
-    assert volumes.remove(cluster, say=said.append, timeout_seconds=WAIT) == []
+    assert volume_removal.remove(cluster, say=said.append, timeout_seconds=WAIT) == []
 
 
 def test_remove_only_tells_what_would_go_in_a_dry_run(cluster, admin):
     reconcile(cluster)
     with counted(cluster) as requests:
-        lines = volumes.remove(cluster, say=lambda line: None, timeout_seconds=WAIT, dry_run=True)
+        lines = volume_removal.remove(
+            cluster, say=lambda line: None, timeout_seconds=WAIT, dry_run=True
+        )
     assert lines[0] == "would delete claim aws-efs/aws-efs"
     assert {request.split()[0] for request in requests} == {"GET"}
 
@@ -553,11 +557,11 @@ def test_remove_names_the_pods_that_use_claims_and_touches_nothing_until_they_ar
     run_pod(admin)
 
     with pytest.raises(problems.Waiting, match="delete pod default/reader"):
-        volumes.remove(cluster, say=lambda line: None, timeout_seconds=1)
+        volume_removal.remove(cluster, say=lambda line: None, timeout_seconds=1)
     assert claim(admin).metadata.deletionTimestamp is None
 
     end_pod(admin)
-    volumes.remove(cluster, say=lambda line: None, timeout_seconds=WAIT)
+    volume_removal.remove(cluster, say=lambda line: None, timeout_seconds=WAIT)
     assert names(admin, core_v1.PersistentVolumeClaim) == set()
 
 

@@ -21,8 +21,8 @@ SUBNETS = tuple(
 )
 
 
-def wanted(**changes: object) -> resources.Wanted:
-    plain = resources.Wanted(
+def wanted(**changes: object) -> resources.DesiredFileSystem:
+    plain = resources.DesiredFileSystem(
         owner=OWNER,
         performance_mode="generalPurpose",
         throughput_mode="elastic",
@@ -82,7 +82,7 @@ def group(**changes: object) -> network.SecurityGroup:
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def after(before: resources.Observed, step: steps.Step) -> resources.Observed:  # noqa: PLR0911
+def after(before: resources.ObservedFileSystem, step: steps.Step) -> resources.ObservedFileSystem:  # noqa: PLR0911
     """The world once a step has been taken."""
     network_ = before.network
     match step:
@@ -155,7 +155,7 @@ def after_on_group(before: network.Network, step: steps.Step) -> network.Securit
     return dataclasses.replace(before.group, rules=rules, tags=tags)
 
 
-def settled(world: resources.Observed) -> resources.Observed:
+def settled(world: resources.ObservedFileSystem) -> resources.ObservedFileSystem:
     """The world once AWS has finished what it was at."""
     found = world.file_system
     targets = [
@@ -170,11 +170,13 @@ def settled(world: resources.Observed) -> resources.Observed:
     )
 
 
-def converged(want: resources.Wanted, world: resources.Observed) -> resources.Observed:
+def converged(
+    want: resources.DesiredFileSystem, world: resources.ObservedFileSystem
+) -> resources.ObservedFileSystem:
     """Take plans until there is none; a dozen rounds are more than enough."""
     for _ in range(12):
         planned = plan.plan(want, world)
-        if not planned and not plan.pending(world):
+        if not planned and not plan.is_pending(world):
             return world
         for step in planned:
             world = after(world, step)
@@ -202,7 +204,7 @@ RULES = st.frozensets(
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> resources.Observed:
+def worlds(draw: st.DrawFn) -> resources.ObservedFileSystem:
     subnets = tuple(
         dataclasses.replace(subnet, free=draw(st.sampled_from([0, 1, 100])))
         for subnet in SUBNETS[: draw(st.integers(1, 6))]
@@ -219,12 +221,14 @@ def worlds(draw: st.DrawFn) -> resources.Observed:
             subnet_id = draw(st.sampled_from([s.id for s in SUBNETS if s.zone == zone]))
             kept = None if groups is None else frozenset(groups)
             targets.append(mount_target(zone, subnet_id, life_cycle=life, groups=kept))
-    return resources.Observed(found, tuple(targets), there(subnets=subnets, group=old_group))
+    return resources.ObservedFileSystem(
+        found, tuple(targets), there(subnets=subnets, group=old_group)
+    )
 
 
 @hypothesis.given(worlds(), ADDRESSES, USER_TAGS)
 def test_from_any_world_of_ours_the_plans_come_to_an_end_that_is_as_wanted(
-    world: resources.Observed, addresses: frozenset[str], tags: dict[str, str]
+    world: resources.ObservedFileSystem, addresses: frozenset[str], tags: dict[str, str]
 ) -> None:
     want = wanted(addresses=addresses, tags=tags)
 
@@ -244,7 +248,7 @@ def test_from_any_world_of_ours_the_plans_come_to_an_end_that_is_as_wanted(
 
 @hypothesis.given(worlds(), ADDRESSES, ADDRESSES, USER_TAGS)
 def test_what_exists_stays_whatever_units_come_and_go(
-    world: resources.Observed,
+    world: resources.ObservedFileSystem,
     first: frozenset[str],
     second: frozenset[str],
     tags: dict[str, str],
@@ -265,7 +269,7 @@ def test_what_exists_stays_whatever_units_come_and_go(
 
 @hypothesis.given(worlds(), ADDRESSES)
 def test_the_group_lets_in_nothing_but_nfs_from_whole_subnets_of_the_vpc(
-    world: resources.Observed, addresses: frozenset[str]
+    world: resources.ObservedFileSystem, addresses: frozenset[str]
 ) -> None:
     end = converged(wanted(addresses=addresses), world)
 
@@ -278,7 +282,7 @@ def test_the_group_lets_in_nothing_but_nfs_from_whole_subnets_of_the_vpc(
 
 @hypothesis.given(worlds(), ADDRESSES, USER_TAGS)
 def test_no_step_ever_sets_a_tag_that_juju_deletes_by(
-    world: resources.Observed, addresses: frozenset[str], tags: dict[str, str]
+    world: resources.ObservedFileSystem, addresses: frozenset[str], tags: dict[str, str]
 ) -> None:
     end = converged(wanted(addresses=addresses, tags=tags), world)
 
@@ -289,7 +293,7 @@ def test_no_step_ever_sets_a_tag_that_juju_deletes_by(
 
 @hypothesis.given(worlds(), ADDRESSES)
 def test_the_same_world_is_always_planned_the_same_way(
-    world: resources.Observed, addresses: frozenset[str]
+    world: resources.ObservedFileSystem, addresses: frozenset[str]
 ) -> None:
     assert world.network
     turned = dataclasses.replace(
@@ -314,8 +318,8 @@ def test_a_creation_token_is_short_and_one_applications_own(
     assert token != ownership.creation_token(identity.Owner(str(model), other))
 
 
-def world_of(*targets: resources.MountTarget, **changes: object) -> resources.Observed:
-    return resources.Observed(file_system(), targets, there(**changes))
+def world_of(*targets: resources.MountTarget, **changes: object) -> resources.ObservedFileSystem:
+    return resources.ObservedFileSystem(file_system(), targets, there(**changes))
 
 
 def only(told: list[problems.Problem]) -> str:
@@ -325,7 +329,7 @@ def only(told: list[problems.Problem]) -> str:
 
 
 def test_without_units_only_the_file_system_is_planned() -> None:
-    (step,) = plan.plan(wanted(), resources.Observed(None))
+    (step,) = plan.plan(wanted(), resources.ObservedFileSystem(None))
     assert isinstance(step, steps.CreateFileSystem)
     assert step.token == ownership.creation_token(OWNER)
 
@@ -347,7 +351,7 @@ def test_a_zone_without_free_addresses_is_told_and_the_others_are_served() -> No
 
     assert [target.zone for target in end.mount_targets] == ["us-east-1b"]
     assert "us-east-1a: no subnet of vpc-here has a free address" in only(
-        plan.shortcomings(want, end)
+        plan.find_problems(want, end)
     )
 
 
@@ -362,18 +366,18 @@ def test_machines_in_another_vpc_are_told_and_do_not_choose_subnets_here() -> No
     end = converged(want, world_of(instances=machines))
 
     assert [target.zone for target in end.mount_targets] == ["us-east-1a"]
-    told = only(plan.shortcomings(want, end))
+    told = only(plan.find_problems(want, end))
     assert "vpc-away" in told and VPC in told
 
 
 def test_addresses_in_no_subnet_are_named() -> None:
     want = wanted(addresses=frozenset({"10.0.0.7", "192.168.0.9", "node.example.com", "fd00::1"}))
-    told = only(plan.shortcomings(want, world_of(group=group())))
+    told = only(plan.find_problems(want, world_of(group=group())))
     assert told.startswith("192.168.0.9, node.example.com: in no subnet of vpc-here")
 
 
 def test_dns_flags_that_are_off_are_told_with_the_command_that_sets_them() -> None:
-    told = plan.shortcomings(wanted(), world_of(dns_hostnames=False))
+    told = plan.find_problems(wanted(), world_of(dns_hostnames=False))
     assert only(told).endswith("modify-vpc-attribute --vpc-id vpc-here --enable-dns-hostnames")
 
 
@@ -381,7 +385,7 @@ def test_zones_that_wait_for_the_file_system_are_told() -> None:
     world = dataclasses.replace(
         world_of(group=group()), file_system=file_system(life_cycle="updating")
     )
-    told = plan.shortcomings(wanted(addresses=frozenset({"10.0.0.7"})), world)
+    told = plan.find_problems(wanted(addresses=frozenset({"10.0.0.7"})), world)
     assert only(told).startswith("us-east-1a: fs-1 is updating")
 
 
@@ -391,13 +395,13 @@ def test_a_failed_mount_target_is_told_and_not_replaced() -> None:
     world = converged(want, world_of(target))
     assert world.mount_targets == (target,)
     assert "delete-mount-target --mount-target-id fsmt-us-east-1a" in only(
-        plan.shortcomings(want, world)
+        plan.find_problems(want, world)
     )
 
 
 def test_tags_that_somebody_else_set_stay_and_those_of_a_former_configuration_go() -> None:
     present = {**ownership.tags(OWNER, {"team": "a", "old": "b"}), "auditor": "c"}
-    world = resources.Observed(file_system(tags=present))
+    world = resources.ObservedFileSystem(file_system(tags=present))
 
     end = converged(wanted(tags={"team": "a2"}), world)
 
@@ -414,7 +418,9 @@ def test_more_tags_than_fit_are_told() -> None:
     many = {f"key-{number:02}": "x" for number in range(41)}
     value = ownership.tags(OWNER, many)["aws-efs/user-tags"]
     assert len(value) <= 256
-    assert "tag key-40" in only(plan.shortcomings(wanted(tags=many), resources.Observed(None)))
+    assert "tag key-40" in only(
+        plan.find_problems(wanted(tags=many), resources.ObservedFileSystem(None))
+    )
 
 
 @pytest.mark.parametrize(
@@ -436,7 +442,7 @@ def test_more_tags_than_fit_are_told() -> None:
 def test_what_must_not_or_cannot_be_changed_blocks(
     change: dict[str, object], found: dict[str, object] | None, message: str
 ) -> None:
-    world = resources.Observed(None if found is None else file_system(**found))
+    world = resources.ObservedFileSystem(None if found is None else file_system(**found))
     with pytest.raises(problems.Blocked, match=message) as raised:
         plan.plan(wanted(**change), world)
     assert len(raised.value.message) <= 120
@@ -444,13 +450,15 @@ def test_what_must_not_or_cannot_be_changed_blocks(
 
 def test_a_file_system_that_is_going_is_waited_for_when_none_is_on_record() -> None:
     with pytest.raises(problems.Waiting, match="fs-1 is being deleted"):
-        plan.plan(wanted(), resources.Observed(file_system(life_cycle="deleting")))
+        plan.plan(wanted(), resources.ObservedFileSystem(file_system(life_cycle="deleting")))
 
 
 def test_a_key_may_be_told_by_its_id_its_arn_or_an_alias() -> None:
     arn = "arn:aws:kms:us-east-1:1:key/abc"
     for key in ("abc", arn, "alias/ours"):
-        assert not plan.plan(wanted(kms_key=key), resources.Observed(file_system(kms_key=arn)))
+        assert not plan.plan(
+            wanted(kms_key=key), resources.ObservedFileSystem(file_system(kms_key=arn))
+        )
 
 
 @pytest.mark.parametrize("tags", [{}, {**ownership.tags(OWNER, {}), "aws-efs/application": "b"}])

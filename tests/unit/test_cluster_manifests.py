@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import identity
 from cluster import client, manifests, objects
-from cluster.jobs import jobs
-from cluster.volumes import volumes
+from cluster.jobs import job_lifecycle
+from cluster.volumes import volume_reconcile, volume_resources
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
-WANTED = volumes.Wanted(
+WANTED = volume_resources.DesiredVolumes(
     server="fs-1.efs.us-east-1.amazonaws.com",
     capacity="100Gi",
     claim_capacity="50Gi",
@@ -27,7 +27,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def test_all_that_is_applied_is_published_in_an_order_in_which_it_can_be_applied():
-    made = volumes.manifests(WANTED, OWNER)
+    made = volume_reconcile.render_manifests(WANTED, OWNER)
     assert [(m["kind"], m["metadata"].get("namespace", "")) for m in made] == [
         ("Namespace", ""),
         ("StorageClass", ""),
@@ -51,11 +51,11 @@ def test_all_that_is_applied_is_published_in_an_order_in_which_it_can_be_applied
 )
 @hypothesis.settings(deadline=None)
 def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment, arguments, pods):
-    main = jobs.Container("main", image, command=tuple(arguments), env=environment)
+    main = job_lifecycle.Container("main", image, command=tuple(arguments), env=environment)
     first = dataclasses.replace(main, name="first", directory=image, as_root=False)
     manifest = manifests.render(
         "job",
-        job=jobs.Wanted("load", "dataset", main, before=(first,), parallelism=pods),
+        job=job_lifecycle.DesiredJob("load", "dataset", main, before=(first,), parallelism=pods),
         namespace="aws-efs",
         claim="aws-efs",
         labels=client.labels(OWNER),
@@ -76,7 +76,7 @@ def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment,
 
 
 def test_a_field_that_its_kind_does_not_know_is_never_sent():
-    made = volumes.manifests(WANTED, OWNER)[0]
+    made = volume_reconcile.render_manifests(WANTED, OWNER)[0]
     with pytest.raises(ValueError, match="does not have all of these fields"):
         manifests.resource({**made, "specification": {}})
 
@@ -86,7 +86,7 @@ def test_two_models_with_one_application_name_have_volumes_of_their_own():
     names = {
         manifest["metadata"]["name"]
         for owner in (OWNER, other)
-        for manifest in volumes.manifests(WANTED, owner)
+        for manifest in volume_reconcile.render_manifests(WANTED, owner)
         if manifest["kind"] == "PersistentVolume"
     }
     assert len(names) == 6
@@ -94,6 +94,6 @@ def test_two_models_with_one_application_name_have_volumes_of_their_own():
 
 @pytest.mark.parametrize("parts", [("probe", "us-east-1a"), ("probe", "z" * 80)])
 def test_a_name_fits_a_label_and_tells_apart_what_is_cut(parts):
-    name = objects.named(*parts)
+    name = objects.make_name(*parts)
     assert len(name) <= 63
-    assert name != objects.named(*parts, "x")
+    assert name != objects.make_name(*parts, "x")

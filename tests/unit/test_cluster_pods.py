@@ -63,7 +63,7 @@ def event(
     ],
 )
 def test_a_failed_mount_is_told_with_its_cause(output, sentence, blocked):
-    found = pods.cause(pod(), [event(OUTPUT + output)], "efs")
+    found = pods.find_cause(pod(), [event(OUTPUT + output)], "efs")
     assert found is not None
     assert found.sentence.startswith(sentence)
     assert found.blocked is blocked
@@ -71,17 +71,17 @@ def test_a_failed_mount_is_told_with_its_cause(output, sentence, blocked):
 
 def test_the_kubelets_own_time_out_tells_nothing_of_the_server():
     said = "Unable to attach or mount volumes: unmounted volumes=[volume]: timed out waiting"
-    assert pods.cause(pod(), [event(said)], "efs") is None
+    assert pods.find_cause(pod(), [event(said)], "efs") is None
 
 
 def test_another_pods_events_are_not_this_ones():
     said = OUTPUT + "mount.nfs: Connection refused"
-    assert pods.cause(pod(), [event(said, uid="uid-2")], "efs") is None
+    assert pods.find_cause(pod(), [event(said, uid="uid-2")], "efs") is None
 
 
 def test_a_failure_that_is_seen_again_has_another_stamp():
     said = OUTPUT + "mount.nfs: Connection refused"
-    stamps = {pods.cause(pod(), [event(said, count=n)], "efs").stamp for n in (1, 2)}
+    stamps = {pods.find_cause(pod(), [event(said, count=n)], "efs").stamp for n in (1, 2)}
     assert len(stamps) == 2
 
 
@@ -99,7 +99,7 @@ def test_an_image_that_cannot_be_pulled_names_the_option_or_the_parameter(contai
         restartCount=0,
         state=core_v1.ContainerState(waiting=waiting),
     )
-    found = pods.cause(pod(containerStatuses=[status]), [], "efs")
+    found = pods.find_cause(pod(containerStatuses=[status]), [], "efs")
     assert found is not None
     assert found.sentence == (
         f"image example.com/missing:1 cannot be pulled (ImagePullBackOff): {hint}"
@@ -110,7 +110,7 @@ def test_a_pod_that_no_node_takes_says_so_in_the_schedulers_words():
     condition = core_v1.PodCondition(
         type="PodScheduled", status="False", reason="Unschedulable", message="0/3 nodes available"
     )
-    found = pods.cause(pod(conditions=[condition]), [], "efs")
+    found = pods.find_cause(pod(conditions=[condition]), [], "efs")
     assert found is not None
     assert found.sentence == "pod not scheduled: 0/3 nodes available"
     assert found.blocked is False
@@ -118,7 +118,7 @@ def test_a_pod_that_no_node_takes_says_so_in_the_schedulers_words():
 
 def test_a_running_pod_has_no_cause_whatever_its_old_events_say():
     said = OUTPUT + "mount.nfs: Connection refused"
-    assert pods.cause(pod(phase="Running"), [event(said)], "efs") is None
+    assert pods.find_cause(pod(phase="Running"), [event(said)], "efs") is None
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,6 @@ def test_a_running_pod_has_no_cause_whatever_its_old_events_say():
 )
 def test_a_pod_that_is_not_even_created_is_told_in_the_servers_words(said, blocked):
     job = batch_v1.Job(metadata=meta_v1.ObjectMeta(name="load", uid="uid-1"))
-    found = pods.refused(job, [event(said, reason="FailedCreate")])
+    found = pods.find_refusal(job, [event(said, reason="FailedCreate")])
     assert found is not None
     assert (found.sentence, found.blocked) == (said, blocked)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import identity
 import problems
-from cluster.volumes import volume_plan, volume_state
+from cluster.volumes import volume_plan, volume_resources
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 SERVER = "fs-1.efs.us-east-1.amazonaws.com"
@@ -22,18 +22,20 @@ OPTIONS = ((), ("nfsvers=4.1",), ("nfsvers=4.1", "hard"))
 class Kubernetes:
     """What the API server and the volume binder make of steps; it refuses what they refuse."""
 
-    def __init__(self, wanted: volume_state.Wanted, observed: volume_state.Observed) -> None:
+    def __init__(
+        self, wanted: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
+    ) -> None:
         self.wanted = wanted
         self.namespaces = dict(observed.namespaces)
         self.classes = {c.name: c for c in observed.storage_classes}
         self.volumes = {v.name: v for v in observed.volumes}
         self.claims = {(c.namespace, c.name): c for c in observed.claims}
         self.users = dict(observed.users or {})
-        self.pairs = {p.namespace: p for p in volume_state.pairs(wanted, OWNER)}
+        self.pairs = {p.namespace: p for p in volume_resources.desired_pairs(wanted, OWNER)}
         self.made = 0
 
-    def observed(self, *, looked: bool) -> volume_state.Observed:
-        return volume_state.Observed(
+    def observed(self, *, looked: bool) -> volume_resources.ObservedVolumes:
+        return volume_resources.ObservedVolumes(
             namespaces=self.namespaces,
             storage_classes=tuple(self.classes.values()),
             volumes=tuple(self.volumes.values()),
@@ -57,18 +59,20 @@ class Kubernetes:
 
     def apply_Namespace(self, group: str) -> None:  # noqa: N802 - named after the kind
         assert group not in self.namespaces or self.namespaces[group].ours
-        self.namespaces[group] = volume_state.Namespace(group, ours=True, enforce="baseline")
+        self.namespaces[group] = volume_resources.ObservedNamespace(
+            group, ours=True, enforce="baseline"
+        )
 
     def apply_StorageClass(self, group: str) -> None:  # noqa: N802
         name = self.wanted.storage_class
         assert name not in self.classes or self.classes[name].sound, "422: immutable"
-        self.classes[name] = volume_state.StorageClass(name)
+        self.classes[name] = volume_resources.ObservedStorageClass(name)
 
     def apply_PersistentVolume(self, group: str) -> None:  # noqa: N802
         pair = self.pairs[group]
         there = self.volumes.get(pair.volume)
         assert there is None or (there.server, there.claim) == (self.wanted.server, pair.claim)
-        self.volumes[pair.volume] = volume_state.Volume(
+        self.volumes[pair.volume] = volume_resources.ObservedVolume(
             name=pair.volume,
             server=self.wanted.server,
             storage_class=pair.storage_class,
@@ -86,7 +90,7 @@ class Kubernetes:
         there = self.claims.get((group, pair.claim))
         if there is None:
             self.made += 1
-            there = volume_state.Claim(
+            there = volume_resources.ObservedClaim(
                 group, pair.claim, "Pending", "", pair.request, pair.storage_class, pair.volume
             )
             there = dataclasses.replace(there, uid=f"new-{self.made}")
@@ -133,7 +137,7 @@ class Kubernetes:
                 self.claims[key] = bound
 
 
-def one_round(world: Kubernetes) -> volume_plan.Plan:
+def one_round(world: Kubernetes) -> volume_plan.VolumePlan:
     """What a reconcile does each time that it looks."""
     planned = volume_plan.plan(world.wanted, OWNER, world.observed(looked=False))
     if planned.doomed:
@@ -144,7 +148,7 @@ def one_round(world: Kubernetes) -> volume_plan.Plan:
     return planned
 
 
-def converge(world: Kubernetes) -> volume_plan.Plan:
+def converge(world: Kubernetes) -> volume_plan.VolumePlan:
     for _ in range(12):
         planned = one_round(world)
         if not planned.steps:
@@ -153,10 +157,10 @@ def converge(world: Kubernetes) -> volume_plan.Plan:
 
 
 @st.composite
-def wishes(draw: st.DrawFn) -> volume_state.Wanted:
+def wishes(draw: st.DrawFn) -> volume_resources.DesiredVolumes:
     namespaces = draw(st.lists(st.sampled_from("abcd"), unique=True, max_size=3))
     capacity = draw(st.sampled_from(SIZES))
-    return volume_state.Wanted(
+    return volume_resources.DesiredVolumes(
         server=draw(st.sampled_from((SERVER, "fs-2.example.internal"))),
         capacity=capacity,
         claim_capacity=draw(st.sampled_from(SIZES[: SIZES.index(capacity) + 1])),
@@ -167,9 +171,13 @@ def wishes(draw: st.DrawFn) -> volume_state.Wanted:
     )
 
 
-def all_namespaces(own: volume_state.Namespace | None = None) -> volume_state.Observed:
-    found = {name: volume_state.Namespace(name) for name in "abcd"}
-    return volume_state.Observed(namespaces={**found, **({own.name: own} if own else {})})
+def all_namespaces(
+    own: volume_resources.ObservedNamespace | None = None,
+) -> volume_resources.ObservedVolumes:
+    found = {name: volume_resources.ObservedNamespace(name) for name in "abcd"}
+    return volume_resources.ObservedVolumes(
+        namespaces={**found, **({own.name: own} if own else {})}
+    )
 
 
 def served(world: Kubernetes) -> set[tuple[str, str, str, str]]:
@@ -179,8 +187,8 @@ def served(world: Kubernetes) -> set[tuple[str, str, str, str]]:
     }
 
 
-def expected(wanted: volume_state.Wanted) -> set[tuple[str, str, str, str]]:
-    pairs = volume_state.pairs(wanted, OWNER)
+def expected(wanted: volume_resources.DesiredVolumes) -> set[tuple[str, str, str, str]]:
+    pairs = volume_resources.desired_pairs(wanted, OWNER)
     return {(p.namespace, p.claim, "Bound", wanted.server) for p in pairs}
 
 
@@ -191,7 +199,7 @@ def test_a_chain_of_wishes_always_ends_at_the_last_one_and_then_nothing_is_to_do
     for wanted in chain:
         world = Kubernetes(wanted, world.observed(looked=True))
         planned = converge(world)
-        assert planned == volume_plan.Plan()
+        assert planned == volume_plan.VolumePlan()
         assert served(world) == expected(wanted)
         assert set(world.classes) == {wanted.storage_class}
         for claim in world.claims.values():
@@ -212,7 +220,7 @@ def test_a_reconcile_killed_after_any_step_is_finished_by_the_next(first, second
         world.take(step)
     world.settle()
 
-    assert converge(world) == volume_plan.Plan()
+    assert converge(world) == volume_plan.VolumePlan()
     assert served(world) == expected(second)
 
 
@@ -229,7 +237,7 @@ def test_no_claim_that_a_pod_uses_is_ever_deleted_and_its_pods_are_named(first, 
     kept = {key for key in used if key in world.claims}
     assert kept == set(used)
     stuck = {namespace for namespace, _ in planned.problems}
-    wanted = {(p.namespace, p.claim) for p in volume_state.pairs(second, OWNER)}
+    wanted = {(p.namespace, p.claim) for p in volume_resources.desired_pairs(second, OWNER)}
     assert {key[0] for key in used if key not in wanted} <= stuck
     assert all("delete pod pod-1" in problem.message for _, problem in planned.problems)
 
@@ -262,12 +270,14 @@ def test_what_the_user_deletes_comes_back(wanted, hit, what):
 
 @pytest.mark.parametrize("terminating", [False, True], ids=["missing", "terminating"])
 def test_a_namespace_that_is_not_there_gets_no_step_but_the_others_do(terminating):
-    wanted = volume_state.Wanted(SERVER, "1Gi", "1Gi", "aws-efs", ("a", "b"), "aws-efs", ())
-    found = {"b": volume_state.Namespace("b")}
+    wanted = volume_resources.DesiredVolumes(
+        SERVER, "1Gi", "1Gi", "aws-efs", ("a", "b"), "aws-efs", ()
+    )
+    found = {"b": volume_resources.ObservedNamespace("b")}
     if terminating:
-        found["a"] = volume_state.Namespace("a", terminating=True)
+        found["a"] = volume_resources.ObservedNamespace("a", terminating=True)
 
-    planned = volume_plan.plan(wanted, OWNER, volume_state.Observed(namespaces=found))
+    planned = volume_plan.plan(wanted, OWNER, volume_resources.ObservedVolumes(namespaces=found))
 
     assert "a" not in {step.group for step in planned.steps}
     assert "b" in {step.group for step in planned.steps}
@@ -277,8 +287,10 @@ def test_a_namespace_that_is_not_there_gets_no_step_but_the_others_do(terminatin
 
 
 def test_a_foreign_namespace_of_our_name_is_left_alone():
-    own = volume_state.Namespace("aws-efs", ours=False)
-    wanted = volume_state.Wanted(SERVER, "1Gi", "1Gi", "aws-efs", ("a",), "aws-efs", ())
+    own = volume_resources.ObservedNamespace("aws-efs", ours=False)
+    wanted = volume_resources.DesiredVolumes(
+        SERVER, "1Gi", "1Gi", "aws-efs", ("a",), "aws-efs", ()
+    )
 
     planned = volume_plan.plan(wanted, OWNER, all_namespaces(own))
 
@@ -288,7 +300,9 @@ def test_a_foreign_namespace_of_our_name_is_left_alone():
 
 
 def test_nobody_is_asked_about_pods_while_nothing_has_to_go():
-    wanted = volume_state.Wanted(SERVER, "1Gi", "1Gi", "aws-efs", ("a",), "aws-efs", ())
+    wanted = volume_resources.DesiredVolumes(
+        SERVER, "1Gi", "1Gi", "aws-efs", ("a",), "aws-efs", ()
+    )
     world = Kubernetes(wanted, all_namespaces())
     converge(world)
     bigger = dataclasses.replace(wanted, capacity="1Ti", claim_capacity="1Ti")

@@ -10,7 +10,7 @@ import pytest
 
 from app.datasets import index, observe, refresh_index
 from cluster import pods
-from cluster.jobs import jobs
+from cluster.jobs import job_observe
 from datasets import answers, protocol
 
 RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "20260102t030405-aa", "sha256:0", 4, "tar")
@@ -33,13 +33,22 @@ PUBLISHED = words("published", **dataclasses.asdict(RESULT))
 DONE = words("done", files=1)
 
 
-def job(phase: str, *found: tuple[str, str], **fields: Any) -> jobs.State:
-    made = tuple(jobs.Pod(f"p{i}", i, its, message) for i, (its, message) in enumerate(found))
-    return jobs.State("dataset-x", phase, 100, pods=made, annotations=ANNOTATIONS, **fields)
+def job(phase: str, *found: tuple[str, str], **fields: Any) -> job_observe.ObservedJob:
+    made = tuple(
+        job_observe.ObservedPod(f"p{i}", i, its, message) for i, (its, message) in enumerate(found)
+    )
+    return job_observe.ObservedJob(
+        "dataset-x", phase, 100, pods=made, annotations=ANNOTATIONS, **fields
+    )
 
 
 def test_whoever_published_it_it_is_published():
-    state = job(jobs.RUNNING, (jobs.SUCCEEDED, DONE), (jobs.SUCCEEDED, PUBLISHED), ended=0)
+    state = job(
+        job_observe.RUNNING,
+        (job_observe.SUCCEEDED, DONE),
+        (job_observe.SUCCEEDED, PUBLISHED),
+        ended=0,
+    )
     record = observe.after_job(None, "x", state)
     assert (record.state, record.files, record.bytes, record.version) == (
         "published",
@@ -54,14 +63,16 @@ def test_whoever_published_it_it_is_published():
     )
     # Even where another pod has failed meanwhile.
     failed = job(
-        jobs.FAILED, (jobs.FAILED, words("failed", error="so")), (jobs.SUCCEEDED, PUBLISHED)
+        job_observe.FAILED,
+        (job_observe.FAILED, words("failed", error="so")),
+        (job_observe.SUCCEEDED, PUBLISHED),
     )
     assert observe.after_job(None, "x", failed).state == "published"
 
 
 def test_one_that_was_there_before_keeps_its_age():
     message = words("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
-    state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, message), ended=2e9)
+    state = job(job_observe.SUCCEEDED, (job_observe.SUCCEEDED, message), ended=2e9)
     unknown = observe.after_job(None, "x", state)
     assert unknown.published == 1767323045
     known = dataclasses.replace(OLD, version=RESULT.version)
@@ -70,12 +81,19 @@ def test_one_that_was_there_before_keeps_its_age():
 
 def test_a_pod_that_came_late_takes_no_ones_place():
     late = words("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
-    state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, late), (jobs.SUCCEEDED, PUBLISHED), ended=2e9)
+    state = job(
+        job_observe.SUCCEEDED,
+        (job_observe.SUCCEEDED, late),
+        (job_observe.SUCCEEDED, PUBLISHED),
+        ended=2e9,
+    )
     assert observe.after_job(None, "x", state).published == 2e9
 
 
 def test_if_all_have_ended_and_none_has_published_it_says_so():
-    state = job(jobs.SUCCEEDED, (jobs.SUCCEEDED, DONE), (jobs.SUCCEEDED, DONE))
+    state = job(
+        job_observe.SUCCEEDED, (job_observe.SUCCEEDED, DONE), (job_observe.SUCCEEDED, DONE)
+    )
     record = observe.after_job(None, "x", state)
     assert record.state == "failed"
     assert "none has published it: run create-dataset again" in record.error
@@ -83,9 +101,14 @@ def test_if_all_have_ended_and_none_has_published_it_says_so():
 
 def test_the_first_error_of_a_failed_load_is_told():
     so = words("failed", error="it is so: do that")
-    state = job(jobs.FAILED, (jobs.SUCCEEDED, DONE), (jobs.FAILED, so), (jobs.FAILED, ""))
+    state = job(
+        job_observe.FAILED,
+        (job_observe.SUCCEEDED, DONE),
+        (job_observe.FAILED, so),
+        (job_observe.FAILED, ""),
+    )
     assert observe.after_job(None, "x", state).error == "it is so: do that"
-    gone = job(jobs.FAILED, cause=pods.Cause("too many failures", blocked=True, stamp=""))
+    gone = job(job_observe.FAILED, cause=pods.Cause("too many failures", blocked=True, stamp=""))
     assert observe.after_job(None, "x", gone).error == "too many failures"
 
 
@@ -102,14 +125,16 @@ def test_the_first_error_of_a_failed_load_is_told():
     ],
 )
 def test_a_container_that_ran_before_the_loader_says_why(message: str, said: str):
-    record = observe.after_job(None, "x", job(jobs.FAILED, (jobs.FAILED, message)))
+    record = observe.after_job(None, "x", job(job_observe.FAILED, (job_observe.FAILED, message)))
     assert said in record.error
     assert not record.error.startswith("prepare")
 
 
 def test_what_is_published_stays_told_of_while_another_one_is_loaded():
     progress = [answers.Progress("transferring")]
-    record = observe.after_job(OLD, "x", job(jobs.RUNNING, (jobs.RUNNING, "")), progress)
+    record = observe.after_job(
+        OLD, "x", job(job_observe.RUNNING, (job_observe.RUNNING, "")), progress
+    )
     assert (record.state, record.source, record.request) == (
         "transferring",
         "https://a.example/x",
@@ -119,16 +144,18 @@ def test_what_is_published_stays_told_of_while_another_one_is_loaded():
 
 
 def test_the_error_before_a_pod_that_runs_is_told_until_it_is_done():
-    before = jobs.Pod("p", 0, jobs.RUNNING, before=words("failed", error="broke: wait"))
-    state = dataclasses.replace(job(jobs.RUNNING), pods=(before,))
+    before = job_observe.ObservedPod(
+        "p", 0, job_observe.RUNNING, before=words("failed", error="broke: wait")
+    )
+    state = dataclasses.replace(job(job_observe.RUNNING), pods=(before,))
     assert observe.after_job(None, "x", state).error == "broke: wait"
-    done = dataclasses.replace(before, phase=jobs.SUCCEEDED, message=DONE)
+    done = dataclasses.replace(before, phase=job_observe.SUCCEEDED, message=DONE)
     assert observe.pod_error(done) == ""
 
 
 def test_an_end_is_final():
     known = dataclasses.replace(OLD, request="r2", told=True, error="damaged")
-    assert observe.after_job(known, "x", job(jobs.FAILED)) == known
+    assert observe.after_job(known, "x", job(job_observe.FAILED)) == known
 
 
 def on_volume(**fields: Any) -> answers.Listed:
@@ -210,4 +237,4 @@ def test_only_an_unfinished_one_without_a_job_makes_the_volume_be_asked():
     assert not refresh_index.needed(observe.Seen(OLD))
     queued = dataclasses.replace(OLD, state=index.QUEUED)
     assert refresh_index.needed(observe.Seen(queued))
-    assert not refresh_index.needed(observe.Seen(queued, job(jobs.QUEUED)))
+    assert not refresh_index.needed(observe.Seen(queued, job(job_observe.QUEUED)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import problems
 from app.datasets import index, loader_jobs, observe
-from cluster.jobs import jobs
+from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, dataset
 
 
@@ -42,14 +42,14 @@ def create(
     seen = observe.look(cluster, wanted.name)
     if _is_to_start(seen, wanted):
         _start(loader, wanted, seen, credentials=credentials, secrets=secrets)
-    elif seen and seen.job and seen.job.phase == jobs.QUEUED:
+    elif seen and seen.job and seen.job.phase == job_observe.QUEUED:
         # It may have been cut off between its parts: starting it again goes on.
         request = seen.record.request
         again = loader_jobs.load(loader, wanted, request, credentials=credentials, secrets=secrets)
-        jobs.start(cluster, again)
+        job_lifecycle.start(cluster, again)
     elif seen and seen.record.ended:
         return _answer(loader, seen)
-    jobs.wait(
+    job_lifecycle.wait(
         cluster,
         loader_jobs.job_name(loader_jobs.LOAD, wanted.name),
         wait_seconds,
@@ -64,15 +64,15 @@ def create(
 def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
     """What a deletion that was cut off leaves is taken away; one that goes on has to end."""
     job = loader_jobs.job_name(loader_jobs.DELETE, name)
-    deletion = jobs.state(loader.cluster, job)
+    deletion = job_observe.observe(loader.cluster, job)
     if deletion is None:
         return
     if not deletion.finished:
         raise problems.Waiting(
             f"data set {name} is being deleted: run delete-dataset again to see that it has gone"
         )
-    jobs.remove(loader.cluster, job)
-    if deletion.phase == jobs.SUCCEEDED:
+    job_lifecycle.remove(loader.cluster, job)
+    if deletion.phase == job_observe.SUCCEEDED:
         index.forget(loader.cluster, name)
 
 
@@ -112,8 +112,8 @@ def _start(
     cluster, request = loader.cluster, dataset.new_request()
     job = loader_jobs.load(loader, wanted, request, credentials=credentials, secrets=secrets)
     if seen and seen.job:
-        jobs.remove(cluster, job.name)
-        jobs.wait_gone(cluster, job.name)
+        job_lifecycle.remove(cluster, job.name)
+        job_lifecycle.wait_gone(cluster, job.name)
     record = dataclasses.replace(
         seen.record if seen else index.Record(wanted.name),
         state=index.QUEUED,
@@ -126,7 +126,7 @@ def _start(
         told=False,
     )
     index.save(cluster, record)
-    jobs.start(cluster, job)
+    job_lifecycle.start(cluster, job)
 
 
 def _answer(loader: loader_jobs.Loader, seen: observe.Seen) -> dict[str, str]:

@@ -6,9 +6,9 @@ import dataclasses
 
 import problems
 from app.datasets import index, loader_jobs, maintenance_jobs, observe
-from cluster import errors, mounts
-from cluster.jobs import jobs
-from cluster.volumes import volume_state
+from cluster import mounts
+from cluster.jobs import job_lifecycle, job_observe
+from cluster.volumes import volume_resources
 from datasets import answers, protocol
 from datasets.loader.store import volume
 
@@ -35,14 +35,14 @@ def delete(
     """
     cluster = loader.cluster
     seen = observe.look(cluster, name)
-    going = jobs.state(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
+    going = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
     if going is None:
         if not force:
             _check_users(loader, name)
         for kind in (loader_jobs.LOAD, loader_jobs.VERIFY):
             job = loader_jobs.job_name(kind, name)
-            if jobs.remove(cluster, job):
-                jobs.wait_gone(cluster, job)
+            if job_lifecycle.remove(cluster, job):
+                job_lifecycle.wait_gone(cluster, job)
         if seen:
             index.save(cluster, dataclasses.replace(seen.record, state=index.DELETING))
     state = maintenance_jobs.go(loader, loader_jobs.DELETE, name, wait_seconds)
@@ -54,12 +54,12 @@ def delete(
             "progress": answers.words(line) if line else "it has not begun yet",
             "next": "it goes on; run delete-dataset again to see that it has gone",
         }
-    if state.phase == jobs.FAILED:
+    if state.phase == job_observe.FAILED:
         raise problems.Blocked(f"data set {name}: {maintenance_jobs.why(state)}")
     result = answers.outcome(state.message)
     files = result.files if isinstance(result, answers.Progress) else 0
     index.forget(cluster, name)
-    jobs.remove(cluster, state.name)
+    job_lifecycle.remove(cluster, state.name)
     if seen is None and not files:
         raise problems.Blocked(f"there is no data set {name}: list-datasets tells which there are")
     return {"name": name, "state": protocol.DELETED, "files": str(files)}
@@ -68,12 +68,10 @@ def delete(
 def _check_users(loader: loader_jobs.Loader, name: str) -> None:
     link = f"{volume.DATASETS}/{name}"
     home = f"{volume.DATASETS}/{volume.VERSIONS}/{name}"
-    users = mounts.users(loader.cluster, (link, home))
+    users = mounts.find_users(loader.cluster, (link, home))
     if users:
+        pods = volume_resources.format_pods(users)
         raise problems.Blocked(
-            errors.short(
-                f"data set {name} may be in use by {volume_state.named_pods(users)}: delete them, "
-                "or force=true deletes it under them",
-                300,
-            )
+            f"data set {name} may be in use by {pods}: delete them, "
+            "or force=true deletes it under them"
         )

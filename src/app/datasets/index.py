@@ -81,7 +81,9 @@ class Record:
 
 def read(cluster: client.Cluster) -> dict[str, Record]:
     """All records, by name: one call."""
-    return {name: _record(name, fields) for name, fields in records.read(cluster, KIND).items()}
+    return {
+        name: _record(name, fields) for name, fields in records.read_all(cluster, KIND).items()
+    }
 
 
 def find(cluster: client.Cluster, name: str) -> Record | None:
@@ -94,7 +96,7 @@ def save(cluster: client.Cluster, record: Record) -> None:
     """Keep a record."""
     fields = dataclasses.asdict(record)
     fields.pop("name")
-    records.keep(cluster, KIND, record.name, fields)
+    records.save(cluster, KIND, record.name, fields)
 
 
 def tell(cluster: client.Cluster, record: Record) -> None:
@@ -105,7 +107,7 @@ def tell(cluster: client.Cluster, record: Record) -> None:
 
 def forget(cluster: client.Cluster, name: str) -> None:
     """Remove a record."""
-    records.forget(cluster, KIND, name)
+    records.delete(cluster, KIND, name)
 
 
 def _record(name: str, fields: Mapping[str, Any]) -> Record:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cluster import pods
-from cluster.jobs import jobs
+from cluster.jobs import job_lifecycle
 from datasets import dataset, protocol
 from datasets.loader.base import tasks
 from datasets.loader.store import volume
@@ -57,7 +57,7 @@ def load(
     *,
     credentials: Mapping[str, str],
     secrets: Mapping[str, str],
-) -> jobs.Wanted:
+) -> job_lifecycle.DesiredJob:
     """The Job that loads a data set.
 
     Args:
@@ -68,8 +68,8 @@ def load(
         secrets: What of the environment of the user's own loader is secret.
     """
     main = _container(loader)
-    task = wanted.task(request=request, root=jobs.MOUNT_PATH, credentials=credentials)
-    return jobs.Wanted(
+    task = wanted.task(request=request, root=job_lifecycle.MOUNT_PATH, credentials=credentials)
+    return job_lifecycle.DesiredJob(
         name=job_name(LOAD, wanted.name),
         kind=LOAD,
         main=main,
@@ -88,7 +88,7 @@ def load(
     )
 
 
-def errand(loader: Loader, kind: str, name: str = "") -> jobs.Wanted:
+def errand(loader: Loader, kind: str, name: str = "") -> job_lifecycle.DesiredJob:
     """The Job of one pod that verifies or deletes a data set, or looks at what there is.
 
     Args:
@@ -97,13 +97,13 @@ def errand(loader: Loader, kind: str, name: str = "") -> jobs.Wanted:
         name: The data set's name; none where it is for all.
     """
     # The loader's task has a name even where it is for none.
-    task = tasks.Task(name or kind, dataset.new_request(), "", root=jobs.MOUNT_PATH)
+    task = tasks.Task(name or kind, dataset.new_request(), "", root=job_lifecycle.MOUNT_PATH)
     verb = {
         VERIFY: protocol.VERIFY,
         DELETE: protocol.DELETE,
         INVENTORY: protocol.INVENTORY,
     }[kind]
-    return jobs.Wanted(
+    return job_lifecycle.DesiredJob(
         name=job_name(kind, name) if name else kind,
         kind=kind,
         main=_container(loader, verb),
@@ -113,11 +113,11 @@ def errand(loader: Loader, kind: str, name: str = "") -> jobs.Wanted:
     )
 
 
-def _container(loader: Loader, verb: str = "") -> jobs.Container:
-    return jobs.Container(
+def _container(loader: Loader, verb: str = "") -> job_lifecycle.Container:
+    return job_lifecycle.Container(
         name=CONTAINER,
         image=loader.image,
-        command=("python3", f"{jobs.FILES_PATH}/{PROGRAM}", *([verb] if verb else [])),
+        command=("python3", f"{job_lifecycle.FILES_PATH}/{PROGRAM}", *([verb] if verb else [])),
         # Each of its threads would have an arena of its own, which is never given back.
         env={**loader.environment, "MALLOC_ARENA_MAX": "2"},
         secrets=(protocol.TASK,),
@@ -125,13 +125,16 @@ def _container(loader: Loader, verb: str = "") -> jobs.Container:
 
 
 def _own_loader(
-    main: jobs.Container, wanted: dataset.Dataset, request: str, secrets: Mapping[str, str]
-) -> tuple[jobs.Container, ...]:
+    main: job_lifecycle.Container,
+    wanted: dataset.Dataset,
+    request: str,
+    secrets: Mapping[str, str],
+) -> tuple[job_lifecycle.Container, ...]:
     """What runs before ours publishes: its directory is made, then the user's image fills it."""
     prepare = dataclasses.replace(main, name="prepare", command=(*main.command, protocol.PREPARE))
     environment = {k: v for k, v in main.env.items() if k != "MALLOC_ARENA_MAX"}
     given = {k: v for k, v in wanted.env.items() if k not in secrets}
-    load = jobs.Container(
+    load = job_lifecycle.Container(
         name=OWN_LOADER,
         image=wanted.image,
         command=wanted.command,

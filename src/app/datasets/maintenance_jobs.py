@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import problems
 from app.datasets import loader_jobs, observe
-from cluster.jobs import jobs
+from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers
 
 
@@ -16,8 +16,8 @@ def go(
     name: str,
     wait_seconds: float,
     *,
-    anew: Callable[[jobs.State], bool] = lambda _: False,
-) -> jobs.State:
+    anew: Callable[[job_observe.ObservedJob], bool] = lambda _: False,
+) -> job_observe.ObservedJob:
     """Have an errand run, and wait for its end.
 
     Args:
@@ -37,15 +37,15 @@ def go(
     """
     cluster = loader.cluster
     wanted = loader_jobs.errand(loader, kind, name)
-    state = jobs.state(cluster, wanted.name)
-    if state and (state.phase == jobs.FAILED or state.stuck or anew(state)):
-        jobs.remove(cluster, wanted.name)
-        jobs.wait_gone(cluster, wanted.name)
+    state = job_observe.observe(cluster, wanted.name)
+    if state and (state.phase == job_observe.FAILED or state.stuck or anew(state)):
+        job_lifecycle.remove(cluster, wanted.name)
+        job_lifecycle.wait_gone(cluster, wanted.name)
         state = None
-    if state is None or state.phase == jobs.QUEUED:
+    if state is None or state.phase == job_observe.QUEUED:
         # One that is queued may have been cut off between its parts: starting it again goes on.
-        jobs.start(cluster, wanted)
-    state = jobs.wait(cluster, wanted.name, wait_seconds)
+        job_lifecycle.start(cluster, wanted)
+    state = job_lifecycle.wait(cluster, wanted.name, wait_seconds)
     if state is None:
         raise problems.Waiting(f"job {wanted.name} was deleted meanwhile: run it again")
     if not state.finished and state.cause:
@@ -53,7 +53,7 @@ def go(
     return state
 
 
-def why(state: jobs.State) -> str:
+def why(state: job_observe.ObservedJob) -> str:
     """Why an errand failed.
 
     Args:
@@ -63,7 +63,9 @@ def why(state: jobs.State) -> str:
     return error.replace("run create-dataset again", "run it again") or "it failed"
 
 
-def progress(loader: loader_jobs.Loader, state: jobs.State) -> answers.Progress | None:
+def progress(
+    loader: loader_jobs.Loader, state: job_observe.ObservedJob
+) -> answers.Progress | None:
     """How far an errand is; None where it has not said so yet.
 
     Args:

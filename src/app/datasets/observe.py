@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.datasets import index, loader_jobs
-from cluster.jobs import jobs, logs
+from cluster.jobs import job_lifecycle, job_observe, logs
 from datasets import answers, dataset, protocol
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Seen:
     """
 
     record: index.Record
-    job: jobs.State | None = None
+    job: job_observe.ObservedJob | None = None
     pods: Sequence[answers.Progress] = ()
 
     @property
@@ -48,7 +48,7 @@ def look(cluster: client.Cluster, name: str) -> Seen | None:
         cluster: The cluster.
         name: Its name.
     """
-    job = jobs.state(cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
+    job = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
     return _brought_up(cluster, index.find(cluster, name), job)
 
 
@@ -57,7 +57,7 @@ def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
     known = index.read(cluster)
     states = {
         state.annotations.get(protocol.DATASET_ANNOTATION, ""): state
-        for state in jobs.states(cluster, index.KIND)
+        for state in job_observe.observe_all(cluster, index.KIND)
     }
     seen = {
         name: _brought_up(cluster, known.get(name), states.get(name))
@@ -68,7 +68,7 @@ def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
 
 def note(cluster: client.Cluster) -> None:
     """Put the ends of Jobs into the index, before the Jobs go: one call where there is none."""
-    states = jobs.states(cluster, index.KIND, without=protocol.NOTED_LABEL)
+    states = job_observe.observe_all(cluster, index.KIND, without=protocol.NOTED_LABEL)
     known = index.read(cluster) if states else {}
     for state in states:
         name = state.annotations.get(protocol.DATASET_ANNOTATION, "")
@@ -77,22 +77,22 @@ def note(cluster: client.Cluster) -> None:
         if after.ended and after != record:
             index.save(cluster, after)
         if state.finished:
-            jobs.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
+            job_lifecycle.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
 
 
-def progress(cluster: client.Cluster, job: jobs.State) -> list[answers.Progress]:
+def progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> list[answers.Progress]:
     """How far each pod of a Job that runs is, as far as its log tells.
 
     Args:
         cluster: The cluster.
         job: The Job.
     """
-    if job.finished or job.phase == jobs.QUEUED:
+    if job.finished or job.phase == job_observe.QUEUED:
         return []
     found: list[answers.Progress] = []
-    written = logs.ends(cluster, job, loader_jobs.CONTAINER)
+    written = logs.read_ends(cluster, job, loader_jobs.CONTAINER)
     for pod in job.pods:
-        ended = answers.outcome(pod.message) if pod.phase == jobs.SUCCEEDED else None
+        ended = answers.outcome(pod.message) if pod.phase == job_observe.SUCCEEDED else None
         if isinstance(ended, answers.Progress):
             found.append(dataclasses.replace(ended, index=pod.index))
         elif pod.index in written:
@@ -104,7 +104,7 @@ def progress(cluster: client.Cluster, job: jobs.State) -> list[answers.Progress]
 def after_job(
     record: index.Record | None,
     name: str,
-    job: jobs.State,
+    job: job_observe.ObservedJob,
     pods: Sequence[answers.Progress] = (),
 ) -> index.Record:
     """What is known after a look at the Job.
@@ -152,14 +152,14 @@ def after_job(
         return dataclasses.replace(
             record, state=index.FAILED, error=last_error(job) or UNPUBLISHED
         )
-    if job.phase == jobs.QUEUED:
+    if job.phase == job_observe.QUEUED:
         cause = job.cause.sentence if job.cause else ""
         return dataclasses.replace(record, state=index.QUEUED, error=cause)
     state = answers.combined(pods).state if pods else index.PREPARING
     return dataclasses.replace(record, state=state, error=last_error(job))
 
 
-def is_published(job: jobs.State) -> bool:
+def is_published(job: job_observe.ObservedJob) -> bool:
     """Whether a pod has published it: others may still be ending.
 
     Args:
@@ -168,7 +168,7 @@ def is_published(job: jobs.State) -> bool:
     return _result(job) is not None
 
 
-def last_error(job: jobs.State) -> str:
+def last_error(job: job_observe.ObservedJob) -> str:
     """The last error of a load, in the loader's words or in those of the user's own one.
 
     Args:
@@ -177,20 +177,20 @@ def last_error(job: jobs.State) -> str:
     said = [error for error in map(pod_error, job.pods) if error]
     if said:
         return said[0]
-    return job.cause.sentence if job.phase == jobs.FAILED and job.cause else ""
+    return job.cause.sentence if job.phase == job_observe.FAILED and job.cause else ""
 
 
-def pod_error(pod: jobs.Pod) -> str:
+def pod_error(pod: job_observe.ObservedPod) -> str:
     """What a pod failed with, or the pod that it replaced; empty where neither has.
 
     Args:
         pod: The newest pod of an index.
     """
-    if pod.phase == jobs.SUCCEEDED:
+    if pod.phase == job_observe.SUCCEEDED:
         return ""
-    message = pod.message if pod.phase == jobs.FAILED else pod.before
+    message = pod.message if pod.phase == job_observe.FAILED else pod.before
     if not message:
-        return answers.NO_LAST_WORDS if pod.phase == jobs.FAILED else ""
+        return answers.NO_LAST_WORDS if pod.phase == job_observe.FAILED else ""
     # The user's own loader says it in its own words.
     ended = OTHER_CONTAINER.fullmatch(message)
     if ended and ended["name"] == loader_jobs.OWN_LOADER:
@@ -200,7 +200,7 @@ def pod_error(pod: jobs.Pod) -> str:
 
 
 def _brought_up(
-    cluster: client.Cluster, record: index.Record | None, job: jobs.State | None
+    cluster: client.Cluster, record: index.Record | None, job: job_observe.ObservedJob | None
 ) -> Seen | None:
     if job is None:
         return Seen(record) if record else None
@@ -212,8 +212,10 @@ def _brought_up(
     return Seen(after, job, pods)
 
 
-def _result(job: jobs.State) -> answers.Result | None:
+def _result(job: job_observe.ObservedJob) -> answers.Result | None:
     """What was published; a pod that came late says that it was there."""
-    found = [answers.outcome(pod.message) for pod in job.pods if pod.phase == jobs.SUCCEEDED]
+    found = [
+        answers.outcome(pod.message) for pod in job.pods if pod.phase == job_observe.SUCCEEDED
+    ]
     results = [each for each in found if isinstance(each, answers.Result)]
     return min(results, key=lambda result: result.existing, default=None)

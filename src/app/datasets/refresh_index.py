@@ -7,7 +7,7 @@ import time
 
 import problems
 from app.datasets import index, loader_jobs, maintenance_jobs, observe
-from cluster.jobs import jobs
+from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers
 
 # What an older one has seen may have changed meanwhile.
@@ -120,16 +120,16 @@ def _listed(loader: loader_jobs.Loader, wait_seconds: float) -> list[answers.Lis
     state = maintenance_jobs.go(loader, loader_jobs.INVENTORY, "", wait_seconds, anew=_is_old)
     if not state.finished:
         raise problems.Waiting("the volume is still being looked at: run it again")
-    if state.phase == jobs.FAILED:
+    if state.phase == job_observe.FAILED:
         raise problems.Blocked(f"the volume can not be looked at: {maintenance_jobs.why(state)}")
     pod = state.pods[-1].name if state.pods else ""
     log = cluster.log(pod, loader_jobs.CONTAINER, tail_lines=MOST_LINES) if pod else ""
-    jobs.remove(cluster, state.name)
+    job_lifecycle.remove(cluster, state.name)
     found = answers.listed(log)
     if found is None:
         raise problems.Waiting("what is on the volume could not be read: run it again")
     return found
 
 
-def _is_old(state: jobs.State) -> bool:
+def _is_old(state: job_observe.ObservedJob) -> bool:
     return state.finished and time.time() - state.created > FRESH_SECONDS

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import problems
 from app.datasets import index, loader_jobs, observe, refresh_index
-from cluster.jobs import jobs
+from cluster.jobs import job_observe
 from datasets import answers
 
 COLUMNS = ("name", "state", "size", "files", "age", "source")
@@ -156,11 +156,13 @@ def _pods(seen: observe.Seen) -> Iterator[str]:
         yield f"{missing} more have not been made yet"
 
 
-def _said(pod: jobs.Pod, progress: answers.Progress | None, *, given_up: bool) -> str:
+def _said(
+    pod: job_observe.ObservedPod, progress: answers.Progress | None, *, given_up: bool
+) -> str:
     error = observe.pod_error(pod)
     if pod.cause:
         return f"{pod.phase}: {pod.cause.sentence}"
-    if pod.phase == jobs.FAILED:
+    if pod.phase == job_observe.FAILED:
         return f"{'failed' if given_up else 'failed, and is tried again'}: {error}"
     said = answers.words(progress) if progress else pod.phase
     return f"{said}; before that: {error}" if error else said

@@ -7,7 +7,7 @@ import time
 
 import problems
 from app.datasets import index, loader_jobs, maintenance_jobs
-from cluster.jobs import jobs
+from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, protocol
 
 
@@ -31,14 +31,14 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
         line = maintenance_jobs.progress(loader, state)
         return {
             "name": name,
-            "state": index.VERIFYING if state.phase == jobs.RUNNING else index.QUEUED,
+            "state": index.VERIFYING if state.phase == job_observe.RUNNING else index.QUEUED,
             "progress": answers.words(line) if line else "it has not begun to read yet",
             "next": "it goes on; run verify-dataset again to see what it has found",
         }
     record = index.find(cluster, name)
     published = record if record and record.state == index.PUBLISHED else None
-    jobs.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
-    if state.phase == jobs.FAILED:
+    job_lifecycle.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
+    if state.phase == job_observe.FAILED:
         error = maintenance_jobs.why(state)
         if published:
             index.save(cluster, dataclasses.replace(published, error=error, told=True))
@@ -58,5 +58,5 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
     }
 
 
-def _is_told(state: jobs.State) -> bool:
+def _is_told(state: job_observe.ObservedJob) -> bool:
     return protocol.NOTED_LABEL in state.labels

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cluster import client
 
 
-def keep_secret(
+def save_secret(
     cluster: client.Cluster, owner: meta_v1.OwnerReference, values: Mapping[str, str]
 ) -> None:
     """Keep values in a Secret that has the Job's name and goes with it.

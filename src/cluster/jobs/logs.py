@@ -6,13 +6,15 @@ import time
 
 import problems
 from cluster import client, errors
-from cluster.jobs import jobs
+from cluster.jobs import job_observe
 
 _LINES = 3
 _TIMEOUT_SECONDS = 10.0
 
 
-def ends(cluster: client.Cluster, state: jobs.State, container: str) -> dict[int, str]:
+def read_ends(
+    cluster: client.Cluster, state: job_observe.ObservedJob, container: str
+) -> dict[int, str]:
     """The last lines of the log of each pod that runs, by index.
 
     Args:
@@ -26,7 +28,7 @@ def ends(cluster: client.Cluster, state: jobs.State, container: str) -> dict[int
     found: dict[int, str] = {}
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     for pod in state.pods:
-        if pod.phase != jobs.RUNNING or time.monotonic() > deadline:
+        if pod.phase != job_observe.RUNNING or time.monotonic() > deadline:
             continue
         try:
             found[pod.index] = cluster.log(pod.name, container, tail_lines=_LINES)

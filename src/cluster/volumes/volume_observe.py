@@ -9,7 +9,7 @@ from typing import Any
 from lightkube.resources import core_v1, storage_v1
 
 from cluster import client, objects
-from cluster.volumes import volume_state as state
+from cluster.volumes import volume_resources
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 
@@ -17,7 +17,7 @@ _NAME = "kubernetes.io/metadata.name"
 
 
 @dataclasses.dataclass(frozen=True)
-class Pod:
+class ClaimUser:
     """A pod, as far as claims are concerned with it.
 
     Attributes:
@@ -31,7 +31,9 @@ class Pod:
     claims: frozenset[str]
 
 
-def observe(cluster: client.Cluster, namespaces: Iterable[str]) -> state.Observed:
+def observe(
+    cluster: client.Cluster, namespaces: Iterable[str]
+) -> volume_resources.ObservedVolumes:
     """What is ours: four calls, whatever the number of namespaces.
 
     Args:
@@ -41,7 +43,7 @@ def observe(cluster: client.Cluster, namespaces: Iterable[str]) -> state.Observe
     found = [
         _namespace(cluster, n) for n in cluster.select(core_v1.Namespace, {_NAME: namespaces})
     ]
-    return state.Observed(
+    return volume_resources.ObservedVolumes(
         namespaces={namespace.name: namespace for namespace in found},
         storage_classes=tuple(map(_storage_class, cluster.ours(storage_v1.StorageClass))),
         volumes=tuple(map(_volume, cluster.ours(core_v1.PersistentVolume))),
@@ -49,23 +51,23 @@ def observe(cluster: client.Cluster, namespaces: Iterable[str]) -> state.Observe
     )
 
 
-def pods(cluster: client.Cluster) -> list[Pod]:
+def list_claim_users(cluster: client.Cluster) -> list[ClaimUser]:
     """All pods of the cluster, finished ones, too: they hold the claims that they mounted.
 
     Args:
         cluster: The cluster.
     """
-    return [_pod(pod) for pod in cluster.select(core_v1.Pod, {})]
+    return [_claim_user(pod) for pod in cluster.select(core_v1.Pod, {})]
 
 
-def users(cluster: client.Cluster) -> dict[tuple[str, str], tuple[str, ...]]:
+def find_claim_users(cluster: client.Cluster) -> dict[tuple[str, str], tuple[str, ...]]:
     """The pods that use each claim, by its namespace and name.
 
     Args:
         cluster: The cluster.
     """
     found: dict[tuple[str, str], tuple[str, ...]] = {}
-    for pod in pods(cluster):
+    for pod in list_claim_users(cluster):
         for claim in pod.claims:
             key = (pod.namespace, claim)
             found[key] = (*found.get(key, ()), pod.name)
@@ -75,8 +77,8 @@ def users(cluster: client.Cluster) -> dict[tuple[str, str], tuple[str, ...]]:
 # The readers take Any: lightkube leaves labels, capacities and requests untyped.
 
 
-def _namespace(cluster: client.Cluster, namespace: Any) -> state.Namespace:
-    return state.Namespace(
+def _namespace(cluster: client.Cluster, namespace: Any) -> volume_resources.ObservedNamespace:
+    return volume_resources.ObservedNamespace(
         name=namespace.metadata.name,
         ours=cluster.owns(namespace),
         terminating=namespace.metadata.deletionTimestamp is not None,
@@ -84,19 +86,19 @@ def _namespace(cluster: client.Cluster, namespace: Any) -> state.Namespace:
     )
 
 
-def _storage_class(found: Any) -> state.StorageClass:
+def _storage_class(found: Any) -> volume_resources.ObservedStorageClass:
     fixed = (found.provisioner, found.volumeBindingMode, found.reclaimPolicy)
-    return state.StorageClass(
+    return volume_resources.ObservedStorageClass(
         name=found.metadata.name,
         sound=fixed == ("kubernetes.io/no-provisioner", "Immediate", "Retain"),
         expands=found.allowVolumeExpansion is True,
     )
 
 
-def _volume(volume: Any) -> state.Volume:
+def _volume(volume: Any) -> volume_resources.ObservedVolume:
     spec = volume.spec
     reference = spec.claimRef
-    return state.Volume(
+    return volume_resources.ObservedVolume(
         name=volume.metadata.name,
         server=spec.nfs.server if spec.nfs else "",
         storage_class=spec.storageClassName or "",
@@ -110,9 +112,9 @@ def _volume(volume: Any) -> state.Volume:
     )
 
 
-def _claim(claim: Any) -> state.Claim:
+def _claim(claim: Any) -> volume_resources.ObservedClaim:
     spec, status = claim.spec, claim.status
-    return state.Claim(
+    return volume_resources.ObservedClaim(
         namespace=claim.metadata.namespace,
         name=claim.metadata.name,
         phase=(status and status.phase) or "Pending",
@@ -125,9 +127,9 @@ def _claim(claim: Any) -> state.Claim:
     )
 
 
-def _pod(pod: core_v1.Pod) -> Pod:
+def _claim_user(pod: core_v1.Pod) -> ClaimUser:
     sources = [v.persistentVolumeClaim for v in (pod.spec and pod.spec.volumes) or []]
-    return Pod(
+    return ClaimUser(
         namespace=objects.meta(pod).namespace or "",
         name=objects.name(pod),
         claims=frozenset(source.claimName for source in sources if source),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lightkube.utils import quantity
 
 import problems
-from cluster.volumes import volume_state as state
+from cluster.volumes import volume_resources
 
 if TYPE_CHECKING:
     import identity
@@ -76,7 +76,7 @@ class Delete(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class VolumePlan:
     """What to do.
 
     Attributes:
@@ -91,7 +91,11 @@ class Plan:
     doomed: frozenset[tuple[str, str]] = frozenset()
 
 
-def plan(wanted: state.Wanted, owner: identity.Owner, observed: state.Observed) -> Plan:
+def plan(
+    wanted: volume_resources.DesiredVolumes,
+    owner: identity.Owner,
+    observed: volume_resources.ObservedVolumes,
+) -> VolumePlan:
     """The steps from what is to what shall be; none where it is so already.
 
     Args:
@@ -99,21 +103,23 @@ def plan(wanted: state.Wanted, owner: identity.Owner, observed: state.Observed) 
         owner: Who we are.
         observed: What is there.
     """
-    pairs = list(state.pairs(wanted, owner))
-    parts = [Plan(steps=tuple(_class_steps(wanted, observed)))]
+    pairs = list(volume_resources.desired_pairs(wanted, owner))
+    parts = [VolumePlan(steps=tuple(_class_steps(wanted, observed)))]
     parts += [_pair_plan(pair, wanted, observed) for pair in pairs]
     named = {pair.namespace for pair in pairs}
     there = {v.namespace for v in observed.volumes} | {c.namespace for c in observed.claims}
     parts += [_removal(namespace, observed) for namespace in sorted(there - named)]
-    parts.append(Plan(steps=tuple(_stale_class_steps(wanted, observed))))
-    return Plan(
+    parts.append(VolumePlan(steps=tuple(_stale_class_steps(wanted, observed))))
+    return VolumePlan(
         steps=tuple(step for part in parts for step in part.steps),
         problems=tuple(problem for part in parts for problem in part.problems),
         doomed=frozenset(claim for part in parts for claim in part.doomed),
     )
 
 
-def _class_steps(wanted: state.Wanted, observed: state.Observed) -> Iterator[Step]:
+def _class_steps(
+    wanted: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
+) -> Iterator[Step]:
     found = next((c for c in observed.storage_classes if c.name == wanted.storage_class), None)
     if found and not found.sound:
         # Nothing that is bound looks at its class again, so it can be made anew at any time.
@@ -122,14 +128,20 @@ def _class_steps(wanted: state.Wanted, observed: state.Observed) -> Iterator[Ste
         yield Apply("", STORAGE_CLASS)
 
 
-def _stale_class_steps(wanted: state.Wanted, observed: state.Observed) -> Iterator[Step]:
+def _stale_class_steps(
+    wanted: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
+) -> Iterator[Step]:
     used = {item.storage_class for item in (*observed.volumes, *observed.claims)}
     for found in observed.storage_classes:
         if found.name != wanted.storage_class and found.name not in used:
             yield Delete("", STORAGE_CLASS, found.name)
 
 
-def _pair_plan(pair: state.Pair, wanted: state.Wanted, observed: state.Observed) -> Plan:
+def _pair_plan(
+    pair: volume_resources.DesiredPair,
+    wanted: volume_resources.DesiredVolumes,
+    observed: volume_resources.ObservedVolumes,
+) -> VolumePlan:
     """What one namespace needs; the first thing that is in the way decides."""
     namespace = observed.namespaces.get(pair.namespace)
     volumes = [v for v in observed.volumes if v.namespace == pair.namespace]
@@ -157,32 +169,39 @@ def _pair_plan(pair: state.Pair, wanted: state.Wanted, observed: state.Observed)
     if claim and claim.deleting:
         return _held(claim, observed, "is being deleted")
     volume = volumes[0] if volumes else None
-    return Plan(steps=(*opening, *_pair_steps(pair, wanted, volume, claim)))
+    return VolumePlan(steps=(*opening, *_pair_steps(pair, wanted, volume, claim)))
 
 
 def _problem(
-    pair: state.Pair, kind: type[problems.Problem], what: str, steps: tuple[Step, ...] = ()
-) -> Plan:
+    pair: volume_resources.DesiredPair,
+    kind: type[problems.Problem],
+    what: str,
+    steps: tuple[Step, ...] = (),
+) -> VolumePlan:
     problem = kind(f"namespace {pair.namespace} {what}")
-    return Plan(steps=steps, problems=((pair.namespace, problem),))
+    return VolumePlan(steps=steps, problems=((pair.namespace, problem),))
 
 
-def _fits(volume: state.Volume, pair: state.Pair, wanted: state.Wanted) -> bool:
+def _fits(
+    volume: volume_resources.ObservedVolume,
+    pair: volume_resources.DesiredPair,
+    wanted: volume_resources.DesiredVolumes,
+) -> bool:
     """Whether the volume can stay: what differs in it can be changed."""
     there = (volume.name, volume.server, volume.storage_class, volume.claim, volume.deleting)
     return there == (pair.volume, wanted.server, pair.storage_class, pair.claim, False)
 
 
-def _names(claim: state.Claim, pair: state.Pair) -> bool:
+def _names(claim: volume_resources.ObservedClaim, pair: volume_resources.DesiredPair) -> bool:
     there = (claim.name, claim.storage_class, claim.volume)
     return there == (pair.claim, pair.storage_class, pair.volume)
 
 
 def _pair_steps(
-    pair: state.Pair,
-    wanted: state.Wanted,
-    volume: state.Volume | None,
-    claim: state.Claim | None,
+    pair: volume_resources.DesiredPair,
+    wanted: volume_resources.DesiredVolumes,
+    volume: volume_resources.ObservedVolume | None,
+    claim: volume_resources.ObservedClaim | None,
 ) -> Iterator[Step]:
     group = pair.namespace
     stale = volume is None or _differs(volume, pair, wanted)
@@ -202,7 +221,11 @@ def _pair_steps(
         yield Rebind(group, pair.volume, claim.uid)
 
 
-def _differs(volume: state.Volume, pair: state.Pair, wanted: state.Wanted) -> bool:
+def _differs(
+    volume: volume_resources.ObservedVolume,
+    pair: volume_resources.DesiredPair,
+    wanted: volume_resources.DesiredVolumes,
+) -> bool:
     return (
         size(volume.capacity) != size(pair.capacity)
         or volume.mount_options != wanted.mount_options
@@ -210,7 +233,9 @@ def _differs(volume: state.Volume, pair: state.Pair, wanted: state.Wanted) -> bo
     )
 
 
-def _resize_steps(pair: state.Pair, claim: state.Claim, *, stale: bool) -> Iterator[Step]:
+def _resize_steps(
+    pair: volume_resources.DesiredPair, claim: volume_resources.ObservedClaim, *, stale: bool
+) -> Iterator[Step]:
     """A live claim's change of size, for which we are the resizer.
 
     A claim may not ask for less than its status says it has, so on the way down the status goes
@@ -232,32 +257,39 @@ def _resize_steps(pair: state.Pair, claim: state.Claim, *, stale: bool) -> Itera
         yield SetCapacity(group, claim.name, pair.capacity)
 
 
-def _removal(namespace: str, observed: state.Observed, *, own: bool = False) -> Plan:
+def _removal(
+    namespace: str, observed: volume_resources.ObservedVolumes, *, own: bool = False
+) -> VolumePlan:
     """Take the claims and volumes of a namespace away, once no pod uses them."""
     volumes = [v for v in observed.volumes if v.namespace == namespace]
     claims = [c for c in observed.claims if c.namespace == namespace]
     if own:
         clear = (ClearJobs(namespace),) if claims else ()
-        return Plan(steps=(*clear, *_deletions(volumes, claims)))
+        return VolumePlan(steps=(*clear, *_deletions(volumes, claims)))
     held = [_held(claim, observed, "has to go") for claim in claims]
     doomed = frozenset((c.namespace, c.name) for c in claims)
     if any(part.problems for part in held) or (doomed and observed.users is None):
-        return Plan(problems=tuple(p for part in held for p in part.problems), doomed=doomed)
-    return Plan(steps=_deletions(volumes, claims), doomed=doomed)
+        return VolumePlan(problems=tuple(p for part in held for p in part.problems), doomed=doomed)
+    return VolumePlan(steps=_deletions(volumes, claims), doomed=doomed)
 
 
-def _held(claim: state.Claim, observed: state.Observed, what: str) -> Plan:
+def _held(
+    claim: volume_resources.ObservedClaim, observed: volume_resources.ObservedVolumes, what: str
+) -> VolumePlan:
     pods = (observed.users or {}).get((claim.namespace, claim.name), ())
     doomed = frozenset({(claim.namespace, claim.name)})
     if not pods:
-        return Plan(doomed=doomed)
+        return VolumePlan(doomed=doomed)
+    users = volume_resources.format_pods(pods)
     problem = problems.Waiting(
-        f"claim {claim.namespace}/{claim.name} {what} but is used: delete {state.named_pods(pods)}"
+        f"claim {claim.namespace}/{claim.name} {what} but is used: delete {users}"
     )
-    return Plan(problems=((claim.namespace, problem),), doomed=doomed)
+    return VolumePlan(problems=((claim.namespace, problem),), doomed=doomed)
 
 
-def _deletions(volumes: list[state.Volume], claims: list[state.Claim]) -> tuple[Step, ...]:
+def _deletions(
+    volumes: list[volume_resources.ObservedVolume], claims: list[volume_resources.ObservedClaim]
+) -> tuple[Step, ...]:
     """Claims first: Kubernetes holds a volume back until its claim is gone."""
     return (
         *(Delete(c.namespace, CLAIM, c.name) for c in claims if not c.deleting),

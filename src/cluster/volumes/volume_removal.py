@@ -9,9 +9,8 @@ from lightkube.resources import core_v1, storage_v1
 
 import problems
 from cluster import client, errors, polling
-from cluster.jobs import jobs
-from cluster.volumes import volume_observe
-from cluster.volumes import volume_state as state
+from cluster.jobs import job_lifecycle
+from cluster.volumes import volume_observe, volume_resources
 
 
 def remove(
@@ -40,7 +39,7 @@ def remove(
     deadline = time.monotonic() + timeout_seconds
     own = cluster.owner.application
     seen = volume_observe.observe(cluster, [own])
-    lines = jobs.remove(cluster, say=say, dry_run=dry_run)
+    lines = job_lifecycle.remove(cluster, say=say, dry_run=dry_run)
     if not dry_run:
         _wait_for_pods(cluster, seen, deadline)
     for kind, name, namespace in _targets(seen, own):
@@ -54,7 +53,9 @@ def remove(
     return lines
 
 
-def _targets(seen: state.Observed, own: str) -> list[tuple[type[client.Resource], str, str]]:
+def _targets(
+    seen: volume_resources.ObservedVolumes, own: str
+) -> list[tuple[type[client.Resource], str, str]]:
     targets: list[tuple[type[client.Resource], str, str]] = []
     targets += [
         (core_v1.PersistentVolumeClaim, c.name, c.namespace) for c in seen.claims if not c.deleting
@@ -69,7 +70,9 @@ def _targets(seen: state.Observed, own: str) -> list[tuple[type[client.Resource]
     return targets
 
 
-def _wait_for_pods(cluster: client.Cluster, seen: state.Observed, deadline: float) -> None:
+def _wait_for_pods(
+    cluster: client.Cluster, seen: volume_resources.ObservedVolumes, deadline: float
+) -> None:
     """Wait until no pod uses a claim of ours, nor stands in the namespace that we delete."""
     own = {namespace.name for namespace in seen.namespaces.values() if namespace.ours}
     claims = {(claim.namespace, claim.name) for claim in seen.claims}
@@ -79,14 +82,15 @@ def _wait_for_pods(cluster: client.Cluster, seen: state.Observed, deadline: floa
     def holders() -> list[str]:
         return [
             f"{pod.namespace}/{pod.name}"
-            for pod in volume_observe.pods(cluster)
+            for pod in volume_observe.list_claim_users(cluster)
             if pod.namespace in own or any((pod.namespace, c) in claims for c in pod.claims)
         ]
 
     left = polling.until(holders, lambda found: not found, deadline - time.monotonic())
     if left:
+        pods = volume_resources.format_pods(left)
         raise problems.Waiting(
-            errors.short(f"claims are in use: delete {state.named_pods(left)}, then run it again")
+            errors.short(f"claims are in use: delete {pods}, then run it again")
         )
 
 

@@ -23,7 +23,7 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclasses.dataclass(frozen=True)
-class Pod:
+class ObservedPod:
     """The newest pod of an index.
 
     Attributes:
@@ -46,7 +46,7 @@ class Pod:
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class ObservedJob:
     """How far a Job is.
 
     Attributes:
@@ -68,7 +68,7 @@ class State:
     created: float = 0
     ended: float = 0
     parallelism: int = 1
-    pods: tuple[Pod, ...] = ()
+    pods: tuple[ObservedPod, ...] = ()
     completed: frozenset[int] = frozenset()
     failed: frozenset[int] = frozenset()
     cause: pods.Cause | None = None
@@ -97,7 +97,7 @@ class State:
         return self.message or (self.cause.sentence if self.cause else "")
 
 
-def state(cluster: client.Cluster, name: str) -> State | None:
+def observe(cluster: client.Cluster, name: str) -> ObservedJob | None:
     """How far a Job is; None where there is none.
 
     Args:
@@ -107,10 +107,10 @@ def state(cluster: client.Cluster, name: str) -> State | None:
     job = cluster.find(batch_v1.Job, name, cluster.namespace)
     if job is None or not cluster.owns(job):
         return None
-    return _states(cluster, [job], {JOB_NAME: name})[0]
+    return _observe_jobs(cluster, [job], {JOB_NAME: name})[0]
 
 
-def states(cluster: client.Cluster, kind: str, *, without: str = "") -> list[State]:
+def observe_all(cluster: client.Cluster, kind: str, *, without: str = "") -> list[ObservedJob]:
     """How far all Jobs of a kind are: one call where there is none, else two or three.
 
     Args:
@@ -120,10 +120,10 @@ def states(cluster: client.Cluster, kind: str, *, without: str = "") -> list[Sta
     """
     selector: dict[str, Any] = {without: operators.not_exists()} if without else {}
     found = cluster.ours(batch_v1.Job, {KIND: kind, **selector})
-    return _states(cluster, found, {**cluster.labels, KIND: kind}) if found else []
+    return _observe_jobs(cluster, found, {**cluster.labels, KIND: kind}) if found else []
 
 
-def phases(cluster: client.Cluster, kind: str) -> list[State]:
+def observe_phases(cluster: client.Cluster, kind: str) -> list[ObservedJob]:
     """As `states`, but one call, and without pods, where all have succeeded.
 
     Args:
@@ -132,45 +132,45 @@ def phases(cluster: client.Cluster, kind: str) -> list[State]:
     """
     found = cluster.ours(batch_v1.Job, {KIND: kind})
     if all(_phase(job, ()) == SUCCEEDED for job in found):
-        return [_state(job, [], [], cluster.namespace) for job in found]
-    return _states(cluster, found, {**cluster.labels, KIND: kind})
+        return [_observed_job(job, [], [], cluster.namespace) for job in found]
+    return _observe_jobs(cluster, found, {**cluster.labels, KIND: kind})
 
 
-def _states(
+def _observe_jobs(
     cluster: client.Cluster, jobs: list[batch_v1.Job], selector: Mapping[str, str]
-) -> list[State]:
+) -> list[ObservedJob]:
     namespace = cluster.namespace
     found: dict[str, list[core_v1.Pod]] = {}
     for pod in cluster.select(core_v1.Pod, selector, namespace=namespace):
         found.setdefault(objects.labels_of(pod).get(_JOB_UID, ""), []).append(pod)
     warnings: list[core_v1.Event] = []
-    if any(not _ended(job) for job in jobs):
+    if any(not _end_phase(job) for job in jobs):
         fields = {"type": "Warning"}
         warnings = cluster.select(core_v1.Event, {}, namespace=namespace, fields=fields)
     application = cluster.owner.application
     return [
-        _state(job, found.get(objects.meta(job).uid or "", []), warnings, application)
+        _observed_job(job, found.get(objects.meta(job).uid or "", []), warnings, application)
         for job in jobs
     ]
 
 
-def _state(
+def _observed_job(
     job: batch_v1.Job,
     found: list[core_v1.Pod],
     warnings: list[core_v1.Event],
     application: str,
-) -> State:
-    newest = tuple(_newest(found, warnings, application))
+) -> ObservedJob:
+    newest = tuple(_newest_pods(found, warnings, application))
     phase = _phase(job, newest)
     cause = None
     if phase == QUEUED:
         cause = next((pod.cause for pod in newest if pod.cause), None)
-        cause = cause or pods.refused(job, warnings)
+        cause = cause or pods.find_refusal(job, warnings)
     if phase == FAILED:
         said = next((c.message for c in _conditions(job) if c.type == "Failed"), None)
         cause = pods.Cause(said or "it failed", blocked=True, stamp=objects.meta(job).uid or "")
     ended = [_seconds(c.lastTransitionTime) for c in _conditions(job) if _is_end(c)]
-    return State(
+    return ObservedJob(
         name=objects.name(job),
         phase=phase,
         created=_seconds(objects.meta(job).creationTimestamp),
@@ -185,22 +185,22 @@ def _state(
     )
 
 
-def _newest(
+def _newest_pods(
     found: list[core_v1.Pod], warnings: list[core_v1.Event], application: str
-) -> Iterator[Pod]:
+) -> Iterator[ObservedPod]:
     by_index: dict[int, list[core_v1.Pod]] = {}
     for pod in sorted(found, key=lambda pod: str(objects.meta(pod).creationTimestamp)):
         by_index.setdefault(int(objects.annotations_of(pod).get(_INDEX, "0")), []).append(pod)
     for index, every in sorted(by_index.items()):
         pod = every[-1]
-        yield Pod(
+        yield ObservedPod(
             name=objects.name(pod),
             index=index,
             phase=_pod_phase(pod),
-            message=pods.last_words(pod),
-            cause=pods.cause(pod, warnings, application),
+            message=pods.termination_message(pod),
+            cause=pods.find_cause(pod, warnings, application),
             node=(pod.spec and pod.spec.nodeName) or "",
-            before=pods.last_words(every[-2]) if every[1:] else "",
+            before=pods.termination_message(every[-2]) if every[1:] else "",
         )
 
 
@@ -208,17 +208,17 @@ def _pod_phase(pod: core_v1.Pod) -> str:
     phase = pod.status.phase if pod.status else ""
     if phase in {"Succeeded", "Failed"}:
         return SUCCEEDED if phase == "Succeeded" else FAILED
-    return RUNNING if pods.started(pod) else QUEUED
+    return RUNNING if pods.has_started(pod) else QUEUED
 
 
-def _phase(job: batch_v1.Job, newest: tuple[Pod, ...]) -> str:
-    ended = _ended(job)
+def _phase(job: batch_v1.Job, newest: tuple[ObservedPod, ...]) -> str:
+    ended = _end_phase(job)
     if ended:
         return ended
     return RUNNING if any(pod.phase != QUEUED for pod in newest) else QUEUED
 
 
-def _ended(job: batch_v1.Job) -> str:
+def _end_phase(job: batch_v1.Job) -> str:
     ends = {condition.type for condition in _conditions(job) if _is_end(condition)}
     return SUCCEEDED if "Complete" in ends else FAILED if "Failed" in ends else ""
 

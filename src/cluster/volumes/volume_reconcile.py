@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Any
 from lightkube.resources import core_v1, storage_v1
 
 import problems
-from cluster import client, errors, polling
-from cluster import manifests as rendering
-from cluster.jobs import jobs
-from cluster.volumes import volume_observe, volume_plan, volume_removal
-from cluster.volumes import volume_state as state
+from cluster import client, errors, manifests, polling
+from cluster.jobs import job_lifecycle
+from cluster.volumes import volume_observe, volume_plan, volume_resources
 
 if TYPE_CHECKING:
     import identity
-
-Wanted = state.Wanted
-Claim = state.Claim
-own_claim = state.own_claim
-remove = volume_removal.remove
 
 _KINDS: dict[str, type[Any]] = {
     volume_plan.NAMESPACE: core_v1.Namespace,
@@ -31,7 +24,7 @@ _KINDS: dict[str, type[Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class VolumesOutcome:
     """What came of a reconcile.
 
     Attributes:
@@ -39,21 +32,25 @@ class State:
         problems: What is wrong with single namespaces; the others are served all the same.
     """
 
-    claims: tuple[state.Claim, ...]
+    claims: tuple[volume_resources.ObservedClaim, ...]
     problems: tuple[problems.Problem, ...]
 
 
-def manifests(wanted: state.Wanted, owner: identity.Owner) -> list[rendering.Manifest]:
+def render_manifests(
+    wanted: volume_resources.DesiredVolumes, owner: identity.Owner
+) -> list[manifests.Manifest]:
     """All that is applied, in an order in which it can be.
 
     Args:
         wanted: What the user asked for.
         owner: Whose labels it carries.
     """
-    return list(_manifests(wanted, owner).values())
+    return list(_render(wanted, owner).values())
 
 
-def reconcile(cluster: client.Cluster, wanted: state.Wanted, *, timeout_seconds: float) -> State:
+def reconcile(
+    cluster: client.Cluster, wanted: volume_resources.DesiredVolumes, *, timeout_seconds: float
+) -> VolumesOutcome:
     """Bring the cluster's volumes and claims to what is wanted.
 
     Args:
@@ -75,13 +72,15 @@ def reconcile(cluster: client.Cluster, wanted: state.Wanted, *, timeout_seconds:
 class _Attempt:
     """One reconcile: rounds of observe, plan and apply, until nothing is left to do or await."""
 
-    def __init__(self, cluster: client.Cluster, wanted: state.Wanted) -> None:
+    def __init__(self, cluster: client.Cluster, wanted: volume_resources.DesiredVolumes) -> None:
         self._cluster = cluster
         self._wanted = wanted
-        self._pairs = {p.namespace: p for p in state.pairs(wanted, cluster.owner)}
-        self._manifests = _manifests(wanted, cluster.owner)
-        self._observed = state.Observed()
-        self._planned = volume_plan.Plan()
+        self._pairs = {
+            p.namespace: p for p in volume_resources.desired_pairs(wanted, cluster.owner)
+        }
+        self._manifests = _render(wanted, cluster.owner)
+        self._observed = volume_resources.ObservedVolumes()
+        self._planned = volume_plan.VolumePlan()
         self._refused: dict[str, problems.Problem] = {}
 
     def go_on(self) -> bool:
@@ -89,7 +88,7 @@ class _Attempt:
         self._observed = volume_observe.observe(self._cluster, self._pairs)
         self._planned = self._plan()
         if self._planned.doomed:
-            found = volume_observe.users(self._cluster)
+            found = volume_observe.find_claim_users(self._cluster)
             self._observed = dataclasses.replace(self._observed, users=found)
             self._planned = self._plan()
         steps = [s for s in self._planned.steps if s.group not in self._refused]
@@ -97,7 +96,7 @@ class _Attempt:
             self._take(step)
         return not steps and not self._pending()
 
-    def state(self) -> State:
+    def state(self) -> VolumesOutcome:
         """What the last round saw."""
         wrong = {**dict(self._planned.problems), **self._refused}
         for namespace, name in self._pending():
@@ -105,9 +104,9 @@ class _Attempt:
                 wrong[namespace] = self._unsettled(namespace, name)
         claims = {c.namespace: c for c in self._observed.claims}
         served = [claims[n] for n in self._wanted.namespaces if n in claims]
-        return State(claims=tuple(served), problems=tuple(wrong.values()))
+        return VolumesOutcome(claims=tuple(served), problems=tuple(wrong.values()))
 
-    def _plan(self) -> volume_plan.Plan:
+    def _plan(self) -> volume_plan.VolumePlan:
         return volume_plan.plan(self._wanted, self._cluster.owner, self._observed)
 
     def _pending(self) -> list[tuple[str, str]]:
@@ -149,7 +148,7 @@ class _Attempt:
             body = {"spec": {"claimRef": reference}}
             cluster.patch(core_v1.PersistentVolume, step.volume, "", body)
         elif isinstance(step, volume_plan.ClearJobs):
-            jobs.remove(cluster)
+            job_lifecycle.remove(cluster)
         elif isinstance(step, volume_plan.Delete):
             scope = namespace if step.kind == volume_plan.CLAIM else ""
             cluster.delete(_KINDS[step.kind], step.name, scope)
@@ -158,7 +157,7 @@ class _Attempt:
         manifest = self._manifests[kind, namespace]
         name = manifest["metadata"]["name"]
         known = name in self._known(kind, namespace)
-        self._cluster.apply(rendering.resource(manifest), known=known, dry_run=dry_run)
+        self._cluster.apply(manifests.resource(manifest), known=known, dry_run=dry_run)
 
     def _known(self, kind: str, namespace: str) -> set[str]:
         """The names of the objects of a kind that were seen with our labels."""
@@ -172,18 +171,18 @@ class _Attempt:
         return {c.name for c in seen.claims if c.namespace == namespace}
 
 
-def _manifests(
-    wanted: state.Wanted, owner: identity.Owner
-) -> dict[tuple[str, str], rendering.Manifest]:
+def _render(
+    wanted: volume_resources.DesiredVolumes, owner: identity.Owner
+) -> dict[tuple[str, str], manifests.Manifest]:
     """What is applied, by kind and by the namespace that it is for."""
-    render, labels, own = rendering.render, client.labels(owner), owner.application
+    render, labels, own = manifests.render, client.labels(owner), owner.application
     made = {
         (volume_plan.NAMESPACE, own): render("namespace", name=own, labels=labels),
         (volume_plan.STORAGE_CLASS, ""): render(
             "storage-class", name=wanted.storage_class, labels=labels
         ),
     }
-    for pair in state.pairs(wanted, owner):
+    for pair in volume_resources.desired_pairs(wanted, owner):
         made[volume_plan.VOLUME, pair.namespace] = render(
             "volume",
             name=pair.volume,

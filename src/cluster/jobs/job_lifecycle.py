@@ -9,9 +9,8 @@ from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
 import problems
-from cluster import client, manifests, objects, polling
-from cluster import nodes as node_state
-from cluster.jobs import job_inputs, job_state
+from cluster import client, manifests, nodes, objects, polling
+from cluster.jobs import job_inputs, job_observe
 
 MOUNT_PATH = "/mnt/aws-efs"
 DATA_PATH = "/data"
@@ -19,14 +18,6 @@ FILES_PATH = "/loader"
 
 # A pod that is told to end writes down what it has done.
 GRACE_SECONDS = 30
-
-QUEUED, RUNNING = job_state.QUEUED, job_state.RUNNING
-SUCCEEDED, FAILED = job_state.SUCCEEDED, job_state.FAILED
-State = job_state.State
-Pod = job_state.Pod
-state = job_state.state
-states = job_state.states
-phases = job_state.phases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +45,7 @@ class Container:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class DesiredJob:
     """A Job whose pods mount the volume.
 
     Attributes:
@@ -88,7 +79,7 @@ class Wanted:
     parallelism: int = 0
 
 
-def start(cluster: client.Cluster, wanted: Wanted) -> None:
+def start(cluster: client.Cluster, wanted: DesiredJob) -> None:
     """Start a Job; one of that name that is ours already is left to run.
 
     Its Secret and ConfigMap belong to the Job and go with it. So it is made suspended, and let go
@@ -112,7 +103,7 @@ def start(cluster: client.Cluster, wanted: Wanted) -> None:
     uid = objects.meta(job).uid or ""
     owner = meta_v1.OwnerReference(apiVersion="batch/v1", kind="Job", name=wanted.name, uid=uid)
     if wanted.secrets:
-        job_inputs.keep_secret(cluster, owner, wanted.secrets)
+        job_inputs.save_secret(cluster, owner, wanted.secrets)
     if wanted.files:
         job_inputs.share_files(cluster, owner, wanted.files)
     cluster.patch(batch_v1.Job, wanted.name, cluster.namespace, {"spec": {"suspend": False}})
@@ -122,8 +113,8 @@ def wait(
     cluster: client.Cluster,
     name: str,
     timeout_seconds: float,
-    done: Callable[[State], bool] = lambda _: False,
-) -> State | None:
+    done: Callable[[job_observe.ObservedJob], bool] = lambda _: False,
+) -> job_observe.ObservedJob | None:
     """Wait until a Job is over, or needs the user, or the time is up.
 
     Args:
@@ -133,10 +124,10 @@ def wait(
         done: What else ends the waiting.
     """
 
-    def decided(seen: State | None) -> bool:
+    def decided(seen: job_observe.ObservedJob | None) -> bool:
         return seen is None or seen.finished or seen.stuck or done(seen)
 
-    return polling.until(lambda: state(cluster, name), decided, timeout_seconds)
+    return polling.until(lambda: job_observe.observe(cluster, name), decided, timeout_seconds)
 
 
 def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -> None:
@@ -152,7 +143,9 @@ def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -
     """
 
     def left() -> list[core_v1.Pod]:
-        return cluster.select(core_v1.Pod, {job_state.JOB_NAME: name}, namespace=cluster.namespace)
+        return cluster.select(
+            core_v1.Pod, {job_observe.JOB_NAME: name}, namespace=cluster.namespace
+        )
 
     if polling.until(left, lambda found: not found, timeout_seconds):
         raise problems.Waiting(f"the pod of job {name} is still ending: run it again")
@@ -201,18 +194,18 @@ def remove(
     return lines
 
 
-def _manifest(cluster: client.Cluster, wanted: Wanted) -> manifests.Manifest:
+def _manifest(cluster: client.Cluster, wanted: DesiredJob) -> manifests.Manifest:
     return manifests.render(
         "job",
         job=wanted,
         namespace=cluster.namespace,
         claim=cluster.namespace,
-        labels={**cluster.labels, **wanted.labels, job_state.KIND: wanted.kind},
+        labels={**cluster.labels, **wanted.labels, job_observe.KIND: wanted.kind},
         files=job_inputs.files_name(wanted.files) if wanted.files else "",
         files_path=FILES_PATH,
         mount_path=MOUNT_PATH,
         data_path=DATA_PATH,
-        zone_label=node_state.ZONE,
-        job_label=job_state.JOB_NAME,
+        zone_label=nodes.ZONE,
+        job_label=job_observe.JOB_NAME,
         grace_seconds=GRACE_SECONDS,
     )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class DesiredVolumes:
     """What the user asked for.
 
     Attributes:
@@ -34,7 +34,7 @@ class Wanted:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
+class DesiredPair:
     """A volume and the claim that is bound to it: what one namespace shall have.
 
     Attributes:
@@ -57,7 +57,7 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Namespace:
+class ObservedNamespace:
     """A namespace that exists.
 
     Attributes:
@@ -74,7 +74,7 @@ class Namespace:
 
 
 @dataclasses.dataclass(frozen=True)
-class StorageClass:
+class ObservedStorageClass:
     """A storage class that is ours.
 
     Attributes:
@@ -89,7 +89,7 @@ class StorageClass:
 
 
 @dataclasses.dataclass(frozen=True)
-class Volume:
+class ObservedVolume:
     """A volume that is ours.
 
     Attributes:
@@ -118,7 +118,7 @@ class Volume:
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
+class ObservedClaim:
     """A claim that is ours.
 
     Attributes:
@@ -150,7 +150,7 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True)
-class Observed:
+class ObservedVolumes:
     """What is ours in the cluster, and the namespaces that matter.
 
     Attributes:
@@ -161,14 +161,16 @@ class Observed:
         users: The pods that use a claim, by its namespace and name; None where nobody looked.
     """
 
-    namespaces: Mapping[str, Namespace] = dataclasses.field(default_factory=dict[str, Namespace])
-    storage_classes: tuple[StorageClass, ...] = ()
-    volumes: tuple[Volume, ...] = ()
-    claims: tuple[Claim, ...] = ()
+    namespaces: Mapping[str, ObservedNamespace] = dataclasses.field(
+        default_factory=dict[str, ObservedNamespace]
+    )
+    storage_classes: tuple[ObservedStorageClass, ...] = ()
+    volumes: tuple[ObservedVolume, ...] = ()
+    claims: tuple[ObservedClaim, ...] = ()
     users: Mapping[tuple[str, str], tuple[str, ...]] | None = None
 
 
-def pairs(wanted: Wanted, owner: identity.Owner) -> Iterator[Pair]:
+def desired_pairs(wanted: DesiredVolumes, owner: identity.Owner) -> Iterator[DesiredPair]:
     """The volumes and claims that there shall be, our own first.
 
     Args:
@@ -176,9 +178,9 @@ def pairs(wanted: Wanted, owner: identity.Owner) -> Iterator[Pair]:
         owner: Who we are.
     """
     # No class, no size worth changing: neither config nor a quota ever disturbs our Jobs' claim.
-    yield Pair(
+    yield DesiredPair(
         namespace=owner.application,
-        claim=own_claim(owner),
+        claim=own_claim_name(owner),
         volume=volume_name(owner, owner.application),
         storage_class="",
         capacity="1Gi",
@@ -186,7 +188,7 @@ def pairs(wanted: Wanted, owner: identity.Owner) -> Iterator[Pair]:
         own=True,
     )
     for namespace in wanted.namespaces:
-        yield Pair(
+        yield DesiredPair(
             namespace=namespace,
             claim=wanted.claim_name,
             volume=volume_name(owner, namespace),
@@ -196,7 +198,7 @@ def pairs(wanted: Wanted, owner: identity.Owner) -> Iterator[Pair]:
         )
 
 
-def own_claim(owner: identity.Owner) -> str:
+def own_claim_name(owner: identity.Owner) -> str:
     """The name of the claim that our Jobs mount, in the namespace named after the application.
 
     Args:
@@ -215,7 +217,7 @@ def volume_name(owner: identity.Owner, namespace: str) -> str:
     return f"{owner.application}-{owner.short_model}-{namespace}"
 
 
-def named_pods(pods: Sequence[str]) -> str:
+def format_pods(pods: Sequence[str]) -> str:
     """Pods as a message names them: the first two, and how many more.
 
     Args:
