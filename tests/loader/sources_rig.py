@@ -12,6 +12,7 @@ import hypothesis
 from datasets.loader.base import tasks
 from datasets.loader.http import http_client, proxies
 from datasets.loader.sources import expansion
+from datasets.loader.sources.source_object import SourceObject
 
 MOST_BYTES = 10**6
 FREE = hypothesis.settings(deadline=None)  # other tests run beside these
@@ -51,12 +52,12 @@ def client(task: tasks.Task, aws_port: int = 0) -> Generator[Client]:
         yield made
 
 
-def expand(task: tasks.Task, aws_port: int = 0) -> list[expansion.Entry]:
+def expand(task: tasks.Task, aws_port: int = 0) -> list[SourceObject]:
     with client(task, aws_port) as made:
         return list(expansion.expand(task, made))
 
 
-def fetch(task: tasks.Task, found: expansion.Entry, aws_port: int = 0) -> bytes:
+def fetch(task: tasks.Task, found: SourceObject, aws_port: int = 0) -> bytes:
     with (
         client(task, aws_port) as made,
         contextlib.closing(made.request(found.url, auth=found.auth)) as response,

@@ -51,7 +51,7 @@ class Source:
         self.content = content
         self.size: int | None = len(content)
 
-    def line(self, start: int, end: int | None, *, patient: bool = True) -> Part:
+    def open_range(self, start: int, end: int | None, *, patient: bool = True) -> Part:
         return Part(self, start, end, patient=patient)
 
     def begin(self, *, patient: bool) -> None:
@@ -86,14 +86,14 @@ class ForFew(Source):
     def begin(self, *, patient: bool) -> None:
         if not self._room.acquire(blocking=patient):
             time.sleep(self._after_seconds)
-            raise responses.ComeAgain("answers 503")
+            raise responses.RetryLater("answers 503")
         time.sleep(0.001)
 
     def end(self) -> None:
         self._room.release()
 
 
-def whole(data: object_stream.Stream) -> bytes:
+def whole(data: object_stream.ObjectStream) -> bytes:
     """All that a stream brings."""
     pieces: list[bytes] = []
     while piece := data.next_piece():

@@ -10,7 +10,8 @@ import pytest
 
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
-from datasets.loader.sources import expansion, hub
+from datasets.loader.sources import hub
+from datasets.loader.sources.source_object import SourceObject
 from sandbox.servers import hub_server as sandbox_hub
 from sandbox.servers import origin_server
 from tests.loader import sources_rig
@@ -56,7 +57,7 @@ def refusal(served: sandbox_hub.Hub, source: str, token: str = "") -> str:
     return str(raised.value)
 
 
-def fetch(served: sandbox_hub.Hub, found: expansion.Entry, token: str = "") -> bytes:
+def fetch(served: sandbox_hub.Hub, found: SourceObject, token: str = "") -> bytes:
     return sources_rig.fetch(task(served, "hf://datasets/org/name", token), found)
 
 
@@ -210,7 +211,7 @@ def test_files_misbehave_as_those_of_other_origins(served: sandbox_hub.Hub):
     faults = {"data/train/0001.parquet": origin_server.Faults(drop_after=100)}
     served.put("org/name", FILES, faults=faults)
     found = {each.path: each for each in expand(served, "hf://datasets/org/name")}
-    with contextlib.suppress(http_client.ComeAgain):
+    with contextlib.suppress(http_client.RetryLater):
         assert fetch(served, found["data/train/0001.parquet"]) == LARGE[:100]
     assert fetch(served, found["data/train/0001.parquet"]) == LARGE
 
@@ -231,7 +232,9 @@ def test_what_is_no_hub_is_refused(answer: bytes, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(http_client.Client, "body", body)
     with pytest.raises(failure.Failure, match="does not speak as the Hub does: check endpoint="):
-        list(hub.expand("hf://datasets/a/b", http_client.Client(1), hub.Service("http://x.test")))
+        list(
+            hub.expand("hf://datasets/a/b", http_client.Client(1), hub.HubService("http://x.test"))
+        )
 
 
 @pytest.mark.parametrize(
@@ -251,7 +254,9 @@ def test_a_list_that_is_none_is_refused(page: object, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(http_client.Client, "body", body)
     with pytest.raises(failure.Failure, match="does not speak as the Hub does: check endpoint="):
-        list(hub.expand("hf://datasets/a/b", http_client.Client(1), hub.Service("http://x.test")))
+        list(
+            hub.expand("hf://datasets/a/b", http_client.Client(1), hub.HubService("http://x.test"))
+        )
 
 
 def test_an_empty_data_set_is_refused(served: sandbox_hub.Hub, monkeypatch: pytest.MonkeyPatch):
@@ -264,4 +269,4 @@ def test_an_empty_data_set_is_refused(served: sandbox_hub.Hub, monkeypatch: pyte
 
 
 def test_the_hub_is_huggingface_co_unless_another_is_named():
-    assert hub.Service().url == "https://huggingface.co"
+    assert hub.HubService().url == "https://huggingface.co"

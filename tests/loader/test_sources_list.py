@@ -15,6 +15,7 @@ from hypothesis import strategies
 
 from datasets.loader.base import duplicate_names, failure, tasks, urls
 from datasets.loader.sources import expansion, source_list
+from datasets.loader.sources.source_object import SourceObject
 from sandbox.servers import hub_server, origin_server, s3_server
 from tests.loader import sources_rig
 
@@ -28,7 +29,7 @@ NAMES = strategies.text(
 PATHS = strategies.lists(NAMES, min_size=1, max_size=3).map("/".join)
 
 
-def parse(text: str | bytes, base: str = BASE) -> list[expansion.Entry]:
+def parse(text: str | bytes, base: str = BASE) -> list[SourceObject]:
     content = text.encode() if isinstance(text, str) else text
     return [found for _, found in source_list.parse([content], base)]
 
@@ -207,7 +208,7 @@ def test_whatever_comes_is_read_or_refused(content: bytes, size: int):
 @sources_rig.FREE
 @hypothesis.given(strategies.text(alphabet=f"ab0 \t/.:?#*\\()=-\n{MD5}", max_size=100))
 def test_a_list_is_read_alike_however_it_is_cut(text: str):
-    def read(size: int) -> list[tuple[int, expansion.Entry]] | str:
+    def read(size: int) -> list[tuple[int, SourceObject]] | str:
         content = f"{text}\n{MD5}  {text}\nhttps://a.example/{text}".encode()
         chunks = [content[at : at + size] for at in range(0, len(content), size)]
         try:
@@ -252,15 +253,15 @@ METALINK_3 = f"""<metalink version="3.0" xmlns="http://www.metalinker.org/"><fil
 
 def test_metalink_4_is_read():
     first, second = parse(METALINK_4)
-    assert first == expansion.Entry(
+    assert first == SourceObject(
         "https://fast.example/x.tar?a=1&b=2", "d/", 1234, checksum=f"sha256:{SHA256}"
     )
-    assert second == expansion.Entry("https://b.example/y", "other name")
+    assert second == SourceObject("https://b.example/y", "other name")
 
 
 def test_metalink_3_is_read():
     assert parse(METALINK_3) == [
-        expansion.Entry("http://fast.example/x", "", 7, checksum=f"sha512:{SHA512}")
+        SourceObject("http://fast.example/x", "", 7, checksum=f"sha512:{SHA512}")
     ]
 
 
@@ -318,8 +319,8 @@ def test_a_source_goes_where_the_user_says():
         )
     )
     assert found == [
-        expansion.Entry("https://a.example/x.tar?sig=1", source=0),
-        expansion.Entry("https://a.example/y", "d/y", checksum=f"sha256:{SHA256}", source=1),
+        SourceObject("https://a.example/x.tar?sig=1", source=0),
+        SourceObject("https://a.example/y", "d/y", checksum=f"sha256:{SHA256}", source=1),
     ]
 
 

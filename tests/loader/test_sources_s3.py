@@ -19,6 +19,7 @@ from hypothesis import strategies
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
 from datasets.loader.sources import expansion, s3, s3_list, s3_signature, xml_reader
+from datasets.loader.sources.source_object import SourceObject
 from sandbox.servers import s3_server
 from tests.loader import sources_rig
 
@@ -68,7 +69,7 @@ def task(
 
 def expand(
     served: s3_server.Buckets, *sources: str, aws: bool = False, **fields: Any
-) -> list[expansion.Entry]:
+) -> list[SourceObject]:
     asked = task(served, *sources, **{**({"endpoint": ""} if aws else {}), **fields})
     return sources_rig.expand(asked, served.port)
 
@@ -82,7 +83,7 @@ def refusal(served: s3_server.Buckets, *sources: str, **fields: Any) -> str:
     return str(raised.value)
 
 
-def fetch(served: s3_server.Buckets, found: expansion.Entry, **fields: Any) -> bytes:
+def fetch(served: s3_server.Buckets, found: SourceObject, **fields: Any) -> bytes:
     return sources_rig.fetch(task(served, "s3://bucket/key", **fields), found, served.port)
 
 
@@ -119,7 +120,7 @@ def check(url: str, region: str, **token: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_signature_is_the_one_that_botocore_makes(key: str):
-    path = s3_signature.encoded(key, but="/")
+    path = s3_signature.encode(key, but="/")
     check(f"https://bucket.s3.eu-west-1.amazonaws.com/{path}", "eu-west-1")
     check(f"http://127.0.0.1:9000/bucket/{path}", "us-east-1")
     check(
@@ -134,7 +135,7 @@ def test_a_signature_is_the_one_that_botocore_makes(key: str):
     key=strategies.text(min_size=1), value=strategies.text(), other=strategies.text()
 )
 def test_any_key_and_query_are_signed_as_botocore_does(key: str, value: str, other: str):
-    path = s3_signature.encoded(key.encode(errors="replace").decode(), but="/")
+    path = s3_signature.encode(key.encode(errors="replace").decode(), but="/")
     values = {
         "prefix": value.encode(errors="replace").decode(),
         "list-type": "2",
@@ -367,7 +368,7 @@ def test_what_is_no_s3_is_refused(body: bytes, monkeypatch: pytest.MonkeyPatch):
         return http_client.Body(body, http.client.HTTPMessage(), 200, "")
 
     monkeypatch.setattr(http_client.Client, "body", answer)
-    found = s3.Buckets(http_client.Client(1), s3.Service("http://127.0.0.1:1"))
+    found = s3.Buckets(http_client.Client(1), s3.S3Service("http://127.0.0.1:1"))
     with pytest.raises(failure.Failure, match=r"does not list it as S3 does .*check endpoint="):
         list(found.expand("s3://bucket/p/"))
 

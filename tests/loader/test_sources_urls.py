@@ -86,7 +86,7 @@ def test_whatever_is_no_source_is_refused_in_one_way(start: str, text: str):
     except ValueError as error:
         assert type(error) is ValueError
     else:
-        assert "@" not in urls.shown(start + text).partition("://")[2].partition("/")[0]
+        assert "@" not in urls.redact(start + text).partition("://")[2].partition("/")[0]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_whatever_is_no_source_is_refused_in_one_way(start: str, text: str):
     ],
 )
 def test_a_source_is_shown_without_what_is_secret(url: str, shown: str):
-    assert urls.shown(url) == shown
+    assert urls.redact(url) == shown
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ class _Inner:
         except byte_streams.Damaged as error:
             if error is self._trouble:
                 raise
-            raise byte_streams.Damaged(f"{failure.shown(self._path)}: {error}") from None
+            raise byte_streams.Damaged(f"{failure.quote(self._path)}: {error}") from None
 
     def name(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same chunks, with this archive named where it is damaged."""

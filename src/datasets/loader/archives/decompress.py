@@ -119,7 +119,7 @@ class Decompressed:
             elif self._decompressor.needs_input:
                 data = self._raw.read(byte_streams.CHUNK_BYTES)
                 if not data:
-                    raise byte_streams.cut_off()
+                    raise byte_streams.truncated()
             if chunk := step(self._decompressor, data):
                 return chunk
 

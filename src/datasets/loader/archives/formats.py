@@ -107,7 +107,7 @@ def _begins_tar(data: bytes, *, named: bool) -> bool:
 def _unpacked(head: bytes, kind: str, *, named: bool) -> bytes:
     try:
         stream = decompress.Decompressed(io.BytesIO(head), kind)
-        return byte_streams.Buffered(stream).take(tar_reader.BLOCK_BYTES)
+        return byte_streams.BufferedReader(stream).take(tar_reader.BLOCK_BYTES)
     except failure.Failure:
         # A file that is compressed and no archive stays as it is, whatever it is compressed with.
         if named:
@@ -119,10 +119,10 @@ def _not_an_archive(head: bytes, name: str) -> failure.Failure:
     for magic, what in UNREADABLE.items():
         if head.startswith(magic):
             return failure.Failure(
-                f"{failure.shown(name)} is {what}, which this loader can not read: offer it as "
+                f"{failure.quote(name)} is {what}, which this loader can not read: offer it as "
                 "tar.gz, tar.bz2, tar.xz or zip, or store it as it is with unpack=false"
             )
     return failure.Failure(
-        f"{failure.shown(name)} is not the archive that its name says, or is cut off: check the "
+        f"{failure.quote(name)} is not the archive that its name says, or is cut off: check the "
         "source, or store it as it is with unpack=false"
     )

@@ -86,14 +86,14 @@ def inside(name: str) -> str:
         Failure: It is absolute, climbs, or is no name.
     """
     if name.startswith("/"):
-        raise Unwanted(f"the archive has the absolute path {failure.shown(name)}: {REMEDY}")
+        raise Unwanted(f"the archive has the absolute path {failure.quote(name)}: {REMEDY}")
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if ".." in parts:
         raise Unwanted(
-            f"the archive has the path {failure.shown(name)}, which leads out of it: {REMEDY}"
+            f"the archive has the path {failure.quote(name)}, which leads out of it: {REMEDY}"
         )
     if "\0" in name:
-        raise Unwanted(f"the archive has the impossible name {failure.shown(name)}: {REMEDY}")
+        raise Unwanted(f"the archive has the impossible name {failure.quote(name)}: {REMEDY}")
     return "/".join(parts)
 
 
@@ -112,7 +112,7 @@ def symbolic_link(path: str, target: str) -> SymbolicLink:
     where = posixpath.normpath(posixpath.join(posixpath.dirname(path), straight))
     if not target or "\0" in target or target.startswith("/") or where.split("/")[0] == "..":
         raise Unwanted(
-            f"the archive has the link {failure.shown(path)} to {failure.shown(target)}, which "
+            f"the archive has the link {failure.quote(path)} to {failure.quote(target)}, which "
             f"leads out of it: {REMEDY}"
         )
     return SymbolicLink(path, straight)
@@ -121,6 +121,6 @@ def symbolic_link(path: str, target: str) -> SymbolicLink:
 def refused(name: str, what: str) -> failure.Failure:
     """A member that is neither file, directory nor link."""
     return Unwanted(
-        f"the archive has {failure.shown(name)}, which is {what}: a data set has only files, "
+        f"the archive has {failure.quote(name)}, which is {what}: a data set has only files, "
         f"directories and links; {REMEDY}"
     )

@@ -71,7 +71,7 @@ def check_size(size: int) -> None:
 def body_size(header: tar_header.Header, fields: Mapping[str, str]) -> int:
     """The bytes of a member's body; the header itself has no room for more than 8 GiB."""
     size = fields.get("size")
-    return byte_streams.decimal(size.encode(errors="replace")) if size else header.size
+    return byte_streams.parse_decimal(size.encode(errors="replace")) if size else header.size
 
 
 def is_sparse(fields: Mapping[str, str]) -> bool:
@@ -85,7 +85,7 @@ def _records(text: bytes) -> dict[str, str]:
     at, end = 0, len(text.rstrip(b"\0"))
     while at < end:
         blank = text.find(b" ", at, at + byte_streams.MOST_DIGITS + 1)
-        stop = at + byte_streams.decimal(text[at : max(at, blank)])
+        stop = at + byte_streams.parse_decimal(text[at : max(at, blank)])
         key, equals, value = text[blank + 1 : stop].partition(b"=")
         # The slice is empty, and has no sign in it, if the record would end before its key.
         if not equals or stop > end or text[stop - 1] != LINE_END:

@@ -50,7 +50,7 @@ def parse(block: bytes) -> Header | None:
         Failure: There is no header in it.
     """
     if len(block) != BLOCK_BYTES:
-        raise byte_streams.cut_off()
+        raise byte_streams.truncated()
     if not block[0] and not any(block):
         return None
     if not is_header(block):

@@ -73,7 +73,7 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
                 yield Inner(path, at, 0, directory=True)
         at += length + -length % tar_reader.BLOCK_BYTES
     if not ended:
-        raise byte_streams.cut_off()
+        raise byte_streams.truncated()
 
 
 class _Window:
@@ -89,7 +89,7 @@ class _Window:
         """All of the bytes from an offset on."""
         if not self._start <= offset <= offset + count <= self._start + len(self._data):
             if offset + count > self._size:
-                raise byte_streams.cut_off()
+                raise byte_streams.truncated()
             far = offset > self._start + len(self._data) + WINDOW_BYTES
             wanted = max(HEADERS_BYTES if far else WINDOW_BYTES, count)
             wanted = min(wanted, self._size - offset)
@@ -97,5 +97,5 @@ class _Window:
         at = offset - self._start
         data = self._data[at : at + count]
         if len(data) < count:
-            raise byte_streams.cut_off()
+            raise byte_streams.truncated()
         return data

@@ -44,7 +44,7 @@ def read(raw: byte_streams.Readable) -> Iterator[members.Member]:
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
-    stream = byte_streams.Buffered(raw)
+    stream = byte_streams.BufferedReader(raw)
     names = tar_extensions.Names()
     ended = False
     while block := stream.take(BLOCK_BYTES):
@@ -63,20 +63,20 @@ def read(raw: byte_streams.Readable) -> Iterator[members.Member]:
         else:
             yield from _file(stream, header, fields)
     if not ended:
-        raise byte_streams.cut_off()
+        raise byte_streams.truncated()
 
 
-def _whole(stream: byte_streams.Buffered, size: int) -> bytes:
+def _whole(stream: byte_streams.BufferedReader, size: int) -> bytes:
     """What follows a header, less what pads it to whole blocks."""
     padded = size + -size % BLOCK_BYTES
     data = stream.take(padded)
     if len(data) < padded:
-        raise byte_streams.cut_off()
+        raise byte_streams.truncated()
     return data[:size]
 
 
 def _file(
-    stream: byte_streams.Buffered, header: tar_header.Header, fields: Mapping[str, str]
+    stream: byte_streams.BufferedReader, header: tar_header.Header, fields: Mapping[str, str]
 ) -> Iterator[members.Member]:
     path = members.inside(fields.get("path") or header.name)
     executable = bool(header.mode & 0o111)
@@ -91,7 +91,7 @@ def _file(
 
 
 def _other(
-    stream: byte_streams.Buffered,
+    stream: byte_streams.BufferedReader,
     header: tar_header.Header,
     block: bytes,
     fields: Mapping[str, str],
@@ -128,7 +128,7 @@ class _Body:
         left: How many bytes of it were not read.
     """
 
-    def __init__(self, stream: byte_streams.Buffered, size: int) -> None:
+    def __init__(self, stream: byte_streams.BufferedReader, size: int) -> None:
         self._stream = stream
         self._padding = -size % BLOCK_BYTES
         self.left = size
@@ -136,7 +136,7 @@ class _Body:
     def read(self, count: int) -> bytes:
         chunk = self._stream.read(min(count, self.left))
         if not chunk and self.left and count:
-            raise byte_streams.cut_off()
+            raise byte_streams.truncated()
         self.left -= len(chunk)
         return chunk
 

@@ -66,7 +66,7 @@ def pax_map(body: byte_streams.Readable, extended: Mapping[str, str]) -> Map:
     _check_count(count)
     extents = tuple((next(numbers), next(numbers)) for _ in range(count))
     size = extended.get("GNU.sparse.realsize", "").encode(errors="replace")
-    return Map(byte_streams.decimal(size), extents)
+    return Map(byte_streams.parse_decimal(size), extents)
 
 
 def _lines(body: byte_streams.Readable) -> Iterator[int]:
@@ -74,7 +74,7 @@ def _lines(body: byte_streams.Readable) -> Iterator[int]:
     rest = b""
     while True:
         *lines, rest = (rest + byte_streams.exactly(body, BLOCK_BYTES)).split(b"\n")
-        yield from map(byte_streams.decimal, lines)
+        yield from map(byte_streams.parse_decimal, lines)
         if len(rest) > byte_streams.MOST_DIGITS and rest.strip(b"\0"):
             raise byte_streams.damaged("a number can not be read")
 

@@ -84,7 +84,7 @@ class Ahead:
             self._fill(count)
         chunk = self.read(count)
         if len(chunk) < count:
-            raise byte_streams.cut_off()
+            raise byte_streams.truncated()
         return chunk
 
     def give_back(self, count: int) -> None:
@@ -217,19 +217,19 @@ def is_link(entry: Entry) -> bool:
 def check_link(entry: Entry) -> None:
     """Refuses a link that leads to more than a path can be."""
     if entry.size > LONGEST_TARGET:
-        raise byte_streams.damaged(f"the link {failure.shown(entry.name)} is no path")
+        raise byte_streams.damaged(f"the link {failure.quote(entry.name)} is no path")
 
 
 def check_readable(entry: Entry) -> None:
     """Refuses what can not be unpacked here."""
     if entry.flags & ENCRYPTED:
         raise members.Unwanted(
-            f"the archive has {failure.shown(entry.name)} encrypted: make it again without a "
+            f"the archive has {failure.quote(entry.name)} encrypted: make it again without a "
             "password"
         )
     if entry.method not in METHODS:
         raise members.Unwanted(
-            f"the archive has {failure.shown(entry.name)} compressed by the method "
+            f"the archive has {failure.quote(entry.name)} compressed by the method "
             f"{entry.method}, which this loader does not know: make it again with deflate"
         )
 

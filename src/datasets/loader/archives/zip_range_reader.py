@@ -104,7 +104,7 @@ def _end(tail: bytes) -> int:
     size = zip_headers.END.size
     at = last = tail.rfind(zip_headers.END_SIGNATURE, 0, len(tail) - size + 4)
     if at < 0:
-        raise byte_streams.cut_off()
+        raise byte_streams.truncated()
     while at >= 0:
         if at + size + int.from_bytes(tail[at + size - 2 : at + size], "little") == len(tail):
             return at
@@ -131,7 +131,7 @@ def _end64(archive: Archive, end: int, locator: bytes) -> tuple[int, tuple[int, 
 
 def _part(archive: Archive, offset: int, count: int) -> bytes:
     if not count:
-        raise byte_streams.cut_off()
+        raise byte_streams.truncated()
     with contextlib.closing(archive.stream(offset)) as stream:
         return byte_streams.exactly(stream, count)
 
@@ -192,7 +192,7 @@ def _chunks(content: _Content, entry: zip_headers.Entry, base: int) -> Iterator[
     data = content.at(base + entry.offset)
     header = zip_headers.LOCAL.unpack(data.exactly(zip_headers.LOCAL.size))
     if header[0] != zip_headers.LOCAL_SIGNATURE:
-        raise byte_streams.damaged(f"{failure.shown(entry.name)} is not where the list says")
+        raise byte_streams.damaged(f"{failure.quote(entry.name)} is not where the list says")
     data.exactly(header[9])
     data.exactly(header[10])
     size, check = 0, 0
@@ -204,5 +204,5 @@ def _chunks(content: _Content, entry: zip_headers.Entry, base: int) -> Iterator[
             break
         yield chunk
     if (size, check) != (entry.size, entry.check):
-        raise byte_streams.damaged(f"{failure.shown(entry.name)} is not what the list says")
+        raise byte_streams.damaged(f"{failure.quote(entry.name)} is not what the list says")
     # What a decompressor had no need of is skipped with the next member.

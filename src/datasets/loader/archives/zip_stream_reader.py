@@ -88,7 +88,7 @@ def _member(
     directory = entry.name.endswith("/")
     if _is_endless(entry) and not directory:
         raise members.Unwanted(
-            f"the archive has {failure.shown(entry.name)} stored without its size, and comes from "
+            f"the archive has {failure.quote(entry.name)} stored without its size, and comes from "
             "an origin that gives no parts of it: offer it as tar.gz, or where ranges are served"
         )
     content = _content(stream, entry, came, count)
@@ -140,7 +140,7 @@ def _content(
     if _is_described(entry):
         wanted = _descriptor(stream, found)
     if found != wanted:
-        raise byte_streams.damaged(f"{failure.shown(entry.name)} is not what its header says")
+        raise byte_streams.damaged(f"{failure.quote(entry.name)} is not what its header says")
     came.add(entry, size, check)
 
 
@@ -166,7 +166,7 @@ class _Packed:
             most = wanted if self._size is None else min(wanted, self._size - self.count)
             chunk = self._stream.read(most)
             if not chunk:
-                raise byte_streams.cut_off()
+                raise byte_streams.truncated()
             self.count += len(chunk)
             yield chunk
             if self._decompressor is not None and self._decompressor.eof:
@@ -202,7 +202,7 @@ def _afterwards(entry: zip_headers.Entry) -> Iterator[members.Member]:
     path = members.inside(entry.name)
     if zip_headers.is_directory(entry):
         raise members.Unwanted(
-            f"the archive has the directory {failure.shown(entry.name)} without a slash at its "
+            f"the archive has the directory {failure.quote(entry.name)} without a slash at its "
             "end, and comes from an origin that gives no parts of it: offer it as tar.gz, or "
             "where ranges are served"
         )

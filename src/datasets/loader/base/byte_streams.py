@@ -25,7 +25,7 @@ class Readable(Protocol):
         ...
 
 
-class Buffered:
+class BufferedReader:
     """A stream that is read in large pieces, and given out in small ones.
 
     Args:
@@ -70,7 +70,7 @@ def pieces(stream: Readable, count: int) -> Iterator[bytes]:
     while count:
         piece = stream.read(min(count, CHUNK_BYTES))
         if not piece:
-            raise cut_off()
+            raise truncated()
         count -= len(piece)
         yield piece
 
@@ -90,7 +90,7 @@ def drain(stream: Readable) -> None:
         pass
 
 
-def decimal(text: bytes) -> int:
+def parse_decimal(text: bytes) -> int:
     """A number as text.
 
     Raises:
@@ -101,7 +101,7 @@ def decimal(text: bytes) -> int:
     return int(text)
 
 
-def cut_off() -> Damaged:
+def truncated() -> Damaged:
     """The archive stops before its end."""
     return Damaged(
         "the archive ends in the middle: it is truncated where it comes from; check the source"

@@ -61,7 +61,7 @@ def from_os(error: OSError, where: str = "") -> Failure:
         where: The path in the data set, where it is one.
     """
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
-    place = shown(where or os.fsdecode(error.filename or "the volume"))
+    place = quote(where or os.fsdecode(error.filename or "the volume"))
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         # What there is is removed: others need the room, too.
         return Failure(
@@ -84,7 +84,7 @@ def from_os(error: OSError, where: str = "") -> Failure:
     )
 
 
-def shown(name: str) -> str:
+def quote(name: str) -> str:
     """A name out of an archive, quoted and short enough for a sentence."""
     if len(name) > LONGEST_NAME_SHOWN:
         name = f"{name[: LONGEST_NAME_SHOWN // 2]}...{name[-LONGEST_NAME_SHOWN // 2 :]}"

@@ -139,7 +139,7 @@ class Task:
     def shown(self) -> str:
         """Where it comes from, without what may be secret in it."""
         found = [source.url for source in self.sources] + [self.manifest] * bool(self.manifest)
-        shown = [urls.shown(url) for url in found[:MOST_SHOWN]]
+        shown = [urls.redact(url) for url in found[:MOST_SHOWN]]
         more = len(found) - len(shown)
         return " ".join(shown) + (f" and {more} more" if more > 0 else "")
 

@@ -169,7 +169,7 @@ def _unquoted(text: str) -> str:
     return path
 
 
-def shown(url: str) -> str:
+def redact(url: str) -> str:
     """The URL without what may be secret in it."""
     parts = urllib.parse.urlsplit(url)
     netloc = parts.netloc.rpartition("@")[2]

@@ -30,7 +30,7 @@ STALE = (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
 Signer = Callable[[str, str], Mapping[str, str]]
 NOTHING: Mapping[str, Any] = {}
 
-ComeAgain = responses.ComeAgain
+RetryLater = responses.RetryLater
 Refused = responses.Refused
 
 
@@ -71,7 +71,7 @@ class Response:
         """The next bytes, `count` at the most; none at the end.
 
         Raises:
-            ComeAgain: The connection is in trouble.
+            RetryLater: The connection is in trouble.
         """
         with translated(self.url):
             return self._answer.read(count)
@@ -80,7 +80,7 @@ class Response:
         """Reads the next bytes into a buffer; how many there were, 0 at the end.
 
         Raises:
-            ComeAgain: The connection is in trouble.
+            RetryLater: The connection is in trouble.
         """
         with translated(self.url):
             return self._answer.readinto(buffer)
@@ -109,7 +109,7 @@ class Client:
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._signers = signers
-        self._proxies = proxies.known()
+        self._proxies = proxies.from_environment()
         self._refused = refused
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
         self._lock = threading.Lock()
@@ -138,7 +138,7 @@ class Client:
             method: The method.
 
         Raises:
-            ComeAgain: The origin or the way to it is in trouble.
+            RetryLater: The origin or the way to it is in trouble.
             Refused: The origin will not serve this.
             Failure: It can not be done.
         """
@@ -180,12 +180,12 @@ class Client:
             Refused: The origin will not serve this.
             Failure: It is too long, or the origin stays in trouble.
         """
-        patience = responses.Patience(url, patience_seconds)
+        backoff = responses.Backoff(url, patience_seconds)
         while True:
             try:
                 return self._body(url, headers, auth, limit_bytes)
-            except ComeAgain as trouble:  # noqa: PERF203 - a request costs more
-                patience.wait(trouble)
+            except RetryLater as trouble:  # noqa: PERF203 - a request costs more
+                backoff.wait(trouble)
 
     def _body(self, url: str, headers: Mapping[str, str], auth: str, limit_bytes: int) -> Body:
         with contextlib.closing(self.request(url, headers, auth=auth)) as response:
@@ -194,19 +194,19 @@ class Client:
                 content += chunk
                 if len(content) > limit_bytes:
                     raise failure.Failure(
-                        f"{urls.shown(url)} answers with more than {limit_bytes} bytes, where a "
+                        f"{urls.redact(url)} answers with more than {limit_bytes} bytes, where a "
                         "list was expected: check the source"
                     )
             length = response.headers.get("Content-Length", "")
             if length.isdecimal() and len(content) < int(length):
-                raise ComeAgain("breaks off in the middle")
+                raise RetryLater("breaks off in the middle")
             return Body(bytes(content), response.headers, response.status, response.url)
 
     def _exchange(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
         """One request and the head of its answer, on a connection that is open if there is one."""
         whole = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         with translated(url):
-            route = proxies.route(url, self._proxies)
+            route = proxies.find_route(url, self._proxies)
             whole.update(route.headers)
             while kept := self._take(route.key):
                 with contextlib.suppress(*STALE):
@@ -271,7 +271,7 @@ class Client:
         with contextlib.closing(response):
             try:
                 content = response.read(REFUSAL_BYTES)
-            except ComeAgain:
+            except RetryLater:
                 content = b""
         return responses.refusal(
             response.status, response.headers, content, url, self._refused.get(auth, "")
@@ -280,7 +280,7 @@ class Client:
 
 @contextlib.contextmanager
 def translated(url: str) -> Generator[None]:
-    """Turns what the network raises into ComeAgain or Failure."""
+    """Turns what the network raises into RetryLater or Failure."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:

@@ -40,7 +40,7 @@ class Pieces(Protocol):
 
 
 def open_stream(
-    source: range_connections.Object,
+    source: range_connections.DivisibleObject,
     start: int = 0,
     end: int | None = None,
     *,
@@ -48,7 +48,7 @@ def open_stream(
     most: int = MOST_CONNECTIONS,
     piece_bytes: int = PIECE_BYTES,
     ahead: int = PIECES_AHEAD,
-) -> Stream:
+) -> ObjectStream:
     """Opens a part of an object; by one connection where it can not be divided.
 
     Args:
@@ -64,17 +64,17 @@ def open_stream(
     start += len(head)
     many = most > 1 and source.divisible and end is not None
     if many and end is not None and end - start >= LEAST_BYTES:
-        several = range_connections.Connections(
+        several = range_connections.RangeConnections(
             source, (start, end), most=min(most, ahead), piece_bytes=piece_bytes, ahead=ahead
         )
-        return Stream(several, head, paged=not head)
-    return Stream(_One(source.line(start, end)), head)
+        return ObjectStream(several, head, paged=not head)
+    return ObjectStream(_SingleConnection(source.open_range(start, end)), head)
 
 
 _NO_PIECE = buffer_pool.Buffer(memoryview(b""))
 
 
-class Stream:
+class ObjectStream:
     """A stream of bytes; see `open_stream`.
 
     Args:
@@ -125,25 +125,25 @@ class Stream:
         self._pieces.close()
 
 
-class _One:
+class _SingleConnection:
     """One connection, read in the reader's own thread."""
 
-    def __init__(self, line: range_connections.Line) -> None:
-        self._line = line
+    def __init__(self, reader: range_connections.PieceReader) -> None:
+        self._reader = reader
         self._buffer = memoryview(bytearray(remote_object.CHUNK_BYTES))
         self._bytes = byte_streams.FIRST_BYTES
 
     def piece(self) -> buffer_pool.Buffer | None:
         view = self._buffer[: self._bytes]
         self._bytes = remote_object.CHUNK_BYTES
-        count = self._line.readinto(view)
+        count = self._reader.readinto(view)
         return buffer_pool.Buffer(view[:count]) if count else None
 
     def close(self) -> None:
-        self._line.close()
+        self._reader.close()
 
 
-class Hashed:
+class HashingReader:
     """A stream that is hashed as it is read.
 
     Args:

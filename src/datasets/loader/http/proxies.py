@@ -35,17 +35,17 @@ class Route:
         return self.connect_to, f"{self.scheme} {self.tunnel_to}"
 
 
-def known() -> Mapping[str, str]:
+def from_environment() -> Mapping[str, str]:
     """The environment's proxies; to find them takes as long as half a request."""
     return urllib.request.getproxies()
 
 
-def route(url: str, known: Mapping[str, str]) -> Route:
+def find_route(url: str, known: Mapping[str, str]) -> Route:
     """How a URL is reached from here.
 
     Args:
         url: The URL.
-        known: What `known` has told.
+        known: What `from_environment` has found.
     """
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

@@ -21,7 +21,7 @@ FIRST, WAIT_SECONDS = 8, 0.005
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
-class Line(Protocol):
+class PieceReader(Protocol):
     """A part of an object that is read from its beginning to its end."""
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -33,7 +33,7 @@ class Line(Protocol):
         ...
 
 
-class Object(Protocol):
+class DivisibleObject(Protocol):
     """What can be read from anywhere in it."""
 
     size: int | None
@@ -43,12 +43,12 @@ class Object(Protocol):
         """Whether parts of it can be read that surely belong together."""
         ...
 
-    def line(self, start: int, end: int | None, *, patient: bool = True) -> Line:
+    def open_range(self, start: int, end: int | None, *, patient: bool = True) -> PieceReader:
         """A part of it; who is not patient wants to know where it can not be begun with."""
         ...
 
 
-class Connections:
+class RangeConnections:
     """Connections that fetch an object, each in a thread of its own.
 
     Args:
@@ -60,7 +60,13 @@ class Connections:
     """
 
     def __init__(
-        self, source: Object, span: tuple[int, int], *, most: int, piece_bytes: int, ahead: int
+        self,
+        source: DivisibleObject,
+        span: tuple[int, int],
+        *,
+        most: int,
+        piece_bytes: int,
+        ahead: int,
     ) -> None:
         self._source = source
         self._start, self._end = start, end = span
@@ -132,7 +138,7 @@ class Connections:
                 number, memory = taken
                 try:
                     piece = self._fetch(number, memory, patient=False)
-                except responses.ComeAgain as trouble:
+                except responses.RetryLater as trouble:
                     if self._leave(number, memory, trouble):
                         return
                     piece = self._fetch(number, memory, patient=True)
@@ -170,7 +176,7 @@ class Connections:
         nothing_left = self._asked == self._count and not self._again
         return self._closed or self._error is not None or nothing_left
 
-    def _leave(self, number: int, memory: memoryview, trouble: responses.ComeAgain) -> bool:
+    def _leave(self, number: int, memory: memoryview, trouble: responses.RetryLater) -> bool:
         """Leaves a piece to the others, if there are any; returns whether there are."""
         with self._changed:
             if self._alive == 1:
@@ -191,11 +197,11 @@ class Connections:
         start = self._start + number * self._piece_bytes
         end = min(start + self._piece_bytes, self._end)
         view = memory[: end - start]
-        line = self._source.line(start, end, patient=patient)
+        reader = self._source.open_range(start, end, patient=patient)
         try:
             filled = 0
             while filled < len(view) and not self._closed:
-                filled += line.readinto(view[filled : filled + remote_object.CHUNK_BYTES])
+                filled += reader.readinto(view[filled : filled + remote_object.CHUNK_BYTES])
         finally:
-            line.close()
+            reader.close()
         return view

@@ -18,7 +18,7 @@ from . import http_client, responses
 CHUNK_BYTES = 2**18
 
 
-class Remote:
+class RemoteObject:
     """An object at an origin.
 
     Args:
@@ -64,20 +64,20 @@ class Remote:
         self._first: http_client.Response | None = None
         self._lock = threading.Lock()
 
-    def look(self) -> None:
+    def probe(self) -> None:
         """Asks for it, and learns what it is from the head of the answer.
 
         Raises:
             StartOver: It is not what the list said.
             Failure: It is not to be had.
         """
-        patience = self.patience()
+        backoff = self.backoff()
         while True:
             try:
                 response = self._client.request(self.url, auth=self._auth)
                 break
-            except http_client.ComeAgain as trouble:
-                patience.wait(trouble)
+            except http_client.RetryLater as trouble:
+                backoff.wait(trouble)
         size, validator = _length(response), validator_of(response.headers)
         if self._is_other(size, validator):
             response.close()
@@ -98,33 +98,35 @@ class Remote:
         """Whether parts of it can be read that surely belong together."""
         return self.ranges and bool(self.validator) and self.size is not None
 
-    def patience(self) -> responses.Patience:
+    def backoff(self) -> responses.Backoff:
         """How long the origin is given from now on."""
         seconds = self._patience_seconds if self._begun else self._opening_seconds
-        return responses.Patience(self.url, seconds)
+        return responses.Backoff(self.url, seconds)
 
-    def line(self, start: int = 0, end: int | None = None, *, patient: bool = True) -> Line:
+    def open_range(
+        self, start: int = 0, end: int | None = None, *, patient: bool = True
+    ) -> RangeReader:
         """Its bytes over one connection, gone on with after a break.
 
         Args:
             start: Where they begin.
             end: Where they end; None for the object's end.
             patient: Whether an origin that is in trouble before the first byte is asked again;
-                ComeAgain is raised otherwise.
+                RetryLater is raised otherwise.
         """
-        return Line(self, start, self.size if end is None else end, patient=patient)
+        return RangeReader(self, start, self.size if end is None else end, patient=patient)
 
     def close(self) -> None:
-        """Ends the answer that `look` got, if nobody reads it."""
+        """Ends the answer that `probe` got, if nobody reads it."""
         first, self._first = self._first, None
         if first:
             first.close()
 
-    def ask(self, start: int, end: int | None) -> http_client.Response:
+    def request(self, start: int, end: int | None) -> http_client.Response:
         """Asks for a part of it.
 
         Raises:
-            ComeAgain: The origin or the way to it is in trouble.
+            RetryLater: The origin or the way to it is in trouble.
             StartOver: The origin does not give this part of this version.
         """
         if start == 0:
@@ -161,7 +163,7 @@ class Remote:
             and validator_of(response.headers) in {self.validator, ""}
         )
 
-    def came(self, count: int) -> None:
+    def count_received(self, count: int) -> None:
         """Counts bytes that came.
 
         Raises:
@@ -172,19 +174,21 @@ class Remote:
         self._on_received(count)
 
 
-class Line:
-    """A part of an object over one connection, gone on with after a break; see `Remote.line`.
+class RangeReader:
+    """A part of an object over one connection, gone on with after a break; see `open_range`.
 
     Attributes:
         position: Where in the object the next byte is.
     """
 
-    def __init__(self, remote: Remote, start: int, end: int | None, *, patient: bool) -> None:
+    def __init__(
+        self, remote: RemoteObject, start: int, end: int | None, *, patient: bool
+    ) -> None:
         self._remote = remote
         self._start = start
         self._end = end
         self._patient = patient
-        self._patience = remote.patience()
+        self._backoff = remote.backoff()
         self._response: http_client.Response | None = None
         self.position = start
 
@@ -225,19 +229,19 @@ class Line:
 
     def _open(self) -> http_client.Response:
         if self._response is None:
-            self._response = self._remote.ask(self.position, self._end)
+            self._response = self._remote.request(self.position, self._end)
         return self._response
 
     def _news(self, count: int) -> bool:
         """Takes note of what came; False where the stream ended too early and has to go on."""
         if count:
             self.position += count
-            self._remote.came(count)
-            self._patience = self._remote.patience()
+            self._remote.count_received(count)
+            self._backoff = self._remote.backoff()
         elif self._end is None:
             self._end = self.position
         else:
-            raise http_client.ComeAgain(f"breaks off after {self.position} of {self._end} bytes")
+            raise http_client.RetryLater(f"breaks off after {self.position} of {self._end} bytes")
         return bool(count)
 
     @contextlib.contextmanager
@@ -245,13 +249,13 @@ class Line:
         """Lets the loop go on after a break, if the origin vouches that it is still the same."""
         try:
             yield
-        except http_client.ComeAgain as trouble:
+        except http_client.RetryLater as trouble:
             self.close()
             if self.position == self._start and not self._patient:
                 raise
             if self.position > self._start and not self._remote.validator:
                 raise failure.StartOver(trouble.reason) from None
-            self._patience.wait(trouble)
+            self._backoff.wait(trouble)
 
 
 def validator_of(headers: email_message.Message) -> str:

@@ -30,7 +30,7 @@ LOGIN = (
 )
 
 
-class ComeAgain(Exception):  # noqa: N818 - not an error, an order
+class RetryLater(Exception):  # noqa: N818 - not an error, an order
     """It may work later.
 
     Args:
@@ -65,7 +65,7 @@ class Refused(failure.Failure):
         self.resumable = status in {401, 403}
 
 
-class Patience:
+class Backoff:
     """How long an origin in trouble is asked again, at growing intervals.
 
     Args:
@@ -79,7 +79,7 @@ class Patience:
         self._began = time.monotonic()
         self.seconds = seconds
 
-    def wait(self, trouble: ComeAgain) -> None:
+    def wait(self, trouble: RetryLater) -> None:
         """Waits before another try.
 
         Raises:
@@ -89,7 +89,7 @@ class Patience:
         wait = max(wait, trouble.wait_seconds)
         if time.monotonic() + wait - self._began > self.seconds:
             raise failure.Later(
-                f"{urls.shown(self._url)} {trouble.reason}, even after {self.seconds:g} seconds: "
+                f"{urls.redact(self._url)} {trouble.reason}, even after {self.seconds:g} seconds: "
                 "check the source and the model's proxy settings, then run create-dataset again"
             )
         self._waits += 1
@@ -110,12 +110,13 @@ def redirected(url: str, location: str) -> str:
             raise ValueError("is not an http or https URL")
     except ValueError as error:
         raise failure.Failure(
-            f"{urls.shown(url)} redirects to a place that {error}: use the link to the file itself"
+            f"{urls.redact(url)} redirects to a place that {error}: use the link to the file "
+            "itself"
         ) from None
     if url.startswith("https:") and not target.startswith("https:"):
         raise failure.Failure(
-            f"{urls.shown(url)} redirects from https to {urls.shown(target)}, which is not safe: "
-            "if that will do, give that one as the source, with a checksum"
+            f"{urls.redact(url)} redirects from https to {urls.redact(target)}, which is not "
+            "safe: if that will do, give that one as the source, with a checksum"
         )
     return target
 
@@ -123,7 +124,7 @@ def redirected(url: str, location: str) -> str:
 def circle(url: str) -> failure.Failure:
     """There are too many redirects."""
     return failure.Failure(
-        f"{urls.shown(url)} redirects in a circle, or to something that is not http(s): use the "
+        f"{urls.redact(url)} redirects in a circle, or to something that is not http(s): use the "
         "link to the file itself"
     )
 
@@ -140,10 +141,10 @@ def refusal(
         url: What was asked for.
         advice: What the user is told to do where credentials do not suffice; empty: the usual.
     """
-    source = urls.shown(url)
+    source = urls.redact(url)
     if status in WORTH_ANOTHER_TRY:
         after = headers.get("Retry-After", "")
-        return ComeAgain(
+        return RetryLater(
             f"answers {status} ({http.client.responses.get(status, 'unknown')})",
             wait_seconds=min(float(after), LONGEST_RETRY_AFTER) if after.isdecimal() else 0,
         )
@@ -170,9 +171,9 @@ def trouble(error: Any, host: str | None) -> Exception:
             "source, or use an image that trusts its authority"
         )
     if "Tunnel connection failed" in str(error):
-        return ComeAgain("can not be reached: the proxy refused")
+        return RetryLater("can not be reached: the proxy refused")
     for kinds, text in TROUBLES:
         if isinstance(error, kinds):
-            return ComeAgain(text.format(host=host))
+            return RetryLater(text.format(host=host))
     detail = error.strerror if isinstance(error, OSError) else None
-    return ComeAgain(f"can not be reached: {detail or 'the network failed'}")
+    return RetryLater(f"can not be reached: {detail or 'the network failed'}")

@@ -13,16 +13,16 @@ from ..archives import formats
 from ..base import duplicate_names, failure, tasks, urls
 from ..http import http_client, remote_object
 from . import source_object
+from .source_object import SourceObject
 
 # A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
 if TYPE_CHECKING:
     from . import hub, s3
 
-Entry = source_object.Entry
 CHUNK_BYTES = 2**16
 
 
-def expand(task: tasks.Task, client: http_client.Client) -> Iterator[Entry]:
+def expand(task: tasks.Task, client: http_client.Client) -> Iterator[SourceObject]:
     """The entries of all sources of a task, as they are found.
 
     Args:
@@ -81,16 +81,16 @@ class _Sources:
 
         return s3.Buckets(self._client, _s3(self._task))
 
-    def entries(self) -> Iterator[tuple[str, Entry]]:
+    def entries(self) -> Iterator[tuple[str, SourceObject]]:
         for number, source in enumerate(self._task.sources):
             for found in self._source(number, source):
-                yield f"the source {urls.shown(source.url)}", found
+                yield f"the source {urls.redact(source.url)}", found
         if self._task.manifest:
             for line, found in self._manifest(self._task.manifest):
                 yield f"line {line} of the list", found
 
-    def _source(self, number: int, source: tasks.Source) -> Iterator[Entry]:
-        shown = urls.shown(source.url)
+    def _source(self, number: int, source: tasks.Source) -> Iterator[SourceObject]:
+        shown = urls.redact(source.url)
         path = source_object.check_path(source.path, f"the source {shown}")
         scheme = urls.scheme(source.url)
         if scheme == urls.S3:
@@ -100,7 +100,7 @@ class _Sources:
 
             found = hub.expand(source.url, self._client, _hub(self._task))
         else:
-            found = iter([Entry(source.url, source=number)])
+            found = iter([SourceObject(source.url, source=number)])
         for each in found:
             if each.listed and source.checksum:
                 raise failure.Failure(
@@ -110,28 +110,28 @@ class _Sources:
             checksum = source.checksum or each.checksum
             yield dataclasses.replace(each, path=_below(path, each), checksum=checksum)
 
-    def _manifest(self, url: str) -> Iterator[tuple[int, Entry]]:
+    def _manifest(self, url: str) -> Iterator[tuple[int, SourceObject]]:
         from . import source_list
 
         scheme = urls.scheme(url)
         if scheme == urls.HUB:
             raise failure.Failure(
-                f"{urls.shown(url)} is on the Hub, which lists its files itself: give the data "
+                f"{urls.redact(url)} is on the Hub, which lists its files itself: give the data "
                 "set as the source"
             )
-        listed = self._buckets.locate(url) if scheme == urls.S3 else Entry(url)
+        listed = self._buckets.locate(url) if scheme == urls.S3 else SourceObject(url)
         for line, found in source_list.parse(self._chunks(listed), url):
             yield line, self._located(found)
 
-    def _located(self, found: Entry) -> Entry:
+    def _located(self, found: SourceObject) -> SourceObject:
         """An entry of a list with the URL that is asked for."""
         if urls.scheme(found.url) != urls.S3:
             return found
         place = self._buckets.locate(found.url)
         return dataclasses.replace(found, url=place.url, auth=place.auth)
 
-    def _chunks(self, listed: Entry) -> Iterator[bytes]:
-        whole = remote_object.Remote(
+    def _chunks(self, listed: SourceObject) -> Iterator[bytes]:
+        whole = remote_object.RemoteObject(
             self._client,
             listed.url,
             auth=listed.auth,
@@ -139,16 +139,16 @@ class _Sources:
             patience_seconds=self._task.patience_seconds,
         )
         with contextlib.closing(whole):
-            whole.look()
-            with contextlib.closing(whole.line()) as line:
+            whole.probe()
+            with contextlib.closing(whole.open_range()) as line:
                 while chunk := line.read(CHUNK_BYTES):
                     yield chunk
 
 
-def _s3(task: tasks.Task) -> s3.Service:
+def _s3(task: tasks.Task) -> s3.S3Service:
     from . import s3, s3_signature
 
-    return s3.Service(
+    return s3.S3Service(
         endpoint=task.endpoint,
         region=task.region,
         signed=s3_signature.signs(task.credentials),
@@ -157,10 +157,10 @@ def _s3(task: tasks.Task) -> s3.Service:
     )
 
 
-def _hub(task: tasks.Task) -> hub.Service:
+def _hub(task: tasks.Task) -> hub.HubService:
     from . import hub
 
-    return hub.Service(
+    return hub.HubService(
         endpoint=task.hub,
         token=bool(task.credentials.get(protocol.TOKEN)),
         opening_seconds=task.opening_seconds,
@@ -168,14 +168,14 @@ def _hub(task: tasks.Task) -> hub.Service:
     )
 
 
-def _below(path: str, found: Entry) -> str:
+def _below(path: str, found: SourceObject) -> str:
     """Where an entry goes whose source the user has given a path."""
     if not found.listed or not path:
         return path or found.path
     return f"{path.rstrip('/')}/{found.path}"
 
 
-def _name(found: Entry) -> str:
+def _name(found: SourceObject) -> str:
     """What no two entries may have in common: the path of the file, or else the URL.
 
     An archive is unpacked in a directory, where others may be, too; and the name of what a query
@@ -197,7 +197,7 @@ def _look_again(task: tasks.Task, client: http_client.Client, suspects: set[int]
         if hash(name) not in suspects:
             continue
         if name in seen:
-            what = f"the path {failure.shown(name)}" if name != each.url else urls.shown(name)
+            what = f"the path {failure.quote(name)}" if name != each.url else urls.redact(name)
             raise failure.Failure(
                 f"{what} comes twice, by {seen[name]} and by {where}: give one of them another "
                 "path, or leave it out"

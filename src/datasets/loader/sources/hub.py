@@ -17,6 +17,7 @@ from ... import protocol
 from ..base import failure, urls
 from ..http import http_client
 from . import source_object
+from .source_object import SourceObject
 
 AUTH = "hub"
 HUB = "https://huggingface.co"
@@ -37,7 +38,7 @@ UNSIGNED_ADVICE = f"it is private or gated; {ACCEPT_TERMS}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Service:
+class HubService:
     """Where the Hub is, and how it is spoken to.
 
     Attributes:
@@ -70,9 +71,7 @@ def signer(credentials: Mapping[str, str]) -> Callable[[str, str], Mapping[str, 
     return lambda _method, _url: headers
 
 
-def expand(
-    url: str, client: http_client.Client, service: Service
-) -> Iterator[source_object.Entry]:
+def expand(url: str, client: http_client.Client, service: HubService) -> Iterator[SourceObject]:
     """The file that an hf URL names, or all files of the repository or directory.
 
     Args:
@@ -89,14 +88,14 @@ def expand(
 class _Hub:
     """One hf URL."""
 
-    def __init__(self, url: str, client: http_client.Client, service: Service) -> None:
-        self._shown = urls.shown(url)
+    def __init__(self, url: str, client: http_client.Client, service: HubService) -> None:
+        self._shown = urls.redact(url)
         self._wanted = urls.repository(url)
         self._client = client
         self._service = service
         self._begun = False
 
-    def expand(self) -> Iterator[source_object.Entry]:
+    def expand(self) -> Iterator[SourceObject]:
         name, commit, path = self._resolve()
         files = f"{self._service.url}/datasets/{name}/resolve/{commit}"
         empty = True
@@ -175,21 +174,23 @@ class _Hub:
                 raise self._no_hub()
             query = following
 
-    def _entry(self, files: str, fields: Mapping[str, Any]) -> source_object.Entry:
+    def _entry(self, files: str, fields: Mapping[str, Any]) -> SourceObject:
         path, size = fields.get("path"), fields.get("size")
         if not isinstance(path, str) or not isinstance(size, int):
             raise self._no_hub()
-        reason = "it is no file" if fields.get("type") != "file" else source_object.why_not(path)
+        reason = (
+            "it is no file" if fields.get("type") != "file" else source_object.path_problem(path)
+        )
         if reason:
             raise failure.Failure(
-                f"{self._shown} holds {failure.shown(path)}, which can not stand in a data set "
+                f"{self._shown} holds {failure.quote(path)}, which can not stand in a data set "
                 f"({reason}): name a directory without it"
             )
         lfs = cast("dict[str, Any]", fields.get("lfs") or {})
         digest = SHA256.fullmatch(str(lfs.get("oid")))
         # No validator: who serves the file in the end has one of its own, and what the commit
         # names never changes.
-        return source_object.Entry(
+        return SourceObject(
             f"{files}/{_quoted(path)}",
             path=path,
             size=size,

@@ -18,7 +18,7 @@ LAST_PRIORITY = 999_999
 
 
 @dataclasses.dataclass(frozen=True)
-class File:
+class MetalinkFile:
     """A file that a Metalink names.
 
     Attributes:
@@ -36,7 +36,7 @@ class File:
     size: int | None
 
 
-def files(chunks: Iterable[bytes]) -> Iterator[File]:
+def files(chunks: Iterable[bytes]) -> Iterator[MetalinkFile]:
     """The files of a Metalink.
 
     Args:
@@ -49,7 +49,7 @@ def files(chunks: Iterable[bytes]) -> Iterator[File]:
         for element in xml_reader.elements(chunks, ["file", "html", "HTML"]):
             if element.name != "file":
                 raise xml_reader.Malformed("it is a web page")
-            yield File(
+            yield MetalinkFile(
                 line=element.line,
                 name=element.attributes.get("name", ""),
                 url=_url(element),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from ..base import failure, urls
 from ..http import http_client, remote_object
 from . import s3_list, s3_signature, source_object, xml_reader
+from .source_object import SourceObject
 
 AUTH = "s3"
 REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -38,7 +39,7 @@ REASONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Service:
+class S3Service:
     """Where S3 is, and how it is spoken to.
 
     Attributes:
@@ -78,14 +79,14 @@ class Buckets:
         service: The service.
     """
 
-    def __init__(self, client: http_client.Client, service: Service) -> None:
+    def __init__(self, client: http_client.Client, service: S3Service) -> None:
         self._client = client
         self._service = service
         self._bases: dict[str, str] = {}
         self._begun = False
         self._restored = False
 
-    def expand(self, url: str) -> Iterator[source_object.Entry]:
+    def expand(self, url: str) -> Iterator[SourceObject]:
         """The object of an s3 URL; or, where there is none, those below it as a prefix.
 
         Raises:
@@ -100,7 +101,7 @@ class Buckets:
             key += "/"
         yield from self._prefix(url, bucket, key)
 
-    def locate(self, url: str) -> source_object.Entry:
+    def locate(self, url: str) -> SourceObject:
         """The object of an s3 URL, as one that nobody has looked at.
 
         Raises:
@@ -109,11 +110,11 @@ class Buckets:
         bucket, key = urls.bucket_and_key(url)
         if not key or key.endswith("/"):
             raise failure.Failure(
-                f"{urls.shown(url)} is not one object: name its key, or give it as a source"
+                f"{urls.redact(url)} is not one object: name its key, or give it as a source"
             )
         if bucket not in self._bases and not (self._service.endpoint or self._service.region):
             self._find(bucket, key)
-        return source_object.Entry(self._url(bucket, key), auth=AUTH)
+        return SourceObject(self._url(bucket, key), auth=AUTH)
 
     def _find(self, bucket: str, key: str) -> None:
         """Learns where a bucket is; whether its objects may be listed is another question."""
@@ -123,7 +124,7 @@ class Buckets:
             if refused.status != 403:
                 raise self._explained(refused, bucket) from None
 
-    def _object(self, bucket: str, key: str) -> source_object.Entry | None:
+    def _object(self, bucket: str, key: str) -> SourceObject | None:
         try:
             page = self._page(bucket, {"prefix": key, "max-keys": "1"})
         except http_client.Refused as refused:
@@ -138,21 +139,21 @@ class Buckets:
                 return self._entry(bucket, found)
         return None
 
-    def _looked_at(self, bucket: str, key: str) -> source_object.Entry | None:
+    def _looked_at(self, bucket: str, key: str) -> SourceObject | None:
         url = self._url(bucket, key)
-        looked = remote_object.Remote(
+        looked = remote_object.RemoteObject(
             self._client, url, auth=AUTH, opening_seconds=self._service.opening_seconds
         )
         try:
-            looked.look()
+            looked.probe()
         except http_client.Refused as refused:
             if _code(refused) in {"", "AccessDenied", "NoSuchKey"}:
                 return None
             raise self._explained(refused, bucket, key) from None
         looked.close()
-        return source_object.Entry(url, size=looked.size, validator=looked.validator, auth=AUTH)
+        return SourceObject(url, size=looked.size, validator=looked.validator, auth=AUTH)
 
-    def _prefix(self, url: str, bucket: str, prefix: str) -> Iterator[source_object.Entry]:
+    def _prefix(self, url: str, bucket: str, prefix: str) -> Iterator[SourceObject]:
         empty = True
         for found in self._below(bucket, prefix):
             # What consoles make to show an empty directory.
@@ -161,10 +162,10 @@ class Buckets:
                 yield self._listed(bucket, found, prefix)
         if empty:
             raise failure.Failure(
-                f"{urls.shown(url)} names no object, and there is none below it: check the source"
+                f"{urls.redact(url)} names no object, and there is none below it: check the source"
             )
 
-    def _below(self, bucket: str, prefix: str) -> Iterator[s3_list.Object]:
+    def _below(self, bucket: str, prefix: str) -> Iterator[s3_list.ListedObject]:
         query = {"prefix": prefix}
         while True:
             try:
@@ -178,39 +179,39 @@ class Buckets:
                 raise s3_list.no_list(bucket)
             query["continuation-token"] = page.next
 
-    def _listed(self, bucket: str, found: s3_list.Object, prefix: str) -> source_object.Entry:
+    def _listed(self, bucket: str, found: s3_list.ListedObject, prefix: str) -> SourceObject:
         path = found.key[len(prefix) :]
-        reason = source_object.why_not(path)
+        reason = source_object.path_problem(path)
         if reason:
             raise failure.Failure(
-                f"the bucket {bucket} has the key {failure.shown(found.key)}, which can not stand "
+                f"the bucket {bucket} has the key {failure.quote(found.key)}, which can not stand "
                 f"in a data set ({reason}): rename it, or give others one by one as sources"
             )
         self._check_archived(bucket, found)
         return dataclasses.replace(self._entry(bucket, found), path=path, listed=True)
 
-    def _entry(self, bucket: str, found: s3_list.Object) -> source_object.Entry:
-        return source_object.Entry(
+    def _entry(self, bucket: str, found: s3_list.ListedObject) -> SourceObject:
+        return SourceObject(
             self._url(bucket, found.key), size=found.size, validator=found.tag, auth=AUTH
         )
 
-    def _check_archived(self, bucket: str, found: s3_list.Object) -> None:
+    def _check_archived(self, bucket: str, found: s3_list.ListedObject) -> None:
         """Refuses what is archived; a list does not tell whether it has been restored.
 
         The first one is looked at: they are restored together.
         """
         if found.archived and not self._restored and not self._looked_at(bucket, found.key):
             raise failure.Failure(
-                f"s3://{bucket} does not let the object {failure.shown(found.key)} be read, which "
+                f"s3://{bucket} does not let the object {failure.quote(found.key)} be read, which "
                 f"is archived: {self._service.advice}"
             )
         self._restored = self._restored or found.archived
 
     def _url(self, bucket: str, key: str) -> str:
         base = self._bases.get(bucket) or self._service.base(bucket, self._service.region)
-        return f"{base}/{s3_signature.encoded(key, but='/')}"
+        return f"{base}/{s3_signature.encode(key, but='/')}"
 
-    def _page(self, bucket: str, query: Mapping[str, str]) -> s3_list.Page:
+    def _page(self, bucket: str, query: Mapping[str, str]) -> s3_list.ListPage:
         """One page of a list, from where the bucket is.
 
         Raises:
@@ -252,10 +253,10 @@ class Buckets:
         self, refused: http_client.Refused, bucket: str, key: str = ""
     ) -> failure.Failure:
         code, region = _code(refused), _region(refused)
-        where = f"s3://{bucket}/{s3_signature.encoded(key, but='/')}"
+        where = f"s3://{bucket}/{s3_signature.encode(key, but='/')}"
         if code in {"AuthorizationHeaderMalformed", "PermanentRedirect"} and region:
             return failure.Failure(
-                f"{where} is in the region {failure.shown(region)}, says the service: give "
+                f"{where} is in the region {failure.quote(region)}, says the service: give "
                 "region= with it, and the endpoint= of that region"
             )
         if code in REASONS:

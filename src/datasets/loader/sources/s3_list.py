@@ -15,7 +15,7 @@ ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Object:
+class ListedObject:
     """An object as a list tells of it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Object:
 
 
 @dataclasses.dataclass(frozen=True)
-class Page:
+class ListPage:
     """A page of a list.
 
     Attributes:
@@ -41,12 +41,12 @@ class Page:
         next: ...and the token of the next one.
     """
 
-    objects: list[Object]
+    objects: list[ListedObject]
     more: bool
     next: str
 
 
-def read(content: bytes, bucket: str) -> Page:
+def read(content: bytes, bucket: str) -> ListPage:
     """Reads a page.
 
     Args:
@@ -63,13 +63,13 @@ def read(content: bytes, bucket: str) -> Page:
     except ValueError:
         raise no_list(bucket) from None
     more = root.value("IsTruncated") == "true"
-    return Page(found, more, root.value("NextContinuationToken"))
+    return ListPage(found, more, root.value("NextContinuationToken"))
 
 
-def _object(element: xml_reader.Element, *, url: bool) -> Object:
+def _object(element: xml_reader.Element, *, url: bool) -> ListedObject:
     key = "".join(each.text for each in element.all("Key"))
     tag = element.value("ETag")
-    return Object(
+    return ListedObject(
         key=urllib.parse.unquote_plus(key, errors="strict") if url else key,
         size=int(element.value("Size")),
         tag=tag if tag.startswith('"') else "",

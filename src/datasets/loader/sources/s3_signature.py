@@ -59,7 +59,7 @@ def region_of(url: str) -> str:
     return (found[1] or DEFAULT_REGION) if found else ""
 
 
-def encoded(text: str, *, but: str = "") -> str:
+def encode(text: str, *, but: str = "") -> str:
     """Text as S3 encodes it in URLs; `but` is left as it is."""
     return urllib.parse.quote(text, safe=but)
 
@@ -120,7 +120,7 @@ def _query(query: str) -> str:
     """The query in its canonical order and encoding."""
     halves = [part.partition("=") for part in query.split("&") if part]
     pairs = [
-        (encoded(urllib.parse.unquote(name)), encoded(urllib.parse.unquote(value)))
+        (encode(urllib.parse.unquote(name)), encode(urllib.parse.unquote(value)))
         for name, _, value in halves
     ]
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from ... import protocol
 from ..base import failure, urls
 from . import metalink, source_object
+from .source_object import SourceObject
 
 MOST_LINE_BYTES = 16 * 2**10
 MOST_ENTRIES = 5_000_000
@@ -32,7 +33,7 @@ ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
 
-def parse(chunks: Iterable[bytes], base_url: str) -> Iterator[tuple[int, source_object.Entry]]:
+def parse(chunks: Iterable[bytes], base_url: str) -> Iterator[tuple[int, SourceObject]]:
     """The entries of a list, each with the number of its line; their URLs are http(s) or s3.
 
     Args:
@@ -64,7 +65,7 @@ def _bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _entries(chunks: Iterator[bytes], base_url: str) -> Iterator[tuple[int, source_object.Entry]]:
+def _entries(chunks: Iterator[bytes], base_url: str) -> Iterator[tuple[int, SourceObject]]:
     reader = _Reader(base_url)
     head = b""
     while not head.lstrip().startswith(b"<") and len(head) < 1024:
@@ -133,7 +134,7 @@ class _Reader:
         self._base_url = base_url
         self._directory = self._joined(".")
 
-    def line(self, text: str) -> source_object.Entry | None:
+    def line(self, text: str) -> SourceObject | None:
         """What a line names; None where it is empty or a comment."""
         stripped = text.strip(" \t")
         if not stripped or stripped.startswith("#"):
@@ -151,7 +152,7 @@ class _Reader:
             return self._beside(bsd[2], self._checksum(bsd[1], bsd[3]))
         return self._url_line(stripped)
 
-    def metalink(self, file: metalink.File) -> source_object.Entry:
+    def metalink(self, file: metalink.MetalinkFile) -> SourceObject:
         """What a file of a Metalink names."""
         path = self._path(file.name)
         if not path or path.endswith("/"):
@@ -161,7 +162,7 @@ class _Reader:
             path = path[: path.rfind("/") + 1]
         return dataclasses.replace(found, path=path, size=file.size)
 
-    def _url_line(self, text: str) -> source_object.Entry:
+    def _url_line(self, text: str) -> SourceObject:
         url, _, rest = text.replace("\t", " ").partition(" ")
         rest = rest.strip()
         word, _, path = rest.partition(" ")
@@ -175,23 +176,23 @@ class _Reader:
             raise self._wrong("has a checksum of another length than its algorithm's")
         if ABSOLUTE.match(url):
             made = self._absolute(url, checksum)
-            return source_object.Entry(made.url, self._path(rest), checksum=checksum)
+            return SourceObject(made.url, self._path(rest), checksum=checksum)
         relative = urllib.parse.unquote(url)
         if url.startswith("/") or "?" in url or ".." in relative.split("/"):
             return self._absolute(self._joined(url), checksum, self._path(rest))
         made = self._beside(relative, checksum)
-        return source_object.Entry(made.url, self._path(rest) or made.path, checksum=checksum)
+        return SourceObject(made.url, self._path(rest) or made.path, checksum=checksum)
 
-    def _beside(self, path: str, checksum: str) -> source_object.Entry:
+    def _beside(self, path: str, checksum: str) -> SourceObject:
         """A file that is named by its path from where the list is."""
         path = path.removeprefix("./")
         checked = self._path(path)
         if not checked or checked.endswith("/"):
             raise self._wrong("names no file")
         url = self._directory + urllib.parse.quote(checked)
-        return source_object.Entry(url, checked[: checked.rfind("/") + 1], checksum=checksum)
+        return SourceObject(url, checked[: checked.rfind("/") + 1], checksum=checksum)
 
-    def _absolute(self, url: str, checksum: str, path: str = "") -> source_object.Entry:
+    def _absolute(self, url: str, checksum: str, path: str = "") -> SourceObject:
         try:
             urls.check(url)
             scheme = urls.scheme(url)
@@ -201,7 +202,7 @@ class _Reader:
                 raise ValueError("is a prefix: name it as a source of its own")
         except ValueError as error:
             raise self._wrong(f"has a URL that {error}") from None
-        return source_object.Entry(urllib.parse.urldefrag(url).url, path, checksum=checksum)
+        return SourceObject(urllib.parse.urldefrag(url).url, path, checksum=checksum)
 
     def _joined(self, url: str) -> str:
         scheme, colon, rest = self._base_url.partition(":")

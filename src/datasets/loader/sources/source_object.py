@@ -8,7 +8,7 @@ from ..base import failure
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class SourceObject:
     """One object to fetch.
 
     Attributes:
@@ -54,7 +54,7 @@ def directory(path: str) -> str:
     return path.rstrip("/")
 
 
-def why_not(path: str) -> str:
+def path_problem(path: str) -> str:
     """Why a path can not stand in a tree of files; empty where it can."""
     if path.startswith("/"):
         return "it is absolute"
@@ -78,10 +78,10 @@ def check_path(path: str, said_by: str) -> str:
     Raises:
         Failure: It can not stand in a data set.
     """
-    reason = why_not(path.removesuffix("/")) if path else ""
+    reason = path_problem(path.removesuffix("/")) if path else ""
     if reason:
         raise failure.Failure(
-            f"{said_by} has the path {failure.shown(path)}, which can not stand in a data set "
+            f"{said_by} has the path {failure.quote(path)}, which can not stand in a data set "
             f"({reason}): use one such as train/images"
         )
     return path

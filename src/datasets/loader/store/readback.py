@@ -32,7 +32,7 @@ class _Local:
         self.bytes = os.fstat(self.descriptor).st_size
         self.size: int | None = self.bytes
 
-    def line(self, start: int, end: int | None, *, patient: bool = True) -> _Span:
+    def open_range(self, start: int, end: int | None, *, patient: bool = True) -> _Span:
         _ = patient
         return _Span(self.descriptor, start, self.bytes if end is None else end)
 

@@ -272,7 +272,7 @@ def _make_directory(path: pathlib.Path) -> bool:
     except FileExistsError:
         if not stat.S_ISDIR(path.lstat().st_mode):
             raise failure.Failure(
-                f"{failure.shown(path.name)} is on the volume, but is no directory: move it away, "
+                f"{failure.quote(path.name)} is on the volume, but is no directory: move it away, "
                 "then run create-dataset again"
             ) from None
         return False

@@ -171,6 +171,6 @@ def begin_write_out(descriptor: int) -> None:
 def twice(path: str) -> failure.Failure:
     """Two things of one path that can not be one."""
     return failure.Failure(
-        f"the source has {failure.shown(path)}, or a part of that path, twice, as different "
+        f"the source has {failure.quote(path)}, or a part of that path, twice, as different "
         "things (file, directory, link): make the archive again with one of them"
     )

@@ -115,7 +115,7 @@ def _accept(task: tasks.Task, root: pathlib.Path, path: pathlib.Path) -> dict[st
         return {"path": name, "link": os.readlink(path)}  # noqa: PTH115 - of 3.9, and as text
     if not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
         raise failure.Failure(
-            f"your loader left {failure.shown(name)}, which is neither file, directory nor link: "
+            f"your loader left {failure.quote(name)}, which is neither file, directory nor link: "
             "leave it out"
         )
     executable = stat.S_ISDIR(found.st_mode) or found.st_mode & stat.S_IXUSR
@@ -138,6 +138,6 @@ def _check_link(root: pathlib.Path, path: pathlib.Path) -> None:
     depth = len(path.parent.relative_to(root).parts)
     if parts[0] == "" or up > depth or ".." in parts[up:]:
         raise failure.Failure(
-            f"your loader left the link {failure.shown(str(path.relative_to(root)))}, which may "
+            f"your loader left the link {failure.quote(str(path.relative_to(root)))}, which may "
             "lead out of its directory: copy what it leads to"
         )

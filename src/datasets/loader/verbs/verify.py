@@ -48,7 +48,7 @@ def verify(task: tasks.Task, told: report.Report) -> None:
         size += int(fields.get("bytes", 0))
         if why:
             wrong += 1
-            first = first or f"{failure.shown(fields['path'])} {why}"
+            first = first or f"{failure.quote(fields['path'])} {why}"
             if wrong <= MOST_NAMED:
                 told.state(protocol.VERIFYING, wrong=fields["path"], why=why)
         told.progress(

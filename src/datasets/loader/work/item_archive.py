@@ -32,7 +32,7 @@ class Unpacker:
         self._linked_in = ""
         self._received = 0
 
-    def unpack(self, opened: object_stream.Stream, archive_format: str) -> None:
+    def unpack(self, opened: object_stream.ObjectStream, archive_format: str) -> None:
         """Unpacks what a stream brings.
 
         Args:
@@ -49,7 +49,7 @@ class Unpacker:
         # Nobody gives a checksum of a member of an archive.
         hashed = run.item.kind == plan.SOURCE
         digest = item_checksum.hasher(run.item)
-        data = _Counted(object_stream.Hashed(opened, digest) if hashed else opened, self)
+        data = _Counted(object_stream.HashingReader(opened, digest) if hashed else opened, self)
         try:
             for number, member in enumerate(self._members(data, archive_format)):
                 self._limiter.add_member()
@@ -151,13 +151,13 @@ class _Counted:
 class _Range:
     """An archive that can be read from anywhere; see zip_reader."""
 
-    def __init__(self, source: remote_object.Remote, item: plan.Item) -> None:
+    def __init__(self, source: remote_object.RemoteObject, item: plan.Item) -> None:
         self._source = source
         self._start = item.start
         self._end = item.end if item.end is not None else source.size
         self.size = (self._end or 0) - item.start
 
-    def stream(self, offset: int) -> object_stream.Stream:
+    def stream(self, offset: int) -> object_stream.ObjectStream:
         start = self._start + offset
         return object_stream.open_stream(self._source, start, self._end, most=1)
 

@@ -37,7 +37,7 @@ def compare(item: plan.Item, url: str, digest: str) -> str:
     actual = f"{algorithm(item)}:{digest}"
     if item.checksum and actual != item.checksum:
         raise failure.Failure(
-            f"what came from {urls.shown(url)} has the checksum {actual}, not {item.checksum}: "
+            f"what came from {urls.redact(url)} has the checksum {actual}, not {item.checksum}: "
             "check which of the two is wrong"
         )
     return actual

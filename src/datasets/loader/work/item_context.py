@@ -44,14 +44,14 @@ class ItemFetch:
     """
 
     run: item_run.ItemRun
-    source: remote_object.Remote
+    source: remote_object.RemoteObject
     connections: int
     context: LoadContext
 
 
-def open_source(item: plan.Item, context: LoadContext) -> remote_object.Remote:
+def open_source(item: plan.Item, context: LoadContext) -> remote_object.RemoteObject:
     """Return the source object of an item; nothing is requested yet."""
-    source = remote_object.Remote(
+    source = remote_object.RemoteObject(
         context.client,
         item_run.url_of(item, context.task),
         auth=item.auth,

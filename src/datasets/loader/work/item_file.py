@@ -19,7 +19,7 @@ def load_listed(fetch: item_context.ItemFetch) -> None:
 
 
 def load(
-    fetch: item_context.ItemFetch, path: str, *, opened: object_stream.Stream | None = None
+    fetch: item_context.ItemFetch, path: str, *, opened: object_stream.ObjectStream | None = None
 ) -> None:
     """Load a file, by its size.
 
@@ -44,7 +44,7 @@ def load_part(fetch: item_context.ItemFetch) -> None:
     item_large_file.load(fetch, fetch.run.item.path)
 
 
-def load_member(fetch: item_context.ItemFetch, data: object_stream.Stream) -> None:
+def load_member(fetch: item_context.ItemFetch, data: object_stream.ObjectStream) -> None:
     """Load a member of an archive that is no archive itself."""
     run, tree, limiter = fetch.run, fetch.context.tree, fetch.context.limiter
     item, size = run.item, run.item.length or 0
@@ -75,7 +75,7 @@ def load_checksum(fetch: item_context.ItemFetch) -> None:
 
 
 def _load_small(
-    fetch: item_context.ItemFetch, path: str, size: int, opened: object_stream.Stream | None
+    fetch: item_context.ItemFetch, path: str, size: int, opened: object_stream.ObjectStream | None
 ) -> None:
     run, limiter = fetch.run, fetch.context.limiter
     limiter.add_received(size)

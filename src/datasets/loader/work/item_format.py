@@ -51,13 +51,13 @@ def _recognise(fetch: item_context.ItemFetch, head: bytes) -> str:
     return formats.recognise(head, name, unpack=fetch.context.task.unpack)
 
 
-def _is_long(source: remote_object.Remote, item: plan.Item) -> bool:
+def _is_long(source: remote_object.RemoteObject, item: plan.Item) -> bool:
     """Return whether several connections are worth their requests."""
     end = source.size if item.end is None else item.end
     return (end or 0) - item.start > formats.HEAD_BYTES + object_stream.LEAST_BYTES
 
 
-def _open_again(fetch: item_context.ItemFetch, head: bytes) -> object_stream.Stream:
+def _open_again(fetch: item_context.ItemFetch, head: bytes) -> object_stream.ObjectStream:
     """Open an item with several connections, behind the bytes that were read already."""
     item, connections = fetch.run.item, fetch.connections
     return object_stream.open_stream(
@@ -71,7 +71,7 @@ def _open_again(fetch: item_context.ItemFetch, head: bytes) -> object_stream.Str
 
 
 def _load_content(
-    fetch: item_context.ItemFetch, data: object_stream.Stream, archive_format: str
+    fetch: item_context.ItemFetch, data: object_stream.ObjectStream, archive_format: str
 ) -> None:
     if archive_format == formats.FILE:
         item_file.load_member(fetch, data)

@@ -23,7 +23,7 @@ CHECKPOINT_BYTES = 256 * 2**20
 
 
 def load(
-    fetch: item_context.ItemFetch, path: str, *, opened: object_stream.Stream | None = None
+    fetch: item_context.ItemFetch, path: str, *, opened: object_stream.ObjectStream | None = None
 ) -> None:
     """Load a large file, or a part of one, from where an earlier attempt stopped.
 
@@ -48,8 +48,8 @@ def load(
 
 
 def open_stream(
-    source: remote_object.Remote, start: int, end: int | None, connections: int
-) -> object_stream.Stream:
+    source: remote_object.RemoteObject, start: int, end: int | None, connections: int
+) -> object_stream.ObjectStream:
     """Open an object, or a part of one, with pieces that suit its size."""
     size = ((source.size if end is None else end) or 0) - start
     rounds = max(LEAST_ROUNDS, -(-size // (PIECE_BYTES * connections)))
@@ -66,7 +66,7 @@ def open_stream(
 
 
 def _write(
-    fetch: item_context.ItemFetch, data: object_stream.Stream, path: str, start: int
+    fetch: item_context.ItemFetch, data: object_stream.ObjectStream, path: str, start: int
 ) -> None:
     run, tree = fetch.run, fetch.context.tree
     item = run.item
@@ -94,7 +94,7 @@ def _write(
 def _copy(
     run: item_run.ItemRun,
     file: large_file.Filling,
-    data: object_stream.Stream,
+    data: object_stream.ObjectStream,
     limiter: limiter.Limiter,
 ) -> None:
     """Write all that a stream brings; record now and then up to where it is on the volume."""

@@ -29,7 +29,7 @@ def load(run: item_run.ItemRun, url: str, fetch: Callable[[], None]) -> None:
         if not reason:
             return
     raise failure.Failure(
-        f"{urls.shown(url)} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
+        f"{urls.redact(url)} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
     )
 
 

@@ -104,4 +104,4 @@ def url_of(item: plan.Item, task: tasks.Task) -> str:
 
 def named(error: failure.Failure, item: plan.Item) -> failure.Failure:
     """What is wrong with an archive, with its name where it is one of many."""
-    return failure.Failure(f"{failure.shown(item.name)}: {error}") if item.name else error
+    return failure.Failure(f"{failure.quote(item.name)}: {error}") if item.name else error

@@ -8,7 +8,7 @@ from ..store import journal
 from . import item_run, plan
 
 
-def check(run: item_run.ItemRun, source: remote_object.Remote) -> None:
+def check(run: item_run.ItemRun, source: remote_object.RemoteObject) -> None:
     """Ask for an object's version; record it in the journal, or compare it with the record.
 
     Args:
@@ -19,7 +19,7 @@ def check(run: item_run.ItemRun, source: remote_object.Remote) -> None:
         StartOver: An earlier attempt began with another version.
         Failure: The object cannot be read.
     """
-    source.look()
+    source.probe()
     begun = run.attempt.done.versions.get(run.number)
     if begun is None:
         run.add(journal.VERSION, 0, "", text=source.validator)
@@ -30,7 +30,7 @@ def check(run: item_run.ItemRun, source: remote_object.Remote) -> None:
         raise failure.StartOver("has changed since it was begun with")
 
 
-def check_resumable(source: remote_object.Remote) -> None:
+def check_resumable(source: remote_object.RemoteObject) -> None:
     """Refuse to continue with an object whose version nobody can tell.
 
     Raises:

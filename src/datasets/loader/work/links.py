@@ -95,8 +95,8 @@ def _hard_link(tree: files.Files, line: journal.Line) -> None:
             raise
     except (FileNotFoundError, NotADirectoryError):
         raise failure.Failure(
-            f"the archive has the hard link {failure.shown(line.path)} to "
-            f"{failure.shown(line.text)}, which is not in it: make the archive again from all of "
+            f"the archive has the hard link {failure.quote(line.path)} to "
+            f"{failure.quote(line.text)}, which is not in it: make the archive again from all of "
             "the data"
         ) from None
     except OSError as error:

@@ -60,7 +60,7 @@ def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
             yield item
 
 
-def _is_to_unpack(found: source_object.Entry, task: tasks.Task) -> bool:
+def _is_to_unpack(found: source_object.SourceObject, task: tasks.Task) -> bool:
     return task.unpack == "recursive" and bool(formats.ARCHIVE_NAME.search(found.path))
 
 
@@ -78,9 +78,12 @@ def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
 
 
 def _looked_at(
-    item: plan.Item, found: source_object.Entry, task: tasks.Task, client: http_client.Client
+    item: plan.Item,
+    found: source_object.SourceObject,
+    task: tasks.Task,
+    client: http_client.Client,
 ) -> Iterator[plan.Item]:
-    source = remote_object.Remote(
+    source = remote_object.RemoteObject(
         client,
         found.url,
         auth=found.auth,
@@ -90,7 +93,7 @@ def _looked_at(
         patience_seconds=task.patience_seconds,
     )
     with contextlib.closing(source):
-        source.look()
+        source.probe()
         item = dataclasses.replace(item, size=source.size, validator=source.validator)
         opened = object_stream.open_stream(source, most=1)
         with contextlib.closing(opened):
@@ -111,11 +114,11 @@ def _looked_at(
             yield dataclasses.replace(item, kind=plan.HASH)
 
 
-def _inner(item: plan.Item, source: remote_object.Remote) -> Iterable[plan.Item] | None:
+def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan.Item] | None:
     """What a tar archive holds, each as an item; None where it is better read in its order."""
 
     def read_at(offset: int, count: int) -> bytes:
-        with contextlib.closing(source.line(offset, offset + count)) as line:
+        with contextlib.closing(source.open_range(offset, offset + count)) as line:
             return byte_streams.exactly(line, count)
 
     found = tar_index.scan(read_at, source.size or 0)

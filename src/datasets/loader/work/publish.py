@@ -170,7 +170,7 @@ class Publication:
         )
         if full.stat().st_size != line.size:
             raise failure.Failure(
-                f"{failure.shown(line.path)} has not the size that it should have: run "
+                f"{failure.quote(line.path)} has not the size that it should have: run "
                 "delete-dataset, then create-dataset again"
             )
         checksum = item_checksum.compare(item, item_run.url_of(item, self._task), digests[wanted])
@@ -204,6 +204,6 @@ class Publication:
 
 def _two_sources(path: str) -> failure.Failure:
     return failure.Failure(
-        f"two sources have {failure.shown(path)}: give each of them a path of its own, or leave "
+        f"two sources have {failure.quote(path)}: give each of them a path of its own, or leave "
         "one out"
     )
