@@ -10,7 +10,7 @@ from lightkube.resources import core_v1
 
 from sandbox import demo_data
 from sandbox.aws import aws_cloud
-from sandbox.juju import juju_model
+from sandbox.juju import juju_model, kubernetes_bundle
 from sandbox.kubernetes import control_plane, program_build
 from sandbox.node import worker_nodes
 from sandbox.stage import APPLICATION, Stage
@@ -99,7 +99,7 @@ def _deploy(tell: Narrator, stage: Stage) -> None:
 
 def _relate(tell: Narrator, stage: Stage) -> None:
     tell.say("A Charmed Kubernetes with a worker in each of three zones, without an NFS client.")
-    stage.model.add_kubernetes(nfs_common=False)
+    kubernetes_bundle.deploy(stage.model, nfs_common=False)
     tell.command("juju relate aws-efs:certificates easyrsa")
     stage.model.relate("aws-efs:certificates", "easyrsa")
     tell.command("juju relate aws-efs:kube-control kubernetes-control-plane")

@@ -15,7 +15,7 @@ from lightkube.resources import core_v1
 
 import charm
 from sandbox.aws import aws_cloud
-from sandbox.juju import charm_files, juju_model, model_state
+from sandbox.juju import charm_files, juju_model, kubernetes_bundle, model_state
 from sandbox.kubernetes import control_plane
 from sandbox.node import worker_nodes
 
@@ -98,7 +98,7 @@ class Stage:
         workers: Mapping[str, int] | None = None,
     ) -> None:
         """All of the story's beginning: a cluster, the charm deployed, related and active."""
-        self.model.add_kubernetes(workers=workers)
+        kubernetes_bundle.deploy(self.model, workers=workers)
         self.deploy(units=units, config=config)
         self.relate()
 

@@ -21,7 +21,6 @@ from sandbox.juju import (
     endpoints,
     model_secrets,
     model_state,
-    related_charms,
     substrate,
     unit_agents,
 )
@@ -308,36 +307,6 @@ class Model:
     def status(self, name: str) -> Status:
         """What `juju status` shows of a unit ("app/0", "app/leader") or an application ("app")."""
         return self.world.status(name)
-
-    # Kubernetes
-
-    def add_kubernetes(
-        self,
-        *,
-        control_planes: int = 1,
-        workers: Mapping[str, int] | None = None,
-        ca_over: Literal["certificates", "secret"] = "certificates",
-        nfs_common: bool = True,
-        control_plane_name: str = "kubernetes-control-plane",
-    ) -> None:
-        """Deploy what the charm meets on a cluster: the control plane, workers, an authority.
-
-        Args:
-            control_planes: How many units of the control plane.
-            workers: How many workers in each zone; one in each by default.
-            ca_over: "certificates" for Charmed Kubernetes, whose CA is easyrsa's; "secret" for
-                Canonical Kubernetes, which sends it over kube-control.
-            nfs_common: Whether the workers can mount NFS.
-            control_plane_name: Its application: kubernetes-master in older bundles.
-        """
-        related_charms.deploy(
-            self,
-            control_planes=control_planes,
-            workers=dict.fromkeys(self.cloud.subnets, 1) if workers is None else workers,
-            ca_over=ca_over,
-            nfs_common=nfs_common,
-            control_plane_name=control_plane_name,
-        )
 
     def _new_relation(self, ends: tuple[model_state.End, ...]) -> model_state.Relation:
         """Write a relation down; no unit is in it yet."""

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, cast
 
 import ops
 from ops import interface_kube_control
 
 from sandbox.juju import charm_files, substrate
-
-if TYPE_CHECKING:
-    from sandbox.juju import juju_model
 
 CONTROL_PLANE = charm_files.Metadata(
     {
@@ -174,47 +171,3 @@ class AuthorityCharm(ReconcilingCharm):
         """Publish the CA."""
         for relation in self.model.relations[self.endpoint]:
             relation.data[self.unit]["ca"] = self.plane.ca
-
-
-def deploy(
-    model: juju_model.Model,
-    *,
-    control_planes: int,
-    workers: Mapping[str, int],
-    ca_over: Literal["certificates", "secret"],
-    nfs_common: bool,
-    control_plane_name: str,
-) -> None:
-    """Deploy a cluster's charms and relate them: see juju.Model.add_kubernetes."""
-    control_plane = _bound(ControlPlaneCharm, cluster=Cluster(model.plane, ca_over))
-    worker = _bound(WorkerCharm, kubelets=_kubelets(model, nfs_common=nfs_common))
-    model.deploy(control_plane, CONTROL_PLANE, control_plane_name, units=control_planes)
-    zones = [zone for zone, count in workers.items() for _ in range(count)]
-    if zones:
-        model.deploy(worker, WORKER, units=len(zones), zones=zones)
-    # Canonical Kubernetes has no easyrsa, and its workers join over a relation of their own.
-    if ca_over == "certificates":
-        model.deploy(_bound(AuthorityCharm, plane=model.plane), EASYRSA)
-        if zones:
-            model.relate(f"{WORKER.name}:kube-control", f"{control_plane_name}:kube-control")
-
-
-def _bound(charm_type: type[ops.CharmBase], **attributes: object) -> type[ops.CharmBase]:
-    """Make a charm's class for one model: what it stands on is an attribute of the class."""
-    return cast("type[ops.CharmBase]", type(charm_type.__name__, (charm_type,), attributes))
-
-
-def _kubelets(model: juju_model.Model, *, nfs_common: bool) -> Kubelets:
-    """Run kubelets where the model has nodes."""
-    running: dict[str, str] = {}
-
-    def start(unit: str) -> None:
-        if model.nodes:
-            instance = model.world.unit(unit).instance
-            running[unit] = model.nodes.add(instance, nfs_common=nfs_common).name
-
-    def stop(unit: str) -> None:
-        if model.nodes and unit in running:
-            model.nodes.remove(running.pop(unit))
-
-    return Kubelets(start, stop)

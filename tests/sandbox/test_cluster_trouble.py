@@ -11,7 +11,7 @@ from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1, storage_v1
 
 from sandbox.base import certificates
-from sandbox.juju import related_charms
+from sandbox.juju import kubernetes_bundle, related_charms
 from sandbox.stage import Stage
 
 LABELS = {"app.kubernetes.io/managed-by": "juju", "aws-efs/application": "aws-efs"}
@@ -59,7 +59,7 @@ def error_of(stage: Stage) -> list[str]:
 def test_while_the_api_server_is_down_aws_is_served_and_afterwards_all_heals(
     stage: Stage,
 ) -> None:
-    stage.model.add_kubernetes()
+    kubernetes_bundle.deploy(stage.model)
     stage.deploy()
     stage.plane.stop_api()
     try:
@@ -86,7 +86,7 @@ def test_a_ca_that_did_not_sign_the_api_servers_certificate_blocks_and_nothing_i
 ) -> None:
     foreign = types.SimpleNamespace(ca=certificates.Authority(tmp_path).pem)
     authority = type("Authority", (related_charms.AuthorityCharm,), {"plane": foreign})
-    stage.model.add_kubernetes()
+    kubernetes_bundle.deploy(stage.model)
     stage.deploy()
     stage.model.deploy(authority, related_charms.EASYRSA, "vault")
     stage.model.relate("aws-efs:certificates", "vault")

@@ -7,6 +7,7 @@ import botocore.client
 import pytest
 from lightkube.resources import core_v1
 
+from sandbox.juju import kubernetes_bundle
 from sandbox.juju.charm_files import JujuError
 from sandbox.stage import APPLICATION, Stage
 
@@ -197,14 +198,14 @@ def test_juju_2_9_refuses_a_secret_with_a_sentence(stage: Stage) -> None:
 
 
 def test_canonical_kubernetes_sends_its_ca_over_kube_control(stage: Stage) -> None:
-    stage.model.add_kubernetes(ca_over="secret")
+    kubernetes_bundle.deploy(stage.model, ca_over="secret")
     stage.deploy()
     stage.model.relate("aws-efs:kube-control", CONTROL_PLANE)
     is_active(stage)
 
 
 def test_across_models_the_nodes_tell_where_they_are(stage: Stage) -> None:
-    stage.model.add_kubernetes()
+    kubernetes_bundle.deploy(stage.model)
     stage.deploy()
     stage.model.relate("aws-efs:certificates", "easyrsa", cross_model=True)
     stage.model.relate("aws-efs:kube-control", CONTROL_PLANE, cross_model=True)
@@ -212,7 +213,7 @@ def test_across_models_the_nodes_tell_where_they_are(stage: Stage) -> None:
 
 
 def test_a_control_plane_of_two_units_is_one_cluster(stage: Stage) -> None:
-    stage.model.add_kubernetes(control_planes=2)
+    kubernetes_bundle.deploy(stage.model, control_planes=2)
     stage.deploy()
     stage.relate()
     is_active(stage)
@@ -221,7 +222,7 @@ def test_a_control_plane_of_two_units_is_one_cluster(stage: Stage) -> None:
 def test_credentials_that_the_control_plane_s_new_leader_does_not_send_are_waited_for(
     stage: Stage,
 ) -> None:
-    stage.model.add_kubernetes(control_planes=2)
+    kubernetes_bundle.deploy(stage.model, control_planes=2)
     stage.deploy()
     stage.relate()
     # The provider's library sends none then: it reads its secret by a label, and misses its id.
@@ -232,7 +233,7 @@ def test_credentials_that_the_control_plane_s_new_leader_does_not_send_are_waite
 
 
 def test_older_bundles_call_the_control_plane_kubernetes_master(stage: Stage) -> None:
-    stage.model.add_kubernetes(control_plane_name="kubernetes-master")
+    kubernetes_bundle.deploy(stage.model, control_plane_name="kubernetes-master")
     stage.deploy()
     stage.model.relate("aws-efs:certificates", "easyrsa")
     stage.model.relate("aws-efs:kube-control", "kubernetes-master")

@@ -7,6 +7,7 @@ import tarfile
 
 from lightkube.resources import core_v1, storage_v1
 
+from sandbox.juju import kubernetes_bundle
 from sandbox.servers import origin_server
 from sandbox.stage import Stage
 
@@ -37,7 +38,7 @@ def test_deploy_makes_the_file_system_and_says_what_comes_next(stage: Stage) -> 
 def test_a_control_plane_without_a_ca_is_blocked_with_the_relation_that_brings_it(
     stage: Stage,
 ) -> None:
-    stage.model.add_kubernetes()
+    kubernetes_bundle.deploy(stage.model)
     stage.deploy()
     stage.model.relate("aws-efs:kube-control", "kubernetes-control-plane")
     assert stage.status().name == "blocked"
@@ -64,7 +65,7 @@ def test_related_it_serves_every_zone_and_proves_each(stage: Stage) -> None:
 def test_workers_without_an_nfs_client_are_named_with_the_line_that_mends_them(
     stage: Stage,
 ) -> None:
-    stage.model.add_kubernetes(nfs_common=False)
+    kubernetes_bundle.deploy(stage.model, nfs_common=False)
     stage.deploy()
     stage.relate()
     status = stage.status()

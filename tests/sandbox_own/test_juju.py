@@ -24,7 +24,7 @@ from lightkube.resources import core_v1
 from ops import interface_kube_control
 
 import identity
-from sandbox.juju import charm_files, juju_model, substrate
+from sandbox.juju import charm_files, juju_model, kubernetes_bundle, substrate
 
 Does = Callable[[ops.CharmBase, ops.EventBase], None]
 
@@ -98,7 +98,7 @@ def deploy(model: juju_model.Model, does: Does = nothing, **options: Any) -> Non
 
 
 def add_cluster(model: juju_model.Model, **options: Any) -> None:
-    model.add_kubernetes(**{"workers": {"us-east-1a": 1}, **options})
+    kubernetes_bundle.deploy(model, **{"workers": {"us-east-1a": 1}, **options})
 
 
 def ran(model: juju_model.Model, unit: str = "share/0") -> list[str]:
@@ -244,7 +244,7 @@ def test_any_application_can_be_related_over_juju_info_and_runs_no_hook_for_it(
             addresses.update(bag["ingress-address"] for bag in bags)
 
     deploy(model, does)
-    model.add_kubernetes(workers={"us-east-1a": 2, "us-east-1b": 1})
+    kubernetes_bundle.deploy(model, workers={"us-east-1a": 2, "us-east-1b": 1})
     before = len(ran(model, "kubernetes-worker/0"))
     model.relate("share:workers", "kubernetes-worker")
     units = model.world.applications["kubernetes-worker"].units.values()
@@ -279,7 +279,9 @@ def test_a_limit_of_one_relation_is_kept_and_a_second_one_refused(model: juju_mo
     model.relate("share:kube-control", "kubernetes-control-plane")
     with pytest.raises(juju_model.JujuError, match="already exists"):
         model.relate("share:kube-control", "kubernetes-control-plane")
-    model.add_kubernetes(control_plane_name="kubernetes-master", ca_over="secret", workers={})
+    kubernetes_bundle.deploy(
+        model, control_plane_name="kubernetes-master", ca_over="secret", workers={}
+    )
     with pytest.raises(juju_model.JujuError, match="exceed its maximum relation limit of 1"):
         model.relate("share:kube-control", "kubernetes-master")
 

@@ -1,0 +1,70 @@
+"""The charms of a Kubernetes cluster, deployed and related to each other on a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import ops
+
+from sandbox.juju import juju_model, related_charms
+
+
+def deploy(
+    model: juju_model.Model,
+    *,
+    control_planes: int = 1,
+    workers: Mapping[str, int] | None = None,
+    ca_over: Literal["certificates", "secret"] = "certificates",
+    nfs_common: bool = True,
+    control_plane_name: str = "kubernetes-control-plane",
+) -> None:
+    """Deploy the charms that ours meets on a cluster: control plane, workers, an authority.
+
+    Args:
+        model: The model to deploy them on.
+        control_planes: The number of units of the control plane.
+        workers: The number of workers by zone; one in each zone by default.
+        ca_over: "certificates" for Charmed Kubernetes, whose CA is easyrsa's; "secret" for
+            Canonical Kubernetes, which sends it over kube-control.
+        nfs_common: Whether the workers can mount NFS.
+        control_plane_name: Its application: kubernetes-master in older bundles.
+    """
+    cluster = related_charms.Cluster(model.plane, ca_over)
+    control_plane = _bound(related_charms.ControlPlaneCharm, cluster=cluster)
+    worker = _bound(related_charms.WorkerCharm, kubelets=_kubelets(model, nfs_common=nfs_common))
+    model.deploy(
+        control_plane, related_charms.CONTROL_PLANE, control_plane_name, units=control_planes
+    )
+    counts = dict.fromkeys(model.cloud.subnets, 1) if workers is None else workers
+    zones = [zone for zone, count in counts.items() for _ in range(count)]
+    if zones:
+        model.deploy(worker, related_charms.WORKER, units=len(zones), zones=zones)
+    # Canonical Kubernetes has no easyrsa, and its workers join over a relation of their own.
+    if ca_over == "certificates":
+        authority = _bound(related_charms.AuthorityCharm, plane=model.plane)
+        model.deploy(authority, related_charms.EASYRSA)
+        if zones:
+            name = related_charms.WORKER.name
+            model.relate(f"{name}:kube-control", f"{control_plane_name}:kube-control")
+
+
+def _bound(charm_type: type[ops.CharmBase], **attributes: object) -> type[ops.CharmBase]:
+    """Return a charm's class for one model, with what it stands on as attributes."""
+    return cast("type[ops.CharmBase]", type(charm_type.__name__, (charm_type,), attributes))
+
+
+def _kubelets(model: juju_model.Model, *, nfs_common: bool) -> related_charms.Kubelets:
+    """Return how to start and stop kubelets where the model has nodes."""
+    running: dict[str, str] = {}
+
+    def start(unit: str) -> None:
+        if model.nodes:
+            instance = model.world.unit(unit).instance
+            running[unit] = model.nodes.add(instance, nfs_common=nfs_common).name
+
+    def stop(unit: str) -> None:
+        if model.nodes and unit in running:
+            model.nodes.remove(running.pop(unit))
+
+    return related_charms.Kubelets(start, stop)
