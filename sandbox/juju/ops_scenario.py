@@ -196,7 +196,7 @@ class _Backend(scenario.mocking._MockModelBackend):
         refresh: bool = False,
         peek: bool = False,
     ) -> dict[str, str]:
-        """Refuse a secret that was not granted, in Juju's words; note each secret that was read."""
+        """Refuse a secret that was not granted, in Juju's words; note each one that was read."""
         if id is not None and _short_id(id) in self._context.refused:
             raise ops.ModelError("ERROR permission denied\n")
         content = super().secret_get(id=id, label=label, refresh=refresh, peek=peek)

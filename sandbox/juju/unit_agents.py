@@ -1,6 +1,6 @@
 """The units' agents: the hooks that Juju owes them, in which order, and what goes with each.
 
-It knows the order of a unit's life, and nothing of what a user may ask for: juju.Model does.
+It knows the order of a unit's life, and nothing of what a user may ask for: juju_model does.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ def test_only_the_adapter_imports_ops_scenarios_own_modules():
 def test_a_version_that_changed_a_private_part_is_told_by_name(monkeypatch: pytest.MonkeyPatch):
     backend = scenario.mocking._MockModelBackend
     monkeypatch.delattr(backend, "_get_secret")
-    monkeypatch.setattr(backend, "secret_get", lambda self, *, id=None: {})
+    monkeypatch.setattr(backend, "secret_get", lambda self, *, uri=None: {})
     monkeypatch.setattr(_ops_main_mock, "_MockModelBackend", object)
     secret_get, get_secret, unused = ops_scenario.mismatches()
-    assert "secret_get(self, id) should take (self, id, label, refresh, peek)" in secret_get
+    assert "secret_get(self, uri) should take (self, id, label, refresh, peek)" in secret_get
     assert "_get_secret() should take (self, id, label)" in get_secret
     assert unused.endswith("scenario._ops_main_mock does not use it")
     assert all(re.match(r"ops-scenario \d+\.", each) for each in (secret_get, get_secret, unused))
