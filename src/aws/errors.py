@@ -15,8 +15,6 @@ from aws import permissions
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_LIMIT = 120
-
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _BAD_KEYS = {
     "AuthFailure",
@@ -119,11 +117,6 @@ def may_have_succeeded(problem: problems.Problem) -> bool:
     return isinstance(cause, botocore.exceptions.HTTPClientError)
 
 
-def shortened(text: str) -> str:
-    """The text, cut to what a status line holds."""
-    return text if len(text) <= _LIMIT else f"{text[: _LIMIT - 1]}…"
-
-
 def _translate_refusal(doing: str, error: botocore.exceptions.ClientError) -> problems.Problem:
     """The sentence for an answer of AWS that is an error."""
     name = error.response.get("Error", {}).get("Code", "")
@@ -137,12 +130,12 @@ def _translate_refusal(doing: str, error: botocore.exceptions.ClientError) -> pr
         )
     if name in _ADVICE:
         kind = problems.Waiting if name == "TooManyRequests" else problems.Blocked
-        return kind(shortened(f"cannot {doing}: {_ADVICE[name]}"))
+        return kind(f"cannot {doing}: {_ADVICE[name]}")
     if name in _PASSING or _http_status(error) >= _HTTP_SERVER_ERROR:
         said = name or str(_http_status(error))
-        return problems.Waiting(shortened(f"AWS could not {doing} ({said}): it is tried again"))
+        return problems.Waiting(f"AWS could not {doing} ({said}): it is tried again")
     said = error.response.get("Error", {}).get("Message", "")
-    return problems.Blocked(shortened(f"AWS refuses to {doing}: {name} {said}".rstrip()))
+    return problems.Blocked(f"AWS refuses to {doing}: {name} {said}".rstrip())
 
 
 def _translate_failure(doing: str, error: botocore.exceptions.BotoCoreError) -> problems.Problem:
@@ -175,9 +168,9 @@ def _translate_failure(doing: str, error: botocore.exceptions.BotoCoreError) -> 
         error, (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError)
     ):
         return problems.Waiting(
-            shortened(f"{host} does not answer in time, cannot {doing}: it is tried again")
+            f"{host} does not answer in time, cannot {doing}: it is tried again"
         )
-    return problems.Waiting(shortened(f"{host} cannot be reached to {doing}: it is tried again"))
+    return problems.Waiting(f"{host} cannot be reached to {doing}: it is tried again")
 
 
 def _denied_action(error: botocore.exceptions.ClientError) -> str:

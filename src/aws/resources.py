@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from aws import ownership
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -66,11 +64,6 @@ class FileSystem:
     def name(self) -> str:
         """What people call it."""
         return self.tags.get("Name", "")
-
-    @property
-    def tearing_down(self) -> bool:
-        """Whether a teardown of it has begun."""
-        return self.tags.get(ownership.STATE_TAG) == ownership.TEARING_DOWN
 
 
 @dataclasses.dataclass(frozen=True)

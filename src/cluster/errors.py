@@ -13,8 +13,7 @@ import msgspec
 import problems
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 400, 401, 403, 404
-CONFLICT, INVALID = 409, 422
-_LIMIT = 120
+INVALID = 422
 
 
 class UnreachableError(problems.Waiting):
@@ -38,7 +37,7 @@ def translated(doing: str) -> Generator[None]:
     except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         raise problems.Waiting(
-            short(f"{doing}: something that is not Kubernetes answers {status} at the API address")
+            f"{doing}: something that is not Kubernetes answers {status} at the API address"
         ) from None
     except httpx2.TimeoutException:
         raise UnreachableError(
@@ -49,7 +48,7 @@ def translated(doing: str) -> Generator[None]:
     except (httpx2.TransportError, httpx2.DecodingError, msgspec.DecodeError) as error:
         kind = type(error).__name__
         raise UnreachableError(
-            short(f"{doing}: the connection to the Kubernetes API broke ({kind}): trying again")
+            f"{doing}: the connection to the Kubernetes API broke ({kind}): trying again"
         ) from None
 
 
@@ -66,12 +65,12 @@ def translate_refusal(doing: str, status: int, said: str) -> problems.Problem:
             "Kubernetes refuses our token: remove the kube-control relation and relate it again"
         )
     if "being terminated" in said:
-        return problems.Waiting(short(f"{doing}: {said}"))
+        return problems.Waiting(f"{doing}: {said}")
     if "exceeded quota" in said:
-        return problems.Blocked(short(f"{doing}: {said[said.index('exceeded quota') :]}"))
+        return problems.Blocked(f"{doing}: {said[said.index('exceeded quota') :]}")
     if status in (FORBIDDEN, INVALID):
-        return problems.Blocked(short(f"{doing}: Kubernetes refuses: {said}"))
-    return problems.Waiting(short(f"{doing}: Kubernetes answers {status}: {said}"))
+        return problems.Blocked(f"{doing}: Kubernetes refuses: {said}")
+    return problems.Waiting(f"{doing}: Kubernetes answers {status}: {said}")
 
 
 def http_status(error: lightkube.core.exceptions.ApiError) -> int:
@@ -84,17 +83,6 @@ def server_message(error: lightkube.core.exceptions.ApiError) -> str:
     return " ".join((error.status.message or error.status.reason or "no reason given").split())
 
 
-def short(sentence: str, limit: int = _LIMIT) -> str:
-    """The sentence, cut to fit a status line.
-
-    Args:
-        sentence: Any text; line breaks become spaces.
-        limit: How many characters fit.
-    """
-    line = " ".join(sentence.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-
-
 def _unreachable(doing: str, error: httpx2.ConnectError) -> problems.Problem:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
@@ -102,11 +90,9 @@ def _unreachable(doing: str, error: httpx2.ConnectError) -> problems.Problem:
     if isinstance(cause, ssl.SSLCertVerificationError):
         why = cause.verify_message or "certificate verify failed"
         return problems.Blocked(
-            short(
-                f"the Kubernetes API's certificate does not verify ({why}): relate certificates "
-                "to the CA that signed it"
-            )
+            f"the Kubernetes API's certificate does not verify ({why}): relate certificates "
+            "to the CA that signed it"
         )
     return UnreachableError(
-        short(f"{doing}: no connection to the Kubernetes API ({error}): is it running?")
+        f"{doing}: no connection to the Kubernetes API ({error}): is it running?"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightkube.models import core_v1
 
-from cluster import errors, objects
+from cluster import objects
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ def find_refusal(owner: Any, events: Iterable[core_v1.Event]) -> Cause | None:
     said = event.message or ""
     # A new namespace has no service account for a moment, and that is "forbidden", too.
     blocked = "forbidden" in said and "service account" not in said
-    return Cause(errors.short(said, 300), blocked=blocked, stamp=_stamp(event))
+    return Cause(" ".join(said.split()), blocked=blocked, stamp=_stamp(event))
 
 
 def _mount_failure(

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping
 
 import problems
-from cluster import client, errors, nodes, objects, polling
+from cluster import client, nodes, objects, polling
 from cluster.jobs import job_lifecycle, job_observe
 
 KIND = "probe"
@@ -56,7 +56,6 @@ def reconcile(
     wanted: DesiredProbe,
     *,
     timeout_seconds: float,
-    seen_nodes: tuple[nodes.Node, ...] | None = None,
 ) -> ProbeOutcome:
     """Have a probe for each zone that has ready nodes, and tell what they found.
 
@@ -67,9 +66,8 @@ def reconcile(
         cluster: The cluster.
         wanted: What is to be proven.
         timeout_seconds: How long to wait for the probes.
-        seen_nodes: The nodes, where they were just listed.
     """
-    listed = cluster.nodes() if seen_nodes is None else seen_nodes
+    listed = cluster.nodes()
     ready = {
         zone: [node for node in listed if node.ready and node.zone == zone]
         for zone in wanted.zones
@@ -169,9 +167,9 @@ def _problem(
         return problems.Waiting(f"zone {zone}: its probe is gone: it starts again")
     if state.phase == job_observe.FAILED:
         logs = f"kubectl -n {cluster.namespace} logs job/{state.name}"
-        return problems.Blocked(errors.short(f"zone {zone}: {state.why}; see {logs}", 200))
+        return problems.Blocked(f"zone {zone}: {' '.join(state.why.split())}; see {logs}")
     if state.cause is None:
         done = "written to" if state.phase == job_observe.RUNNING else "mounted"
         return problems.Waiting(f"zone {zone}: the probe has not {done} the volume yet")
     kind = problems.Blocked if state.cause.blocked else problems.Waiting
-    return kind(errors.short(f"zone {zone}: {state.cause.sentence}", 200))
+    return kind(f"zone {zone}: {' '.join(state.cause.sentence.split())}")

@@ -53,7 +53,7 @@ def told(error: Exception) -> problems.Problem:
         (refusal("TooManyRequests", status=429), problems.Waiting, "once in 24 hours"),
         (refusal("InternalServerError", status=500), problems.Waiting, "tried again"),
         (refusal("", status=502), problems.Waiting, "502"),
-        (refusal("BadRequest", "invalid KMS key " + "x" * 200), problems.Blocked, "invalid KMS"),
+        (refusal("BadRequest", "invalid KMS key"), problems.Blocked, "invalid KMS key"),
         (botocore.exceptions.NoCredentialsError(), problems.Blocked, "juju trust"),
         (
             botocore.exceptions.CredentialRetrievalError(provider="x", error_msg="y"),
@@ -141,3 +141,10 @@ def test_the_models_proxy_is_used_but_for_hosts_that_it_lists(no_proxy: str, use
     proxies = {"http": "", "https": "http://proxy.example:3128", "no_proxy": no_proxy}
     client = session.connect("us-east-1", None, proxies).efs
     assert bool(client.meta.config.proxies) is used  # type: ignore[attr-defined]
+
+
+def test_what_aws_says_is_never_cut():
+    said = "invalid KMS key " + "x" * 200
+    with pytest.raises(problems.Blocked) as raised, errors.translated("create the file system"):
+        raise refusal("BadRequest", said)
+    assert raised.value.message.endswith(said)

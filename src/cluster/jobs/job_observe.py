@@ -56,7 +56,6 @@ class ObservedJob:
         ended: When it was over, in seconds since 1970; 0 before.
         parallelism: How many pods it has at once.
         pods: The newest pod of each index, in the order of the indexes.
-        completed: The indexes that have succeeded.
         failed: The indexes that are given up.
         cause: What keeps all of it from running, or made it fail before it could say anything.
         labels: Its labels.
@@ -69,7 +68,6 @@ class ObservedJob:
     ended: float = 0
     parallelism: int = 1
     pods: tuple[ObservedPod, ...] = ()
-    completed: frozenset[int] = frozenset()
     failed: frozenset[int] = frozenset()
     cause: pods.Cause | None = None
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
@@ -177,7 +175,6 @@ def _observed_job(
         ended=max(ended, default=0),
         parallelism=(job.spec and job.spec.completions) or 1,
         pods=newest,
-        completed=_indexes(job.status and job.status.completedIndexes),
         failed=_indexes(job.status and job.status.failedIndexes),
         cause=cause,
         labels=objects.labels_of(job),

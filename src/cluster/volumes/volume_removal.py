@@ -8,7 +8,7 @@ from collections.abc import Callable
 from lightkube.resources import core_v1, storage_v1
 
 import problems
-from cluster import client, errors, polling
+from cluster import client, polling
 from cluster.jobs import job_lifecycle
 from cluster.volumes import volume_observe, volume_resources
 
@@ -89,9 +89,7 @@ def _wait_for_pods(
     left = polling.until(holders, lambda found: not found, deadline - time.monotonic())
     if left:
         pods = volume_resources.format_pods(left)
-        raise problems.Waiting(
-            errors.short(f"claims are in use: delete {pods}, then run it again")
-        )
+        raise problems.Waiting(f"claims are in use: delete {pods}, then run it again")
 
 
 def _wait_until_gone(cluster: client.Cluster, own: str, deadline: float) -> None:
@@ -105,4 +103,4 @@ def _wait_until_gone(cluster: client.Cluster, own: str, deadline: float) -> None
 
     left = polling.until(remains, lambda found: not found, deadline - time.monotonic())
     if left:
-        raise problems.Waiting(errors.short(f"{left[0]} is still being deleted: run it again"))
+        raise problems.Waiting(f"{left[0]} is still being deleted: run it again")
