@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit loader-tests sandbox-own-tests sandbox-tests sandbox format lock benchmark benchmark-seed pack clean
+.PHONY: help demo test lint types unit loader-tests sandbox-own-tests sandbox-tests sandbox format docs lock benchmark benchmark-seed pack clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -53,6 +53,9 @@ benchmark-seed: $(READY) ## data sets against what one would do instead (an hour
 format: $(READY) ## format, and mend what ruff can mend
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+docs: $(READY) ## write the generated reference pages anew
+	$(PY) -m docs.generator
 
 lock: $(READY) ## make requirements*.txt anew from pyproject.toml
 	.venv/bin/uv pip compile -q --universal --generate-hashes --python-version 3.10 --no-header pyproject.toml -o requirements.txt

@@ -1,0 +1,215 @@
+"""Renders the generated reference pages: options, actions, IAM policy, statuses."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import yaml
+
+from aws import permissions
+from docs.generator import messages
+
+ROOT = pathlib.Path(__file__).parents[2]
+NOTES = pathlib.Path(__file__).with_name("status_notes.yaml")
+
+# Where the messages of a module stand on the page of statuses; the first prefix that fits counts.
+_GROUPS = (
+    ("config", "Options, relations and credentials"),
+    ("relations/", "Options, relations and credentials"),
+    ("charm", "The application"),
+    ("app/teardown", "Teardown"),
+    ("aws/teardown", "Teardown"),
+    ("cluster/volumes/volume_removal", "Teardown"),
+    ("app/datasets/", "Data set actions"),
+    ("app/", "The application"),
+    ("aws/", "AWS"),
+    ("cluster/probe", "The probe"),
+    ("cluster/pods", "Pods that do not start (part of the messages of probes and data sets)"),
+    ("cluster/jobs", "Jobs"),
+    ("cluster/", "Kubernetes and the claims"),
+    ("", "Others"),
+)
+_ORDER = (
+    "The application",
+    "Options, relations and credentials",
+    "AWS",
+    "Kubernetes and the claims",
+    "The probe",
+    "Pods that do not start (part of the messages of probes and data sets)",
+    "Jobs",
+    "Data set actions",
+    "Teardown",
+    "Others",
+)
+
+
+def all_pages() -> dict[str, str]:
+    """Return the text of each generated page by its path below the repository's root."""
+    policy = iam_policy()
+    return {
+        "docs/reference/options.md": options(),
+        "docs/reference/actions.md": actions(),
+        "docs/reference/iam-policy.json": policy,
+        "docs/reference/iam-policy.md": iam_policy_page(policy),
+        "docs/reference/statuses.md": statuses(),
+    }
+
+
+def options() -> str:
+    """Return the page of the options in config.yaml."""
+    declared: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
+    lines = [
+        _made_from("config.yaml"),
+        "# Options",
+        "",
+        "`juju config aws-efs` shows them with their values; `juju config aws-efs capacity=500Gi`"
+        " sets one.",
+        "",
+        "| option | type | default |",
+        "|---|---|---|",
+    ]
+    for name, option in declared.items():
+        lines.append(f"| [`{name}`](#{name}) | {option['type']} | {_value(option['default'])} |")
+    for name, option in declared.items():
+        lines += ["", f"## {name}", "", _prose(option["description"].strip())]
+    return "\n".join(lines) + "\n"
+
+
+def actions() -> str:
+    """Return the page of the actions in actions.yaml."""
+    declared: dict[str, Any] = yaml.safe_load((ROOT / "actions.yaml").read_text())
+    lines = [
+        _made_from("actions.yaml"),
+        "# Actions",
+        "",
+        "With Juju 3.x an action runs as `juju run aws-efs/leader ACTION key=value ...`, with Juju"
+        " 2.9 as `juju run-action aws-efs/leader --wait ACTION key=value ...`. What the actions"
+        " return stands in [data sets](data-sets.md#results-of-the-actions).",
+        "",
+    ]
+    for name, action in declared.items():
+        summary = " ".join(action["description"].split()).partition(". ")[0].rstrip(".")
+        lines.append(f"- [`{name}`](#{name}): {_prose(summary[0].lower() + summary[1:])}")
+    for name, action in declared.items():
+        lines += ["", f"## {name}", "", _prose(action["description"].strip())]
+        if parameters := action.get("params"):
+            lines += ["", "| parameter | type | default | |", "|---|---|---|---|"]
+        else:
+            lines += ["", "It takes no parameters."]
+            continue
+        for key, parameter in parameters.items():
+            required = key in action.get("required", [])
+            default = "required" if required else _value(parameter.get("default", ""))
+            text = " ".join(parameter["description"].split())
+            lines.append(f"| `{key}` | {_type(parameter)} | {default} | {_cell(_prose(text))} |")
+    return "\n".join(lines) + "\n"
+
+
+def iam_policy() -> str:
+    """Return the IAM policy that the charm's AWS credentials need, as JSON."""
+    statement = {"Effect": "Allow", "Resource": "*", "Action": list(permissions.IAM_ACTIONS)}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2) + "\n"
+
+
+def iam_policy_page(policy: str) -> str:
+    """Return the page of the IAM policy.
+
+    Args:
+        policy: The policy.
+    """
+    on_behalf = ", ".join(f"`{action}`" for action in permissions.ON_BEHALF_ACTIONS)
+    return "\n".join(
+        [
+            _made_from("src/aws/permissions.py"),
+            "# IAM policy",
+            "",
+            "The charm's AWS credentials need these permissions, whichever way you"
+            " [give them](../how-to/give-credentials.md). The policy is also a"
+            " [file](iam-policy.json):",
+            "",
+            "    aws iam create-policy --policy-name aws-efs --policy-document"
+            " file://iam-policy.json",
+            "",
+            "```json",
+            policy.rstrip(),
+            "```",
+            "",
+            f"The charm itself does not call these: {on_behalf}. AWS asks for them when EFS does"
+            " it for the charm: a mount target is a network interface in your subnet;"
+            " `iam:CreateServiceLinkedRole` is for the first file system of an account; the"
+            " `kms:` ones are for encryption. With a [`kms-key`](options.md#kms-key) of your own,"
+            " the key's policy must also let these credentials describe it and create grants.",
+            "",
+        ]
+    )
+
+
+def statuses() -> str:
+    """Return the page of all messages that a status or a failed action can show.
+
+    Raises:
+        ValueError: A note belongs to no message.
+    """
+    collected = messages.collect(ROOT / "src")
+    notes: dict[str, str] = yaml.safe_load(NOTES.read_text())
+    lost = [each for each in notes if not any(each in message.text for message in collected)]
+    if lost:
+        raise ValueError(f"{NOTES.name} explains messages that are not in the code: {lost}")
+    lines = [
+        _made_from("the code and docs/generator/status_notes.yaml"),
+        "# Statuses and messages",
+        "",
+        "A message says what is so, then what to do. `juju status` shows the most urgent one, at"
+        " most 120 characters of it; `juju debug-log` has it whole. The same messages are given"
+        " as the reason of an action that fails. `<...>` and `…` stand for values.",
+        "",
+        "**active**: all is well. **waiting**: it mends itself, or another charm or API has to"
+        " answer; the next event, at the latest the next update-status, goes on. **blocked**:"
+        " it needs you.",
+    ]
+    for title in _ORDER:
+        rows = [message for message in collected if _group(message) == title]
+        if rows:
+            lines += ["", f"## {title}", "", "| status | message | |", "|---|---|---|"]
+        for row in dict.fromkeys((message.status, message.text) for message in rows):
+            note = " ".join(text for key, text in notes.items() if key in row[1])
+            lines.append(f"| {row[0]} | `{_cell(row[1].strip())}` | {_cell(note)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _group(message: messages.Message) -> str:
+    return next(title for prefix, title in _GROUPS if message.module.startswith(prefix))
+
+
+def _made_from(source: str) -> str:
+    return f"<!-- Made by `make docs` from {source}: edit that, not this page. -->\n"
+
+
+def _type(parameter: dict[str, Any]) -> str:
+    kinds = parameter["type"]
+    text = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+    if "minimum" in parameter:
+        text += f", {parameter['minimum']} to {parameter['maximum']}"
+    if "enum" in parameter:
+        text = ", ".join(f"`{each}`" for each in dict.fromkeys(map(_plain, parameter["enum"])))
+    return text
+
+
+def _value(value: object) -> str:
+    return f"`{_plain(value)}`" if value != "" else ""
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _prose(text: str) -> str:
+    """Return a text in which Markdown takes no `<name>` outside of code for a tag."""
+    parts = text.split("`")
+    return "`".join(p if number % 2 else p.replace("<", "&lt;") for number, p in enumerate(parts))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

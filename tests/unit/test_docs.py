@@ -1,0 +1,108 @@
+"""The pages against the code: generated pages, links, named paths, the map of the folders."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from docs.generator import messages, pages
+
+ROOT = pages.ROOT
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("sandbox/**/*.md")]
+)
+TOP = ("src/", "sandbox/", "tests/", "docs/", "benchmarks/", "templates/")
+
+
+@pytest.mark.parametrize("path", pages.all_pages())
+def test_a_generated_page_is_what_make_docs_writes(path: str) -> None:
+    assert (ROOT / path).read_text() == pages.all_pages()[path], "run: make docs"
+
+
+def test_every_option_action_and_parameter_has_a_description() -> None:
+    options = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
+    actions = yaml.safe_load((ROOT / "actions.yaml").read_text())
+    parameters = [each for action in actions.values() for each in action.get("params", {}).items()]
+    for name, declared in [*options.items(), *actions.items(), *parameters]:
+        assert declared.get("description", "").strip(), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_relative_link_leads_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (ROOT / page).parent / path if path else ROOT / page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_path_that_a_page_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for named in re.findall(r"`([\w./-]+)`", text):
+        if named.startswith(TOP):
+            assert (ROOT / named).exists(), named
+    for target in re.findall(r"\bmake ([a-z][a-z-]+)\b(?=[`\n ]*(?:`|\n| +#))", text):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_action_that_a_page_runs_exists_with_its_parameters(page: str) -> None:
+    actions = yaml.safe_load((ROOT / "actions.yaml").read_text())
+    text = (ROOT / page).read_text().replace("\\\n", " ")
+    commands = re.findall(r"(?:juju run aws-efs/\S+|juju>) (?:run )?(?:--wait=\S+ )?(.*)", text)
+    for command in commands:
+        action, *words = command.split("`")[0].split()
+        if action in actions:
+            named = re.findall(r"(?:^|\s)([a-z-]+)=", " ".join(words))
+            assert set(named) <= set(actions[action].get("params", {})), command
+
+
+def test_the_map_names_every_folder() -> None:
+    listed = subprocess.run(["git", "ls-files"], check=False, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a checkout of git")
+    files = [pathlib.PurePosixPath(line) for line in listed.stdout.splitlines()]
+    folders = {parent.as_posix() + "/" for path in files for parent in path.parents}
+    lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
+    mapped = {line.split()[0] for line in lines if line.startswith("    ") and line.strip()}
+    wanted = {folder for folder in folders if folder.startswith(TOP)}
+    assert wanted <= mapped, sorted(wanted - mapped)
+    assert {each for each in mapped if each.startswith(TOP) and each.endswith("/")} <= folders
+
+
+def test_messages_are_found_through_variables_tables_functions_and_subclasses(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "module.py").write_text(
+        'ADVICE = {"a": "do this", "b": "do that"}\n'
+        "class Lost(problems.Waiting): ...\n"
+        "def why(here):\n"
+        '    return f"no {here.name}"\n'
+        "def run(zone):\n"
+        '    text = "gone" if zone else "going"\n'
+        '    raise problems.Blocked(f"zone {zone}: {text}")\n'
+        "def more(name):\n"
+        '    raise Lost(f"{why(name)}: {ADVICE[name]}")\n'
+    )
+    found = [(each.status, each.text) for each in messages.collect(tmp_path)]
+    assert found == [
+        ("blocked", "zone <zone>: gone"),
+        ("blocked", "zone <zone>: going"),
+        ("waiting", "no <here>: do this"),
+        ("waiting", "no <here>: do that"),
+    ]
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
