@@ -67,7 +67,9 @@ def test_an_action_that_a_page_runs_exists_with_its_parameters(page: str) -> Non
 
 
 def test_the_map_names_every_folder() -> None:
-    listed = subprocess.run(["git", "ls-files"], check=False, cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files"], check=False, cwd=ROOT, capture_output=True, text=True
+    )
     if listed.returncode:
         pytest.skip("not a checkout of git")
     files = [pathlib.PurePosixPath(line) for line in listed.stdout.splitlines()]
