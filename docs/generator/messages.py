@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator
 _KINDS = {"Blocked": "blocked", "Waiting": "waiting", "ActiveStatus": "active"}
 # What keeps a pod from running is part of other messages, and is told by its argument "blocked".
 _CAUSE = "Cause"
-# Functions that pass a text on, shortened at most.
-_WRAPPERS = {"short", "shortened"}
 _DEPTH = 6
 
 
@@ -174,10 +172,8 @@ class _Module:
         return [self._constants[name]] if name in self._constants else []
 
     def _returned(self, call: ast.Call, scope: ast.FunctionDef, depth: int) -> list[str]:
-        """Return the texts of a call: of this module's function, of a template, of a wrapper."""
+        """Return the texts of a call: of this module's function, or of a template."""
         name = _last(call.func)
-        if name in _WRAPPERS:
-            return self._texts(call.args[0], scope, depth + 1)
         if isinstance(call.func, ast.Attribute) and name == "format":
             texts = self._texts(call.func.value, scope, depth + 1)
             return [text.replace("{", "<").replace("}", ">") for text in texts]
