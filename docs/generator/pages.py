@@ -188,8 +188,8 @@ def _made_from(source: str) -> str:
 
 
 def _type(parameter: dict[str, Any]) -> str:
-    kinds = parameter["type"]
-    text = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+    kinds: str | list[str] = parameter["type"]
+    text = kinds if isinstance(kinds, str) else " or ".join(kinds)
     if "minimum" in parameter:
         text += f", {parameter['minimum']} to {parameter['maximum']}"
     if "enum" in parameter:
