@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -18,8 +17,7 @@ import problems
 from relations import cloud, control_plane, peers, workers
 
 if TYPE_CHECKING:
-    from aws import file_system, session
-    from cluster import client, nodes
+    from app import reconcile
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +28,6 @@ for _library in ("botocore", "urllib3", "lightkube", "httpx2", "httpcore2", "hpa
 
 # How long a hook waits for what it began; then it reports Waiting, and the next event goes on.
 AWS_TIMEOUT_SECONDS = 180
-VOLUMES_TIMEOUT_SECONDS = 30
-PROBE_TIMEOUT_SECONDS = 90
-HINDERED_PROBE_TIMEOUT_SECONDS = 10
 # An action of the operator's may take longer: `juju run --wait` says how long they mean to.
 TEARDOWN_TIMEOUT_SECONDS = 900
 STATUS_LIMIT = 120
@@ -82,97 +77,22 @@ class AwsEfsCharm(ops.CharmBase):
             self._report(problem)
 
     def _reconcile(self, timeout_seconds: float) -> None:
-        options = self._settings()
-        record = peers.load(self)
-        if record.torn_down:
+        if peers.load(self).torn_down:
             raise problems.Blocked(torn_down(self.app.name))
-        region = self._region(options, record)
+        context = self._context()
         # Here, and not at the top: a hook that needs no API does not load their clients.
-        from app import desired
-        from aws import file_system
+        from app import reconcile
 
-        aws = self._aws(options, region)
-        cluster, nodes, unreachable = self._observe_cluster()
-        with cluster or contextlib.nullcontext():
-            state = file_system.reconcile(
-                aws,
-                desired.file_system_wanted(
-                    self._owner,
-                    options,
-                    known_id=record.file_system_id,
-                    addresses={
-                        *self._control_plane.addresses(),
-                        *workers.addresses(self),
-                        *(node.address for node in nodes),
-                    },
-                    instance_ids={node.instance_id for node in nodes if node.instance_id},
-                ),
-                timeout_seconds=timeout_seconds,
-            )
-            peers.save(self, peers.Record(file_system_id=state.file_system_id, region=region))
-            for problem in state.problems:
-                self._report(problem)
-            if self._control_plane.relation is None:
-                raise problems.Blocked(
-                    f"{state.file_system_id} ready in {region}; next: juju relate "
-                    f"{self.app.name}:{control_plane.ENDPOINT} kubernetes-control-plane"
-                )
-            if cluster is None:
-                raise unreachable
-            self._reconcile_cluster(options, cluster, state)
-
-    def _reconcile_cluster(
-        self,
-        options: config.Settings,
-        cluster: client.Cluster,
-        state: file_system.FileSystemOutcome,
-    ) -> None:
-        from app import desired
-        from app.datasets import observe
-        from cluster import probe
-        from cluster.volumes import volume_reconcile
-
-        wanted = desired.volumes_wanted(self._owner, options, state.dns_name)
-        claims = volume_reconcile.reconcile(
-            cluster, wanted, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
-        )
-        self._control_plane.publish(volume_reconcile.render_manifests(wanted, self._owner))
-        for problem in claims.problems:
+        outcome = reconcile.reconcile(context, timeout_seconds=timeout_seconds)
+        if outcome.file_system_id:
+            made = peers.Record(file_system_id=outcome.file_system_id, region=context.aws.region)
+            peers.save(self, made)
+        if outcome.manifests is not None:
+            self._control_plane.publish(outcome.manifests)
+        for problem in outcome.problems:
             self._report(problem)
-        # Where something is known to be wrong, to wait for the probe's failure tells no more.
-        patience_seconds = (
-            HINDERED_PROBE_TIMEOUT_SECONDS if state.problems else PROBE_TIMEOUT_SECONDS
-        )
-        proof = probe.reconcile(
-            cluster,
-            desired.probe_wanted(options, state, cloud.proxy_environment()),
-            timeout_seconds=patience_seconds,
-        )
-        for problem in proof.problems:
-            self._report(problem)
-        observe.note(cluster)
-        where = f"{state.file_system_id} in {state.region}"
-        zones = f"{len(proof.proven)} zone{'s' if len(proof.proven) != 1 else ''} proven"
-        names = [f"{claim.namespace}/{claim.name}" for claim in claims.claims]
-        bound = f"bound ({options.claim_request})"
-        text = f"{where}: {zones}, claim{'s'[: len(names) > 1]} {', '.join(names)} {bound}"
-        if len(text) > STATUS_LIMIT:
-            text = f"{where}: {zones}, {len(names)} claims {bound}"
-        self._statuses.append(ops.ActiveStatus(text))
-
-    def _observe_cluster(
-        self,
-    ) -> tuple[client.Cluster | None, tuple[nodes.Node, ...], problems.Problem]:
-        """The cluster and its nodes, or why there are none: AWS's half goes on without."""
-        try:
-            cluster = self._cluster()
-        except problems.Problem as problem:
-            return None, (), problem
-        try:
-            return cluster, cluster.nodes(), problems.Waiting("")
-        except problems.Problem as problem:
-            cluster.close()
-            return None, (), problem
+        if outcome.summary:
+            self._statuses.append(ops.ActiveStatus(outcome.summary))
 
     # --- actions
 
@@ -183,8 +103,9 @@ class AwsEfsCharm(ops.CharmBase):
     def _data_set(self, params: action_params.DataSetParams, _event: ops.ActionEvent) -> Results:
         options, _ = self._settings(), self._file_system()
         from app.datasets import actions
+        from cluster import client
 
-        with self._cluster() as cluster:
+        with client.Cluster(self._control_plane.access(), self._owner) as cluster:
             ground = actions.Ground(
                 cluster, options, cloud.proxy_environment(), self._cloud.secret
             )
@@ -196,9 +117,7 @@ class AwsEfsCharm(ops.CharmBase):
     def _setup(self, _params: action_params.SetupParams, event: ops.ActionEvent) -> Results:
         from aws import teardown
 
-        options = self._settings()
-        aws = self._aws(options, self._region(options, peers.load(self)))
-        teardown.unmark(aws, self._owner)
+        teardown.unmark(self._context().aws, self._owner)
         peers.save(self, peers.Record())
         self._on_change(event)
         return {"file-system": peers.load(self).file_system_id or "none yet: see juju status"}
@@ -223,25 +142,17 @@ class AwsEfsCharm(ops.CharmBase):
         self._act(event, action_params.TeardownParams, self._teardown)
 
     def _teardown(self, params: action_params.TeardownParams, event: ops.ActionEvent) -> Results:
-        from app import desired, teardown
+        from app import teardown
 
-        options, record = self._settings(), peers.load(self)
-        region = record.region or self._cloud.region(options.region)
-        cluster, _, unreachable = self._observe_cluster()
-        with cluster or contextlib.nullcontext():
-            lines = teardown.Removal(
-                aws=self._aws(options, region),
-                owner=self._owner,
-                cluster=cluster,
-                unreachable=unreachable,
-                stays=desired.cluster_objects(self._owner, options),
-            ).run(params, event.log, TEARDOWN_TIMEOUT_SECONDS)
+        context = self._context(tearing_down=True)
+        removed = teardown.run(context, params, event.log, TEARDOWN_TIMEOUT_SECONDS)
+        lines = "\n".join(removed) or "nothing"
         if params.dry_run:
-            return {"would-delete": "\n".join(lines) or "nothing"}
-        peers.save(self, peers.Record(region=region, torn_down=True))
+            return {"would-delete": lines}
+        peers.save(self, peers.Record(region=context.aws.region, torn_down=True))
         self._control_plane.publish([])
         self._report(problems.Blocked(torn_down(self.app.name)))
-        return {"deleted": "\n".join(lines) or "nothing"}
+        return {"deleted": lines}
 
     def _act(
         self,
@@ -290,16 +201,29 @@ class AwsEfsCharm(ops.CharmBase):
             )
         return region
 
-    def _aws(self, options: config.Settings, region: str) -> session.Aws:
+    def _context(self, *, tearing_down: bool = False) -> reconcile.Context:
+        from app import reconcile
         from aws import session
 
-        credentials = self._cloud.credentials(options.credentials)
-        return session.connect(region, credentials, cloud.proxies())
-
-    def _cluster(self) -> client.Cluster:
-        from cluster import client
-
-        return client.Cluster(self._control_plane.access(), self._owner)
+        options, record = self._settings(), peers.load(self)
+        if tearing_down:
+            region = record.region or self._cloud.region(options.region)
+        else:
+            region = self._region(options, record)
+        related = self._control_plane.relation is not None
+        endpoint = f"{self.app.name}:{control_plane.ENDPOINT}"
+        return reconcile.Context(
+            owner=self._owner,
+            settings=options,
+            aws=session.connect(
+                region, self._cloud.credentials(options.credentials), cloud.proxies()
+            ),
+            access=self._control_plane.access,
+            known_id=record.file_system_id,
+            addresses=frozenset({*self._control_plane.addresses(), *workers.addresses(self)}),
+            environment=cloud.proxy_environment(),
+            next_step="" if related else f"juju relate {endpoint} kubernetes-control-plane",
+        )
 
     # --- status
 

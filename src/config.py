@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import pydantic
 
+import identity
+
 UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 # A Kubernetes quantity is kept in 64 bits.
 LARGEST_CAPACITY_BYTES = 2**63 - 1
@@ -174,6 +176,10 @@ class Settings(pydantic.BaseModel):
     def claim_request(self) -> str:
         """The capacity that each claim asks for."""
         return self.claim_capacity or self.capacity
+
+    def claim(self, owner: identity.Owner) -> str:
+        """Return the name of each claim."""
+        return self.claim_name or owner.application
 
 
 def sentence(error: pydantic.ValidationError) -> str:

@@ -8,8 +8,8 @@ import botocore.session
 import pytest
 from lightkube.resources import batch_v1
 
-import charm
 import identity
+from app import reconcile
 from aws import ownership
 from sandbox.juju import model_state
 from sandbox.stage import APPLICATION, Stage
@@ -201,7 +201,7 @@ def test_units_in_another_vpc_are_told_with_both_names(
 ) -> None:
     stage.settle()
     # The probe of the new node can not mount, which may mend itself: a hook waits that long.
-    monkeypatch.setattr(charm, "PROBE_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(reconcile, "PROBE_TIMEOUT_SECONDS", 1)
     other = stage.cloud.add_vpc("10.9.0.0/16")
     stage.model.add_unit("kubernetes-worker", vpc=other)
     stage.cloud.reset_calls()

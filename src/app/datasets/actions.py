@@ -60,7 +60,7 @@ def act(ground: Ground, params: action_params.DataSetParams) -> Results:
         return show.details(
             loader,
             params.name,
-            claim=ground.options.claim_name or ground.cluster.owner.application,
+            claim=ground.options.claim(ground.cluster.owner),
             namespaces=ground.options.namespaces,
             wait_seconds=params.wait,
         )
