@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 _KINDS = {"Blocked": "blocked", "Waiting": "waiting", "ActiveStatus": "active"}
 # What keeps a pod from running is part of other messages, and is told by its argument "blocked".
 _CAUSE = "Cause"
+# The reconcile hands the text of its active status on under this name.
+_SUMMARY = "summary"
 _DEPTH = 6
 
 
@@ -97,6 +99,7 @@ class _Module:
         arguments = [*call.args, *(each.value for each in call.keywords)]
         if arguments and (status := self._status(call, scope)):
             yield status, arguments[0]
+        yield from (("active", each.value) for each in call.keywords if each.arg == _SUMMARY)
         for kind, argument in itertools.pairwise(arguments):
             if isinstance(kind, (ast.Name, ast.Attribute)) and _last(kind) in self._kinds:
                 yield self._kinds[_last(kind)], argument
@@ -256,6 +259,8 @@ def _placeholder(node: ast.expr) -> str:
             if name in {"id", "name"} and owner not in {"self", ""}:
                 return f"<{owner}>"
             return f"<{name.strip('_').replace('_', ' ')}>"
+        case ast.Subscript(ast.Constant(str(ending)), ast.Slice()):
+            return f"({ending})"  # as in "zone(s)": only where there are several
         case ast.Call(ast.Attribute(_, "join"), [ast.Name(name)]):
             return f"<{name}>"
         case _:

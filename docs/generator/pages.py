@@ -146,17 +146,19 @@ def iam_policy_page(policy: str) -> str:
     )
 
 
-def statuses() -> str:
-    """Return the page of all messages that a status or a failed action can show.
-
-    Raises:
-        ValueError: A note belongs to no message.
-    """
+def stale_notes() -> list[str]:
+    """Return the notes on statuses that belong to no message of the code."""
     collected = messages.collect(ROOT / "src")
-    notes: dict[str, str] = yaml.safe_load(NOTES.read_text())
-    lost = [each for each in notes if not any(each in message.text for message in collected)]
-    if lost:
-        raise ValueError(f"{NOTES.name} explains messages that are not in the code: {lost}")
+    return [each for each in _notes() if not any(each in message.text for message in collected)]
+
+
+def _notes() -> dict[str, str]:
+    return yaml.safe_load(NOTES.read_text())
+
+
+def statuses() -> str:
+    """Return the page of all messages that a status or a failed action can show."""
+    collected, notes = messages.collect(ROOT / "src"), _notes()
     lines = [
         _made_from("the code and docs/generator/status_notes.yaml"),
         "# Statuses and messages",

@@ -24,6 +24,10 @@ def test_a_generated_page_is_what_make_docs_writes(path: str) -> None:
     assert (ROOT / path).read_text() == pages.all_pages()[path], "run: make docs"
 
 
+def test_every_note_on_a_status_belongs_to_a_message() -> None:
+    assert pages.stale_notes() == []
+
+
 def test_every_option_action_and_parameter_has_a_description() -> None:
     options = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
     actions = yaml.safe_load((ROOT / "actions.yaml").read_text())
