@@ -294,15 +294,15 @@ def tree(root: pathlib.Path) -> dict[str, bytes]:
     }
 
 
-def archive(form: str, files: Mapping[str, bytes]) -> bytes:
+def archive(archive_format: str, files: Mapping[str, bytes]) -> bytes:
     """An archive of files."""
-    if form == "zip":
+    if archive_format == "zip":
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
             for name, content in files.items():
                 packed.writestr(name, content)
         return buffer.getvalue()
-    return COMPRESS[form](tar(entry(name, content) for name, content in files.items()))
+    return COMPRESS[archive_format](tar(entry(name, content) for name, content in files.items()))
 
 
 Entry = tuple[tarfile.TarInfo, bytes]
@@ -350,7 +350,7 @@ def directories(names: Iterable[str]) -> bytes:
     return b"".join(entry(name, type=tarfile.DIRTYPE)[0].tobuf() for name in names)
 
 
-def big_zeros(form: str, size: int) -> bytes:
+def big_zeros(archive_format: str, size: int) -> bytes:
     """An archive of one big file of zeros, made without ever having it in memory.
 
     What compresses a piece of it is repeated: streams of gzip follow one another, and so do
@@ -359,7 +359,7 @@ def big_zeros(form: str, size: int) -> bytes:
     piece = 2**24
     count, rest = divmod(size, piece)
     assert not rest
-    if form == "tar.gz":
+    if archive_format == "tar.gz":
         header = entry("zeros")[0]
         header.size = size
         pieces = [header.tobuf(), *[bytes(piece)] * count, bytes(1024)]

@@ -18,10 +18,10 @@ INNER = {
 UNPACKED = {f"{top}/{name}": data for top, files in INNER.items() for name, data in files.items()}
 
 
-def nested(form: str = "tar") -> bytes:
+def nested(archive_format: str = "tar") -> bytes:
     """An archive of archives, each of one directory's files."""
     inner = {f"{top}.tar": loader_rig.archive("tar", files) for top, files in INNER.items()}
-    return loader_rig.archive(form, inner)
+    return loader_rig.archive(archive_format, inner)
 
 
 NESTED = nested()

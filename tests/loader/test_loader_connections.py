@@ -139,7 +139,7 @@ def test_a_file_is_filled_by_a_lane_that_has_little_memory(
     content = content_of(200)
     data = object_stream.open_stream(Source(content), most=most, piece_bytes=16 * PAGE, ahead=2)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        file = large_file.Filling(
+        file = large_file.LargeFile(
             lambda: os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT, 0o644),
             "file",
             start=0,
@@ -148,6 +148,6 @@ def test_a_file_is_filled_by_a_lane_that_has_little_memory(
             buffers=buffer_pool.BufferPool(),
         )
         while piece := data.next_piece():
-            file.add(piece)
+            file.write_block(piece)
         file.close()
     assert (tmp_path / "file").read_bytes() == content

@@ -22,24 +22,26 @@ from tests.loader.loader_rig import entry, link, tar
 FILES = {"a": b"1" * 3000, "d/e/b": b"", "d/c": os.urandom(100_000)}
 
 
-@pytest.mark.parametrize("form", loader_rig.ARCHIVES)
-def test_an_archive_is_unpacked(rig: loader_rig.Rig, served: origin_server.Origin, form: str):
-    content = loader_rig.archive(form, FILES)
-    result = rig.load(served.put(f"set.{form}", content)).result
+@pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
+def test_an_archive_is_unpacked(
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
+):
+    content = loader_rig.archive(archive_format, FILES)
+    result = rig.load(served.put(f"set.{archive_format}", content)).result
     assert rig.files() == FILES
     assert (result.files, result.bytes) == (3, sum(map(len, FILES.values())))
-    assert (result.form, result.fetched) == (form, len(content))
+    assert (result.archive_format, result.fetched) == (archive_format, len(content))
     assert result.path == "/datasets/x"
     assert result.checksum == f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256", "sha512"])
-@pytest.mark.parametrize("form", ["tar.gz", "zip", "txt"])
+@pytest.mark.parametrize("archive_format", ["tar.gz", "zip", "txt"])
 def test_a_checksum_is_held_against_what_was_fetched(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str, algorithm: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str, algorithm: str
 ):
-    content = loader_rig.archive(form, FILES) if form != "txt" else b"text"
-    source = served.put(f"set.{form}", content)
+    content = loader_rig.archive(archive_format, FILES) if archive_format != "txt" else b"text"
+    source = served.put(f"set.{archive_format}", content)
     right = f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
     wrong = f"{algorithm}:{hashlib.new(algorithm, b'other').hexdigest()}"
     error = rig.refused(source, checksum=wrong)
@@ -61,7 +63,7 @@ def test_one_file_keeps_the_name_that_its_url_gives_it(
     rig: loader_rig.Rig, served: origin_server.Origin, path: str, name: str
 ):
     served.put(origin_server.path_of(f"/{path}")[1:], b"1,2\n")
-    assert rig.load(f"{served.url}/{path}").result.form == "file"
+    assert rig.load(f"{served.url}/{path}").result.archive_format == "file"
     assert rig.files() == {name: b"1,2\n"}
 
 
@@ -83,13 +85,16 @@ def test_a_name_that_the_origin_gives_goes_before_the_urls(
     assert list(rig.files()) == [name]
 
 
-@pytest.mark.parametrize("form", loader_rig.ARCHIVES)
+@pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
 def test_an_archive_stays_one_where_unpacking_is_not_wanted(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
-    content = loader_rig.archive(form, FILES)
-    assert rig.load(served.put(f"set.{form}", content), unpack=False).result.form == "file"
-    assert rig.files() == {f"set.{form}": content}
+    content = loader_rig.archive(archive_format, FILES)
+    assert (
+        rig.load(served.put(f"set.{archive_format}", content), unpack=False).result.archive_format
+        == "file"
+    )
+    assert rig.files() == {f"set.{archive_format}": content}
 
 
 @pytest.mark.parametrize("name", ["weights.npz", "model.pt", "table.xlsx"])
@@ -97,7 +102,7 @@ def test_a_format_that_is_a_zip_inside_stays_one_file(
     rig: loader_rig.Rig, served: origin_server.Origin, name: str
 ):
     content = loader_rig.archive("zip", FILES)
-    assert rig.load(served.put(name, content)).result.form == "file"
+    assert rig.load(served.put(name, content)).result.archive_format == "file"
     assert rig.files() == {name: content}
 
 
@@ -105,16 +110,19 @@ def test_a_compressed_file_that_is_no_archive_stays_as_it_is(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     content = gzip.compress(os.urandom(5000))
-    assert rig.load(served.put("train-images.gz", content)).result.form == "file"
+    assert rig.load(served.put("train-images.gz", content)).result.archive_format == "file"
     assert rig.files() == {"train-images.gz": content}
 
 
 @pytest.mark.parametrize("name", ["download", "set-v1.0", "set.tgz", "set.tar"])
-@pytest.mark.parametrize("form", ["tar.gz", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar.gz", "zip"])
 def test_an_archive_is_known_by_its_content(
-    rig: loader_rig.Rig, served: origin_server.Origin, name: str, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str, archive_format: str
 ):
-    assert rig.load(served.put(name, loader_rig.archive(form, FILES))).result.form == form
+    assert (
+        rig.load(served.put(name, loader_rig.archive(archive_format, FILES))).result.archive_format
+        == archive_format
+    )
     assert rig.files() == FILES
 
 

@@ -14,15 +14,15 @@ from tests.loader.loader_rig import entry, tar
 FILES = {"a": b"1" * 3000, "d/b": b"2" * 50_000}
 
 
-def zeros(form: str, count: int, name: str = "zeros") -> bytes:
-    return loader_rig.archive(form, {name: bytes(count)})
+def zeros(archive_format: str, count: int, name: str = "zeros") -> bytes:
+    return loader_rig.archive(archive_format, {name: bytes(count)})
 
 
-@pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
 def test_a_bomb_is_refused_before_it_has_grown(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
-    source = served.put(f"s.{form}", zeros(form, 8_000_000))
+    source = served.put(f"s.{archive_format}", zeros(archive_format, 8_000_000))
     error = rig.refused(source, limits={"free_bytes": 2_000_000})
     assert "as a bomb does" in error
 
@@ -84,20 +84,24 @@ def test_limits_are_those_of_all_sources_together(
     assert "more than 3 members" in rig.refused(" ".join(plain), limits={"most_members": 3})
 
 
-@pytest.mark.parametrize("form", ["tar", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar", "zip"])
 def test_too_many_entries_are_refused(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
-    content = loader_rig.archive(form, {str(number): b"" for number in range(30)})
-    source = served.put(f"s.{form}", content)
+    content = loader_rig.archive(archive_format, {str(number): b"" for number in range(30)})
+    source = served.put(f"s.{archive_format}", content)
     assert "more than 29 members" in rig.refused(source, limits={"most_members": 29})
     assert rig.load(source, limits={"most_members": 30}).result.files == 30
 
 
-@pytest.mark.parametrize("form", [*loader_rig.ARCHIVES, "csv"])
-def test_too_many_bytes_are_refused(rig: loader_rig.Rig, served: origin_server.Origin, form: str):
-    content = loader_rig.archive(form, FILES) if form != "csv" else b"1" * 60_000
-    source = served.put(f"s.{form}", content)
+@pytest.mark.parametrize("archive_format", [*loader_rig.ARCHIVES, "csv"])
+def test_too_many_bytes_are_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
+):
+    content = (
+        loader_rig.archive(archive_format, FILES) if archive_format != "csv" else b"1" * 60_000
+    )
+    source = served.put(f"s.{archive_format}", content)
     assert "more than 40000 bytes" in rig.refused(source, limits={"most_bytes": 40_000})
 
 

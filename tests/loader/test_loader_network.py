@@ -16,13 +16,13 @@ SECRET = "hunter2"
 
 
 @functools.cache
-def packed(form: str) -> bytes:
-    return loader_rig.archive(form, FILES)
+def packed(archive_format: str) -> bytes:
+    return loader_rig.archive(archive_format, FILES)
 
 
-def broken(served: origin_server.Origin, form: str = "tar.gz", **faults: object) -> str:
-    content = packed(form)
-    return served.put(f"s.{form}", content, faults=origin_server.Faults(**faults))
+def broken(served: origin_server.Origin, archive_format: str = "tar.gz", **faults: object) -> str:
+    content = packed(archive_format)
+    return served.put(f"s.{archive_format}", content, faults=origin_server.Faults(**faults))
 
 
 @pytest.mark.parametrize(
@@ -100,17 +100,17 @@ def test_an_origin_without_a_certificate_is_given_up(
     assert "TLS failed" in rig.refused(source, patience=0.15)
 
 
-@pytest.mark.parametrize("form", loader_rig.ARCHIVES)
+@pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
 def test_a_connection_that_drops_is_gone_on_with(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
-    source = broken(served, form, drop_after=300_000, drop_times=2)
+    source = broken(served, archive_format, drop_after=300_000, drop_times=2)
     result = rig.load(source).result
     assert rig.files() == FILES
     parts = [request.headers.get("range") for request in served.requests]
     # The list of a zip archive is fetched beside its members.
-    assert form == "zip" or parts == [None, "bytes=300000-", "bytes=600000-"]
-    assert result.fetched == len(packed(form))
+    assert archive_format == "zip" or parts == [None, "bytes=300000-", "bytes=600000-"]
+    assert result.fetched == len(packed(archive_format))
 
 
 @pytest.mark.parametrize("faults", [{"ranges": False}, {"validators": False}])

@@ -20,13 +20,15 @@ Process = subprocess.Popen[str]
 RANDOM = random.Random(11)
 
 
-@pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar", "tar.gz", "zip"])
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_archive_of_archives_is_unpacked_into_a_directory_for_each(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str, ranges: bool
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str, ranges: bool
 ):
-    content = nested(form)
-    source = served.put(f"set.{form}", content, faults=origin_server.Faults(ranges=ranges))
+    content = nested(archive_format)
+    source = served.put(
+        f"set.{archive_format}", content, faults=origin_server.Faults(ranges=ranges)
+    )
     result = rig.load(source, unpack="recursive").result
     assert rig.files() == UNPACKED
     assert rig.manifest() == listed(UNPACKED)
@@ -40,17 +42,21 @@ def test_without_recursive_the_inner_archives_stay_files(
     assert sorted(rig.files()) == [f"{top}.tar" for top in sorted(INNER)]
 
 
-@pytest.mark.parametrize(("form", "second"), [("tar", "tar"), ("tar", "zip"), ("zip", "tar")])
+@pytest.mark.parametrize(
+    ("archive_format", "second"), [("tar", "tar"), ("tar", "zip"), ("zip", "tar")]
+)
 def test_archives_are_unpacked_as_deep_however_they_are_fetched(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str, second: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str, second: str
 ):
     content = {"file": RANDOM.randbytes(300_000)}
     for name, kind in (("fourth", "tar"), ("third", "tar"), ("second", second)):
         content = {f"{name}.{kind}": loader_rig.archive(kind, content)}
-    packed = loader_rig.archive(form, content)
+    packed = loader_rig.archive(archive_format, content)
     trees: list[dict[str, bytes]] = []
     for ranges in (True, False):
-        source = served.put(f"set.{form}", packed, faults=origin_server.Faults(ranges=ranges))
+        source = served.put(
+            f"set.{archive_format}", packed, faults=origin_server.Faults(ranges=ranges)
+        )
         rig.load(source, str(ranges).lower(), unpack="recursive")
         trees.append(rig.files(str(ranges).lower()))
     assert trees[0] == trees[1]
@@ -89,7 +95,7 @@ def test_what_is_no_archive_in_an_archive_of_archives_is_there_however_it_is_fet
         source = served.put(
             "set.tar", loader_rig.tar(members), faults=origin_server.Faults(ranges=ranges)
         )
-        forms.add(rig.load(source, name, unpack="recursive").result.form)
+        forms.add(rig.load(source, name, unpack="recursive").result.archive_format)
         assert rig.told("verify", name)[-1]["state"] == "verified"
         trees.append(everything((rig.volume / "datasets" / name).resolve()))
     assert trees[0] == trees[1]
@@ -203,7 +209,7 @@ def test_several_sources_go_each_to_its_place(rig: loader_rig.Rig, served: origi
     two = served.put("two.csv", b"2,2")
     result = rig.load(f"{one} {two}").result
     assert rig.files() == {"a/1": b"1", "README": b"one", "two.csv": b"2,2"}
-    assert result.form == "many"
+    assert result.archive_format == "many"
 
 
 def test_two_sources_with_one_path_are_refused_with_the_path(

@@ -249,12 +249,12 @@ def test_a_volume_that_may_not_be_written_is_told(
     assert "check the options root-mode" in rig.refused(put(served, "s.tar", FILES))
 
 
-@pytest.mark.parametrize("form", ["tar.gz", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar.gz", "zip"])
 def test_a_big_file_is_loaded_in_little_memory(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
     size = 272 * 2**20
-    source = served.put(f"s.{form}", loader_rig.big_zeros(form, size))
+    source = served.put(f"s.{archive_format}", loader_rig.big_zeros(archive_format, size))
     limits = {"most_expansion": 2000}
     run = rig.end(rig.begin(source, limits=limits))
     assert run.result.bytes == size

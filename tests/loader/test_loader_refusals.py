@@ -37,39 +37,39 @@ def zipped(name: str, content: bytes = b"1", mode: int = stat.S_IFREG | 0o644) -
 
 
 @pytest.mark.parametrize("name", ["../evil", "d/../../evil", "..", "d/.."])
-@pytest.mark.parametrize("form", ["tar.gz", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar.gz", "zip"])
 def test_a_path_that_climbs_is_refused(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str, name: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str, name: str
 ):
-    content = zipped(name) if form == "zip" else gzip.compress(tar([entry(name, b"1")]))
+    content = zipped(name) if archive_format == "zip" else gzip.compress(tar([entry(name, b"1")]))
     assert "leads out of it: make the archive again" in rig.refused(
-        served.put(f"s.{form}", content)
+        served.put(f"s.{archive_format}", content)
     )
 
 
 @pytest.mark.parametrize("name", ["/evil", "//evil", "/"])
-@pytest.mark.parametrize("form", ["tar.gz", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar.gz", "zip"])
 def test_an_absolute_path_is_refused(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str, name: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str, name: str
 ):
-    content = zipped(name) if form == "zip" else gzip.compress(tar([entry(name, b"1")]))
-    assert "absolute path" in rig.refused(served.put(f"s.{form}", content))
+    content = zipped(name) if archive_format == "zip" else gzip.compress(tar([entry(name, b"1")]))
+    assert "absolute path" in rig.refused(served.put(f"s.{archive_format}", content))
 
 
 @pytest.mark.parametrize(
     "target",
     ["/etc/passwd", "..", "../evil", "d/../../evil", "./../x", "", "a/../..", "a/b/../../../evil"],
 )
-@pytest.mark.parametrize("form", ["tar.gz", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar.gz", "zip"])
 def test_a_link_out_is_refused(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str, target: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str, target: str
 ):
     content = (
         zipped("out", target.encode(), stat.S_IFLNK | 0o777)
-        if form == "zip"
+        if archive_format == "zip"
         else gzip.compress(tar([entry("f", b"1"), link("out", target)]))
     )
-    assert "leads out of it" in rig.refused(served.put(f"s.{form}", content))
+    assert "leads out of it" in rig.refused(served.put(f"s.{archive_format}", content))
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../../volume-owner", "d/../.."])
@@ -148,14 +148,14 @@ def test_a_device_or_a_pipe_in_a_zip_is_refused(
     assert "a data set has only files" in rig.refused(served.put("s.zip", content))
 
 
-@pytest.mark.parametrize("form", loader_rig.ARCHIVES)
+@pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_truncated_archive_is_refused(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str, share: float
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str, share: float
 ):
     noise = random.Random(7).randbytes(20_000)
-    content = loader_rig.archive(form, {**FILES, "noise": noise})
-    error = rig.refused(served.put(f"s.{form}", content[: int(len(content) * share)]))
+    content = loader_rig.archive(archive_format, {**FILES, "noise": noise})
+    error = rig.refused(served.put(f"s.{archive_format}", content[: int(len(content) * share)]))
     assert "truncated" in error or "damaged" in error
 
 
@@ -167,15 +167,15 @@ def test_a_tar_that_ends_between_two_members_is_refused(
     assert "truncated" in rig.refused(served.put("s.tgz", gzip.compress(content[:1024])))
 
 
-@pytest.mark.parametrize("form", loader_rig.ARCHIVES)
+@pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
 def test_a_damaged_archive_is_refused(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
-    content = bytearray(loader_rig.archive(form, FILES))
+    content = bytearray(loader_rig.archive(archive_format, FILES))
     # In a plain tar only its headers are checked.
-    at = 512 * 7 if form == "tar" else len(content) // 2
+    at = 512 * 7 if archive_format == "tar" else len(content) // 2
     content[at : at + 40] = bytes(byte ^ 0x55 for byte in content[at : at + 40])
-    error = rig.refused(served.put(f"s.{form}", bytes(content)))
+    error = rig.refused(served.put(f"s.{archive_format}", bytes(content)))
     assert "damaged" in error or "truncated" in error or "does not know" in error
 
 
@@ -186,12 +186,12 @@ def test_a_zip_whose_member_is_not_what_was_packed_is_refused(
     assert "is not what the list says" in rig.refused(served.put("s.zip", content))
 
 
-@pytest.mark.parametrize("form", loader_rig.ARCHIVES)
+@pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
 def test_an_archive_without_files_is_refused(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
-    content = loader_rig.archive(form, {})
-    assert "holds no files" in rig.refused(served.put(f"s.{form}", content))
+    content = loader_rig.archive(archive_format, {})
+    assert "holds no files" in rig.refused(served.put(f"s.{archive_format}", content))
 
 
 def test_an_empty_source_is_refused(rig: loader_rig.Rig, served: origin_server.Origin):

@@ -86,17 +86,17 @@ def test_a_pod_killed_at_any_point_leaves_its_work_to_the_next(
     assert rig.manifest() == listed(UNPACKED)
 
 
-@pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
+@pytest.mark.parametrize("archive_format", ["tar", "tar.gz", "zip"])
 def test_one_archive_killed_twenty_times_is_whole_in_the_end(
-    rig: loader_rig.Rig, served: origin_server.Origin, form: str
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
-    content = loader_rig.archive(form, UNPACKED)
+    content = loader_rig.archive(archive_format, UNPACKED)
     # Slower than the interpreter starts: each attempt comes a little further.
     source = served.put(
-        f"set.{form}", content, faults=origin_server.Faults(bytes_per_second=25_000_000)
+        f"set.{archive_format}", content, faults=origin_server.Faults(bytes_per_second=25_000_000)
     )
-    chance = random.Random(form)
-    for _ in range(20 if form == "tar" else 7):
+    chance = random.Random(archive_format)
+    for _ in range(20 if archive_format == "tar" else 7):
         pod = rig.begin(source, request="v")
         time.sleep(chance.uniform(0.15, 0.35))
         loader_rig.end_at_once(pod)

@@ -16,25 +16,25 @@ from datasets.loader.tree import files
 PROGRAM = """
 import sys
 from datasets.loader.base import tasks
-from datasets.loader.tree import batches, files, tree_writer
+from datasets.loader.tree import files, small_files, tree_writer
 
-class Owner:
+class Listener:
     def begin(self, count): pass
     def replacing(self, number, path): pass
     def done(self, written): pass
 
 root, task = sys.argv[1], tasks.Task.from_json(sys.argv[2])
-tree = tree_writer.Writer(files.Files(root, task))
-first = tree.begin(0, files.Wanted("d/x", 0, False), Owner(), algorithms=["sha256"])
+tree = tree_writer.TreeWriter(files.TreeFiles(root, task))
+first = tree.begin_large(0, files.NewFile("d/x", 0, False), Listener(), algorithms=["sha256"])
 if sys.argv[3] == "small":
-    tree.small([batches.Small(1, "d/x", [b"second"], False, 6)], Owner())
+    tree.write_small([small_files.SmallFile(1, "d/x", [b"second"], False, 6)], Listener())
 else:
-    second = tree.begin(1, files.Wanted("d/x", 0, False), Owner(), algorithms=["sha256"])
-    second.gather(b"second")
-    tree.finish(second, 1, Owner())
+    second = tree.begin_large(1, files.NewFile("d/x", 0, False), Listener(), algorithms=["sha256"])
+    second.write(b"second")
+    tree.finish_large(second, 1, Listener())
 tree._crew.wait()
-first.gather(b"first" * 2**20)
-tree.finish(first, 0, Owner())
+first.write(b"first" * 2**20)
+tree.finish_large(first, 0, Listener())
 tree.wait()
 tree.stop()
 tree.close()

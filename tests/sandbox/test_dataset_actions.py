@@ -407,7 +407,7 @@ def test_the_end_of_a_load_that_nobody_looked_at_is_in_the_index(
     assert listed(settled)[0][:4] == ["flowers", "published", "3 bytes", "1"]
 
 
-@pytest.mark.parametrize("part", ["keep_secret", "share_files"])
+@pytest.mark.parametrize("part", ["save_secret", "share_files"])
 def test_a_hook_that_was_killed_between_the_parts_of_a_job_is_no_end(
     settled: Stage, server: origin_server.Origin, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:

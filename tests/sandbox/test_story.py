@@ -214,7 +214,7 @@ def test_a_loader_of_the_users_own_fills_a_directory_and_ours_publishes_it(stage
     assert (published / "sub" / "word").read_text() == "two words\n"
     assert (published / "n").read_text().strip() == str(len("opensesame"))
     left = {path.name for path in (stage.volume() / "datasets" / ".versions" / "mine").iterdir()}
-    assert not any(name.startswith((".given-", ".load-", ".trash-")) for name in left)
+    assert not any(name.startswith((".custom-", ".load-", ".trash-")) for name in left)
 
 
 def test_a_loader_of_the_users_own_that_fails_is_told_with_its_last_words(stage: Stage) -> None:

@@ -37,48 +37,50 @@ def without_zstd(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
 
 
-def read(content: bytes, form: str, *, recursive: bool = False) -> list[tuple[Any, ...]]:
-    return flat(archive_reader.read(Trickle(content, 70_000), form, recursive=recursive))
+def read(content: bytes, archive_format: str, *, recursive: bool = False) -> list[tuple[Any, ...]]:
+    return flat(archive_reader.read(Trickle(content, 70_000), archive_format, recursive=recursive))
 
 
-def unpacked(content: bytes, form: str = "tar") -> dict[str, bytes]:
-    return formats_rig.files(archive_reader.read(Trickle(content), form, recursive=True))
+def unpacked(content: bytes, archive_format: str = "tar") -> dict[str, bytes]:
+    return formats_rig.files(archive_reader.read(Trickle(content), archive_format, recursive=True))
 
 
-def refused(content: bytes, form: str = "tar", *, recursive: bool = True) -> str:
-    return formats_rig.refused(archive_reader.read(Trickle(content), form, recursive=recursive))
+def refused(content: bytes, archive_format: str = "tar", *, recursive: bool = True) -> str:
+    return formats_rig.refused(
+        archive_reader.read(Trickle(content), archive_format, recursive=recursive)
+    )
 
 
-# --- which form it is
+# --- which archive_format it is
 
 
-@pytest.mark.parametrize("form", loader_rig.ARCHIVES)
+@pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
 @pytest.mark.parametrize("name", ["set", "set.{}", "set-v1.0"])
 @pytest.mark.parametrize("unpack", ["true", "recursive"])
-def test_an_archive_is_recognised_and_read(form: str, name: str, unpack: str):
-    content = loader_rig.archive(form, FILES)
+def test_an_archive_is_recognised_and_read(archive_format: str, name: str, unpack: str):
+    content = loader_rig.archive(archive_format, FILES)
     head = formats.head_of(lambda count: content[:count])
-    assert formats.recognise(head, name.format(form), unpack=unpack) == form
-    assert formats.recognise(head, name.format(form), unpack="false") == formats.FILE
-    assert formats_rig.files(archive_reader.read(Trickle(content), form)) == FILES
+    assert formats.recognise(head, name.format(archive_format), unpack=unpack) == archive_format
+    assert formats.recognise(head, name.format(archive_format), unpack="false") == formats.FILE
+    assert formats_rig.files(archive_reader.read(Trickle(content), archive_format)) == FILES
 
 
-@pytest.mark.parametrize("form", [*loader_rig.ARCHIVES, "file"])
-def test_no_more_is_read_than_it_takes_to_recognise_a_source(form: str):
+@pytest.mark.parametrize("archive_format", [*loader_rig.ARCHIVES, "file"])
+def test_no_more_is_read_than_it_takes_to_recognise_a_source(archive_format: str):
     files = {"a": os.urandom(2**21)}
-    content = files["a"] if form == "file" else loader_rig.archive(form, files)
+    content = files["a"] if archive_format == "file" else loader_rig.archive(archive_format, files)
     asked: list[int] = []
 
     def peek(count: int) -> bytes:
         asked.append(count)
         return content[:count]
 
-    assert formats.recognise(formats.head_of(peek), "set", unpack="true") == form
-    assert max(asked) <= (2**20 if form in {"tar.bz2", "tar.xz"} else 2**16)
+    assert formats.recognise(formats.head_of(peek), "set", unpack="true") == archive_format
+    assert max(asked) <= (2**20 if archive_format in {"tar.bz2", "tar.xz"} else 2**16)
 
 
 @pytest.mark.parametrize(
-    ("head", "name", "form"),
+    ("head", "name", "archive_format"),
     [
         (b"1,2\n", "a.csv", "file"),
         (b"PK\3\4rest", "weights.npz", "file"),
@@ -91,8 +93,8 @@ def test_no_more_is_read_than_it_takes_to_recognise_a_source(form: str):
         (b"<!DOCTYPE html><p>", "page.html", "file"),
     ],
 )
-def test_what_is_no_archive_is_a_file(head: bytes, name: str, form: str):
-    assert formats.recognise(head, name, unpack="recursive") == form
+def test_what_is_no_archive_is_a_file(head: bytes, name: str, archive_format: str):
+    assert formats.recognise(head, name, unpack="recursive") == archive_format
 
 
 @pytest.mark.parametrize(
@@ -122,21 +124,23 @@ def test_an_archive_is_recognised_whatever_its_first_chunk_holds():
 # --- compressed streams
 
 
-@pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz"])
-def test_a_compressed_archive_that_is_cut_off_or_damaged_is_refused(form: str):
-    content = COMPRESS[form](tar([entry("a", formats_rig.noise(2000))]))
+@pytest.mark.parametrize("archive_format", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_a_compressed_archive_that_is_cut_off_or_damaged_is_refused(archive_format: str):
+    content = COMPRESS[archive_format](tar([entry("a", formats_rig.noise(2000))]))
     for part in formats_rig.cuts(content, step=17):
-        assert "in the middle" in refused(part, form)
+        assert "in the middle" in refused(part, archive_format)
     for at in (20, len(content) // 2, len(content) - 6):
         damaged = content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
-        refused(damaged, form)
+        refused(damaged, archive_format)
 
 
-@pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz"])
-def test_what_came_out_of_a_decompressor_is_counted(form: str):
+@pytest.mark.parametrize("archive_format", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_what_came_out_of_a_decompressor_is_counted(archive_format: str):
     packed = tar([entry("a", bytes(3_000_000))])
     counts: list[int] = []
-    found = archive_reader.read(Trickle(COMPRESS[form](packed)), form, count=counts.append)
+    found = archive_reader.read(
+        Trickle(COMPRESS[archive_format](packed)), archive_format, count=counts.append
+    )
     assert formats_rig.files(found) == {"a": bytes(3_000_000)}
     assert sum(counts) == len(packed)
     assert max(counts) <= byte_streams.CHUNK_BYTES
@@ -215,7 +219,7 @@ def test_the_window_that_zstd_may_use_is_bounded(monkeypatch: pytest.MonkeyPatch
         ZstdDecompressor=decompressor,
     )
     monkeypatch.setitem(sys.modules, "compression.zstd", library)
-    decompress.Decompressed(io.BytesIO(b""), "zst")
+    decompress.DecompressedStream(io.BytesIO(b""), "zst")
     assert given == [(None, {"window": 27})]
 
 
@@ -233,7 +237,7 @@ def test_the_directory_of_an_archive_is_its_path_without_its_ending():
         ".zip": ".zip",
         "plain": "plain",
     }.items():
-        assert archive_reader.directory_of(path) == directory
+        assert archive_reader.nested_directory(path) == directory
 
 
 @pytest.mark.parametrize("outer", loader_rig.ARCHIVES)
@@ -301,7 +305,7 @@ def test_archives_in_a_zip_with_ranges_are_unpacked():
         outer.writestr("in.tar", loader_rig.archive("tar", files))
         outer.writestr("c", b"2")
     archive = formats_rig.RandomAccess(buffer.getvalue())
-    found = archive_reader.inside(zip_range_reader.read(archive, Trickle(archive.content)))
+    found = archive_reader.unpack_nested(zip_range_reader.read(archive, Trickle(archive.content)))
     assert formats_rig.files(found) == {"in/a": files["a"], "in/b": files["b"], "c": b"2"}
 
 
@@ -318,7 +322,7 @@ def test_the_check_of_an_archive_in_an_archive_counts_to_its_end():
     archive = formats_rig.RandomAccess(
         formats_rig.zipped(Packed(b"in.zip", inner, listed={"check": 1}))
     )
-    found = archive_reader.inside(zip_range_reader.read(archive, Trickle(archive.content)))
+    found = archive_reader.unpack_nested(zip_range_reader.read(archive, Trickle(archive.content)))
     assert "is not what the list says" in formats_rig.refused(found)
 
 
@@ -370,7 +374,7 @@ def test_all_kinds_of_members_move_into_the_directory():
     packed = [Packed(b"run", b"1", mode=0o755), Packed(b"l", b"run", mode=link_mode)]
     content = tar([entry("z.zip", formats_rig.zipped(*packed))])
     assert read(content, "tar", recursive=True)[2:] == [
-        ("Executable", "z/run"),
+        ("BecomesExecutable", "z/run"),
         ("BecomesLink", "z/l"),
     ]
 

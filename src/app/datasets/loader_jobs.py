@@ -140,7 +140,7 @@ def _own_loader(
         command=wanted.command,
         env={**environment, **given},
         secrets=tuple(secrets),
-        directory=volume.given_files(wanted.name, request),
+        directory=volume.custom_loader_files(wanted.name, request),
         as_root=False,
     )
     return prepare, load

@@ -88,7 +88,7 @@ def _load(task: tasks.Task, told: report.Report, index: int) -> None:
     if done:
         # What is told is told; the next load of that name removes what is left.
         with contextlib.suppress(_Stopped):
-            removal.remove(done.litter)
+            removal.remove(done.trash)
 
 
 def _stop(_signal: int, _frame: Any) -> NoReturn:

@@ -15,7 +15,7 @@ MOST_NESTED = 3
 
 def read(
     stream: byte_streams.Readable,
-    form: str,
+    archive_format: str,
     *,
     count: Callable[[int], None] = lambda _: None,
     recursive: bool = False,
@@ -25,7 +25,7 @@ def read(
 
     Args:
         stream: The archive.
-        form: What it is, as `formats.recognise` says it.
+        archive_format: What it is, as `formats.recognise` says it.
         count: Is told how many bytes came out of a decompressor, each time some do.
         recursive: Whether archives in it are unpacked, too: each into a directory of its name.
         inner: Whether it is in an archive itself.
@@ -33,10 +33,10 @@ def read(
     Raises:
         Failure: It is cut off, damaged, or has what a data set must not have.
     """
-    return _read(stream, form, count, MOST_NESTED - inner if recursive else 1)
+    return _read(stream, archive_format, count, MOST_NESTED - inner if recursive else 1)
 
 
-def inside(
+def unpack_nested(
     found: Iterable[members.Member],
     *,
     count: Callable[[int], None] = lambda _: None,
@@ -46,24 +46,24 @@ def inside(
     return _inside(found, count, MOST_NESTED - inner)
 
 
-def directory_of(path: str) -> str:
+def nested_directory(path: str) -> str:
     """The directory that an archive in another one is unpacked into: its path, less its ending."""
     directory = formats.ARCHIVE_NAME.sub("", path)
     return directory if directory.rpartition("/")[2] else path
 
 
 def _read(
-    stream: byte_streams.Readable, form: str, count: Callable[[int], None], levels: int
+    stream: byte_streams.Readable, archive_format: str, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
-    if form == formats.ZIP:
+    if archive_format == formats.ZIP:
         from . import zip_stream_reader
 
         found = zip_stream_reader.read(stream, count)
-    elif form == formats.TAR:
+    elif archive_format == formats.TAR:
         found = tar_reader.read(stream)
     else:
-        kind = form.rpartition(".")[2]
-        found = tar_reader.read(decompress.Decompressed(stream, kind, count))
+        kind = archive_format.rpartition(".")[2]
+        found = tar_reader.read(decompress.DecompressedStream(stream, kind, count))
     return found if levels == 1 else _inside(found, count, levels)
 
 
@@ -83,14 +83,14 @@ def _nested(
     """The members of an archive in an archive; itself, where it only has the name of one."""
     source = _Inner(outer)
     with source.named():
-        form = formats.recognise_inner(formats.head_of(source.peek), outer.path)
-    if form == formats.FILE:
+        archive_format = formats.recognise_inner(formats.head_of(source.peek), outer.path)
+    if archive_format == formats.FILE:
         whole = isinstance(outer.chunks, tuple)
         yield outer if whole else dataclasses.replace(outer, chunks=source.rest())
         return
-    top = directory_of(outer.path)
+    top = nested_directory(outer.path)
     with source.named():
-        for member in _read(source, form, count, levels):
+        for member in _read(source, archive_format, count, levels):
             path = f"{top}/{member.path}" if member.path else top
             if isinstance(member, members.HardLink):
                 yield members.HardLink(path, f"{top}/{member.target}")

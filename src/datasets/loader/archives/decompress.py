@@ -22,7 +22,7 @@ ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
 TOO_HUNGRY = ("emory usage limit", "too much memory")
 
 
-class Inflate:
+class Inflater:
     """zlib's decompressor, with the face of bz2's and lzma's."""
 
     def __init__(self, window_bits: int) -> None:
@@ -52,7 +52,7 @@ class Inflate:
         return self._inflate.unused_data
 
 
-def zstd() -> Any:
+def zstd_decompressor() -> Any:
     """Python's own decompressor, which it has from 3.14 on.
 
     Raises:
@@ -61,7 +61,7 @@ def zstd() -> Any:
     try:
         library: Any = importlib.import_module("compression.zstd")
     except ImportError:
-        raise members.Unwanted(
+        raise members.RefusedArchive(
             "the archive is compressed with zstd, which the Python of this image can not read: "
             "juju config aws-efs loader-image=python:3.14-slim, or offer it as tar.gz, or store "
             "it as it is with unpack=false"
@@ -71,14 +71,14 @@ def zstd() -> Any:
 
 
 DECOMPRESSORS: dict[str, Callable[[], Any]] = {
-    "gz": lambda: Inflate(16 + zlib.MAX_WBITS),
+    "gz": lambda: Inflater(16 + zlib.MAX_WBITS),
     "bz2": bz2.BZ2Decompressor,
-    "zst": zstd,
+    "zst": zstd_decompressor,
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_XZ_MEMORY_BYTES),
 }
 
 
-class Decompressed:
+class DecompressedStream:
     """Reads what a gz, bz2, xz or zst stream holds; streams that follow one another are one.
 
     Args:

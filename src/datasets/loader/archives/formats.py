@@ -65,10 +65,10 @@ def recognise(head: bytes, name: str, *, unpack: str) -> str:
     if unpack == "false" or (OTHER_ENDING.search(name) and not ARCHIVE_NAME.search(name)):
         return FILE
     named = bool(ARCHIVE_NAME.search(name))
-    form = _archive(head, named=named)
-    if form == FILE and named:
+    archive_format = _archive(head, named=named)
+    if archive_format == FILE and named:
         raise _not_an_archive(head, name)
-    return form
+    return archive_format
 
 
 def recognise_inner(head: bytes, name: str) -> str:
@@ -106,7 +106,7 @@ def _begins_tar(data: bytes, *, named: bool) -> bool:
 
 def _unpacked(head: bytes, kind: str, *, named: bool) -> bytes:
     try:
-        stream = decompress.Decompressed(io.BytesIO(head), kind)
+        stream = decompress.DecompressedStream(io.BytesIO(head), kind)
         return byte_streams.BufferedReader(stream).take(tar_reader.BLOCK_BYTES)
     except failure.Failure:
         # A file that is compressed and no archive stays as it is, whatever it is compressed with.

@@ -11,7 +11,7 @@ from ..base import byte_streams, failure
 REMEDY = "make the archive again without it, or take another source"
 
 
-class Unwanted(byte_streams.Damaged):
+class RefusedArchive(byte_streams.Damaged):
     """An archive has what a data set must not have, or what can not be read here."""
 
 
@@ -70,7 +70,7 @@ class HardLink(Member):
 
 
 @dataclasses.dataclass(frozen=True)
-class Executable(Member):
+class BecomesExecutable(Member):
     """An earlier file may be executed: some archives say that only at their end."""
 
 
@@ -79,21 +79,23 @@ class BecomesLink(Member):
     """An earlier file holds what a symbolic link of its name leads to."""
 
 
-def inside(name: str) -> str:
+def inside_path(name: str) -> str:
     """A name out of an archive as a path that stays inside; empty for the archive's root.
 
     Raises:
         Failure: It is absolute, climbs, or is no name.
     """
     if name.startswith("/"):
-        raise Unwanted(f"the archive has the absolute path {failure.quote(name)}: {REMEDY}")
+        raise RefusedArchive(f"the archive has the absolute path {failure.quote(name)}: {REMEDY}")
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if ".." in parts:
-        raise Unwanted(
+        raise RefusedArchive(
             f"the archive has the path {failure.quote(name)}, which leads out of it: {REMEDY}"
         )
     if "\0" in name:
-        raise Unwanted(f"the archive has the impossible name {failure.quote(name)}: {REMEDY}")
+        raise RefusedArchive(
+            f"the archive has the impossible name {failure.quote(name)}: {REMEDY}"
+        )
     return "/".join(parts)
 
 
@@ -111,7 +113,7 @@ def symbolic_link(path: str, target: str) -> SymbolicLink:
     straight = posixpath.normpath(target)
     where = posixpath.normpath(posixpath.join(posixpath.dirname(path), straight))
     if not target or "\0" in target or target.startswith("/") or where.split("/")[0] == "..":
-        raise Unwanted(
+        raise RefusedArchive(
             f"the archive has the link {failure.quote(path)} to {failure.quote(target)}, which "
             f"leads out of it: {REMEDY}"
         )
@@ -120,7 +122,7 @@ def symbolic_link(path: str, target: str) -> SymbolicLink:
 
 def refused(name: str, what: str) -> failure.Failure:
     """A member that is neither file, directory nor link."""
-    return Unwanted(
+    return RefusedArchive(
         f"the archive has {failure.quote(name)}, which is {what}: a data set has only files, "
         f"directories and links; {REMEDY}"
     )

@@ -10,7 +10,7 @@ from . import tar_header
 # The names and attributes of one member; real ones take some hundreds of bytes.
 MOST_BYTES = 2**20
 NAMES = {tar_header.GNU_LONG_NAME: "path", tar_header.GNU_LONG_LINK: "linkpath"}
-KINDS = {*NAMES, tar_header.PAX, tar_header.PAX_SOLARIS, tar_header.PAX_GLOBAL}
+TYPES = {*NAMES, tar_header.PAX, tar_header.PAX_SOLARIS, tar_header.PAX_GLOBAL}
 SPARSE = "GNU.sparse."
 # What others say is not kept: an archive can have any number of them.
 KEPT = {
@@ -25,7 +25,7 @@ KEPT = {
 LINE_END = ord("\n")
 
 
-class Names:
+class ExtensionHeaders:
     """The names and attributes that were read, and the members that they go with."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Names:
         """Takes what stands before a member.
 
         Args:
-            kind: The type in its header, one of KINDS.
+            kind: The type in its header, one of TYPES.
             text: What follows that header.
 
         Raises:
@@ -68,7 +68,7 @@ def check_size(size: int) -> None:
         raise byte_streams.damaged(f"a name or attribute has {size} bytes")
 
 
-def body_size(header: tar_header.Header, fields: Mapping[str, str]) -> int:
+def body_size(header: tar_header.TarHeader, fields: Mapping[str, str]) -> int:
     """The bytes of a member's body; the header itself has no room for more than 8 GiB."""
     size = fields.get("size")
     return byte_streams.parse_decimal(size.encode(errors="replace")) if size else header.size

@@ -25,7 +25,7 @@ _BLANK_CHECKSUM = sum(b" " * 8)
 _ADLER_MODULUS = 65521
 
 
-class Header(NamedTuple):
+class TarHeader(NamedTuple):
     """What stands in a header.
 
     Attributes:
@@ -43,7 +43,7 @@ class Header(NamedTuple):
     target: str
 
 
-def parse(block: bytes) -> Header | None:
+def parse(block: bytes) -> TarHeader | None:
     """The header in a block; None where the block is of zeros.
 
     Raises:
@@ -69,7 +69,7 @@ def parse(block: bytes) -> Header | None:
         raise byte_streams.damaged("there is no header where one should be") from None
     if numbers[1] < 0:
         raise byte_streams.damaged("a member has a negative size")
-    return Header(
+    return TarHeader(
         name.decode(*ENCODING),
         numbers[0],
         numbers[1],

@@ -16,7 +16,7 @@ class NotPlain(Exception):  # noqa: N818 - not an error: it is read in its order
     """The archive has members that only make sense in its order."""
 
 
-class Inner(NamedTuple):
+class IndexedMember(NamedTuple):
     """A file or a directory in the archive.
 
     Attributes:
@@ -34,7 +34,7 @@ class Inner(NamedTuple):
     directory: bool = False
 
 
-def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
+def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[IndexedMember]:
     """The files and directories of an archive, and where they are.
 
     Args:
@@ -46,7 +46,7 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
         Failure: It is cut off or damaged.
     """
     window = _Window(read_at, size)
-    names = tar_extensions.Names()
+    names = tar_extensions.ExtensionHeaders()
     at = 0
     ended = False
     while at < size:
@@ -56,21 +56,21 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[Inner]:
         if header is None:
             continue
         length = 0 if header.type in tar_reader.WITHOUT_BODY else header.size
-        if header.type in tar_extensions.KINDS:
+        if header.type in tar_extensions.TYPES:
             tar_extensions.check_size(length)
             names.add(header.type, window.read(at, length))
         else:
             fields = names.of_member()
             if tar_extensions.is_sparse(fields):
                 raise NotPlain
-            path = members.inside(fields.get("path") or header.name)
+            path = members.inside_path(fields.get("path") or header.name)
             if header.type in tar_header.REGULAR:
                 length = tar_extensions.body_size(header, fields)
-                yield Inner(path, at, length, executable=bool(header.mode & 0o111))
+                yield IndexedMember(path, at, length, executable=bool(header.mode & 0o111))
             elif header.type != tar_header.DIRECTORY:
                 raise NotPlain
             elif path:
-                yield Inner(path, at, 0, directory=True)
+                yield IndexedMember(path, at, 0, directory=True)
         at += length + -length % tar_reader.BLOCK_BYTES
     if not ended:
         raise byte_streams.truncated()

@@ -45,7 +45,7 @@ def read(raw: byte_streams.Readable) -> Iterator[members.Member]:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
     stream = byte_streams.BufferedReader(raw)
-    names = tar_extensions.Names()
+    names = tar_extensions.ExtensionHeaders()
     ended = False
     while block := stream.take(BLOCK_BYTES):
         header = tar_header.parse(block)
@@ -53,7 +53,7 @@ def read(raw: byte_streams.Readable) -> Iterator[members.Member]:
         ended = header is None
         if header is None:
             continue
-        if header.type in tar_extensions.KINDS:
+        if header.type in tar_extensions.TYPES:
             tar_extensions.check_size(header.size)
             names.add(header.type, _whole(stream, header.size))
             continue
@@ -76,9 +76,9 @@ def _whole(stream: byte_streams.BufferedReader, size: int) -> bytes:
 
 
 def _file(
-    stream: byte_streams.BufferedReader, header: tar_header.Header, fields: Mapping[str, str]
+    stream: byte_streams.BufferedReader, header: tar_header.TarHeader, fields: Mapping[str, str]
 ) -> Iterator[members.Member]:
-    path = members.inside(fields.get("path") or header.name)
+    path = members.inside_path(fields.get("path") or header.name)
     executable = bool(header.mode & 0o111)
     size = tar_extensions.body_size(header, fields)
     if size <= SMALL_BYTES:
@@ -92,7 +92,7 @@ def _file(
 
 def _other(
     stream: byte_streams.BufferedReader,
-    header: tar_header.Header,
+    header: tar_header.TarHeader,
     block: bytes,
     fields: Mapping[str, str],
 ) -> Iterator[members.Member]:
@@ -100,7 +100,7 @@ def _other(
     target = fields.get("linkpath") or header.target
     if header.type in REFUSED:
         raise members.refused(name, REFUSED[header.type])
-    path = members.inside(name)
+    path = members.inside_path(name)
     # What follows an old sparse file's header belongs to the header, not to the body.
     old = header.type == tar_header.GNU_SPARSE
     sparse = tar_sparse.old_map(stream, block) if old else None
@@ -111,7 +111,7 @@ def _other(
     elif header.type == tar_header.SYMBOLIC_LINK:
         yield members.symbolic_link(path, target)
     elif header.type == tar_header.HARD_LINK:
-        yield members.HardLink(path, members.inside(target))
+        yield members.HardLink(path, members.inside_path(target))
     elif header.type != tar_header.GNU_VOLUME_LABEL:
         sparse = sparse or tar_sparse.pax_map(body, fields)
         chunks: Iterable[bytes] = tar_sparse.pieces(body, sparse)

@@ -18,7 +18,7 @@ ZEROS = bytes(byte_streams.CHUNK_BYTES)
 
 
 @dataclasses.dataclass(frozen=True)
-class Map:
+class SparseMap:
     """A sparse file.
 
     Attributes:
@@ -30,7 +30,7 @@ class Map:
     extents: tuple[tuple[int, int], ...]
 
 
-def pieces(body: byte_streams.Readable, sparse: Map) -> Iterator[bytes]:
+def pieces(body: byte_streams.Readable, sparse: SparseMap) -> Iterator[bytes]:
     """The file's bytes, holes filled with zeros."""
     position = 0
     for offset, length in sparse.extents:
@@ -42,7 +42,7 @@ def pieces(body: byte_streams.Readable, sparse: Map) -> Iterator[bytes]:
     yield from _zeros(sparse.size - position)
 
 
-def old_map(stream: byte_streams.Readable, header: bytes) -> Map:
+def old_map(stream: byte_streams.Readable, header: bytes) -> SparseMap:
     """The map in a GNU header, which goes on in the blocks that follow it."""
     extents = _fields(header[386:482])
     more, size = header[482], _number(header[483:495])
@@ -51,13 +51,13 @@ def old_map(stream: byte_streams.Readable, header: bytes) -> Map:
         extents += _fields(block[:504])
         more = block[504]
         _check_count(len(extents))
-    return Map(size, tuple(extents))
+    return SparseMap(size, tuple(extents))
 
 
-def pax_map(body: byte_streams.Readable, extended: Mapping[str, str]) -> Map:
+def pax_map(body: byte_streams.Readable, extended: Mapping[str, str]) -> SparseMap:
     """The map at the beginning of a sparse PAX member's body."""
     if extended.get("GNU.sparse.major") != "1":
-        raise members.Unwanted(
+        raise members.RefusedArchive(
             "the archive has a sparse file in a format of 2006: make it again with a newer tar, "
             "or without --sparse"
         )
@@ -66,7 +66,7 @@ def pax_map(body: byte_streams.Readable, extended: Mapping[str, str]) -> Map:
     _check_count(count)
     extents = tuple((next(numbers), next(numbers)) for _ in range(count))
     size = extended.get("GNU.sparse.realsize", "").encode(errors="replace")
-    return Map(byte_streams.parse_decimal(size), extents)
+    return SparseMap(byte_streams.parse_decimal(size), extents)
 
 
 def _lines(body: byte_streams.Readable) -> Iterator[int]:
@@ -97,7 +97,7 @@ def _number(field: bytes) -> int:
 
 def _check_count(count: int) -> None:
     if count > MOST_EXTENTS:
-        raise members.Unwanted(
+        raise members.RefusedArchive(
             f"the archive has a sparse file in more than {MOST_EXTENTS} parts: make it again "
             "without --sparse"
         )

@@ -42,13 +42,13 @@ REFUSED = {
 }
 METHODS: dict[int, Callable[[], Any]] = {
     0: lambda: None,
-    8: lambda: decompress.Inflate(-zlib.MAX_WBITS),
+    8: lambda: decompress.Inflater(-zlib.MAX_WBITS),
     12: bz2.BZ2Decompressor,
-    93: decompress.zstd,
+    93: decompress.zstd_decompressor,
 }
 
 
-class Ahead:
+class ZipStream:
     """A stream that is read in large pieces, given out in small ones, and takes some back.
 
     Args:
@@ -99,7 +99,7 @@ class Ahead:
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class ZipEntry:
     """What a header says of a member.
 
     Attributes:
@@ -123,7 +123,7 @@ class Entry:
     offset: int
 
 
-def listed(stream: Ahead, signature: bytes = b"") -> Entry:
+def read_listed(stream: ZipStream, signature: bytes = b"") -> ZipEntry:
     """The next entry of the list at the end.
 
     Args:
@@ -143,7 +143,7 @@ def listed(stream: Ahead, signature: bytes = b"") -> Entry:
     extras = _extras(stream.exactly(extra_length))
     stream.exactly(comment_length)
     size, packed, offset = _wide(extras, size, packed, offset)
-    return Entry(
+    return ZipEntry(
         name=_name(raw_name, flags, extras.get(NAME_EXTRA, b"")),
         mode=attributes >> 16 if made_by >> 8 in UNIX else 0,
         flags=flags,
@@ -155,7 +155,7 @@ def listed(stream: Ahead, signature: bytes = b"") -> Entry:
     )
 
 
-def local(stream: Ahead, offset: int) -> Entry:
+def read_local(stream: ZipStream, offset: int) -> ZipEntry:
     """The header before a member, whose signature was read already."""
     fields = LOCAL.unpack(LOCAL_SIGNATURE + stream.exactly(LOCAL.size - 4))
     _, _, flags, method, _, _, check, packed, size, name_length, extra_length = fields
@@ -163,7 +163,7 @@ def local(stream: Ahead, offset: int) -> Entry:
     extras = _extras(stream.exactly(extra_length))
     size, packed = _wide(extras, size, packed)
     name = _name(raw_name, flags, extras.get(NAME_EXTRA, b""))
-    return Entry(name, 0, flags, method, check, packed, size, offset)
+    return ZipEntry(name, 0, flags, method, check, packed, size, offset)
 
 
 def _wide(extras: dict[int, bytes], *fields: int) -> tuple[int, ...]:
@@ -197,52 +197,52 @@ def _name(raw: bytes, flags: int, extra: bytes) -> str:
         return raw.decode("utf-8", "surrogateescape") if flags & UTF8 else raw.decode("cp437")
 
 
-def check_kind(entry: Entry) -> None:
+def check_kind(entry: ZipEntry) -> None:
     """Refuses what is neither file, directory nor link."""
     kind = stat.S_IFMT(entry.mode)
     if kind in REFUSED:
         raise members.refused(entry.name, REFUSED[kind])
 
 
-def is_directory(entry: Entry) -> bool:
+def is_directory(entry: ZipEntry) -> bool:
     """Whether it is a directory."""
     return entry.name.endswith("/") or stat.S_IFMT(entry.mode) == stat.S_IFDIR
 
 
-def is_link(entry: Entry) -> bool:
+def is_link(entry: ZipEntry) -> bool:
     """Whether its content is what a symbolic link leads to."""
     return stat.S_IFMT(entry.mode) == stat.S_IFLNK
 
 
-def check_link(entry: Entry) -> None:
+def check_link(entry: ZipEntry) -> None:
     """Refuses a link that leads to more than a path can be."""
     if entry.size > LONGEST_TARGET:
         raise byte_streams.damaged(f"the link {failure.quote(entry.name)} is no path")
 
 
-def check_readable(entry: Entry) -> None:
+def check_readable(entry: ZipEntry) -> None:
     """Refuses what can not be unpacked here."""
     if entry.flags & ENCRYPTED:
-        raise members.Unwanted(
+        raise members.RefusedArchive(
             f"the archive has {failure.quote(entry.name)} encrypted: make it again without a "
             "password"
         )
     if entry.method not in METHODS:
-        raise members.Unwanted(
+        raise members.RefusedArchive(
             f"the archive has {failure.quote(entry.name)} compressed by the method "
             f"{entry.method}, which this loader does not know: make it again with deflate"
         )
 
 
-def split() -> failure.Failure:
+def split_archive() -> failure.Failure:
     """The archive is one part of several."""
-    return members.Unwanted(
+    return members.RefusedArchive(
         "the archive is split in several parts, of which this is one: join them with zip -s 0 "
         "--out, or make it again in one part"
     )
 
 
-def unpacked(packed: Iterable[bytes], decompressor: Any) -> Iterator[bytes]:
+def decompressed(packed: Iterable[bytes], decompressor: Any) -> Iterator[bytes]:
     """What comes out of a member's decompressor, in chunks that are not empty.
 
     Args:

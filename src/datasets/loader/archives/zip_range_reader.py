@@ -21,7 +21,7 @@ GAP_BYTES = 2**18
 MOST_COUNTED = 0xFFFF
 
 
-class Part(byte_streams.Readable, Protocol):
+class ArchivePart(byte_streams.Readable, Protocol):
     """A stream that has to be closed."""
 
     def close(self) -> None:
@@ -29,17 +29,17 @@ class Part(byte_streams.Readable, Protocol):
         ...
 
 
-class Archive(Protocol):
+class RangeArchive(Protocol):
     """An archive that can be read from anywhere in it."""
 
     size: int
 
-    def stream(self, offset: int, /) -> Part:
+    def stream(self, offset: int, /) -> ArchivePart:
         """Its bytes from an offset on."""
         ...
 
 
-def read(archive: Archive, data: byte_streams.Readable) -> Iterator[members.Member]:
+def read(archive: RangeArchive, data: byte_streams.Readable) -> Iterator[members.Member]:
     """The members of the archive, in its list's order.
 
     A large file's content is to be read before the next member is asked for.
@@ -56,10 +56,10 @@ def read(archive: Archive, data: byte_streams.Readable) -> Iterator[members.Memb
         return
     content, raw = _Content(archive, data), archive.stream(found.start)
     with contextlib.closing(content), contextlib.closing(raw):
-        listing = zip_headers.Ahead(raw)
+        listing = zip_headers.ZipStream(raw)
         count = 0
         while listing.position < found.length:
-            yield _member(content, zip_headers.listed(listing), found.base)
+            yield _member(content, zip_headers.read_listed(listing), found.base)
             count += 1
         if listing.position != found.length or count % (MOST_COUNTED + 1) != found.members:
             raise byte_streams.damaged("its list of files is not as long as it says")
@@ -81,18 +81,17 @@ class _List(NamedTuple):
     base: int
 
 
-def _find_list(archive: Archive) -> _List:
-    form = zip_headers
-    tail_start = max(0, archive.size - form.END.size - form.LONGEST_COMMENT)
+def _find_list(archive: RangeArchive) -> _List:
+    tail_start = max(0, archive.size - zip_headers.END.size - zip_headers.LONGEST_COMMENT)
     tail = _part(archive, tail_start, archive.size - tail_start)
     at = _end(tail)
-    _, disk, _, _, count, length, offset, _ = form.END.unpack_from(tail, at)
+    _, disk, _, _, count, length, offset, _ = zip_headers.END.unpack_from(tail, at)
     if disk not in {0, MOST_COUNTED}:
-        raise form.split()
+        raise zip_headers.split_archive()
     end = tail_start + at
-    before = tail[at - form.LOCATOR.size : at] if at >= form.LOCATOR.size else b""
-    if before.startswith(form.LOCATOR_SIGNATURE):
-        end, (count, length, offset) = _end64(archive, end - form.LOCATOR.size, before)
+    before = tail[at - zip_headers.LOCATOR.size : at] if at >= zip_headers.LOCATOR.size else b""
+    if before.startswith(zip_headers.LOCATOR_SIGNATURE):
+        end, (count, length, offset) = _end64(archive, end - zip_headers.LOCATOR.size, before)
     base = end - length - offset
     if base < 0:
         raise byte_streams.damaged("its list of files is not where it should be")
@@ -113,23 +112,22 @@ def _end(tail: bytes) -> int:
     return last
 
 
-def _end64(archive: Archive, end: int, locator: bytes) -> tuple[int, tuple[int, int, int]]:
+def _end64(archive: RangeArchive, end: int, locator: bytes) -> tuple[int, tuple[int, int, int]]:
     """Where the record for large archives begins, and the list's count, length and offset."""
-    form = zip_headers
-    _, _, told, disks = form.LOCATOR.unpack(locator)
+    _, _, told, disks = zip_headers.LOCATOR.unpack(locator)
     if disks > 1:
-        raise form.split()
+        raise zip_headers.split_archive()
     # It stands right before its locator if nothing was added to it, and where the locator says
     # if nothing was put before the archive.
-    for where in (end - form.END64.size, told):
-        if 0 <= where <= end - form.END64.size:
-            fields = form.END64.unpack(_part(archive, where, form.END64.size))
-            if fields[0] == form.END64_SIGNATURE:
+    for where in (end - zip_headers.END64.size, told):
+        if 0 <= where <= end - zip_headers.END64.size:
+            fields = zip_headers.END64.unpack(_part(archive, where, zip_headers.END64.size))
+            if fields[0] == zip_headers.END64_SIGNATURE:
                 return where, (fields[7], fields[8], fields[9])
     raise byte_streams.damaged("its list of files is not where it should be")
 
 
-def _part(archive: Archive, offset: int, count: int) -> bytes:
+def _part(archive: RangeArchive, offset: int, count: int) -> bytes:
     if not count:
         raise byte_streams.truncated()
     with contextlib.closing(archive.stream(offset)) as stream:
@@ -139,14 +137,14 @@ def _part(archive: Archive, offset: int, count: int) -> bytes:
 class _Content:
     """The archive's data, read forward; what stands behind is fetched again."""
 
-    def __init__(self, archive: Archive, data: byte_streams.Readable) -> None:
+    def __init__(self, archive: RangeArchive, data: byte_streams.Readable) -> None:
         self._archive = archive
-        self._data = zip_headers.Ahead(data)
-        self._part: Part | None = None
+        self._data = zip_headers.ZipStream(data)
+        self._part: ArchivePart | None = None
         self._again = self._data
         self._again_start = 0
 
-    def at(self, offset: int) -> zip_headers.Ahead:
+    def at(self, offset: int) -> zip_headers.ZipStream:
         """The data from an offset on."""
         if offset >= self._data.position:
             stream, gap = self._data, offset - self._data.position
@@ -156,12 +154,12 @@ class _Content:
             pass
         return stream
 
-    def _behind(self, offset: int) -> tuple[zip_headers.Ahead, int]:
+    def _behind(self, offset: int) -> tuple[zip_headers.ZipStream, int]:
         gap = offset - self._again_start - self._again.position
         if not self._part or not 0 <= gap <= GAP_BYTES:
             self.close()
             self._part = self._archive.stream(offset)
-            self._again, self._again_start, gap = zip_headers.Ahead(self._part), offset, 0
+            self._again, self._again_start, gap = zip_headers.ZipStream(self._part), offset, 0
         return self._again, gap
 
     def close(self) -> None:
@@ -170,8 +168,8 @@ class _Content:
             part.close()
 
 
-def _member(content: _Content, entry: zip_headers.Entry, base: int) -> members.Member:
-    path = members.inside(entry.name)
+def _member(content: _Content, entry: zip_headers.ZipEntry, base: int) -> members.Member:
+    path = members.inside_path(entry.name)
     zip_headers.check_kind(entry)
     if zip_headers.is_directory(entry):
         return members.Directory(path)
@@ -187,7 +185,7 @@ def _member(content: _Content, entry: zip_headers.Entry, base: int) -> members.M
     return members.File(path, executable, chunks, entry.size)
 
 
-def _chunks(content: _Content, entry: zip_headers.Entry, base: int) -> Iterator[bytes]:
+def _chunks(content: _Content, entry: zip_headers.ZipEntry, base: int) -> Iterator[bytes]:
     """What the member holds, compared with its size and its check."""
     data = content.at(base + entry.offset)
     header = zip_headers.LOCAL.unpack(data.exactly(zip_headers.LOCAL.size))
@@ -197,7 +195,7 @@ def _chunks(content: _Content, entry: zip_headers.Entry, base: int) -> Iterator[
     data.exactly(header[10])
     size, check = 0, 0
     packed = byte_streams.pieces(data, entry.packed)
-    for chunk in zip_headers.unpacked(packed, zip_headers.METHODS[entry.method]()):
+    for chunk in zip_headers.decompressed(packed, zip_headers.METHODS[entry.method]()):
         size += len(chunk)
         check = zlib.crc32(chunk, check)
         if size > entry.size:

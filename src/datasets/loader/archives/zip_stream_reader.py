@@ -44,13 +44,13 @@ def read(
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
-    stream = zip_headers.Ahead(raw)
+    stream = zip_headers.ZipStream(raw)
     came, listed = _Sum(), _Sum()
     signature = stream.exactly(4)
     if signature == SPLIT_SIGNATURE:
-        raise zip_headers.split()
+        raise zip_headers.split_archive()
     if signature not in FOLLOWING:
-        raise members.Unwanted(
+        raise members.RefusedArchive(
             "the archive has something in front of its files, and comes from an origin that gives "
             "no parts of it: offer it as tar.gz, or where ranges are served"
         )
@@ -58,7 +58,7 @@ def read(
         yield from _member(stream, came, count)
         signature = stream.exactly(4)
     while signature == zip_headers.ENTRY_SIGNATURE:
-        entry = zip_headers.listed(stream, signature)
+        entry = zip_headers.read_listed(stream, signature)
         listed.add(entry, entry.size, entry.check)
         yield from _afterwards(entry)
         signature = stream.exactly(4)
@@ -73,21 +73,21 @@ class _Sum:
     def __init__(self) -> None:
         self.value = 0
 
-    def add(self, entry: zip_headers.Entry, size: int, check: int) -> None:
+    def add(self, entry: zip_headers.ZipEntry, size: int, check: int) -> None:
         text = f"{entry.name}\0{size}\0{check}\0{entry.offset}"
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
         self.value += int.from_bytes(digest, "big")
 
 
 def _member(
-    stream: zip_headers.Ahead, came: _Sum, count: Callable[[int], None]
+    stream: zip_headers.ZipStream, came: _Sum, count: Callable[[int], None]
 ) -> Iterator[members.Member]:
-    entry = zip_headers.local(stream, stream.position - len(zip_headers.LOCAL_SIGNATURE))
-    path = members.inside(entry.name)
+    entry = zip_headers.read_local(stream, stream.position - len(zip_headers.LOCAL_SIGNATURE))
+    path = members.inside_path(entry.name)
     zip_headers.check_readable(entry)
     directory = entry.name.endswith("/")
     if _is_endless(entry) and not directory:
-        raise members.Unwanted(
+        raise members.RefusedArchive(
             f"the archive has {failure.quote(entry.name)} stored without its size, and comes from "
             "an origin that gives no parts of it: offer it as tar.gz, or where ranges are served"
         )
@@ -97,17 +97,17 @@ def _member(
         pass
 
 
-def _is_endless(entry: zip_headers.Entry) -> bool:
+def _is_endless(entry: zip_headers.ZipEntry) -> bool:
     """Whether nothing tells where the content ends."""
     return _is_described(entry) and entry.method == STORED and not entry.packed
 
 
-def _is_described(entry: zip_headers.Entry) -> bool:
+def _is_described(entry: zip_headers.ZipEntry) -> bool:
     """Whether its size and check stand behind the content."""
     return bool(entry.flags & DESCRIPTOR_FLAG)
 
 
-def _file(path: str, entry: zip_headers.Entry, content: Iterator[bytes]) -> members.File:
+def _file(path: str, entry: zip_headers.ZipEntry, content: Iterator[bytes]) -> members.File:
     """A small file has been read when it is given out, also where nobody knew that it is small."""
     held: list[bytes] = []
     size = 0
@@ -121,13 +121,16 @@ def _file(path: str, entry: zip_headers.Entry, content: Iterator[bytes]) -> memb
 
 
 def _content(
-    stream: zip_headers.Ahead, entry: zip_headers.Entry, came: _Sum, count: Callable[[int], None]
+    stream: zip_headers.ZipStream,
+    entry: zip_headers.ZipEntry,
+    came: _Sum,
+    count: Callable[[int], None],
 ) -> Iterator[bytes]:
     """What the member holds, compared with what the archive says of it."""
     decompressor = zip_headers.METHODS[entry.method]()
     packed = _Packed(stream, entry, decompressor)
     size, check = 0, 0
-    for chunk in zip_headers.unpacked(packed, decompressor):
+    for chunk in zip_headers.decompressed(packed, decompressor):
         if decompressor is not None:
             count(len(chunk))
         size += len(chunk)
@@ -152,7 +155,7 @@ class _Packed:
     """
 
     def __init__(
-        self, stream: zip_headers.Ahead, entry: zip_headers.Entry, decompressor: Any
+        self, stream: zip_headers.ZipStream, entry: zip_headers.ZipEntry, decompressor: Any
     ) -> None:
         self._stream = stream
         self._decompressor = decompressor
@@ -177,7 +180,9 @@ class _Packed:
             wanted = min(2 * wanted, byte_streams.CHUNK_BYTES)
 
 
-def _descriptor(stream: zip_headers.Ahead, found: tuple[int, int, int]) -> tuple[int, int, int]:
+def _descriptor(
+    stream: zip_headers.ZipStream, found: tuple[int, int, int]
+) -> tuple[int, int, int]:
     """What stands behind the content: with a signature or without, in 32 bits or in 64."""
     data = stream.exactly(4)
     if data == DESCRIPTOR_SIGNATURE:
@@ -194,14 +199,14 @@ def _descriptor(stream: zip_headers.Ahead, found: tuple[int, int, int]) -> tuple
     return check, packed, size
 
 
-def _afterwards(entry: zip_headers.Entry) -> Iterator[members.Member]:
+def _afterwards(entry: zip_headers.ZipEntry) -> Iterator[members.Member]:
     """What the list says of a member that is in the tree already."""
     if entry.name.endswith("/"):
         return
     zip_headers.check_kind(entry)
-    path = members.inside(entry.name)
+    path = members.inside_path(entry.name)
     if zip_headers.is_directory(entry):
-        raise members.Unwanted(
+        raise members.RefusedArchive(
             f"the archive has the directory {failure.quote(entry.name)} without a slash at its "
             "end, and comes from an origin that gives no parts of it: offer it as tar.gz, or "
             "where ranges are served"
@@ -210,23 +215,24 @@ def _afterwards(entry: zip_headers.Entry) -> Iterator[members.Member]:
         zip_headers.check_link(entry)
         yield members.BecomesLink(path)
     elif entry.mode & 0o111:
-        yield members.Executable(path)
+        yield members.BecomesExecutable(path)
 
 
-def _end(stream: zip_headers.Ahead, signature: bytes) -> None:
+def _end(stream: zip_headers.ZipStream, signature: bytes) -> None:
     """What stands behind the list: an archive that ends in it is not whole."""
-    form = zip_headers
-    if signature == form.END64_SIGNATURE:
+    if signature == zip_headers.END64_SIGNATURE:
         length = int.from_bytes(stream.exactly(8), "little")
         for _ in byte_streams.pieces(stream, length):
             pass
-        locator = stream.exactly(form.LOCATOR.size)
-        if not locator.startswith(form.LOCATOR_SIGNATURE):
+        locator = stream.exactly(zip_headers.LOCATOR.size)
+        if not locator.startswith(zip_headers.LOCATOR_SIGNATURE):
             raise byte_streams.damaged("its list of files has no end")
         signature = stream.exactly(4)
-    if signature != form.END_SIGNATURE:
+    if signature != zip_headers.END_SIGNATURE:
         raise byte_streams.damaged("there is no header where one should be")
-    fields = form.END.unpack(signature + stream.exactly(form.END.size - len(signature)))
+    fields = zip_headers.END.unpack(
+        signature + stream.exactly(zip_headers.END.size - len(signature))
+    )
     if fields[1] not in {0, 0xFFFF}:
-        raise form.split()
+        raise zip_headers.split_archive()
     stream.exactly(fields[-1])

@@ -174,7 +174,7 @@ class Result:
         version: The directory under `.versions` that `path` leads to.
         checksum: `algorithm:digest` of what was fetched.
         fetched: The bytes that were fetched.
-        form: What the source was: `file`, `tar`, `tar.gz`, ...; `many` for several.
+        archive_format: What the source was: `file`, `tar`, `tar.gz`, ...; `many` for several.
         shards: Into how many parts the work could be divided.
         existing: Whether it was there before.
     """
@@ -186,7 +186,7 @@ class Result:
     version: str
     checksum: str
     fetched: int
-    form: str
+    archive_format: str
     shards: int = 1
     existing: bool = False
 

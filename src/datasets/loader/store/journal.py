@@ -26,7 +26,7 @@ _FILE_START = f'["{FILE}"'
 BUFFER_BYTES = 2**15
 
 
-class Line(NamedTuple):
+class JournalLine(NamedTuple):
     """One line.
 
     Attributes:
@@ -36,7 +36,7 @@ class Line(NamedTuple):
         path: The path in the tree.
         size: The file's bytes.
         text: A file's checksum, what a link leads to, or the item's result as JSON.
-        form: What kind of a link it is.
+        link_kind: What kind of a link it is.
     """
 
     kind: str
@@ -45,10 +45,10 @@ class Line(NamedTuple):
     path: str = ""
     size: int = 0
     text: str = ""
-    form: str = ""
+    link_kind: str = ""
 
 
-def _text(line: Line) -> str:
+def _text(line: JournalLine) -> str:
     if line.kind != FILE:
         return json.dumps(line) + "\n"
     # The same by hand, as there are so many: all but the path is known to need no quoting.
@@ -72,7 +72,7 @@ class Journal:
         self._lock = threading.Lock()
         self.files = self.bytes = 0
 
-    def add(self, *lines: Line) -> None:
+    def add(self, *lines: JournalLine) -> None:
         """Adds lines; they are in the file after the next `flush`."""
         text = "".join(map(_text, lines))
         sizes = [line.size for line in lines if line.kind == FILE]
@@ -105,14 +105,14 @@ class Journal:
             self._file.close()
 
 
-def read(paths: Iterable[pathlib.Path], *, files: bool = True) -> Iterator[Line]:
+def read(paths: Iterable[pathlib.Path], *, files: bool = True) -> Iterator[JournalLine]:
     """The lines of journals; none of a journal that is not there.
 
     Args:
         paths: The journals.
         files: Whether lines that tell of files are wanted: they are many.
     """
-    for file in readback.side_by_side(_opened, paths):
+    for file in readback.map_concurrently(_opened, paths):
         with file:
             yield from _lines(file, files=files)
 
@@ -127,17 +127,17 @@ def _opened(path: pathlib.Path) -> TextIO:
     return io.TextIOWrapper(file, encoding="ascii", errors="replace")
 
 
-def _lines(file: TextIO, *, files: bool) -> Iterator[Line]:
+def _lines(file: TextIO, *, files: bool) -> Iterator[JournalLine]:
     for text in file:
         if not files and text.startswith(_FILE_START):
             continue
         # What a lost node had not written out is missing, or zeros.
         with contextlib.suppress(ValueError, TypeError):
             fields: list[Any] = json.loads(text)
-            yield Line(*fields)
+            yield JournalLine(*fields)
 
 
-class Done:
+class CompletedWork:
     """What earlier attempts at a shard have done, in little memory.
 
     Attributes:
@@ -155,7 +155,7 @@ class Done:
         self.versions: dict[int, str] = {}
         self.replaced: set[str] = set()
 
-    def add(self, line: Line) -> None:
+    def add(self, line: JournalLine) -> None:
         """Takes a line into account."""
         if line.kind in {FILE, LINK}:
             self.members.setdefault(line.item, number_set.NumberSet()).add(line.number)

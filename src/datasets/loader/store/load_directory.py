@@ -29,11 +29,11 @@ PLAN, LEDGER, END, FIRST_SHARD = 0, 1, 2, 8
 TREE, SUPERSEDED = "tree", "superseded"
 
 
-class Gone(Exception):  # noqa: N818 - not an error, an order
+class LoadGone(Exception):  # noqa: N818 - not an error, an order
     """Another pod has published or removed it: what is there now has to be looked at again."""
 
 
-class Finished(NamedTuple):
+class FinishedShard(NamedTuple):
     """A shard that is done: a line of the ledger.
 
     Attributes:
@@ -51,7 +51,7 @@ class Finished(NamedTuple):
     bytes: int
 
 
-class Place:
+class LoadDirectory:
     """The directory of an unfinished load.
 
     Args:
@@ -64,7 +64,7 @@ class Place:
         self.version = version
         self.tree = path / TREE
         self.plan = path / "plan"
-        self.manifest = path / "manifest"
+        self.file_list = path / "file-list"
         self._ledger = path / "ledger"
         self.tree.mkdir(exist_ok=True)
         # One descriptor for all locks: closing any of the file loses them.
@@ -78,7 +78,7 @@ class Place:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def begun(self) -> bool:
+    def has_files(self) -> bool:
         """Whether anything of the data set is on the volume."""
         try:
             return bool(os.listdir(self.tree))  # noqa: PTH208 - an iterator would stay open
@@ -121,19 +121,19 @@ class Place:
 
     # --- the ledger
 
-    def ledger(self) -> Iterator[Finished]:
+    def read_ledger(self) -> Iterator[FinishedShard]:
         """What is written down of the shards that are done."""
         with contextlib.suppress(FileNotFoundError):
             for line in self._ledger.read_text().splitlines():
                 # One that is being written, or was cut off, is no line.
                 with contextlib.suppress(ValueError, TypeError):
-                    yield Finished(*map(int, json.loads(line)))
+                    yield FinishedShard(*map(int, json.loads(line)))
 
-    def finished(self) -> set[int]:
+    def finished_shards(self) -> set[int]:
         """The shards that are done."""
-        return {each.shard for each in self.ledger()}
+        return {each.shard for each in self.read_ledger()}
 
-    def finish(self, shards: Iterable[tuple[Attempt, Finished]]) -> None:
+    def record_finished(self, shards: Iterable[tuple[ShardAttempt, FinishedShard]]) -> None:
         """Writes down that shards are done, each by its attempt.
 
         Raises:
@@ -162,17 +162,17 @@ class Place:
         """Raises StartOver where another pod has found that all has to begin anew.
 
         Raises:
-            Gone: The directory is not there any more.
+            LoadGone: The directory is not there any more.
             StartOver: All has to begin anew.
         """
         with contextlib.suppress(FileNotFoundError):
             raise failure.StartOver((self.path / SUPERSEDED).read_text())
         if not self.path.exists():
-            raise Gone
+            raise LoadGone
 
     # --- the shards
 
-    def attempt(self, shard: int) -> Attempt | None:
+    def begin_attempt(self, shard: int) -> ShardAttempt | None:
         """Takes a shard, or takes it over from whoever worked on it before. Its byte is locked.
 
         Returns:
@@ -181,33 +181,37 @@ class Place:
         path = self._shard(shard)
         try:
             path.mkdir()
-            return Attempt(path, taken_over=False)
+            return ShardAttempt(path, taken_over=False)
         except FileExistsError:
             # So that the one before either finds its fence or has finished.
             with self.locked(LEDGER):
-                return None if shard in self.finished() else Attempt(path, taken_over=True)
+                return (
+                    None
+                    if shard in self.finished_shards()
+                    else ShardAttempt(path, taken_over=True)
+                )
 
     def journals(self, shards: int) -> list[pathlib.Path]:
         """The journals of the attempts that did the shards, or did the most of them."""
-        found = readback.side_by_side(_owned, map(self._shard, range(shards)))
+        found = readback.map_concurrently(_owned, map(self._shard, range(shards)))
         return [path for path in found if path]
 
     def _shard(self, shard: int) -> pathlib.Path:
         return self.path / f"shard-{shard}"
 
 
-class Attempt:
+class ShardAttempt:
     """One attempt at a shard, with what those before it have done.
 
     Attributes:
-        done: That.
+        completed: That.
         journal: Where it writes down what it does.
     """
 
     def __init__(self, shard: pathlib.Path, *, taken_over: bool) -> None:
         self._owner = shard / "owner"
         self._token = secrets.token_hex(8)
-        self.done = journal.Done()
+        self.completed = journal.CompletedWork()
         self.journal = journal.Journal(shard / self._token)
         if taken_over:
             self._take_over(shard)
@@ -221,7 +225,7 @@ class Attempt:
     def _take_over(self, shard: pathlib.Path) -> None:
         before = _owned(shard)
         for line in journal.read([before] if before else []):
-            self.done.add(line)
+            self.completed.add(line)
             self.journal.add(line)
         self.journal.flush()
         draft = shard / f"{self._token}-owner"
@@ -252,7 +256,7 @@ def _owned(shard: pathlib.Path) -> pathlib.Path | None:
     return shard / token if token else None
 
 
-def is_over(path: pathlib.Path) -> bool:
+def is_superseded(path: pathlib.Path) -> bool:
     """Whether a load's directory is one that is not to be gone on with."""
     return (path / SUPERSEDED).exists()
 

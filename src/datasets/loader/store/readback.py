@@ -18,11 +18,11 @@ READERS, PIECE_BYTES = 8, 4 * 2**20
 FILES_AT_ONCE, FILES_AHEAD = 64, 256
 CHUNK_BYTES = 2**20
 
-Given = TypeVar("Given")
-Answer = TypeVar("Answer")
+Argument = TypeVar("Argument")
+Outcome = TypeVar("Outcome")
 
 
-class _Local:
+class _LocalFile:
     """A file of the volume, read as an object at an origin is."""
 
     divisible = True
@@ -70,7 +70,7 @@ def digests(
     Raises:
         OSError: It can not be read.
     """
-    local = _Local(path)
+    local = _LocalFile(path)
     hashes = {name: tasks.hasher(name) for name in algorithms}
     try:
         data = object_stream.open_stream(
@@ -120,10 +120,12 @@ def are_same(one: pathlib.Path, other: pathlib.Path) -> bool:
     return plain and sha256(one) == sha256(other)
 
 
-def side_by_side(function: Callable[[Given], Answer], items: Iterable[Given]) -> Iterator[Answer]:
+def map_concurrently(
+    function: Callable[[Argument], Outcome], items: Iterable[Argument]
+) -> Iterator[Outcome]:
     """What a function answers for each of many items, in their order, many at once."""
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        waiting: collections.deque[concurrent.futures.Future[Answer]] = collections.deque()
+        waiting: collections.deque[concurrent.futures.Future[Outcome]] = collections.deque()
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > FILES_AHEAD:

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from ..base import tasks
 
-LOAD_PREFIX, GIVEN_PREFIX, TRASH_PREFIX = ".load-", ".given-", ".trash-"
-RECORD_SUFFIX, MANIFEST_SUFFIX = ".json", ".files"
+LOAD_PREFIX, CUSTOM_PREFIX, TRASH_PREFIX = ".load-", ".custom-", ".trash-"
+RECORD_SUFFIX, FILE_LIST_SUFFIX = ".json", ".files"
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class VersionRecord:
     """What is known of a published version.
 
     Attributes:
@@ -46,19 +46,19 @@ class Record:
         return frozenset({self.version, self.previous} - {""})
 
 
-class Published(NamedTuple):
+class PublishedVersion(NamedTuple):
     """A data set that is there.
 
     Attributes:
         result: What it is.
-        litter: What no reader and no load needs any more, for `removal`.
+        trash: What no reader and no load needs any more, for `removal`.
     """
 
     result: tasks.Result
-    litter: list[pathlib.Path]
+    trash: list[pathlib.Path]
 
 
-class Unfinished(NamedTuple):
+class UnfinishedLoad(NamedTuple):
     """A load that is not finished.
 
     Attributes:
@@ -77,13 +77,15 @@ def load_name(fingerprint: str, version: str) -> str:
     return f"{LOAD_PREFIX}{fingerprint}-{version}"
 
 
-def unfinished(path: pathlib.Path) -> Unfinished:
+def parse_load_name(path: pathlib.Path) -> UnfinishedLoad:
     """What the name of a load's directory says."""
     fingerprint, _, version = path.name[len(LOAD_PREFIX) :].partition("-")
-    return Unfinished(path, fingerprint, version)
+    return UnfinishedLoad(path, fingerprint, version)
 
 
-def sweep(home: pathlib.Path, current: Record, *, ended: str | None = None) -> list[pathlib.Path]:
+def sweep(
+    home: pathlib.Path, current: VersionRecord, *, ended: str | None = None
+) -> list[pathlib.Path]:
     """Renames what no reader and no load needs, and returns it. The slot is locked.
 
     What can not be renamed is left to the next load of that name.
@@ -110,12 +112,12 @@ def _parsed(entry: pathlib.Path) -> tuple[bool, str]:
     """Whether it is a load, and its version; none where it is litter already."""
     name = entry.name
     if name.startswith(LOAD_PREFIX):
-        return True, unfinished(entry).version
-    if name.startswith(GIVEN_PREFIX):
-        return True, name[len(GIVEN_PREFIX) :]
+        return True, parse_load_name(entry).version
+    if name.startswith(CUSTOM_PREFIX):
+        return True, name[len(CUSTOM_PREFIX) :]
     if name.startswith(TRASH_PREFIX):
         return False, ""
-    for suffix in (RECORD_SUFFIX, MANIFEST_SUFFIX):
+    for suffix in (RECORD_SUFFIX, FILE_LIST_SUFFIX):
         name = name.removesuffix(suffix)
     return False, name
 

@@ -9,7 +9,7 @@
                                                  what it is made from
     /datasets/.versions/.lock               one byte of it is locked for each data set
 
-A reader sees one version or the next, never half of one. What of it is litter tells `versions`.
+A reader sees one version or the next, never half of one. What of it is trash tells `versions`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ FILES = "files"
 LOCK_WAIT_SECONDS = 120.0
 
 
-def given_files(name: str, version: str) -> str:
+def custom_loader_files(name: str, version: str) -> str:
     """The directory, from the volume's root, that a loader of the user's own fills."""
-    return f"{DATASETS}/{VERSIONS}/{name}/{versions.GIVEN_PREFIX}{version}/{FILES}"
+    return f"{DATASETS}/{VERSIONS}/{name}/{versions.CUSTOM_PREFIX}{version}/{FILES}"
 
 
-class Slot:
+class StoredDataSet:
     """The place of one data set on the volume.
 
     Args:
@@ -73,7 +73,7 @@ class Slot:
         descriptor = os.open(self._versions / ".lock", flags, 0o644)
         try:
             self._lock(descriptor)
-            self.forget()
+            self.refresh()
             yield
         finally:
             os.close(descriptor)
@@ -89,7 +89,7 @@ class Slot:
 
     # --- what is published
 
-    def forget(self) -> None:
+    def refresh(self) -> None:
         """Has the system ask the volume again what is published.
 
         A node may trust what it knows of a directory for a minute (acdirmax in nfs(5)), also that
@@ -98,7 +98,7 @@ class Slot:
         with contextlib.suppress(OSError):
             os.utime(self._datasets)
 
-    def current(self) -> versions.Record | None:
+    def current(self) -> versions.VersionRecord | None:
         """The version that is published; None where there is none.
 
         Raises:
@@ -110,9 +110,9 @@ class Slot:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             fields: dict[str, Any] = json.loads(self.record_of(version).read_text())
             result = tasks.Result.from_fields(fields.pop("result"))
-            return versions.Record(**fields, result=result)
+            return versions.VersionRecord(**fields, result=result)
         # It is ours by its link, but what it was made from is lost: it can only be replaced.
-        return versions.Record(version=version, fingerprint="", previous="", result=None)
+        return versions.VersionRecord(version=version, fingerprint="", previous="", result=None)
 
     def _current_version(self) -> str:
         try:
@@ -136,20 +136,22 @@ class Slot:
         """The file that a version's record is in."""
         return self.home / f"{version}{versions.RECORD_SUFFIX}"
 
-    def manifest_of(self, version: str) -> pathlib.Path:
+    def file_list_of(self, version: str) -> pathlib.Path:
         """The file that a version's list of files is in."""
-        return self.home / f"{version}{versions.MANIFEST_SUFFIX}"
+        return self.home / f"{version}{versions.FILE_LIST_SUFFIX}"
 
     # --- what is not finished
 
-    def loads(self) -> Iterator[versions.Unfinished]:
+    def unfinished_loads(self) -> Iterator[versions.UnfinishedLoad]:
         """The loads that are not finished and can be gone on with, the oldest first."""
-        found = map(versions.unfinished, self.home.glob(f"{versions.LOAD_PREFIX}*"))
+        found = map(versions.parse_load_name, self.home.glob(f"{versions.LOAD_PREFIX}*"))
         for each in sorted(found, key=lambda each: each.version):
-            if not load_directory.is_over(each.path):
+            if not load_directory.is_superseded(each.path):
                 yield each
 
-    def load(self, task: tasks.Task, current: versions.Record | None) -> load_directory.Place:
+    def open_load(
+        self, task: tasks.Task, current: versions.VersionRecord | None
+    ) -> load_directory.LoadDirectory:
         """The unfinished load of what a task asks for, or a new one. The slot is locked.
 
         Args:
@@ -158,19 +160,19 @@ class Slot:
         """
         version = task.request
         if not self.make_home():
-            # What is left of those that made them is litter.
+            # What is left of those that made them is trash.
             kept = current.kept if current else frozenset[str]()
-            for each in self.loads():
+            for each in self.unfinished_loads():
                 if each.fingerprint == task.fingerprint and each.version not in kept:
                     # It may have been cut off between the renames that publish it.
                     with contextlib.suppress(OSError):
                         (self.home / each.version).rename(each.path / load_directory.TREE)
-                    return load_directory.Place(each.path, each.version)
+                    return load_directory.LoadDirectory(each.path, each.version)
             version = self._unused(version)
         path = self.home / versions.load_name(task.fingerprint, version)
         # For the loader alone: what is in it keeps no mode of its own.
         path.mkdir(mode=0o700)
-        return load_directory.Place(path, version)
+        return load_directory.LoadDirectory(path, version)
 
     def make_home(self) -> bool:
         """Makes the directory of the data set's versions; False where it is there."""
@@ -193,34 +195,34 @@ class Slot:
         begun = any(self.home.glob(versions.load_name("*", version)))
         return begun or self.record_of(version).exists() or (self.home / version).exists()
 
-    def given(self, version: str) -> pathlib.Path:
+    def custom_loader_directory(self, version: str) -> pathlib.Path:
         """Where a loader of the user's own leaves its files: known before it runs."""
-        return self.home / f"{versions.GIVEN_PREFIX}{version}"
+        return self.home / f"{versions.CUSTOM_PREFIX}{version}"
 
     # --- publishing
 
     def publish(
-        self, tree: pathlib.Path, manifest: pathlib.Path, task: tasks.Task, result: tasks.Result
-    ) -> versions.Published:
+        self, tree: pathlib.Path, file_list: pathlib.Path, task: tasks.Task, result: tasks.Result
+    ) -> versions.PublishedVersion:
         """Makes a finished tree the data set, by one rename. The slot is locked.
 
         It can be cut off anywhere, and called again.
 
         Args:
             tree: The directory that holds the files.
-            manifest: The list of them.
+            file_list: The list of them.
             task: What was asked for.
             result: What was brought.
 
         Returns:
-            What is published, and what is litter now.
+            What is published, and what is trash now.
         """
         version = result.version
         before = self.current()
         if before and before.version == version and before.result:
             # By a pod that was killed before its load had ended.
-            return self.existing(before, before.result, version)
-        record = versions.Record(
+            return self.keep_current(before, before.result, version)
+        record = versions.VersionRecord(
             version=version,
             fingerprint=task.fingerprint,
             previous=before.version if before and before.version != version else "",
@@ -229,15 +231,15 @@ class Slot:
             source=task.shown,
             published=round(time.time(), 3),
         )
-        draft = manifest.with_name("record")
+        draft = file_list.with_name("record")
         with load_directory.create_text(draft) as file:
             file.write(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
         with contextlib.suppress(FileNotFoundError):
-            manifest.replace(self.manifest_of(version))
+            file_list.replace(self.file_list_of(version))
         draft.replace(self.record_of(version))
         with contextlib.suppress(FileNotFoundError):
             tree.rename(self.home / version)
-        link_draft, target = manifest.with_name("link"), f"{VERSIONS}/{self._name}/{version}"
+        link_draft, target = file_list.with_name("link"), f"{VERSIONS}/{self._name}/{version}"
         try:
             link_draft.symlink_to(target)
         except FileExistsError:
@@ -246,11 +248,11 @@ class Slot:
         # The rename would put it over a file of somebody else's that came meanwhile.
         self._current_version()
         link_draft.replace(self.link)
-        return versions.Published(result, versions.sweep(self.home, record))
+        return versions.PublishedVersion(result, versions.sweep(self.home, record))
 
-    def existing(
-        self, current: versions.Record, result: tasks.Result, version: str
-    ) -> versions.Published:
+    def keep_current(
+        self, current: versions.VersionRecord, result: tasks.Result, version: str
+    ) -> versions.PublishedVersion:
         """What a load ends with that finds the data set there. The slot is locked.
 
         Pods may come late: what other loads of that name have begun is left alone.
@@ -260,8 +262,8 @@ class Slot:
             result: What it brought.
             version: The version that the load would have become, or is.
         """
-        litter = versions.sweep(self.home, current, ended=version)
-        return versions.Published(result, litter)
+        trash = versions.sweep(self.home, current, ended=version)
+        return versions.PublishedVersion(result, trash)
 
 
 def _make_directory(path: pathlib.Path) -> bool:

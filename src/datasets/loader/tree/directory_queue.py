@@ -20,7 +20,7 @@ MOST_DIRECTORIES_REMEMBERED = 50_000
 Create = Callable[[], "Callable[[], None] | None"]
 
 
-class Directory:
+class _Directory:
     """A directory and what waits to be created in it."""
 
     __slots__ = ("busy", "made", "path", "pending")
@@ -32,7 +32,7 @@ class Directory:
         self.pending: collections.deque[tuple[Create, int]] = collections.deque()
 
 
-class Turns(pending_work.PendingWork):
+class DirectoryQueue(pending_work.PendingWork):
     """Work that is done in its directories' turns.
 
     Args:
@@ -44,8 +44,8 @@ class Turns(pending_work.PendingWork):
         super().__init__()
         self._make = make
         self._most = threads
-        self._directories = {"": Directory("", made=True)}
-        self._ready: queue.SimpleQueue[Directory | None] = queue.SimpleQueue()
+        self._directories = {"": _Directory("", made=True)}
+        self._ready: queue.SimpleQueue[_Directory | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
@@ -72,7 +72,7 @@ class Turns(pending_work.PendingWork):
             thread.join()
         self._threads = []
 
-    def _enqueue(self, place: Directory, create: Create, weight: int) -> None:
+    def _enqueue(self, place: _Directory, create: Create, weight: int) -> None:
         if weight:
             place.pending.append((create, weight))
         else:
@@ -80,14 +80,14 @@ class Turns(pending_work.PendingWork):
             place.pending.appendleft((create, weight))
         self._start(place)
 
-    def _start(self, place: Directory) -> None:
+    def _start(self, place: _Directory) -> None:
         """Has a thread create what waits in a directory, if none does."""
         if place.busy or not place.made or not place.pending:
             return
         place.busy = True
         self._put(place)
 
-    def _put(self, place: Directory) -> None:
+    def _put(self, place: _Directory) -> None:
         """Makes it some thread's turn, and has one more thread where all are at work."""
         self._ready.put(place)
         if len(self._threads) < min(self._most, self.count):
@@ -95,12 +95,12 @@ class Turns(pending_work.PendingWork):
             self._threads.append(thread)
             thread.start()
 
-    def _place(self, path: str) -> Directory:
+    def _place(self, path: str) -> _Directory:
         place = self._directories.get(path)
         if place is None:
             if len(self._directories) > MOST_DIRECTORIES_REMEMBERED:
                 self._forget()
-            place = self._directories[path] = Directory(path, made=False)
+            place = self._directories[path] = _Directory(path, made=False)
             parent = self._place(path.rpartition("/")[0])
             made = place
             self.add()
@@ -115,7 +115,7 @@ class Turns(pending_work.PendingWork):
             if not path or place.busy or place.pending or not place.made
         }
 
-    def _make_directory(self, place: Directory) -> None:
+    def _make_directory(self, place: _Directory) -> None:
         self._make(place.path)
         with self._lock:
             place.made = True
@@ -133,7 +133,7 @@ class Turns(pending_work.PendingWork):
                 self.fail(error)
             self.end(weight)
 
-    def _pass_on(self, place: Directory) -> None:
+    def _pass_on(self, place: _Directory) -> None:
         """Lets the next one create in the directory."""
         with self._lock:
             if place.pending:

@@ -16,7 +16,7 @@ from ..base import failure, tasks
 FILE_BYTES = 2048
 
 
-class Wanted(NamedTuple):
+class NewFile(NamedTuple):
     """A file that is to be made.
 
     Attributes:
@@ -32,12 +32,12 @@ class Wanted(NamedTuple):
     shared: bool = False
 
 
-def weight(wanted: Iterable[Wanted]) -> int:
+def weight(wanted: Iterable[NewFile]) -> int:
     """The bytes that files take in memory while they wait."""
     return sum(each.size + FILE_BYTES for each in wanted)
 
 
-class Files:
+class TreeFiles:
     """The files of a tree as the system makes them. One serves many threads.
 
     Args:
@@ -51,36 +51,36 @@ class Files:
         self._directory_mode = task.directory_mode
         self._ids = task.owner_ids
 
-    def full(self, path: str) -> str:
+    def full_path(self, path: str) -> str:
         """A path in the tree as the system knows it."""
         return f"{self._root}/{path}" if path else self._root
 
-    def own_root(self) -> None:
+    def set_root_owner(self) -> None:
         """Gives the tree's own directory its mode and owner."""
         os.chmod(self._root, self._directory_mode)  # noqa: PTH101
         if self._ids:
             os.chown(self._root, *self._ids)
 
-    def directory(self, path: str) -> None:
+    def make_directory(self, path: str) -> None:
         """Makes a directory whose parent is there, if it is not there itself.
 
         Raises:
             Failure: It can not be made.
         """
-        full = self.full(path)
+        full = self.full_path(path)
         try:
             os.mkdir(full, self._directory_mode)  # noqa: PTH102 - speed
             if self._ids:
                 os.chown(full, *self._ids)
         except FileExistsError:
             if not stat.S_ISDIR(os.lstat(full).st_mode):
-                raise twice(path) from None
+                raise path_conflict(path) from None
         except NotADirectoryError:
-            raise twice(path) from None
+            raise path_conflict(path) from None
         except OSError as error:
             raise failure.from_os(error, path) from None
 
-    def create(self, wanted: Wanted, replacing: Callable[[], None]) -> int:
+    def create(self, wanted: NewFile, replacing: Callable[[], None]) -> int:
         """Creates a file in a directory that is there.
 
         Args:
@@ -95,7 +95,7 @@ class Files:
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         mode = self._directory_mode if wanted.executable else self._file_mode
-        full = self.full(wanted.path)
+        full = self.full_path(wanted.path)
         try:
             try:
                 descriptor = os.open(full, flags | (0 if wanted.shared else os.O_EXCL), mode)
@@ -109,7 +109,7 @@ class Files:
             if self._ids:
                 os.fchown(descriptor, *self._ids)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise twice(wanted.path) from None
+            raise path_conflict(wanted.path) from None
         except OSError as error:
             raise failure.from_os(error, wanted.path) from None
         return descriptor
@@ -121,7 +121,7 @@ class Files:
             Failure: It can not be opened.
         """
         try:
-            return os.open(self.full(path), os.O_WRONLY | os.O_CLOEXEC)
+            return os.open(self.full_path(path), os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
             raise failure.from_os(error, path) from None
 
@@ -168,7 +168,7 @@ def begin_write_out(descriptor: int) -> None:
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def twice(path: str) -> failure.Failure:
+def path_conflict(path: str) -> failure.Failure:
     """Two things of one path that can not be one."""
     return failure.Failure(
         f"the source has {failure.quote(path)}, or a part of that path, twice, as different "

@@ -25,7 +25,7 @@ from . import files
 MOST_BYTES = 16 * 2**20
 
 
-class Filling:
+class LargeFile:
     """A file that is being filled from some position on. One thread uses it at a time.
 
     Args:
@@ -68,7 +68,7 @@ class Filling:
         self._held: buffer_pool.Buffer | None = None
         self._filled = 0
 
-    def add(self, buffer: buffer_pool.Buffer) -> None:
+    def write_block(self, buffer: buffer_pool.Buffer) -> None:
         """Has a buffer written that begins where a page does, in memory and in the file.
 
         Args:
@@ -95,7 +95,7 @@ class Filling:
                 self._pool.submit(self._write)
                 self._writing = True
 
-    def gather(self, chunk: bytes | memoryview) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Has bytes written that lie anywhere, with those that come before and after them.
 
         Raises:
@@ -162,7 +162,7 @@ class Filling:
     def _add_held(self) -> None:
         if (buffer := self._held) is not None:
             self._held = None
-            self.add(buffer._replace(data=buffer.data[: self._filled]))
+            self.write_block(buffer._replace(data=buffer.data[: self._filled]))
 
     def _wait_for(self, most: int) -> None:
         """Returns when no more bytes than these are on their way."""

@@ -21,11 +21,11 @@ from typing import Any, BinaryIO, NamedTuple
 from ..base import failure, pending_work
 from . import directory_queue, files, worker_process
 
-HANDS = 4
+PROCESSES = 4
 END_SECONDS, POLL_SECONDS = 1.0, 0.001
 
 
-class Order(NamedTuple):
+class Command(NamedTuple):
     """Files of one directory that are to be made.
 
     Attributes:
@@ -35,7 +35,7 @@ class Order(NamedTuple):
         done: Called when all are on the volume; gets the sha256 of each content.
     """
 
-    wanted: Sequence[files.Wanted]
+    wanted: Sequence[files.NewFile]
     data: Sequence[bytes]
     replacing: Callable[[int], None]
     done: Callable[[Sequence[str]], None]
@@ -50,7 +50,7 @@ def ignore(_: object) -> None:
     """Nobody wants to know."""
 
 
-class Crew(pending_work.PendingWork):
+class ProcessPool(pending_work.PendingWork):
     """Processes that make files; a directory is always the same one's.
 
     It is made before other threads are: a process is forked with one thread only.
@@ -62,23 +62,23 @@ class Crew(pending_work.PendingWork):
         closed: Whether they are to end.
     """
 
-    def __init__(self, made: files.Files) -> None:
+    def __init__(self, made: files.TreeFiles) -> None:
         super().__init__()
         self.closed = False
-        self._hands: list[_Hand] = []
-        for _ in range(HANDS):
-            self._hands.append(_Hand(self, made, self._hands))
+        self._hands: list[_Worker] = []
+        for _ in range(PROCESSES):
+            self._hands.append(_Worker(self, made, self._hands))
         for each in self._hands:
             each.start()
 
-    def submit(self, directory: str, order: Order) -> None:
+    def submit(self, directory: str, order: Command) -> None:
         """Has files made in a directory, which is made if need be; returns when there is room.
 
         Raises:
             BaseException: What an earlier one raised.
         """
         self.begin(order.weight)
-        self._hands[zlib.crc32(directory.encode(errors="surrogateescape")) % HANDS].send(
+        self._hands[zlib.crc32(directory.encode(errors="surrogateescape")) % PROCESSES].send(
             directory, order
         )
 
@@ -91,14 +91,16 @@ class Crew(pending_work.PendingWork):
             each.close()
 
 
-class _Hand:
+class _Worker:
     """One process."""
 
-    def __init__(self, crew: Crew, made: files.Files, others: Sequence[_Hand]) -> None:
+    def __init__(
+        self, crew: ProcessPool, made: files.TreeFiles, others: Sequence[_Worker]
+    ) -> None:
         self._crew = crew
         self._connection, theirs = socket.socketpair()
         self._sending = threading.Lock()
-        self._orders: dict[int, Order] = {}
+        self._orders: dict[int, Command] = {}
         self._last = 0
         self._process = os.fork()
         if not self._process:
@@ -106,7 +108,7 @@ class _Hand:
                 # As long as one of them is open, its process does not see that the loader ended.
                 for each in (self._connection, *(each._connection for each in others)):
                     each.close()
-                worker_process.serve(theirs, made, directory_queue.THREADS // HANDS)
+                worker_process.serve(theirs, made, directory_queue.THREADS // PROCESSES)
             finally:
                 os._exit(1)
         theirs.close()
@@ -115,7 +117,7 @@ class _Hand:
         """Begins to listen to it."""
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def send(self, directory: str, order: Order) -> None:
+    def send(self, directory: str, order: Command) -> None:
         with self._sending:
             self._last += 1
             number = self._last

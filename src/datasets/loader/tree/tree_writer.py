@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..base import buffer_pool, failure, tasks
-from . import batches, directory_queue, files, large_file, process_pool
+from . import directory_queue, files, large_file, process_pool, small_files
 
 # A larger file is written as it comes.
 SMALL_BYTES = 4 * 2**20
@@ -15,23 +15,25 @@ WRITING_THREADS, CLOSING_THREADS = 32, 16
 LOOK_SECONDS = 1
 
 
-class Writer:
+class TreeWriter:
     """The files of a tree, while they are written. One serves many threads, made before them.
 
     Args:
         made: Makes files.
     """
 
-    def __init__(self, made: files.Files) -> None:
+    def __init__(self, made: files.TreeFiles) -> None:
         self._files = made
-        self._crew = process_pool.Crew(made)
+        self._crew = process_pool.ProcessPool(made)
         self._pool = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS)
         self._buffers = buffer_pool.BufferPool()
         self._lock = threading.Lock()
         self._opening: dict[str, concurrent.futures.Future[int]] = {}
-        self._closing = directory_queue.Turns(made.directory, threads=CLOSING_THREADS)
+        self._closing = directory_queue.DirectoryQueue(
+            made.make_directory, threads=CLOSING_THREADS
+        )
 
-    def directory(self, path: str, done: Callable[[], None] = lambda: None) -> None:
+    def make_directory(self, path: str, done: Callable[[], None] = lambda: None) -> None:
         """Makes a directory, and those above it.
 
         Args:
@@ -42,13 +44,15 @@ class Writer:
         def made(_: Sequence[str]) -> None:
             done()
 
-        self._crew.submit(path, process_pool.Order((), (), process_pool.ignore, made))
+        self._crew.submit(path, process_pool.Command((), (), process_pool.ignore, made))
 
-    def batch(self, owner: batches.Owner) -> batches.Batch:
+    def new_batch(self, owner: small_files.WriteListener) -> small_files.SmallFileBatch:
         """For one thread to write small files with."""
-        return batches.Batch(self, owner)
+        return small_files.SmallFileBatch(self, owner)
 
-    def small(self, small: Sequence[batches.Small], owner: batches.Owner) -> None:
+    def write_small(
+        self, small: Sequence[small_files.SmallFile], owner: small_files.WriteListener
+    ) -> None:
         """Writes files of one directory whose content is in memory.
 
         It returns when there is room for the next ones.
@@ -67,23 +71,23 @@ class Writer:
 
         def done(digests: Sequence[str]) -> None:
             pairs = zip(told, digests)  # noqa: B905 - of 3.9
-            owner.done([batches.Written(*each, sha256) for each, sha256 in pairs])
+            owner.done([small_files.WrittenFile(*each, sha256) for each, sha256 in pairs])
 
         owner.begin(len(small))
-        order = process_pool.Order(
-            [files.Wanted(each.path, each.size, each.executable) for each in small],
+        order = process_pool.Command(
+            [files.NewFile(each.path, each.size, each.executable) for each in small],
             [block for each in small for block in each.data],
             replacing,
             done,
         )
         self._crew.submit(small[0].path.rpartition("/")[0], order)
 
-    def large(
+    def write_large(
         self,
         number: int,
         path: str,
         chunks: Iterable[bytes],
-        owner: batches.Owner,
+        owner: small_files.WriteListener,
         *,
         executable: bool,
     ) -> None:
@@ -96,25 +100,25 @@ class Writer:
             owner: Who wants it written.
             executable: Whether it may be executed.
         """
-        wanted = files.Wanted(path, 0, executable)
-        file = self.begin(number, wanted, owner, algorithms=["sha256"])
+        wanted = files.NewFile(path, 0, executable)
+        file = self.begin_large(number, wanted, owner, algorithms=["sha256"])
         try:
             for chunk in chunks:
-                file.gather(chunk)
+                file.write(chunk)
         except BaseException:
             file.abandon()
             raise
-        self.finish(file, number, owner)
+        self.finish_large(file, number, owner)
 
-    def begin(
+    def begin_large(
         self,
         number: int,
-        wanted: files.Wanted,
-        owner: batches.Owner,
+        wanted: files.NewFile,
+        owner: small_files.WriteListener,
         *,
         start: int = 0,
         algorithms: Collection[str],
-    ) -> large_file.Filling:
+    ) -> large_file.LargeFile:
         """Has a file created in its directory's turn, and does not wait for that.
 
         Args:
@@ -140,7 +144,7 @@ class Writer:
         self._wait_for_opening(wanted.path)
         owner.begin(1)
         created = threading.Event()
-        order = process_pool.Order([wanted], (), replacing, done)
+        order = process_pool.Command([wanted], (), replacing, done)
         self._crew.submit(wanted.path.rpartition("/")[0], order)
 
         def opening() -> int:
@@ -155,7 +159,7 @@ class Writer:
 
         with self._lock:
             opened = self._opening[wanted.path] = self._pool.submit(opening)
-        return large_file.Filling(
+        return large_file.LargeFile(
             opened.result,
             wanted.path,
             start=start,
@@ -169,13 +173,15 @@ class Writer:
         if opening := self._opening.get(path):
             concurrent.futures.wait([opening])
 
-    def finish(self, file: large_file.Filling, number: int, owner: batches.Owner) -> None:
+    def finish_large(
+        self, file: large_file.LargeFile, number: int, owner: small_files.WriteListener
+    ) -> None:
         """Closes a file in some other thread, when the rest of it is written."""
 
         def close() -> None:
             file.close()
             sha256 = file.digests["sha256"].hexdigest() if file.digests else ""
-            owner.done([batches.Written(number, file.path, file.position, sha256)])
+            owner.done([small_files.WrittenFile(number, file.path, file.position, sha256)])
 
         self._closing.submit("", lambda: close, files.FILE_BYTES)
 

@@ -35,7 +35,7 @@ NICE = 5
 QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
 
 
-def serve(connection: socket.socket, made: files.Files, threads: int) -> NoReturn:
+def serve(connection: socket.socket, made: files.TreeFiles, threads: int) -> NoReturn:
     """Does what it is told until nobody is there to tell it more.
 
     Args:
@@ -49,19 +49,24 @@ def serve(connection: socket.socket, made: files.Files, threads: int) -> NoRetur
     os.nice(NICE)
     # Whatever ends it, it was told; what is still under way is for nobody.
     with contextlib.suppress(BaseException):
-        _Hand(connection, made, threads).run()
+        WorkerProcess(connection, made, threads).run()
     os._exit(0)
 
 
-class _Hand:
-    def __init__(self, connection: socket.socket, made: files.Files, threads: int) -> None:
+class WorkerProcess:
+    """The process, from its own side: it reads commands, and reports what came of them."""
+
+    def __init__(self, connection: socket.socket, made: files.TreeFiles, threads: int) -> None:
         self._connection = connection
         self._files = made
-        self._turns = directory_queue.Turns(self._telling(made.directory), threads=threads)
+        self._turns = directory_queue.DirectoryQueue(
+            self._telling(made.make_directory), threads=threads
+        )
         self._sending = threading.Lock()
         self._asked: dict[int, queue.SimpleQueue[None]] = {}
 
     def run(self) -> None:
+        """Carry out commands until the socket is closed."""
         self._telling(self._run)()
 
     def _run(self) -> None:
@@ -73,7 +78,7 @@ class _Hand:
                 elif word == DIRECTORY:
                     self._directory(number, *rest)
                 else:
-                    wanted = [files.Wanted(*each) for each in rest[1]]
+                    wanted = [files.NewFile(*each) for each in rest[1]]
                     data = [memoryview(orders.read(each.size)) for each in wanted]
                     self._write(number, rest[0], wanted, data)
 
@@ -88,7 +93,7 @@ class _Hand:
         self,
         number: int,
         directory: str,
-        wanted: Sequence[files.Wanted],
+        wanted: Sequence[files.NewFile],
         data: Sequence[memoryview],
     ) -> None:
         def create() -> Callable[[], None]:

@@ -22,15 +22,15 @@ from . import load
 
 # Any user may write there: which one the user's image runs as is its own affair.
 OPEN_MODE = 0o777
-FORM = "directory"
+FORMAT = "directory"
 
 
 def prepare(task: tasks.Task) -> None:
     """Makes the directory, empty: what an earlier attempt left there is not to be trusted."""
-    slot = _slot(task)
-    with slot.locked():
-        slot.make_home()
-        home = slot.given(task.request)
+    stored = _stored_data_set(task)
+    with stored.locked():
+        stored.make_home()
+        home = stored.custom_loader_directory(task.request)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(home)
         home.mkdir(mode=0o755)
@@ -39,7 +39,7 @@ def prepare(task: tasks.Task) -> None:
         files.chmod(OPEN_MODE)
 
 
-def publish(task: tasks.Task, told: report.Report) -> versions.Published:
+def publish(task: tasks.Task, told: report.Report) -> versions.PublishedVersion:
     """Verifies, counts and publishes what was left in the directory.
 
     Args:
@@ -50,22 +50,24 @@ def publish(task: tasks.Task, told: report.Report) -> versions.Published:
         Failure: Nothing was left, or something that a data set may not hold; then nothing was
             published.
     """
-    slot = _slot(task)
-    home = slot.given(task.request)
+    stored = _stored_data_set(task)
+    home = stored.custom_loader_directory(task.request)
     files = home / volume.FILES
-    with slot.locked():
-        current = slot.current()
+    with stored.locked():
+        current = stored.current()
         if current and load.is_wanted(current, task) and current.result:
-            return slot.existing(current, current.result, task.request)
+            return stored.keep_current(current, current.result, task.request)
         if not files.is_dir():
             raise failure.Failure(
                 "what your loader left is gone: run create-dataset again, and it runs again"
             )
     told.state(protocol.VERIFYING)
     count = total = 0
-    manifest = home / "manifest"
-    with load_directory.create_text(manifest) as listed:
-        accepted = readback.side_by_side(lambda path: _accept(task, files, path), _paths(files))
+    file_list = home / "file-list"
+    with load_directory.create_text(file_list) as listed:
+        accepted = readback.map_concurrently(
+            lambda path: _accept(task, files, path), _paths(files)
+        )
         for fields in accepted:
             if "bytes" in fields:
                 count, total = count + 1, total + fields["bytes"]
@@ -86,17 +88,17 @@ def publish(task: tasks.Task, told: report.Report) -> versions.Published:
         version=task.request,
         checksum="",
         fetched=0,
-        form=FORM,
+        archive_format=FORMAT,
     )
-    with slot.locked():
-        if not manifest.is_file():
+    with stored.locked():
+        if not file_list.is_file():
             # What is there now nobody has verified.
             raise failure.Later("your loader was begun again meanwhile: wait for it", soon=True)
-        return slot.publish(files, manifest, task, result)
+        return stored.publish(files, file_list, task, result)
 
 
-def _slot(task: tasks.Task) -> volume.Slot:
-    return volume.Slot(pathlib.Path(task.root), task.name)
+def _stored_data_set(task: tasks.Task) -> volume.StoredDataSet:
+    return volume.StoredDataSet(pathlib.Path(task.root), task.name)
 
 
 def _paths(root: pathlib.Path) -> Iterator[pathlib.Path]:

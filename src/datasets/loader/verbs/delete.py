@@ -22,17 +22,17 @@ def delete(task: tasks.Task, told: report.Report) -> None:
         Failure: Something that is not ours stands in its place, and nothing was deleted; or some
             of it could not be removed.
     """
-    slot = volume.Slot(pathlib.Path(task.root), task.name)
-    with slot.locked():
-        if slot.current():
-            slot.link.unlink()
-        entries = list(slot.home.iterdir()) if slot.home.exists() else []
+    stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
+    with stored.locked():
+        if stored.current():
+            stored.link.unlink()
+        entries = list(stored.home.iterdir()) if stored.home.exists() else []
         trash = [versions.to_trash(each) for each in entries]
     told.state(protocol.DELETING, files=0)
     files = removal.remove(
         trash, lambda count: told.progress(protocol.DELETING, lambda: {"files": count})
     )
-    slot.remove_home()
+    stored.remove_home()
     if any(os.path.lexists(path) for path in trash):
         raise failure.Later(
             f"the data set {task.name} is not there any more, but some of its files could not be "

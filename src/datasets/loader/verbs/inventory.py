@@ -30,11 +30,11 @@ def tell(root: pathlib.Path, told: report.Report) -> None:
 
 
 def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
-    slot = volume.Slot(root, name)
+    stored = volume.StoredDataSet(root, name)
     current = None
     # What stands in a data set's place and is not ours is none.
     with contextlib.suppress(failure.Failure):
-        current = slot.current()
+        current = stored.current()
     if current:
         result = current.result
         return {
@@ -48,7 +48,7 @@ def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
             "version": current.version,
             "previous": current.previous,
         }
-    for each in slot.loads():
+    for each in stored.unfinished_loads():
         return {
             "dataset": protocol.UNFINISHED,
             "fingerprint": each.fingerprint,

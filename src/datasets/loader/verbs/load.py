@@ -25,7 +25,7 @@ TAKEN = "was published or removed by others meanwhile"
 
 def load(
     task: tasks.Task, told: report.Report, counter: progress.Counter, *, index: int
-) -> versions.Published | None:
+) -> versions.PublishedVersion | None:
     """Does what is to be done, and publishes the data set if this was the last of it.
 
     Args:
@@ -40,7 +40,7 @@ def load(
     Raises:
         Failure: It can not be done; nothing was published.
     """
-    slot = volume.Slot(pathlib.Path(task.root), task.name)
+    stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
     # What the work needs is read beside the first trips to the volume.
     reading = threading.Thread(target=_pod_class, daemon=True)
     reading.start()
@@ -49,36 +49,38 @@ def load(
         told.state(protocol.PREPARING, source=task.shown)
         if attempt:
             counter.reset()
-        with slot.locked():
-            current = slot.current()
+        with stored.locked():
+            current = stored.current()
             if current and is_wanted(current, task) and current.result:
                 result = dataclasses.replace(current.result, existing=True)
-                return slot.existing(current, result, task.request)
-            where = slot.load(task, current)
+                return stored.keep_current(current, result, task.request)
+            directory = stored.open_load(task, current)
         # Processes will be forked, and must not find that something is being imported.
         reading.join()
-        with contextlib.closing(where):
+        with contextlib.closing(directory):
             try:
                 return _pod_class()(
-                    task, slot, where, told=told, counter=counter, index=index
+                    task, stored, directory, told=told, counter=counter, index=index
                 ).run()
-            except load_directory.Gone:
+            except load_directory.LoadGone:
                 reason = TAKEN
             except failure.StartOver as trouble:
                 reason = trouble.reason
-                where.supersede(reason)
+                directory.supersede(reason)
                 told.state(protocol.STARTING_OVER, reason=reason)
             except (failure.Failure, OSError) as trouble:
                 # What another pod has published is not where it was; caches may not know it yet.
                 if isinstance(trouble, OSError) and trouble.errno in {errno.ENOENT, errno.ESTALE}:
                     reason = TAKEN
-                    where.close()
+                    directory.close()
                     time.sleep(LOOK_AGAIN_SECONDS)
                     continue
                 error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
                 # What is of no use is removed; but other pods may still be at it, or come at once.
-                if task.indexes == 1 and not (error.soon or (error.resumable and where.begun())):
-                    _discard(slot, where)
+                if task.indexes == 1 and not (
+                    error.soon or (error.resumable and directory.has_files())
+                ):
+                    _discard(stored, directory)
                 raise error from None
     raise failure.Failure(
         f"{task.shown} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
@@ -91,19 +93,19 @@ def _pod_class() -> type[pod.Pod]:
     return pod.Pod
 
 
-def _discard(slot: volume.Slot, where: load_directory.Place) -> None:
+def _discard(stored: volume.StoredDataSet, directory: load_directory.LoadDirectory) -> None:
     with contextlib.suppress(failure.Failure, OSError):
-        with slot.locked():
-            if not where.is_alone():
+        with stored.locked():
+            if not directory.is_alone():
                 return
-            trash = versions.to_trash(where.path)
+            trash = versions.to_trash(directory.path)
         # What is open stays, by another name, until it is closed (nfs(5)).
-        where.close()
+        directory.close()
         removal.remove([trash])
-        slot.remove_home()
+        stored.remove_home()
 
 
-def is_wanted(current: versions.Record, task: tasks.Task) -> bool:
+def is_wanted(current: versions.VersionRecord, task: tasks.Task) -> bool:
     """Whether what is published is what the task would make; a request is done only once.
 
     Raises:

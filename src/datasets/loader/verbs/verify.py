@@ -27,15 +27,15 @@ def verify(task: tasks.Task, told: report.Report) -> None:
     Raises:
         Failure: There is no such data set, or something is not as it was published.
     """
-    slot = volume.Slot(pathlib.Path(task.root), task.name)
-    current = slot.current()
+    stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
+    current = stored.current()
     if current is None:
         raise failure.Failure(
             f"there is no data set {task.name} on the volume: run create-dataset"
         )
-    root = slot.home / current.version
-    manifest = slot.manifest_of(current.version)
-    if not manifest.exists():
+    root = stored.home / current.version
+    file_list = stored.file_list_of(current.version)
+    if not file_list.exists():
         raise failure.Failure(
             f"the list of the files of {task.name} is gone: create-dataset with overwrite=true "
             "makes both anew"
@@ -43,7 +43,9 @@ def verify(task: tasks.Task, told: report.Report) -> None:
     files = size = wrong = 0
     first = ""
     told.state(protocol.VERIFYING, files=0, bytes=0)
-    for fields, why in readback.side_by_side(lambda each: _look(root, each), _listed(manifest)):
+    for fields, why in readback.map_concurrently(
+        lambda each: _look(root, each), _listed(file_list)
+    ):
         files += "bytes" in fields or "same" in fields
         size += int(fields.get("bytes", 0))
         if why:
@@ -65,8 +67,8 @@ def verify(task: tasks.Task, told: report.Report) -> None:
     told.ended(protocol.VERIFIED, files=files, bytes=size)
 
 
-def _listed(manifest: pathlib.Path) -> Iterator[dict[str, Any]]:
-    with manifest.open(encoding="ascii") as lines:
+def _listed(file_list: pathlib.Path) -> Iterator[dict[str, Any]]:
+    with file_list.open(encoding="ascii") as lines:
         for line in lines:
             yield json.loads(line)
 

@@ -26,7 +26,7 @@ class Unpacker:
         self._tree = fetch.context.tree
         self._task = fetch.context.task
         self._limiter = fetch.context.limiter
-        self._batch = self._tree.batch(fetch.run)
+        self._batch = self._tree.new_batch(fetch.run)
         self._top = _directory(fetch.run.item)
         # The directory of the last link, which is not made again for the next one.
         self._linked_in = ""
@@ -44,7 +44,7 @@ class Unpacker:
             Failure: It cannot be unpacked.
         """
         run = self._run
-        if run.attempt.done.begun(run.number):
+        if run.attempt.completed.begun(run.number):
             item_version.check_resumable(self._source)
         # Nobody gives a checksum of a member of an archive.
         hashed = run.item.kind == plan.SOURCE
@@ -61,7 +61,7 @@ class Unpacker:
         checksum = ""
         if hashed:
             checksum = item_checksum.compare(run.item, self._source.url, digest.hexdigest())
-        run.end(form=archive_format, checksum=checksum, fetched=self._received)
+        run.end(archive_format=archive_format, checksum=checksum, fetched=self._received)
 
     def received(self, count: int) -> None:
         """Counts bytes of the archive."""
@@ -78,7 +78,11 @@ class Unpacker:
             from ..archives import zip_range_reader
 
             found = zip_range_reader.read(_Range(self._source, self._run.item), data)
-            return archive_reader.inside(found, count=count, inner=inner) if recursive else found
+            return (
+                archive_reader.unpack_nested(found, count=count, inner=inner)
+                if recursive
+                else found
+            )
         return archive_reader.read(
             data, archive_format, count=count, recursive=recursive, inner=inner
         )
@@ -88,7 +92,7 @@ class Unpacker:
         if isinstance(member, members.Directory):
             if path:
                 self._run.begin(1)
-                self._tree.directory(path, self._run.close)
+                self._tree.make_directory(path, self._run.close)
             return
         if not member.path:
             raise members.refused(".", "not a directory")
@@ -100,7 +104,7 @@ class Unpacker:
     def _file(self, number: int, path: str, member: members.File) -> None:
         chunks = self._written(member.chunks)
         # Which of several of one name is there nobody knows: they are written again, in order.
-        if self._run.has(number) and path not in self._run.attempt.done.replaced:
+        if self._run.has(number) and path not in self._run.attempt.completed.replaced:
             for _ in chunks:
                 pass
         elif member.size is not None and member.size <= tree_writer.SMALL_BYTES:
@@ -108,7 +112,7 @@ class Unpacker:
         else:
             # What came before may have the same name.
             self._batch.flush()
-            self._tree.large(number, path, chunks, self._run, executable=member.executable)
+            self._tree.write_large(number, path, chunks, self._run, executable=member.executable)
 
     def _written(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -121,15 +125,15 @@ class Unpacker:
         directory = path.rpartition("/")[0]
         if directory != self._linked_in:
             self._linked_in = directory
-            self._tree.directory(directory)
-        form, target = links.CONTENT, ""
+            self._tree.make_directory(directory)
+        link_kind, target = links.CONTENT, ""
         if isinstance(member, members.SymbolicLink):
-            form, target = links.SYMBOLIC, member.target
+            link_kind, target = links.SYMBOLIC, member.target
         elif isinstance(member, members.HardLink):
-            form, target = links.HARD, self._path(member.target)
-        elif isinstance(member, members.Executable):
-            form = links.EXECUTABLE
-        self._run.add(journal.LINK, number, path, text=target, form=form)
+            link_kind, target = links.HARD, self._path(member.target)
+        elif isinstance(member, members.BecomesExecutable):
+            link_kind = links.EXECUTABLE
+        self._run.add(journal.LINK, number, path, text=target, link_kind=link_kind)
 
     def _path(self, path: str) -> str:
         return "/".join(filter(None, (self._top, path)))
@@ -165,5 +169,5 @@ class _Range:
 def _directory(item: plan.Item) -> str:
     """The directory that an archive is unpacked in."""
     if item.kind == plan.INNER:
-        return archive_reader.directory_of(item.path)
+        return archive_reader.nested_directory(item.path)
     return source_object.directory(item.path)

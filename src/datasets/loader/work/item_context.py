@@ -26,7 +26,7 @@ class LoadContext:
 
     task: tasks.Task
     client: http_client.Client
-    tree: tree_writer.Writer
+    tree: tree_writer.TreeWriter
     counter: progress.Counter
     limiter: Limiter
     single: bool = False

@@ -53,12 +53,12 @@ def load_member(fetch: item_context.ItemFetch, data: object_stream.ObjectStream)
     limiter.add_received(size)
     limiter.add_written(size)
     if not run.has(0) and size > tree_writer.SMALL_BYTES:
-        tree.large(0, item.path, chunks, run, executable=item.executable)
+        tree.write_large(0, item.path, chunks, run, executable=item.executable)
     elif not run.has(0):
-        batch = tree.batch(run)
+        batch = tree.new_batch(run)
         batch.add(0, item.path, tuple(chunks), executable=item.executable)
         batch.flush()
-    run.end(form=formats.TAR, checksum="", fetched=size)
+    run.end(archive_format=formats.TAR, checksum="", fetched=size)
 
 
 def load_checksum(fetch: item_context.ItemFetch) -> None:
@@ -71,7 +71,7 @@ def load_checksum(fetch: item_context.ItemFetch) -> None:
             digest.update(piece.data)
             piece.release()
     checksum = item_checksum.compare(item, source.url, digest.hexdigest())
-    fetch.run.end(form="", checksum=checksum, fetched=0)
+    fetch.run.end(archive_format="", checksum=checksum, fetched=0)
 
 
 def _load_small(
@@ -85,7 +85,7 @@ def _load_small(
     digest = item_checksum.hasher(run.item)
     digest.update(content)
     checksum = item_checksum.compare(run.item, fetch.source.url, digest.hexdigest())
-    batch = fetch.context.tree.batch(run)
+    batch = fetch.context.tree.new_batch(run)
     batch.add(0, path, (content,), executable=False)
     batch.flush()
-    run.end(form=formats.FILE, checksum=checksum, fetched=size)
+    run.end(archive_format=formats.FILE, checksum=checksum, fetched=size)

@@ -37,7 +37,7 @@ def load(
         Failure: It cannot be loaded.
     """
     run, source = fetch.run, fetch.source
-    start = run.attempt.done.positions.get(run.number, run.item.start)
+    start = run.attempt.completed.positions.get(run.number, run.item.start)
     if start > run.item.start:
         item_version.check_resumable(source)
         opened = None
@@ -71,11 +71,11 @@ def _write(
     run, tree = fetch.run, fetch.context.tree
     item = run.item
     shared = item.kind == plan.PART or start > item.start
-    wanted = files.Wanted(path, 0, executable=False, shared=shared)
+    wanted = files.NewFile(path, 0, executable=False, shared=shared)
     # A file that is not read from its beginning to its end is read back before it is published.
     algorithm = item_checksum.algorithm(item)
     algorithms = set[str]() if shared else {"sha256", algorithm}
-    file = tree.begin(0, wanted, run, start=start, algorithms=algorithms)
+    file = tree.begin_large(0, wanted, run, start=start, algorithms=algorithms)
     try:
         _copy(run, file, data, fetch.context.limiter)
         checksum = ""
@@ -87,13 +87,18 @@ def _write(
         # The item may be tried again: this file is not pending any more.
         run.close()
         raise
-    tree.finish(file, 0, run)
-    run.end(form=formats.FILE, checksum=checksum, fetched=file.position - item.start, path=path)
+    tree.finish_large(file, 0, run)
+    run.end(
+        archive_format=formats.FILE,
+        checksum=checksum,
+        fetched=file.position - item.start,
+        path=path,
+    )
 
 
 def _copy(
     run: item_run.ItemRun,
-    file: large_file.Filling,
+    file: large_file.LargeFile,
     data: object_stream.ObjectStream,
     limiter: limiter.Limiter,
 ) -> None:
@@ -103,9 +108,9 @@ def _copy(
         limiter.add_received(len(piece.data))
         limiter.add_written(len(piece.data))
         if data.paged:
-            file.add(piece)
+            file.write_block(piece)
         else:
-            file.gather(piece.data)
+            file.write(piece.data)
             piece.release()
         if file.written - safe >= CHECKPOINT_BYTES:
             safe = file.written

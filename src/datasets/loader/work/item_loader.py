@@ -37,7 +37,7 @@ class ItemLoader:
             StartOver: Its source object changed: the whole load has to start over.
             Failure: It cannot be loaded.
         """
-        if run.number in run.attempt.done.ended:
+        if run.number in run.attempt.completed.ended:
             self.context.counter.add_earlier(run.item.counted)
             run.close()
             return
@@ -63,8 +63,8 @@ class ItemLoader:
 def _make_directory(fetch: item_context.ItemFetch) -> None:
     run = fetch.run
     run.begin(1)
-    fetch.context.tree.directory(run.item.path, run.close)
-    run.end(form="", checksum="", fetched=0)
+    fetch.context.tree.make_directory(run.item.path, run.close)
+    run.end(archive_format="", checksum="", fetched=0)
 
 
 HANDLERS: Mapping[str, Callable[[item_context.ItemFetch], None]] = {

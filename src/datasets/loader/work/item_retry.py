@@ -46,5 +46,5 @@ def _try(run: item_run.ItemRun, fetch: Callable[[], None]) -> str:
 
 def _is_independent(run: item_run.ItemRun) -> bool:
     """Return whether the item is one file that no list describes, and nothing is written of it."""
-    begun = run.attempt.done.begun(run.number)
+    begun = run.attempt.completed.begun(run.number)
     return run.item.kind == plan.FILE and not run.item.validator and not begun

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..base import failure, progress, tasks
 from ..store import journal, load_directory
-from ..tree import batches
+from ..tree import small_files
 from . import plan
 
 
@@ -28,7 +28,7 @@ class ItemRun:
         self,
         number: int,
         item: plan.Item,
-        attempt: load_directory.Attempt,
+        attempt: load_directory.ShardAttempt,
         *,
         counter: progress.Counter,
         ended: Callable[[], None],
@@ -45,11 +45,11 @@ class ItemRun:
 
     def add(self, kind: str, number: int, path: str, **fields: Any) -> None:
         """Writes a line into the journal."""
-        self.attempt.journal.add(journal.Line(kind, self.number, number, path, **fields))
+        self.attempt.journal.add(journal.JournalLine(kind, self.number, number, path, **fields))
 
     def has(self, number: int) -> bool:
         """Whether an earlier attempt has brought a member."""
-        return self.attempt.done.has(self.number, number)
+        return self.attempt.completed.has(self.number, number)
 
     def begin(self, count: int) -> None:
         """So many members more are under way."""
@@ -66,13 +66,13 @@ class ItemRun:
         self.add(journal.REPLACED, number, path)
         self.attempt.journal.flush()
 
-    def done(self, written: Sequence[batches.Written]) -> None:
+    def done(self, written: Sequence[small_files.WrittenFile]) -> None:
         """Members are on the volume."""
         # A part of a file is no file.
         if self.item.kind != plan.PART:
             self.attempt.journal.add(
                 *(
-                    journal.Line(
+                    journal.JournalLine(
                         journal.FILE, self.number, each.number, each.path, each.size, each.sha256
                     )
                     for each in written

@@ -20,7 +20,7 @@ def check(run: item_run.ItemRun, source: remote_object.RemoteObject) -> None:
         Failure: The object cannot be read.
     """
     source.probe()
-    begun = run.attempt.done.versions.get(run.number)
+    begun = run.attempt.completed.versions.get(run.number)
     if begun is None:
         run.add(journal.VERSION, 0, "", text=source.validator)
         if run.item.kind == plan.SOURCE:

@@ -26,7 +26,7 @@ SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable
 LONGEST_TARGET = 4096
 
 
-def make(tree: files.Files, lines: Iterable[journal.Line]) -> None:
+def make(tree: files.TreeFiles, lines: Iterable[journal.JournalLine]) -> None:
     """Makes links; what is there already is left, or replaced.
 
     Args:
@@ -36,8 +36,8 @@ def make(tree: files.Files, lines: Iterable[journal.Line]) -> None:
     Raises:
         Failure: A link has another member's name, or there is nothing behind it.
     """
-    late: list[journal.Line] = []
-    work = directory_queue.Turns(tree.directory)
+    late: list[journal.JournalLine] = []
+    work = directory_queue.DirectoryQueue(tree.make_directory)
     try:
         for line in lines:
             directory = line.path.rpartition("/")[0]
@@ -51,17 +51,19 @@ def make(tree: files.Files, lines: Iterable[journal.Line]) -> None:
             _hard_link(tree, line)
 
 
-def _make(tree: files.Files, line: journal.Line, late: list[journal.Line]) -> None:
-    full = tree.full(line.path)
+def _make(
+    tree: files.TreeFiles, line: journal.JournalLine, late: list[journal.JournalLine]
+) -> None:
+    full = tree.full_path(line.path)
     with told(line.path):
-        if line.form == SYMBOLIC:
+        if line.link_kind == SYMBOLIC:
             _symbolic_link(full, line.text, line.path)
-        elif line.form == CONTENT:
+        elif line.link_kind == CONTENT:
             _from_content(full, line.path)
-        elif line.form == EXECUTABLE:
+        elif line.link_kind == EXECUTABLE:
             mode = stat.S_IMODE(os.lstat(full).st_mode)
             os.chmod(full, mode | (mode & 0o444) >> 2)  # noqa: PTH101
-        elif not os.path.lexists(tree.full(line.text)):
+        elif not os.path.lexists(tree.full_path(line.text)):
             late.append(line)
         else:
             _hard_link(tree, line)
@@ -70,7 +72,7 @@ def _make(tree: files.Files, line: journal.Line, late: list[journal.Line]) -> No
 def _symbolic_link(full: str, target: str, path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISLNK(os.lstat(full).st_mode):
-            raise files.twice(path)
+            raise files.path_conflict(path)
         os.unlink(full)  # noqa: PTH108 - once a link: speed
     os.symlink(target, full)  # noqa: PTH211
 
@@ -85,8 +87,8 @@ def _from_content(full: str, path: str) -> None:
     os.symlink(target, full)  # noqa: PTH211
 
 
-def _hard_link(tree: files.Files, line: journal.Line) -> None:
-    full, target = tree.full(line.path), tree.full(line.text)
+def _hard_link(tree: files.TreeFiles, line: journal.JournalLine) -> None:
+    full, target = tree.full_path(line.path), tree.full_path(line.text)
     try:
         os.link(target, full, follow_symlinks=False)
     except FileExistsError:
@@ -104,7 +106,7 @@ def _hard_link(tree: files.Files, line: journal.Line) -> None:
         if error.errno != errno.EMLINK:
             raise
         # Beside the tree: half a copy is not to be found in it.
-        draft = f"{tree.full('')}-copy-{secrets.token_hex(4)}"
+        draft = f"{tree.full_path('')}-copy-{secrets.token_hex(4)}"
         shutil.copy2(target, draft, follow_symlinks=False)
         owner = os.lstat(target)
         os.chown(draft, owner.st_uid, owner.st_gid, follow_symlinks=False)
@@ -117,6 +119,6 @@ def told(path: str) -> Generator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise files.twice(path) from None
+        raise files.path_conflict(path) from None
     except OSError as error:
         raise failure.from_os(error, path) from None

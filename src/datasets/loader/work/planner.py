@@ -53,7 +53,7 @@ def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
         if each.listed and not _is_to_unpack(each, task):
             yield from _file(item, task)
         elif each.listed:
-            yield dataclasses.replace(item, path=archive_reader.directory_of(each.path))
+            yield dataclasses.replace(item, path=archive_reader.nested_directory(each.path))
         elif look:
             yield from _looked_at(item, each, task, client)
         else:
@@ -98,13 +98,13 @@ def _looked_at(
         opened = object_stream.open_stream(source, most=1)
         with contextlib.closing(opened):
             head = formats.head_of(opened.peek)
-        form = formats.recognise(head, source.name, unpack=task.unpack)
-        if form == formats.FILE and source.divisible:
+        archive_format = formats.recognise(head, source.name, unpack=task.unpack)
+        if archive_format == formats.FILE and source.divisible:
             path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
             yield from _file(dataclasses.replace(item, path=path), task)
             return
         inner = None
-        if form == formats.TAR and task.unpack == "recursive" and source.divisible:
+        if archive_format == formats.TAR and task.unpack == "recursive" and source.divisible:
             inner = _inner(item, source)
         if inner is None:
             yield item
@@ -131,7 +131,7 @@ def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan
         every = [*first, *found]
     except tar_index.NotPlain:
         return None
-    places = [archive_reader.directory_of(each.path) for each in every if not each.directory]
+    places = [archive_reader.nested_directory(each.path) for each in every if not each.directory]
     if len(set(places)) < len(places):
         # The last one of a place counts, so their order does.
         return None

@@ -19,8 +19,8 @@ class Pod:
 
     Args:
         task: What to load.
-        slot: Where it is published.
-        where: The load's directory.
+        stored: Where it is published.
+        directory: The load's directory.
         told: Is told how far it is.
         counter: Counts what this pod does.
         index: This pod's index.
@@ -29,16 +29,16 @@ class Pod:
     def __init__(
         self,
         task: tasks.Task,
-        slot: volume.Slot,
-        where: load_directory.Place,
+        stored: volume.StoredDataSet,
+        directory: load_directory.LoadDirectory,
         *,
         told: report.Report,
         counter: progress.Counter,
         index: int,
     ) -> None:
         self._task = task
-        self._slot = slot
-        self._place = where
+        self._stored = stored
+        self._directory = directory
         self._told = told
         self._index = index
         self._counter = counter
@@ -46,7 +46,7 @@ class Pod:
         signers, refused = expansion.signers(task)
         self._client = http_client.Client(task.timeout_seconds, signers, refused)
 
-    def run(self) -> versions.Published | None:
+    def run(self) -> versions.PublishedVersion | None:
         """Does it.
 
         Returns:
@@ -61,32 +61,32 @@ class Pod:
         with contextlib.closing(self._client):
             return self._run()
 
-    def _run(self) -> versions.Published | None:
+    def _run(self) -> versions.PublishedVersion | None:
         planned = self._planned()
         self._counter.total = planned.total
         self._work(planned)
-        if len(self._place.finished()) < planned.shards:
+        if len(self._directory.finished_shards()) < planned.shards:
             return None
         # Whoever comes first publishes; the others wait for that, or do it if it is killed.
-        with self._place.locked(load_directory.END):
+        with self._directory.locked(load_directory.END):
             if self._task.indexes > 1:
-                self._slot.forget()
-            current = self._slot.current()
-            if current and current.result and current.version == self._place.version:
+                self._stored.refresh()
+            current = self._stored.current()
+            if current and current.result and current.version == self._directory.version:
                 return self._existing(dataclasses.replace(current.result, existing=True))
             return self._publish(planned)
 
     def _planned(self) -> plan.Plan:
-        with self._place.locked(load_directory.PLAN):
-            self._place.check()
-            planned = plan.read(self._place.plan)
+        with self._directory.locked(load_directory.PLAN):
+            self._directory.check()
+            planned = plan.read(self._directory.plan)
             if planned is None:
                 found = planner.items(self._task, self._client)
-                planned = plan.write(self._place.plan, found, indexes=self._task.indexes)
+                planned = plan.write(self._directory.plan, found, indexes=self._task.indexes)
         return planned
 
     def _work(self, planned: plan.Plan) -> None:
-        tree = tree_writer.Writer(files.Files(str(self._place.tree), self._task))
+        tree = tree_writer.TreeWriter(files.TreeFiles(str(self._directory.tree), self._task))
         context = item_context.LoadContext(
             self._task,
             self._client,
@@ -96,7 +96,7 @@ class Pod:
             single=planned.items == 1,
         )
         share = shard_worker.ShardWorker(
-            self._place,
+            self._directory,
             planned,
             item_loader.ItemLoader(context),
             index=self._index,
@@ -105,23 +105,25 @@ class Pod:
         share.run(lambda: self._told.progress(protocol.TRANSFERRING, self._counter.fields))
         tree.close()
 
-    def _existing(self, result: tasks.Result) -> versions.Published:
+    def _existing(self, result: tasks.Result) -> versions.PublishedVersion:
         # Whoever published it may have been killed before it removed what was left.
-        with contextlib.suppress(failure.Failure, OSError), self._slot.locked():
-            current = self._slot.current()
-            if current and current.result and current.version == self._place.version:
-                return self._slot.existing(current, result, self._place.version)
-        return versions.Published(result, [])
+        with contextlib.suppress(failure.Failure, OSError), self._stored.locked():
+            current = self._stored.current()
+            if current and current.result and current.version == self._directory.version:
+                return self._stored.keep_current(current, result, self._directory.version)
+        return versions.PublishedVersion(result, [])
 
-    def _publish(self, planned: plan.Plan) -> versions.Published:
+    def _publish(self, planned: plan.Plan) -> versions.PublishedVersion:
         self._told.state(protocol.VERIFYING, **self._counter.fields())
 
         def tick(files: int, size: int) -> None:
             verified = {"verified_files": files, "verified_bytes": size}
             self._told.progress(protocol.VERIFYING, lambda: {**self._counter.fields(), **verified})
 
-        publication = publish.Publication(self._task, self._place, planned, tick)
+        publication = publish.Publication(self._task, self._directory, planned, tick)
         result = dataclasses.replace(publication.verify(), seconds=self._told.seconds)
-        with self._slot.locked():
-            self._place.check()
-            return self._slot.publish(self._place.tree, self._place.manifest, self._task, result)
+        with self._stored.locked():
+            self._directory.check()
+            return self._stored.publish(
+                self._directory.tree, self._directory.file_list, self._task, result
+            )

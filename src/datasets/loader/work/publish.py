@@ -18,7 +18,7 @@ class Publication:
 
     Args:
         task: The task.
-        where: The load's directory.
+        directory: The load's directory.
         planned: Its plan.
         tick: Told what is going on, now and then: the state, the files and the bytes so far.
     """
@@ -26,23 +26,23 @@ class Publication:
     def __init__(
         self,
         task: tasks.Task,
-        where: load_directory.Place,
+        directory: load_directory.LoadDirectory,
         planned: plan.Plan,
         tick: Callable[[int, int], None],
     ) -> None:
         self._task = task
-        self._place = where
+        self._directory = directory
         self._plan = planned
         self._tick = tick
         self._replaced: set[str] = set()
         self._contents: set[str] = set()
         self._ended = number_set.NumberSet()
         self._fetched = 0
-        self._forms: set[str] = set()
+        self._formats: set[str] = set()
         self._checksums: set[str] = set()
         self._unread: dict[str, plan.Item] = {}
         self._files = self._bytes = 0
-        self._journals = where.journals(planned.shards)
+        self._journals = directory.journals(planned.shards)
         self._has_links = False
         self._twice: set[int] = set()
 
@@ -53,20 +53,20 @@ class Publication:
             Failure: Something is not as it should be; nothing is published.
         """
         self._survey()
-        tree = files.Files(str(self._place.tree), self._task)
-        tree.own_root()
+        tree = files.TreeFiles(str(self._directory.tree), self._task)
+        tree.set_root_owner()
         if self._has_links:
             links.make(tree, self._links())
-        with load_directory.create_text(self._place.manifest) as file:
-            file.writelines(self._manifest())
+        with load_directory.create_text(self._directory.file_list) as file:
+            file.writelines(self._file_list())
         if not self._files:
             raise failure.Failure("the archive holds no files: check that the source is right")
         return self._result()
 
-    def _lines(self, *, files: bool) -> Iterator[journal.Line]:
+    def _lines(self, *, files: bool) -> Iterator[journal.JournalLine]:
         return journal.read(self._journals, files=files)
 
-    def _links(self) -> Iterator[journal.Line]:
+    def _links(self) -> Iterator[journal.JournalLine]:
         return (line for line in self._lines(files=False) if line.kind == journal.LINK)
 
     def _survey(self) -> None:
@@ -77,9 +77,9 @@ class Publication:
                 self._replaced.add(line.path)
             elif line.kind == journal.LINK:
                 self._has_links = True
-                if line.form == links.CONTENT:
+                if line.link_kind == links.CONTENT:
                     self._contents.add(line.path)
-                if line.form != links.EXECUTABLE:
+                if line.link_kind != links.EXECUTABLE:
                     names.add(line.path)
             elif line.kind == journal.ENDED and line.text:
                 self._end(line.item, json.loads(line.text))
@@ -102,8 +102,8 @@ class Publication:
         """Takes an item's result into account."""
         self._ended.add(item)
         self._fetched += result["fetched"]
-        if result["form"]:
-            self._forms.add(result["form"])
+        if result["archive_format"]:
+            self._formats.add(result["archive_format"])
         self._add_checksum(result["checksum"])
 
     def _add_checksum(self, checksum: str) -> None:
@@ -111,9 +111,9 @@ class Publication:
         if checksum and len(self._checksums) < 2:
             self._checksums.add(checksum)
 
-    def _manifest(self) -> Iterator[str]:
+    def _file_list(self) -> Iterator[str]:
         """The lines of the list of files."""
-        twice: dict[str, journal.Line] = {}
+        twice: dict[str, journal.JournalLine] = {}
         for line in self._lines(files=True):
             if line.kind == journal.FILE and line.path not in self._contents:
                 if line.path in self._unread and line.text:
@@ -122,7 +122,7 @@ class Publication:
                     self._keep_last(twice, line)
                 else:
                     yield self._file(line)
-            elif line.kind == journal.LINK and line.form != links.EXECUTABLE:
+            elif line.kind == journal.LINK and line.link_kind != links.EXECUTABLE:
                 if hash(line.path) in self._twice:
                     self._keep_last(twice, line)
                 else:
@@ -130,9 +130,9 @@ class Publication:
         for line in twice.values():
             yield self._link(line) if line.kind == journal.LINK else self._file(line)
         for path, item in self._unread.items():
-            yield self._file(journal.Line(journal.FILE, 0, 0, path, item.size or 0))
+            yield self._file(journal.JournalLine(journal.FILE, 0, 0, path, item.size or 0))
 
-    def _keep_last(self, twice: dict[str, journal.Line], line: journal.Line) -> None:
+    def _keep_last(self, twice: dict[str, journal.JournalLine], line: journal.JournalLine) -> None:
         """Of one archive's members of one path the last one counts; two sources have none."""
         before = twice.setdefault(line.path, line)
         if before.item != line.item:
@@ -140,7 +140,7 @@ class Publication:
         if line.number > before.number:
             twice[line.path] = line
 
-    def _file(self, line: journal.Line) -> str:
+    def _file(self, line: journal.JournalLine) -> str:
         sha256 = line.text or self._read_back(line)
         self._files += 1
         self._bytes += line.size
@@ -149,22 +149,22 @@ class Publication:
         path = json.dumps(line.path)
         return f'{{"path": {path}, "bytes": {line.size}, "sha256": "{sha256}"}}\n'
 
-    def _link(self, line: journal.Line) -> str:
+    def _link(self, line: journal.JournalLine) -> str:
         fields = {"path": line.path}
-        if line.form == links.HARD and not (self._place.tree / line.path).is_symlink():
+        if line.link_kind == links.HARD and not (self._directory.tree / line.path).is_symlink():
             self._files += 1
             fields["same"] = line.text
-        elif line.form == links.SYMBOLIC:
+        elif line.link_kind == links.SYMBOLIC:
             fields["link"] = line.text
         else:
             fields["link"] = self._target(line.path)
         return json.dumps(fields) + "\n"
 
-    def _read_back(self, line: journal.Line) -> str:
+    def _read_back(self, line: journal.JournalLine) -> str:
         """The checksum of a file that nobody saw whole."""
         item = self._unread.get(line.path) or self._item(line.item)
         wanted = item_checksum.algorithm(item)
-        full = self._place.tree / line.path
+        full = self._directory.tree / line.path
         digests = readback.digests(
             full, {"sha256", wanted}, lambda: self._tick(self._files, self._bytes)
         )
@@ -186,7 +186,7 @@ class Publication:
         )
 
     def _target(self, path: str) -> str:
-        return os.readlink(self._place.tree / path)  # noqa: PTH115 - of 3.9
+        return os.readlink(self._directory.tree / path)  # noqa: PTH115 - of 3.9
 
     def _result(self) -> tasks.Result:
         return tasks.Result(
@@ -194,10 +194,10 @@ class Publication:
             bytes=self._bytes,
             seconds=0,
             path=f"/{volume.DATASETS}/{self._task.name}",
-            version=self._place.version,
+            version=self._directory.version,
             checksum=self._checksums.pop() if len(self._checksums) == 1 else "",
             fetched=self._fetched,
-            form=self._forms.pop() if len(self._forms) == 1 else "many",
+            archive_format=self._formats.pop() if len(self._formats) == 1 else "many",
             shards=self._plan.shards,
         )
 

@@ -27,7 +27,7 @@ class _Shard:
     """A shard that this pod works on."""
 
     def __init__(
-        self, number: int, attempt: load_directory.Attempt, finish: Callable[[_Shard], None]
+        self, number: int, attempt: load_directory.ShardAttempt, finish: Callable[[_Shard], None]
     ) -> None:
         self.number = number
         self.attempt = attempt
@@ -53,7 +53,7 @@ class ShardWorker:
     """A pod's work on a load.
 
     Args:
-        where: The load's directory.
+        directory: The load's directory.
         planned: Its plan.
         loader: Loads items.
         index: This pod's index...
@@ -62,14 +62,14 @@ class ShardWorker:
 
     def __init__(
         self,
-        where: load_directory.Place,
+        directory: load_directory.LoadDirectory,
         planned: plan.Plan,
         loader: item_loader.ItemLoader,
         *,
         index: int,
         indexes: int,
     ) -> None:
-        self._place = where
+        self._directory = directory
         self._plan = planned
         self._loader = loader
         self._context = loader.context
@@ -129,7 +129,7 @@ class ShardWorker:
     def _tick(self, tick: Callable[[], None]) -> None:
         if self._error:
             raise self._error
-        self._place.check()
+        self._directory.check()
         tick()
 
     def _thread(self, work: Callable[[], None]) -> threading.Thread:
@@ -191,7 +191,7 @@ class ShardWorker:
             The shards that are done.
         """
         found: set[int] = set()
-        for each in self._place.ledger():
+        for each in self._directory.read_ledger():
             found.add(each.shard)
             if each.pod == self._index:
                 self._context.counter.add_earlier(each.fetched, each.files, each.bytes)
@@ -201,16 +201,16 @@ class ShardWorker:
         """The shards that are done, as soon as none is that this pod works on."""
         while self._under_way and not self._is_over():
             self._stopped.wait(PAUSE_SECONDS)
-        return self._place.finished()
+        return self._directory.finished_shards()
 
     def _take(self, number: int) -> bool:
         """Takes a shard, if nobody has it; returns whether nothing of it is left to others."""
-        if self._is_over() or not self._place.try_lock(load_directory.FIRST_SHARD + number):
+        if self._is_over() or not self._directory.try_lock(load_directory.FIRST_SHARD + number):
             return False
-        self._place.check()
-        attempt = self._place.attempt(number)
+        self._directory.check()
+        attempt = self._directory.begin_attempt(number)
         if attempt is None:
-            self._place.unlock(load_directory.FIRST_SHARD + number)
+            self._directory.unlock(load_directory.FIRST_SHARD + number)
             return True
         shard = _Shard(number, attempt, self._done.put)
         self._under_way.add(shard)
@@ -240,13 +240,15 @@ class ShardWorker:
             for each in shards:
                 each.attempt.journal.close()
             if shards:
-                self._place.finish((each.attempt, self._told(each)) for each in shards)
+                self._directory.record_finished(
+                    (each.attempt, self._told(each)) for each in shards
+                )
             for each in shards:
                 self._under_way.discard(each)
-                self._place.unlock(load_directory.FIRST_SHARD + each.number)
+                self._directory.unlock(load_directory.FIRST_SHARD + each.number)
 
-    def _told(self, shard: _Shard) -> load_directory.Finished:
+    def _told(self, shard: _Shard) -> load_directory.FinishedShard:
         brought = shard.attempt.journal
-        return load_directory.Finished(
+        return load_directory.FinishedShard(
             shard.number, self._index, shard.fetched, brought.files, brought.bytes
         )

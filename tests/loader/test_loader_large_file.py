@@ -30,12 +30,12 @@ def begun(
     pool: concurrent.futures.Executor,
     buffers: buffer_pool.BufferPool,
     start: int = 0,
-) -> large_file.Filling:
+) -> large_file.LargeFile:
     def opening() -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
 
     digests = {"sha256": hashlib.sha256()}
-    return large_file.Filling(
+    return large_file.LargeFile(
         opening, path.name, start=start, digests=digests, pool=pool, buffers=buffers
     )
 
@@ -65,7 +65,7 @@ def test_what_comes_in_chunks_of_any_size_is_written_as_it_came(
     at, chance = 0, random.Random(1)
     while at < size:
         step = chance.choice([1, 100, PAGE, 300_000, 2 * SPARE + 5])
-        file.gather(content[at : at + step])
+        file.write(content[at : at + step])
         at += step
     file.close()
     assert (tmp_path / "file").read_bytes() == content
@@ -77,11 +77,11 @@ def test_whole_pages_go_past_the_page_cache_and_the_rest_does_not(
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor
 ) -> None:
     file = begun(tmp_path / "file", pool, buffer_pool.BufferPool())
-    file.gather(b"x" * SPARE)
+    file.write(b"x" * SPARE)
     file.wait()
     if not is_direct(tmp_path / "file"):
         pytest.skip("this file system has no O_DIRECT")
-    file.gather(b"y")
+    file.write(b"y")
     file.wait()
     assert not is_direct(tmp_path / "file")
     file.close()
@@ -93,7 +93,7 @@ def test_it_is_gone_on_with_in_the_middle(
     for start in (PAGE, PAGE + 7):
         (tmp_path / "file").write_bytes(b"a" * start + b"z")
         file = begun(tmp_path / "file", pool, buffer_pool.BufferPool(), start)
-        file.gather(b"b" * (2 * SPARE + 9))
+        file.write(b"b" * (2 * SPARE + 9))
         file.close()
         assert (tmp_path / "file").read_bytes() == b"a" * start + b"b" * (2 * SPARE + 9)
 
@@ -104,8 +104,8 @@ def test_memory_that_the_file_system_can_not_take_as_it_lies_is_written_all_the_
     content = random.Random(5).randbytes(4 * PAGE + 16)
     file = begun(tmp_path / "file", pool, buffer_pool.BufferPool())
     # Most file systems of a disk want the memory to begin where a sector does.
-    file.add(buffer_pool.Buffer(memoryview(content)[3 : 3 + 2 * PAGE]))
-    file.add(buffer_pool.Buffer(memoryview(content)[3 + 2 * PAGE : 3 + 4 * PAGE]))
+    file.write_block(buffer_pool.Buffer(memoryview(content)[3 : 3 + 2 * PAGE]))
+    file.write_block(buffer_pool.Buffer(memoryview(content)[3 + 2 * PAGE : 3 + 4 * PAGE]))
     file.close()
     assert (tmp_path / "file").read_bytes() == content[3 : 3 + 4 * PAGE]
 
@@ -118,8 +118,8 @@ def test_a_full_volume_is_told_and_the_memory_is_given_back(
         file = begun(pathlib.Path("/dev/full"), pool, buffers)
         with pytest.raises(failure.Failure, match="no room is left on the volume"):
             for _ in range(20):
-                file.gather(b"x" * SPARE)
-        file.gather(b"a block that is not full yet")
+                file.write(b"x" * SPARE)
+        file.write(b"a block that is not full yet")
         file.abandon()
 
 
@@ -127,6 +127,6 @@ def test_a_full_volume_is_told_when_the_file_is_closed_at_the_latest(
     pool: concurrent.futures.Executor,
 ) -> None:
     file = begun(pathlib.Path("/dev/full"), pool, buffer_pool.BufferPool())
-    file.gather(b"x")
+    file.write(b"x")
     with pytest.raises(failure.Failure, match="no room is left on the volume"):
         file.close()

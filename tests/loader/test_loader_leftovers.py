@@ -90,7 +90,7 @@ def test_a_pod_that_comes_late_leaves_alone_what_a_loader_of_the_users_own_has_l
 ):
     old = published(rig, served)
     assert rig.end(rig.begin("", verb="prepare", request="w")).code == 0
-    found(rig, ".given-w/files").joinpath("f").write_bytes(b"new")
+    found(rig, ".custom-w/files").joinpath("f").write_bytes(b"new")
     assert rig.load(old, request="v").result.existing
     assert rig.load("", request="w", overwrite=True).code == 0
     assert rig.files() == {"f": b"new"}
@@ -116,7 +116,7 @@ def test_what_was_brought_in_vain_is_removed_by_its_own_load(
 ):
     for version in ("v", "w"):
         assert rig.end(rig.begin("", verb="prepare", request=version)).code == 0
-        found(rig, f".given-{version}/files").joinpath("f").write_bytes(b"1")
+        found(rig, f".custom-{version}/files").joinpath("f").write_bytes(b"1")
         assert rig.load("", request=version).code == 0
     assert rig.left() == {"v", "v.json", "v.files"}
 
@@ -127,16 +127,16 @@ def test_what_is_published_once_more_keeps_the_version_before_it(
     for version in ("v", "w"):
         source = served.put("set.tar", loader_rig.archive("tar", {"f": version.encode()}))
         rig.load(source, request=version, overwrite=True)
-    slot = volume.Slot(rig.volume, "x")
+    stored = volume.StoredDataSet(rig.volume, "x")
     task = tasks.Task("x", "w", "")
-    with slot.locked():
-        current = slot.current()
+    with stored.locked():
+        current = stored.current()
         assert current
         assert current.result
         gone = rig.path / "gone"
-        again = slot.publish(gone, gone, task, current.result)
-        after = slot.current()
+        again = stored.publish(gone, gone, task, current.result)
+        after = stored.current()
     assert after
     assert (after.version, after.previous) == ("w", "v")
-    assert not again.litter
+    assert not again.trash
     assert rig.versions() == ["v", "w"]

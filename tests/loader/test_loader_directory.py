@@ -13,7 +13,7 @@ import pytest
 from datasets.loader.base import failure
 from datasets.loader.store import journal, load_directory
 
-Pod = Callable[[], load_directory.Place]
+Pod = Callable[[], load_directory.LoadDirectory]
 
 
 @pytest.fixture
@@ -21,48 +21,50 @@ def pod(tmp_path: pathlib.Path) -> Iterator[Pod]:
     """Makes pods' views of one load."""
     with contextlib.ExitStack() as stack:
 
-        def pod() -> load_directory.Place:
-            return stack.enter_context(contextlib.closing(load_directory.Place(tmp_path, "v")))
+        def pod() -> load_directory.LoadDirectory:
+            return stack.enter_context(
+                contextlib.closing(load_directory.LoadDirectory(tmp_path, "v"))
+            )
 
         yield pod
 
 
-def begun(where: load_directory.Place, shard: int = 0) -> load_directory.Attempt:
-    attempt = where.attempt(shard)
+def begun(where: load_directory.LoadDirectory, shard: int = 0) -> load_directory.ShardAttempt:
+    attempt = where.begin_attempt(shard)
     assert attempt
     return attempt
 
 
-def finished(shard: int) -> load_directory.Finished:
-    return load_directory.Finished(shard, pod=0, fetched=3, files=1, bytes=3)
+def finished(shard: int) -> load_directory.FinishedShard:
+    return load_directory.FinishedShard(shard, pod=0, fetched=3, files=1, bytes=3)
 
 
 def test_a_pod_whose_work_was_taken_over_can_not_end_it(pod: Pod) -> None:
     lost, next_one = pod(), pod()
     before = begun(lost)
-    before.journal.add(journal.Line(journal.FILE, 0, 0, "a", 3))
+    before.journal.add(journal.JournalLine(journal.FILE, 0, 0, "a", 3))
     before.journal.flush()
     after = begun(next_one)
-    assert after.done.has(0, 0)
+    assert after.completed.has(0, 0)
 
     with pytest.raises(failure.Later, match="another pod has taken this work over"):
-        lost.finish([(before, finished(0))])
+        lost.record_finished([(before, finished(0))])
     with pytest.raises(failure.Later, match="another pod has taken this work over"):
         before.fence()
-    assert not next_one.finished()
+    assert not next_one.finished_shards()
 
     for attempt in (before, after):
         attempt.journal.close()
-    next_one.finish([(after, finished(0))])
-    assert list(lost.ledger()) == [finished(0)]
+    next_one.record_finished([(after, finished(0))])
+    assert list(lost.read_ledger()) == [finished(0)]
 
 
 def test_what_a_pod_ended_is_not_taken_over(pod: Pod) -> None:
     first, second = pod(), pod()
     attempt = begun(first)
     attempt.journal.close()
-    first.finish([(attempt, finished(0))])
-    assert second.attempt(0) is None
+    first.record_finished([(attempt, finished(0))])
+    assert second.begin_attempt(0) is None
     assert second.journals(1) == first.journals(1)
 
 
@@ -72,8 +74,8 @@ def test_what_was_cut_off_in_the_ledger_is_no_line(pod: Pod) -> None:
         attempt = begun(where, shard)
         attempt.journal.close()
         load_directory.append(where.path / "ledger", b"[7, 0, 1")
-        where.finish([(attempt, finished(shard))])
-    assert where.finished() == {0, 1}
+        where.record_finished([(attempt, finished(shard))])
+    assert where.finished_shards() == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,6 @@ def test_a_pod_is_not_alone_as_long_as_another_one_works(
 
 def test_what_is_where_it_is_published_was_begun(pod: Pod) -> None:
     where = pod()
-    assert not where.begun()
+    assert not where.has_files()
     where.tree.rename(where.path / "published")
-    assert where.begun()
+    assert where.has_files()

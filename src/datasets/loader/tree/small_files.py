@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 BATCH_FILES, BATCH_BYTES = 16, 2**18
 
 
-class Written(NamedTuple):
+class WrittenFile(NamedTuple):
     """A file that is on the volume.
 
     Attributes:
@@ -27,7 +27,7 @@ class Written(NamedTuple):
     sha256: str
 
 
-class Owner(Protocol):
+class WriteListener(Protocol):
     """Who wants files written; the last two are called in some other thread."""
 
     def begin(self, count: int) -> None:
@@ -38,12 +38,12 @@ class Owner(Protocol):
         """Something of that path is there, and will be removed; raises where it must not be."""
         ...
 
-    def done(self, written: Sequence[Written]) -> None:
+    def done(self, written: Sequence[WrittenFile]) -> None:
         """They are on the volume."""
         ...
 
 
-class Small(NamedTuple):
+class SmallFile(NamedTuple):
     """A file that is to be written, with its content.
 
     Attributes:
@@ -61,7 +61,7 @@ class Small(NamedTuple):
     size: int
 
 
-class Batch:
+class SmallFileBatch:
     """Small files of one directory, taken together: a thread's turn costs more than a file.
 
     One thread uses it.
@@ -71,10 +71,10 @@ class Batch:
         owner: Who wants them written.
     """
 
-    def __init__(self, tree: tree_writer.Writer, owner: Owner) -> None:
+    def __init__(self, tree: tree_writer.TreeWriter, owner: WriteListener) -> None:
         self._tree = tree
         self._owner = owner
-        self._files: list[Small] = []
+        self._files: list[SmallFile] = []
         self._directory = ""
         self._bytes = 0
 
@@ -95,7 +95,7 @@ class Batch:
             self.flush()
         self._directory = directory
         size = sum(map(len, data))
-        self._files.append(Small(number, path, data, executable, size))
+        self._files.append(SmallFile(number, path, data, executable, size))
         self._bytes += size
         if len(self._files) == BATCH_FILES:
             self.flush()
@@ -104,4 +104,4 @@ class Batch:
         """Has all be written that was added."""
         files, self._files, self._bytes = self._files, [], 0
         if files:
-            self._tree.small(files, self._owner)
+            self._tree.write_small(files, self._owner)

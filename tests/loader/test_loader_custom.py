@@ -18,7 +18,7 @@ from tests.loader import loader_rig
 def prepared(rig: loader_rig.Rig, version: str = "v") -> pathlib.Path:
     """What the user's container sees as /data."""
     assert rig.end(rig.begin("", verb="prepare", request=version)).code == 0
-    return rig.volume / f"datasets/.versions/x/.given-{version}/files"
+    return rig.volume / f"datasets/.versions/x/.custom-{version}/files"
 
 
 def test_what_was_left_is_published_with_modes_and_links(rig: loader_rig.Rig):
