@@ -250,9 +250,9 @@ def test_kinds_and_permissions_come_from_the_list():
         file("dos", b"2"),
         file("d/link", b"../run"),
         file("d/mac", b"3"),
-        ("Executable", "run"),
+        ("BecomesExecutable", "run"),
         ("BecomesLink", "d/link"),
-        ("Executable", "d/mac"),
+        ("BecomesExecutable", "d/mac"),
     ]
 
 
