@@ -92,7 +92,7 @@ def test_what_zipfile_writes_is_read(
                 content = b"target"  # noqa: PLW2901
             if kind == "program":
                 info.external_attr = (stat.S_IFREG | 0o755) << 16
-                afterwards.append(("Executable", path))
+                afterwards.append(("BecomesExecutable", path))
             with packed.open(info, "w", force_zip64=large) as member:
                 member.write(content)
             if kind == "link" and how == "ranges":
