@@ -19,9 +19,9 @@ from datasets.loader.base import tasks
 from datasets.loader.tree import files, small_files, tree_writer
 
 class Listener:
-    def begin(self, count): pass
-    def replacing(self, number, path): pass
-    def done(self, written): pass
+    def add_pending(self, count): pass
+    def record_replacement(self, number, path): pass
+    def record_written(self, written): pass
 
 root, task = sys.argv[1], tasks.Task.from_json(sys.argv[2])
 tree = tree_writer.TreeWriter(files.TreeFiles(root, task))

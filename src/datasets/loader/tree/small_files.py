@@ -28,18 +28,18 @@ class WrittenFile(NamedTuple):
 
 
 class WriteListener(Protocol):
-    """Who wants files written; the last two are called in some other thread."""
+    """A listener to the writing of files; its last two methods are called in other threads."""
 
-    def begin(self, count: int) -> None:
-        """So many files more are under way."""
+    def add_pending(self, count: int) -> None:
+        """Count so many more pending files."""
         ...
 
-    def replacing(self, number: int, path: str) -> None:
-        """Something of that path is there, and will be removed; raises where it must not be."""
+    def record_replacement(self, number: int, path: str) -> None:
+        """Record that something of that path will be removed; raise where it must not be."""
         ...
 
-    def done(self, written: Sequence[WrittenFile]) -> None:
-        """They are on the volume."""
+    def record_written(self, written: Sequence[WrittenFile]) -> None:
+        """Record files that are on the volume now."""
         ...
 
 

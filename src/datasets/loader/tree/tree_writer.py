@@ -67,13 +67,15 @@ class TreeWriter:
 
         def replacing(index: int) -> None:
             number, path, _ = told[index]
-            owner.replacing(number, path)
+            owner.record_replacement(number, path)
 
         def done(digests: Sequence[str]) -> None:
             pairs = zip(told, digests)  # noqa: B905 - of 3.9
-            owner.done([small_files.WrittenFile(*each, sha256) for each, sha256 in pairs])
+            owner.record_written(
+                [small_files.WrittenFile(*each, sha256) for each, sha256 in pairs]
+            )
 
-        owner.begin(len(small))
+        owner.add_pending(len(small))
         order = process_pool.Command(
             [files.NewFile(each.path, each.size, each.executable) for each in small],
             [block for each in small for block in each.data],
@@ -136,13 +138,13 @@ class TreeWriter:
         """
 
         def replacing(_: int) -> None:
-            owner.replacing(number, wanted.path)
+            owner.record_replacement(number, wanted.path)
 
         def done(_: Sequence[str]) -> None:
             created.set()
 
         self._wait_for_opening(wanted.path)
-        owner.begin(1)
+        owner.add_pending(1)
         created = threading.Event()
         order = process_pool.Command([wanted], (), replacing, done)
         self._crew.submit(wanted.path.rpartition("/")[0], order)
@@ -181,7 +183,9 @@ class TreeWriter:
         def close() -> None:
             file.close()
             sha256 = file.digests["sha256"].hexdigest() if file.digests else ""
-            owner.done([small_files.WrittenFile(number, file.path, file.position, sha256)])
+            owner.record_written(
+                [small_files.WrittenFile(number, file.path, file.position, sha256)]
+            )
 
         self._closing.submit("", lambda: close, files.FILE_BYTES)
 

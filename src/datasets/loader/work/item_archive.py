@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..archives import archive_reader, formats, members
-from ..base import byte_streams
+from ..base import byte_streams, failure
 from ..http import object_stream, remote_object
 from ..sources import source_object
 from ..store import journal
 from ..tree import tree_writer
-from . import item_checksum, item_context, item_run, item_version, links, plan
+from . import item_checksum, item_context, item_version, links, plan
 
 
 class Unpacker:
@@ -57,11 +57,11 @@ class Unpacker:
             self._batch.flush()
             byte_streams.drain(data)
         except byte_streams.Damaged as error:
-            raise item_run.named(error, run.item) from None
+            raise _named(error, run.item) from None
         checksum = ""
         if hashed:
             checksum = item_checksum.compare(run.item, self._source.url, digest.hexdigest())
-        run.end(archive_format=archive_format, checksum=checksum, fetched=self._received)
+        run.finish(archive_format=archive_format, checksum=checksum, fetched=self._received)
 
     def received(self, count: int) -> None:
         """Counts bytes of the archive."""
@@ -92,7 +92,7 @@ class Unpacker:
         if isinstance(member, members.Directory):
             if path:
                 self._run.begin(1)
-                self._tree.make_directory(path, self._run.close)
+                self._tree.make_directory(path, self._run.remove_pending)
             return
         if not member.path:
             raise members.refused(".", "not a directory")
@@ -104,7 +104,7 @@ class Unpacker:
     def _file(self, number: int, path: str, member: members.File) -> None:
         chunks = self._written(member.chunks)
         # Which of several of one name is there nobody knows: they are written again, in order.
-        if self._run.has(number) and path not in self._run.attempt.completed.replaced:
+        if self._run.has_member(number) and path not in self._run.attempt.completed.replaced:
             for _ in chunks:
                 pass
         elif member.size is not None and member.size <= tree_writer.SMALL_BYTES:
@@ -120,7 +120,7 @@ class Unpacker:
             yield chunk
 
     def _link(self, number: int, path: str, member: members.Member) -> None:
-        if self._run.has(number):
+        if self._run.has_member(number):
             return
         directory = path.rpartition("/")[0]
         if directory != self._linked_in:
@@ -133,7 +133,7 @@ class Unpacker:
             link_kind, target = links.HARD, self._path(member.target)
         elif isinstance(member, members.BecomesExecutable):
             link_kind = links.EXECUTABLE
-        self._run.add(journal.LINK, number, path, text=target, link_kind=link_kind)
+        self._run.record(journal.LINK, number, path, text=target, link_kind=link_kind)
 
     def _path(self, path: str) -> str:
         return "/".join(filter(None, (self._top, path)))
@@ -171,3 +171,8 @@ def _directory(item: plan.Item) -> str:
     if item.kind == plan.INNER:
         return archive_reader.nested_directory(item.path)
     return source_object.directory(item.path)
+
+
+def _named(error: failure.Failure, item: plan.Item) -> failure.Failure:
+    """Return an archive's failure, with the archive's name where it is one of many."""
+    return failure.Failure(f"{failure.quote(item.name)}: {error}") if item.name else error

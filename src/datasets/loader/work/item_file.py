@@ -52,13 +52,13 @@ def load_member(fetch: item_context.ItemFetch, data: object_stream.ObjectStream)
     limiter.add_member()
     limiter.add_received(size)
     limiter.add_written(size)
-    if not run.has(0) and size > tree_writer.SMALL_BYTES:
+    if not run.has_member(0) and size > tree_writer.SMALL_BYTES:
         tree.write_large(0, item.path, chunks, run, executable=item.executable)
-    elif not run.has(0):
+    elif not run.has_member(0):
         batch = tree.new_batch(run)
         batch.add(0, item.path, tuple(chunks), executable=item.executable)
         batch.flush()
-    run.end(archive_format=formats.TAR, checksum="", fetched=size)
+    run.finish(archive_format=formats.TAR, checksum="", fetched=size)
 
 
 def load_checksum(fetch: item_context.ItemFetch) -> None:
@@ -71,7 +71,7 @@ def load_checksum(fetch: item_context.ItemFetch) -> None:
             digest.update(piece.data)
             piece.release()
     checksum = item_checksum.compare(item, source.url, digest.hexdigest())
-    fetch.run.end(archive_format="", checksum=checksum, fetched=0)
+    fetch.run.finish(archive_format="", checksum=checksum, fetched=0)
 
 
 def _load_small(
@@ -88,4 +88,4 @@ def _load_small(
     batch = fetch.context.tree.new_batch(run)
     batch.add(0, path, (content,), executable=False)
     batch.flush()
-    run.end(archive_format=formats.FILE, checksum=checksum, fetched=size)
+    run.finish(archive_format=formats.FILE, checksum=checksum, fetched=size)

@@ -85,10 +85,10 @@ def _write(
     except BaseException:
         file.abandon()
         # The item may be tried again: this file is not pending any more.
-        run.close()
+        run.remove_pending()
         raise
     tree.finish_large(file, 0, run)
-    run.end(
+    run.finish(
         archive_format=formats.FILE,
         checksum=checksum,
         fetched=file.position - item.start,
@@ -115,6 +115,6 @@ def _copy(
         if file.written - safe >= CHECKPOINT_BYTES:
             safe = file.written
             file.sync()
-            run.add(journal.POSITION, safe, "")
+            run.record(journal.POSITION, safe, "")
             run.attempt.journal.flush()
     file.wait()

@@ -39,7 +39,7 @@ class ItemLoader:
         """
         if run.number in run.attempt.completed.ended:
             self.context.counter.add_earlier(run.item.counted)
-            run.close()
+            run.remove_pending()
             return
         url = item_run.url_of(run.item, self.context.task)
         with self._decompressor(run.item, url):
@@ -62,9 +62,9 @@ class ItemLoader:
 
 def _make_directory(fetch: item_context.ItemFetch) -> None:
     run = fetch.run
-    run.begin(1)
-    fetch.context.tree.make_directory(run.item.path, run.close)
-    run.end(archive_format="", checksum="", fetched=0)
+    run.add_pending(1)
+    fetch.context.tree.make_directory(run.item.path, run.remove_pending)
+    run.finish(archive_format="", checksum="", fetched=0)
 
 
 HANDLERS: Mapping[str, Callable[[item_context.ItemFetch], None]] = {

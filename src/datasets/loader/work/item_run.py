@@ -1,4 +1,4 @@
-"""An item of a plan while it is being done, and what is told of it in the end."""
+"""The run of one item of a plan: its pending files, and its lines in the journal."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..base import failure, progress, tasks
+from ..base import progress, tasks
 from ..store import journal, load_directory
 from ..tree import small_files
 from . import plan
 
 
 class ItemRun:
-    """An item while it is being done: it ends when all of its files are on the volume.
+    """The run of an item: it ends when all of its files are on the volume.
 
     Args:
         number: The item's number in the plan.
         item: The item.
         attempt: The attempt at its shard.
-        counter: Counts what is done.
-        ended: Called when all is done, in whatever thread did the last of it.
+        counter: The progress of this pod.
+        ended: Called when the item ended, in the thread that wrote its last file.
     """
 
     def __init__(
@@ -39,36 +39,36 @@ class ItemRun:
         self._counter = counter
         self._ended = ended
         self._lock = threading.Lock()
-        # One more than the files under way, until all of them are known.
-        self._open = 1
+        # One more than the pending files, until all of them are known.
+        self._pending = 1
         self._result = ""
 
-    def add(self, kind: str, number: int, path: str, **fields: Any) -> None:
-        """Writes a line into the journal."""
+    def record(self, kind: str, number: int, path: str, **fields: Any) -> None:
+        """Write a line into the journal."""
         self.attempt.journal.add(journal.JournalLine(kind, self.number, number, path, **fields))
 
-    def has(self, number: int) -> bool:
-        """Whether an earlier attempt has brought a member."""
+    def has_member(self, number: int) -> bool:
+        """Return whether an earlier attempt has written a member."""
         return self.attempt.completed.has(self.number, number)
 
-    def begin(self, count: int) -> None:
-        """So many members more are under way."""
+    def add_pending(self, count: int) -> None:
+        """Count so many more pending members."""
         with self._lock:
-            self._open += count
+            self._pending += count
 
-    def replacing(self, number: int, path: str) -> None:
-        """Something of that path is there: an earlier member, or what is left of an attempt.
+    def record_replacement(self, number: int, path: str) -> None:
+        """Record that a member replaces an earlier one, or a file that an attempt left.
 
         Raises:
-            Failure: Another attempt has taken this one's work over.
+            Failure: Another attempt has taken over this one's work.
         """
         self.attempt.fence()
-        self.add(journal.REPLACED, number, path)
+        self.record(journal.REPLACED, number, path)
         self.attempt.journal.flush()
 
-    def done(self, written: Sequence[small_files.WrittenFile]) -> None:
-        """Members are on the volume."""
-        # A part of a file is no file.
+    def record_written(self, written: Sequence[small_files.WrittenFile]) -> None:
+        """Record members that are on the volume now."""
+        # A part of a file is not counted as a file.
         if self.item.kind != plan.PART:
             self.attempt.journal.add(
                 *(
@@ -79,29 +79,24 @@ class ItemRun:
                 )
             )
             self._counter.add_files(len(written), sum(each.size for each in written))
-        self.close(len(written))
+        self.remove_pending(len(written))
 
-    def end(self, **result: Any) -> None:
-        """All members are under way or done."""
+    def finish(self, **result: Any) -> None:
+        """Set the result: all members are known, and pending or written."""
         self._result = json.dumps(result)
-        self.close()
+        self.remove_pending()
 
-    def close(self, count: int = 1) -> None:
-        """So much of what was open is done."""
+    def remove_pending(self, count: int = 1) -> None:
+        """Count so many fewer pending members; the last one ends the item."""
         with self._lock:
-            self._open -= count
-            last = not self._open
+            self._pending -= count
+            last = not self._pending
         if last and self._result:
-            self.add(journal.ENDED, 0, "", text=self._result)
+            self.record(journal.ENDED, 0, "", text=self._result)
         if last:
             self._ended()
 
 
 def url_of(item: plan.Item, task: tasks.Task) -> str:
-    """Where an item is fetched from."""
+    """Return the URL that an item is fetched from."""
     return item.url or task.sources[item.source].url
-
-
-def named(error: failure.Failure, item: plan.Item) -> failure.Failure:
-    """What is wrong with an archive, with its name where it is one of many."""
-    return failure.Failure(f"{failure.quote(item.name)}: {error}") if item.name else error

@@ -22,7 +22,7 @@ def check(run: item_run.ItemRun, source: remote_object.RemoteObject) -> None:
     source.probe()
     begun = run.attempt.completed.versions.get(run.number)
     if begun is None:
-        run.add(journal.VERSION, 0, "", text=source.validator)
+        run.record(journal.VERSION, 0, "", text=source.validator)
         if run.item.kind == plan.SOURCE:
             # Before its first file is on the volume: another version may have other files.
             run.attempt.journal.flush()
