@@ -25,23 +25,24 @@ def load(run: item_run.ItemRun, url: str, fetch: Callable[[], None]) -> None:
     """
     reason = ""
     for _ in range(MOST_ATTEMPTS):
-        reason = _try(run, fetch)
-        if not reason:
+        change = _try(run, fetch)
+        if change is None:
             return
+        reason = change.reason
     raise failure.Failure(
         f"{urls.redact(url)} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
     )
 
 
-def _try(run: item_run.ItemRun, fetch: Callable[[], None]) -> str:
-    """Load an item; return how its source object changed meanwhile, empty where it did not."""
+def _try(run: item_run.ItemRun, fetch: Callable[[], None]) -> failure.StartOver | None:
+    """Load an item; return the change of its source object that ended the attempt, if any."""
     try:
         fetch()
-    except failure.StartOver as trouble:
+    except failure.StartOver as change:
         if not _is_independent(run):
             raise
-        return trouble.reason
-    return ""
+        return change
+    return None
 
 
 def _is_independent(run: item_run.ItemRun) -> bool:
