@@ -28,7 +28,7 @@ def load(run: item_run.ItemRun, url: str, fetch: Callable[[], None]) -> None:
         change = _try(run, fetch)
         if change is None:
             return
-        reason = change.reason
+        reason = change.reason or "changed"
     raise failure.Failure(
         f"{urls.redact(url)} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
     )
