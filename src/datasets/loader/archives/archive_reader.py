@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from ..base import byte_streams, failure
+from ..base import byte_streams, failure, file_names
 from . import decompress, formats, members, tar_reader
 
 # An archive in an archive in an archive; what is in that stays a file.
@@ -48,7 +48,7 @@ def unpack_nested(
 
 def nested_directory(path: str) -> str:
     """The directory that an archive in another one is unpacked into: its path, less its ending."""
-    directory = formats.ARCHIVE_NAME.sub("", path)
+    directory = file_names.ARCHIVE_NAME.sub("", path)
     return directory if directory.rpartition("/")[2] else path
 
 
@@ -71,7 +71,7 @@ def _inside(
     found: Iterable[members.Member], count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
     for member in found:
-        if isinstance(member, members.File) and formats.ARCHIVE_NAME.search(member.path):
+        if isinstance(member, members.File) and file_names.ARCHIVE_NAME.search(member.path):
             yield from _nested(member, count, levels - 1)
         else:
             yield member

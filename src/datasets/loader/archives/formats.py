@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable
 
-from ..base import byte_streams, failure
+from ..base import byte_streams, failure, file_names
 from . import decompress, tar_reader
 
 # bzip2 gives nothing out before a whole block has come in, which may have 900 kB.
@@ -19,7 +19,6 @@ UNREADABLE = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a rar archive",
 }
-ARCHIVE_NAME = re.compile(r"\.(zip|tar(\.\w+)?|tgz|tbz2?|txz|tzst|7z|rar)$", re.IGNORECASE)
 # Formats such as .npz, .docx and .pt are zip archives too, but are meant to stay as they are; an
 # ending that is no word, as in "v1.0", is none.
 OTHER_ENDING = re.compile(r"\.(?!(?:gz|bz2|xz|zst)$)[a-z]\w{0,7}$", re.IGNORECASE)
@@ -62,9 +61,9 @@ def recognise(head: bytes, name: str, *, unpack: str) -> str:
             "the source is a web page (HTML), not the data: use the link to the file itself, and "
             "one that needs no login"
         )
-    if unpack == "false" or (OTHER_ENDING.search(name) and not ARCHIVE_NAME.search(name)):
+    if unpack == "false" or (OTHER_ENDING.search(name) and not file_names.ARCHIVE_NAME.search(name)):
         return FILE
-    named = bool(ARCHIVE_NAME.search(name))
+    named = bool(file_names.ARCHIVE_NAME.search(name))
     archive_format = _archive(head, named=named)
     if archive_format == FILE and named:
         raise _not_an_archive(head, name)
@@ -84,7 +83,7 @@ def recognise_inner(head: bytes, name: str) -> str:
     Raises:
         Failure: It is compressed, and damaged; or this Python can not decompress it.
     """
-    return _archive(head, named=True) if ARCHIVE_NAME.search(name) else FILE
+    return _archive(head, named=True) if file_names.ARCHIVE_NAME.search(name) else FILE
 
 
 def _archive(head: bytes, *, named: bool) -> str:

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ... import protocol
-from ..archives import formats
-from ..base import duplicate_names, failure, tasks, urls
+from ..base import duplicate_names, failure, file_names, tasks, urls
 from ..http import http_client, remote_object
 from . import source_object
 from .source_object import SourceObject
@@ -184,7 +183,7 @@ def _name(found: SourceObject) -> str:
     if found.path and not found.path.endswith("/"):
         return found.path
     name = urls.file_name(found.url)
-    if not name or "?" in found.url or formats.ARCHIVE_NAME.search(name):
+    if not name or "?" in found.url or file_names.ARCHIVE_NAME.search(name):
         return found.url
     return source_object.file_path(found.path, name)
 

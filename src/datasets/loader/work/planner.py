@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from ..archives import archive_reader, formats, tar_index
-from ..base import byte_streams, failure, tasks
+from ..base import byte_streams, failure, file_names, tasks
 from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
 from . import plan
@@ -61,7 +61,7 @@ def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
 
 
 def _is_to_unpack(found: source_object.SourceObject, task: tasks.Task) -> bool:
-    return task.unpack == "recursive" and bool(formats.ARCHIVE_NAME.search(found.path))
+    return task.unpack == "recursive" and bool(file_names.ARCHIVE_NAME.search(found.path))
 
 
 def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
