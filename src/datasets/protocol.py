@@ -14,7 +14,8 @@ INDEX = "JOB_COMPLETION_INDEX"
 # The environment variable that names another file for the termination message.
 TERMINATION_LOG = "TERMINATION_LOG"
 DEFAULT_TERMINATION_LOG = "/dev/termination-log"
-# The loader's one argument; without one it loads.
+# The verb is the loader's one argument; LOAD stands for no argument.
+LOAD = ""
 PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
 # A data set's files are readable to all unless the user says otherwise.
 PLAIN_MODE = "0644"

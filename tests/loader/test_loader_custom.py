@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from datasets.loader.base import failure, report, tasks
-from datasets.loader.verbs import custom_loader
+from datasets.loader.verbs import custom_loader, prepare
 from tests.loader import loader_rig
 
 
@@ -89,7 +89,7 @@ def test_what_is_no_file_is_refused(rig: loader_rig.Rig):
 
 def test_nothing_is_no_data_set(rig: loader_rig.Rig):
     (prepared(rig) / "empty").mkdir()
-    assert "left no files in /data" in rig.load("", request="v").error
+    assert "wrote no files in /data" in rig.load("", request="v").error
 
 
 def test_too_much_is_refused(rig: loader_rig.Rig):
@@ -102,7 +102,7 @@ def test_too_much_is_refused(rig: loader_rig.Rig):
 
 
 def test_without_what_was_left_it_is_told_to_run_again(rig: loader_rig.Rig):
-    assert "what your loader left is gone" in rig.load("", request="v").error
+    assert "the files that your loader wrote are gone" in rig.load("", request="v").error
 
 
 def test_what_is_prepared_again_while_it_is_verified_is_not_published(rig: loader_rig.Rig):
@@ -115,8 +115,8 @@ def test_what_is_prepared_again_while_it_is_verified_is_not_published(rig: loade
         def progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
             super().progress(state, fields)
             if fields()["files"]:
-                custom_loader.prepare(task)
+                prepare.run(task, self, 0)
 
-    with pytest.raises(failure.Later, match="begun again meanwhile"):
+    with pytest.raises(failure.Later, match="started again meanwhile"):
         custom_loader.publish(task, Late(str(rig.path / "message")))
     assert not (rig.volume / "datasets/x").exists()

@@ -1,4 +1,4 @@
-"""Runs the loader from its package; the zipapp has a line of its own that does the same."""
+"""Run the loader from its package; the zipapp has a line of its own that does the same."""
 
 from __future__ import annotations
 

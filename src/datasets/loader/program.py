@@ -1,34 +1,43 @@
-"""The loader as a process: its task from the environment, its end in the termination message."""
+"""The loader as a process: its task from the environment, its result as termination message."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pathlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NoReturn
 
 from .. import protocol
-from .base import failure, progress, report, tasks
+from .base import failure, report, tasks
 from .tree import removal
-from .verbs import load
 
-# With the first one trying again is no use: the pod's Job knows it.
+# The modules of the verbs. Each has a function `run` of the signature in `_verb`; a module is
+# imported only when its verb is called.
+VERBS = {
+    protocol.LOAD: "load",
+    protocol.PREPARE: "prepare",
+    protocol.VERIFY: "verify",
+    protocol.DELETE: "delete",
+    protocol.INVENTORY: "inventory",
+}
+# The pod's Job does not try again after EXIT_FAILED: that would fail the same way.
 EXIT_FAILED, EXIT_TROUBLE, EXIT_STOPPED = 1, 75, 128 + signal.SIGTERM
 
 
 class _Stopped(BaseException):
-    """Kubernetes asked us to go."""
+    """Kubernetes has sent SIGTERM."""
 
 
 def run() -> NoReturn:
-    """Runs the loader and ends its process at once.
+    """Run the loader and end its process at once.
 
-    Python's own end takes as long as a dozen trips to the volume, to give back what the system
-    takes back anyway.
+    Python's own shutdown frees what the system frees anyway, and takes as long as a dozen round
+    trips to the volume.
     """
     code: Any = 0
     try:
@@ -40,55 +49,32 @@ def run() -> NoReturn:
 
 
 def main() -> int:
-    """Does what the environment asks for; 0 where it is done."""
-    # Modes are given as they are meant.
+    """Run the verb that the command line names; return 0, or exit with the code of a failure."""
+    # The modes of files and directories are those of the task, unmasked.
     os.umask(0)
-    # As process 1 of its container it would not even notice the signal.
+    # Process 1 of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, _stop)
     index = int(os.environ.get(protocol.INDEX) or 0)
-    told = report.Report(
+    reporter = report.Report(
         os.environ.get(protocol.TERMINATION_LOG, protocol.DEFAULT_TERMINATION_LOG), index=index
     )
-    with _last_words(told):
+    with _failures_reported(reporter):
         task = tasks.Task.from_json(os.environ.get(protocol.TASK, ""))
-        if verb := (sys.argv[1:] or [""])[0]:
-            _others(task, told)[verb]()
-        else:
-            _load(task, told, index)
+        verb = _verb((sys.argv[1:] or [protocol.LOAD])[0])
+        trash = verb(task, reporter, index)
+    # The result is reported already: the next load of that name removes what is left.
+    with contextlib.suppress(_Stopped):
+        removal.remove(trash)
     return 0
 
 
-def _others(task: tasks.Task, told: report.Report) -> Mapping[str, Callable[[], None]]:
-    """What else it can do: not one of them is read to load."""
-    from .verbs import custom_loader, delete, inventory, verify
+def _verb(name: str) -> Callable[[tasks.Task, report.Report, int], Sequence[pathlib.Path]]:
+    """Return the function of a verb.
 
-    return {
-        protocol.PREPARE: lambda: custom_loader.prepare(task),
-        protocol.VERIFY: lambda: verify.verify(task, told),
-        protocol.DELETE: lambda: delete.delete(task, told),
-        protocol.INVENTORY: lambda: inventory.tell(pathlib.Path(task.root), told),
-    }
-
-
-def _load(task: tasks.Task, told: report.Report, index: int) -> None:
-    done = None
-    counter = progress.Counter()
-    # Before what is left is removed: that takes its time, and we may be killed in it.
-    with _last_words(told):
-        if task.sources or task.manifest:
-            done = load.load(task, told, counter, index=index)
-        else:
-            from .verbs import custom_loader
-
-            done = custom_loader.publish(task, told)
-        if done:
-            told.published(done.result)
-        else:
-            told.ended(protocol.DONE, **counter.fields())
-    if done:
-        # What is told is told; the next load of that name removes what is left.
-        with contextlib.suppress(_Stopped):
-            removal.remove(done.trash)
+    It takes the task, the reporter and the pod's index, and returns what is to be removed once
+    its result is reported: removal takes time, and the pod may be killed meanwhile.
+    """
+    return importlib.import_module(f"{__package__}.verbs.{VERBS[name]}").run
 
 
 def _stop(_signal: int, _frame: Any) -> NoReturn:
@@ -97,8 +83,8 @@ def _stop(_signal: int, _frame: Any) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _last_words(told: report.Report) -> Generator[None]:
-    """Tells why it ended, if it did not end well, and exits."""
+def _failures_reported(reporter: report.Report) -> Generator[None]:
+    """Report the reason of a failure, and exit."""
     code = EXIT_FAILED
     try:
         yield
@@ -113,13 +99,13 @@ def _last_words(told: report.Report) -> Generator[None]:
     except _Stopped:
         sentence = "the load was stopped before its end: run create-dataset again"
         code = EXIT_STOPPED
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user has to hear of it
-        # Where it happened; not its text, which could hold a URL.
+    except Exception as error:  # noqa: BLE001 - an error of any kind is reported to the user
+        # The trace without the error's text, which could hold a URL.
         traceback.print_tb(error.__traceback__)
         sentence = (
-            f"the loader failed in a way that it was not made for ({type(error).__name__}): "
-            "report it to the charm's developers with the pod's log"
+            f"the loader has a bug ({type(error).__name__}): report it to the charm's developers "
+            "with the pod's log"
         )
-    told.failed(sentence)
+    reporter.failed(sentence)
     # Threads that wait for the network or the volume are daemons: they are not waited for.
     sys.exit(code)

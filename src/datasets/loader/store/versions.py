@@ -12,7 +12,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from ..base import tasks
+from ..base import failure, tasks
 
 LOAD_PREFIX, CUSTOM_PREFIX, TRASH_PREFIX = ".load-", ".custom-", ".trash-"
 RECORD_SUFFIX, FILE_LIST_SUFFIX = ".json", ".files"
@@ -81,6 +81,26 @@ def parse_load_name(path: pathlib.Path) -> UnfinishedLoad:
     """What the name of a load's directory says."""
     fingerprint, _, version = path.name[len(LOAD_PREFIX) :].partition("-")
     return UnfinishedLoad(path, fingerprint, version)
+
+
+def satisfies(current: VersionRecord, task: tasks.Task) -> bool:
+    """Return whether a published version is what the task would load.
+
+    A version of the task's own request is: a request is carried out only once.
+
+    Raises:
+        Failure: It was made with other parameters, and must not be replaced.
+    """
+    if current.result and current.request == task.request:
+        return True
+    if task.overwrite:
+        return False
+    if not current.result or current.fingerprint != task.fingerprint:
+        raise failure.Failure(
+            f"the data set {task.name} is there already, made with other parameters: choose "
+            "another name, or replace it with overwrite=true"
+        )
+    return True
 
 
 def sweep(

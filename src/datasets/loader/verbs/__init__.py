@@ -1,1 +1,1 @@
-"""What the loader can be told to do, a module each."""
+"""The verbs of the loader, one module each."""

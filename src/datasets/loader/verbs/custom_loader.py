@@ -1,16 +1,11 @@
-"""A data set that a loader of the user's own brings: its directory, then what it left there.
-
-The user's container runs between the two, and sees nothing of the volume but this directory.
-"""
+"""Verify and publish the files that a custom loader wrote into its directory."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
 import pathlib
-import shutil
 import stat
 from collections.abc import Iterator
 from typing import Any
@@ -18,50 +13,33 @@ from typing import Any
 from ... import protocol
 from ..base import failure, report, tasks
 from ..store import load_directory, readback, versions, volume
-from . import load
 
-# Any user may write there: which one the user's image runs as is its own affair.
-OPEN_MODE = 0o777
 FORMAT = "directory"
 
 
-def prepare(task: tasks.Task) -> None:
-    """Makes the directory, empty: what an earlier attempt left there is not to be trusted."""
-    stored = _stored_data_set(task)
-    with stored.locked():
-        stored.make_home()
-        home = stored.custom_loader_directory(task.request)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(home)
-        home.mkdir(mode=0o755)
-        files = home / volume.FILES
-        files.mkdir()
-        files.chmod(OPEN_MODE)
-
-
-def publish(task: tasks.Task, told: report.Report) -> versions.PublishedVersion:
-    """Verifies, counts and publishes what was left in the directory.
+def publish(task: tasks.Task, reporter: report.Report) -> versions.PublishedVersion:
+    """Verify, count and publish the files in a custom loader's directory.
 
     Args:
-        task: What was to be loaded.
-        told: Is told how far it is.
+        task: The task.
+        reporter: Reports the progress.
 
     Raises:
-        Failure: Nothing was left, or something that a data set may not hold; then nothing was
-            published.
+        Failure: There are no files, or something that a data set may not hold; nothing is
+            published then.
     """
-    stored = _stored_data_set(task)
+    stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
     home = stored.custom_loader_directory(task.request)
     files = home / volume.FILES
     with stored.locked():
         current = stored.current()
-        if current and load.is_wanted(current, task) and current.result:
+        if current and versions.satisfies(current, task) and current.result:
             return stored.keep_current(current, current.result, task.request)
         if not files.is_dir():
             raise failure.Failure(
-                "what your loader left is gone: run create-dataset again, and it runs again"
+                "the files that your loader wrote are gone: run create-dataset again"
             )
-    told.state(protocol.VERIFYING)
+    reporter.state(protocol.VERIFYING)
     count = total = 0
     file_list = home / "file-list"
     with load_directory.create_text(file_list) as listed:
@@ -72,18 +50,18 @@ def publish(task: tasks.Task, told: report.Report) -> versions.PublishedVersion:
             if "bytes" in fields:
                 count, total = count + 1, total + fields["bytes"]
             if count > task.limits.most_members or total > task.limits.most_bytes:
-                raise failure.Failure("your loader left more than a data set may hold: split it")
+                raise failure.Failure("your loader wrote more than a data set may hold: split it")
             if fields:
                 listed.write(json.dumps(fields) + "\n")
-            told.progress(
+            reporter.progress(
                 protocol.VERIFYING, functools.partial(dict[str, int], files=count, bytes=total)
             )
     if not count:
-        raise failure.Failure("your loader left no files in /data: have it write them there")
+        raise failure.Failure("your loader wrote no files in /data: have it write them there")
     result = tasks.Result(
         files=count,
         bytes=total,
-        seconds=told.seconds,
+        seconds=reporter.seconds,
         path=f"/{volume.DATASETS}/{task.name}",
         version=task.request,
         checksum="",
@@ -92,13 +70,11 @@ def publish(task: tasks.Task, told: report.Report) -> versions.PublishedVersion:
     )
     with stored.locked():
         if not file_list.is_file():
-            # What is there now nobody has verified.
-            raise failure.Later("your loader was begun again meanwhile: wait for it", soon=True)
+            # The files that are there now are not those that were verified.
+            raise failure.Later(
+                "your loader was started again meanwhile: wait until it has ended", soon=True
+            )
         return stored.publish(files, file_list, task, result)
-
-
-def _stored_data_set(task: tasks.Task) -> volume.StoredDataSet:
-    return volume.StoredDataSet(pathlib.Path(task.root), task.name)
 
 
 def _paths(root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -109,7 +85,7 @@ def _paths(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _accept(task: tasks.Task, root: pathlib.Path, path: pathlib.Path) -> dict[str, Any]:
-    """Gives it its mode and owner; what the list of files says of it, nothing of a directory."""
+    """Set the mode and owner of a path; return its fields in the file list."""
     found = path.lstat()
     name = str(path.relative_to(root))
     if stat.S_ISLNK(found.st_mode):
@@ -117,7 +93,7 @@ def _accept(task: tasks.Task, root: pathlib.Path, path: pathlib.Path) -> dict[st
         return {"path": name, "link": os.readlink(path)}  # noqa: PTH115 - of 3.9, and as text
     if not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
         raise failure.Failure(
-            f"your loader left {failure.quote(name)}, which is neither file, directory nor link: "
+            f"your loader wrote {failure.quote(name)}, which is neither file, directory nor link: "
             "leave it out"
         )
     executable = stat.S_ISDIR(found.st_mode) or found.st_mode & stat.S_IXUSR
@@ -131,15 +107,16 @@ def _accept(task: tasks.Task, root: pathlib.Path, path: pathlib.Path) -> dict[st
 
 
 def _check_link(root: pathlib.Path, path: pathlib.Path) -> None:
-    """Accepts what climbs at its beginning only, where each step up is a real directory.
+    """Refuse a link that may lead out of the data set.
 
-    Behind a name it may climb out of another link's end, wherever that is.
+    Its target may have ".." at its beginning only, where each step up is a real directory: behind
+    a name, which may itself be a link, ".." could lead anywhere.
     """
-    parts = os.readlink(path).split("/")  # noqa: PTH115 - as text, as it stands
+    parts = os.readlink(path).split("/")  # noqa: PTH115 - as text, not normalized
     up = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
     depth = len(path.parent.relative_to(root).parts)
     if parts[0] == "" or up > depth or ".." in parts[up:]:
         raise failure.Failure(
-            f"your loader left the link {failure.quote(str(path.relative_to(root)))}, which may "
+            f"your loader wrote the link {failure.quote(str(path.relative_to(root)))}, which may "
             "lead out of its directory: copy what it leads to"
         )

@@ -1,4 +1,4 @@
-"""Deletes a data set: its name first, so that nobody finds half of it, then its files."""
+"""Delete a data set: its name first, so that no reader finds half of it, then its files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..store import versions, volume
 from ..tree import removal
 
 
-def delete(task: tasks.Task, told: report.Report) -> None:
-    """Deletes a data set with all of its versions, and what loads of it have not finished.
+def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.Path]:
+    """Delete a data set with all of its versions and unfinished loads.
 
     Args:
         task: Names the data set.
-        told: Is told how far it is.
+        reporter: Reports the progress.
 
     Raises:
-        Failure: Something that is not ours stands in its place, and nothing was deleted; or some
-            of it could not be removed.
+        Failure: Something else has its path, and nothing was deleted; or some files could not be
+            removed.
     """
     stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
     with stored.locked():
@@ -28,14 +28,15 @@ def delete(task: tasks.Task, told: report.Report) -> None:
             stored.link.unlink()
         entries = list(stored.home.iterdir()) if stored.home.exists() else []
         trash = [versions.to_trash(each) for each in entries]
-    told.state(protocol.DELETING, files=0)
+    reporter.state(protocol.DELETING, files=0)
     files = removal.remove(
-        trash, lambda count: told.progress(protocol.DELETING, lambda: {"files": count})
+        trash, lambda count: reporter.progress(protocol.DELETING, lambda: {"files": count})
     )
     stored.remove_home()
     if any(os.path.lexists(path) for path in trash):
         raise failure.Later(
-            f"the data set {task.name} is not there any more, but some of its files could not be "
-            "removed: run delete-dataset again; if that does not help, look at who owns them"
+            f"the data set {task.name} is deleted, but some of its files could not be removed: "
+            "run delete-dataset again; if that does not help, look at who owns them"
         )
-    told.ended(protocol.DELETED, files=files)
+    reporter.ended(protocol.DELETED, files=files)
+    return []

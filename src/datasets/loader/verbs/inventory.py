@@ -1,4 +1,4 @@
-"""Tells what data sets are on the volume: the volume is the truth, whatever others remember."""
+"""Report the data sets that are on the volume, whatever the index remembers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ from ..base import failure, report, tasks
 from ..store import volume
 
 
-def tell(root: pathlib.Path, told: report.Report) -> None:
-    """Writes one line for each data set that is published, or whose load is not finished.
-
-    Args:
-        root: Where the volume is mounted.
-        told: Where the lines go.
-    """
+def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.Path]:
+    """Report one line for each data set that is published, or whose load is not finished."""
+    root = pathlib.Path(task.root)
     versions = root / volume.DATASETS / volume.VERSIONS
     count = 0
     names = sorted(path.name for path in versions.iterdir()) if versions.is_dir() else []
@@ -25,14 +21,15 @@ def tell(root: pathlib.Path, told: report.Report) -> None:
         fields = _fields(root, name) if tasks.NAME.fullmatch(name) else None
         if fields:
             count += 1
-            told.state(protocol.LISTED, name=name, **fields)
-    told.ended(protocol.INVENTORIED, count=count)
+            reporter.state(protocol.LISTED, name=name, **fields)
+    reporter.ended(protocol.INVENTORIED, count=count)
+    return []
 
 
 def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
     stored = volume.StoredDataSet(root, name)
     current = None
-    # What stands in a data set's place and is not ours is none.
+    # Anything else at a data set's path is no data set.
     with contextlib.suppress(failure.Failure):
         current = stored.current()
     if current:

@@ -1,4 +1,4 @@
-"""A load as a pod does it: what is there is looked at, and what was begun is gone on with."""
+"""Load a data set: continue an unfinished load of the same parameters, or begin a new one."""
 
 from __future__ import annotations
 
@@ -16,67 +16,86 @@ from ..store import load_directory, versions, volume
 from ..tree import removal
 
 if TYPE_CHECKING:
-    from ..work import pod
+    from ..work import pod_load
 
 MOST_ATTEMPTS = 5
-LOOK_AGAIN_SECONDS = 1.0
-TAKEN = "was published or removed by others meanwhile"
+GONE_PAUSE_SECONDS = 1.0
+GONE = "was published or removed by another pod meanwhile"
 
 
-def load(
-    task: tasks.Task, told: report.Report, counter: progress.Counter, *, index: int
-) -> versions.PublishedVersion | None:
-    """Does what is to be done, and publishes the data set if this was the last of it.
+def run(task: tasks.Task, reporter: report.Report, index: int) -> list[pathlib.Path]:
+    """Load a data set from its sources, or publish what a custom loader wrote.
 
     Args:
-        task: What to load.
-        told: Is told how far it is.
-        counter: Counts what this pod does.
+        task: The task.
+        reporter: Reports the progress and the result.
         index: This pod's index.
 
     Returns:
-        What was published, now or before; None where other pods still work on it.
+        The paths that no reader and no load needs any more, to be removed.
 
     Raises:
-        Failure: It can not be done; nothing was published.
+        Failure: It cannot be loaded; nothing was published.
+    """
+    counter = progress.Counter()
+    if task.sources or task.manifest:
+        published = _load(task, reporter, counter, index)
+    else:
+        from . import custom_loader
+
+        published = custom_loader.publish(task, reporter)
+    if published is None:
+        reporter.ended(protocol.DONE, **counter.fields())
+        return []
+    reporter.published(published.result)
+    return published.trash
+
+
+def _load(
+    task: tasks.Task, reporter: report.Report, counter: progress.Counter, index: int
+) -> versions.PublishedVersion | None:
+    """Do this pod's part, and publish the data set if it was the last one.
+
+    Returns:
+        The published version; None where other pods still work on it.
     """
     stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
-    # What the work needs is read beside the first trips to the volume.
-    reading = threading.Thread(target=_pod_class, daemon=True)
-    reading.start()
+    # The modules of the work are imported during the first round trips to the volume.
+    importing = threading.Thread(target=_pod_load_class, daemon=True)
+    importing.start()
     reason = ""
     for attempt in range(MOST_ATTEMPTS):
-        told.state(protocol.PREPARING, source=task.shown)
+        reporter.state(protocol.PREPARING, source=task.shown)
         if attempt:
             counter.reset()
         with stored.locked():
             current = stored.current()
-            if current and is_wanted(current, task) and current.result:
+            if current and versions.satisfies(current, task) and current.result:
                 result = dataclasses.replace(current.result, existing=True)
                 return stored.keep_current(current, result, task.request)
             directory = stored.open_load(task, current)
-        # Processes will be forked, and must not find that something is being imported.
-        reading.join()
+        # A process that is forked during an import would wait for its lock for ever.
+        importing.join()
         with contextlib.closing(directory):
             try:
-                return _pod_class()(
-                    task, stored, directory, told=told, counter=counter, index=index
+                return _pod_load_class()(
+                    task, stored, directory, reporter=reporter, counter=counter, index=index
                 ).run()
             except load_directory.LoadGone:
-                reason = TAKEN
+                reason = GONE
             except failure.StartOver as trouble:
                 reason = trouble.reason
                 directory.supersede(reason)
-                told.state(protocol.STARTING_OVER, reason=reason)
+                reporter.state(protocol.STARTING_OVER, reason=reason)
             except (failure.Failure, OSError) as trouble:
-                # What another pod has published is not where it was; caches may not know it yet.
+                # Another pod may have published, which moves the directory.
                 if isinstance(trouble, OSError) and trouble.errno in {errno.ENOENT, errno.ESTALE}:
-                    reason = TAKEN
+                    reason = GONE
                     directory.close()
-                    time.sleep(LOOK_AGAIN_SECONDS)
+                    time.sleep(GONE_PAUSE_SECONDS)
                     continue
                 error = failure.from_os(trouble) if isinstance(trouble, OSError) else trouble
-                # What is of no use is removed; but other pods may still be at it, or come at once.
+                # Files that no other attempt can use are removed, unless other pods may use them.
                 if task.indexes == 1 and not (
                     error.soon or (error.resumable and directory.has_files())
                 ):
@@ -87,10 +106,10 @@ def load(
     )
 
 
-def _pod_class() -> type[pod.Pod]:
-    from ..work import pod
+def _pod_load_class() -> type[pod_load.PodLoad]:
+    from ..work import pod_load
 
-    return pod.Pod
+    return pod_load.PodLoad
 
 
 def _discard(stored: volume.StoredDataSet, directory: load_directory.LoadDirectory) -> None:
@@ -99,25 +118,7 @@ def _discard(stored: volume.StoredDataSet, directory: load_directory.LoadDirecto
             if not directory.is_alone():
                 return
             trash = versions.to_trash(directory.path)
-        # What is open stays, by another name, until it is closed (nfs(5)).
+        # NFS keeps an open file, under another name, until it is closed (nfs(5)).
         directory.close()
         removal.remove([trash])
         stored.remove_home()
-
-
-def is_wanted(current: versions.VersionRecord, task: tasks.Task) -> bool:
-    """Whether what is published is what the task would make; a request is done only once.
-
-    Raises:
-        Failure: It is another one, and is not to be replaced.
-    """
-    if current.result and current.request == task.request:
-        return True
-    if task.overwrite:
-        return False
-    if not current.result or current.fingerprint != task.fingerprint:
-        raise failure.Failure(
-            f"the data set {task.name} is there already, made with other parameters: choose "
-            "another name, or replace it with overwrite=true"
-        )
-    return True

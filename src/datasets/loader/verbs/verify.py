@@ -1,4 +1,4 @@
-"""Proves a published data set again: every file of its list is read and compared."""
+"""Verify a published data set: read every file of its file list, and compare it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ... import protocol
 from ..base import failure, report, tasks
 from ..store import readback, volume
 
-# Wrong files that are named in the log; all of them are counted.
+# The number of damaged files that the log names; all of them are counted.
 MOST_NAMED = 1000
 
 
-def verify(task: tasks.Task, told: report.Report) -> None:
-    """Compares what is on the volume with the list that was made when it was published.
+def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.Path]:
+    """Compare the files on the volume with the file list of the published version.
 
     Args:
         task: Names the data set.
-        told: Is told how far it is, and of each file that is wrong.
+        reporter: Reports the progress, and each damaged file.
 
     Raises:
-        Failure: There is no such data set, or something is not as it was published.
+        Failure: There is no such data set, or a file is not as it was published.
     """
     stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
     current = stored.current()
@@ -37,14 +37,14 @@ def verify(task: tasks.Task, told: report.Report) -> None:
     file_list = stored.file_list_of(current.version)
     if not file_list.exists():
         raise failure.Failure(
-            f"the list of the files of {task.name} is gone: create-dataset with overwrite=true "
-            "makes both anew"
+            f"the file list of {task.name} is gone: create-dataset with overwrite=true makes the "
+            "files and the list anew"
         )
     files = size = wrong = 0
     first = ""
-    told.state(protocol.VERIFYING, files=0, bytes=0)
+    reporter.state(protocol.VERIFYING, files=0, bytes=0)
     for fields, why in readback.map_concurrently(
-        lambda each: _look(root, each), _listed(file_list)
+        lambda each: _compare(root, each), _listed(file_list)
     ):
         files += "bytes" in fields or "same" in fields
         size += int(fields.get("bytes", 0))
@@ -52,8 +52,8 @@ def verify(task: tasks.Task, told: report.Report) -> None:
             wrong += 1
             first = first or f"{failure.quote(fields['path'])} {why}"
             if wrong <= MOST_NAMED:
-                told.state(protocol.VERIFYING, wrong=fields["path"], why=why)
-        told.progress(
+                reporter.state(protocol.VERIFYING, wrong=fields["path"], why=why)
+        reporter.progress(
             protocol.VERIFYING, functools.partial(dict[str, int], files=files, bytes=size)
         )
     extra = _count(root) - files
@@ -64,7 +64,8 @@ def verify(task: tasks.Task, told: report.Report) -> None:
             f"{wrong} of {max(files, wrong)} files of {task.name} are not as they were published "
             f"({first}): create-dataset with overwrite=true makes them anew"
         )
-    told.ended(protocol.VERIFIED, files=files, bytes=size)
+    reporter.ended(protocol.VERIFIED, files=files, bytes=size)
+    return []
 
 
 def _listed(file_list: pathlib.Path) -> Iterator[dict[str, Any]]:
@@ -73,8 +74,8 @@ def _listed(file_list: pathlib.Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _look(root: pathlib.Path, fields: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """A line of the list, and what is wrong with what it tells of; empty for nothing."""
+def _compare(root: pathlib.Path, fields: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Compare a file with its line of the list; return the line, and the difference or empty."""
     path = root / fields["path"]
     try:
         if "link" in fields:
@@ -87,15 +88,15 @@ def _look(root: pathlib.Path, fields: dict[str, Any]) -> tuple[dict[str, Any], s
     except FileNotFoundError:
         return fields, "is gone"
     except OSError as error:
-        return fields, f"can not be read ({os.strerror(error.errno or 0)})"
+        return fields, f"cannot be read ({os.strerror(error.errno or 0)})"
     if size != fields["bytes"]:
         return fields, f"has {size} bytes, not {fields['bytes']}"
     return fields, "" if sha256 == fields["sha256"] else "has another content"
 
 
 def _count(root: pathlib.Path) -> int:
-    """The files in a directory, without links."""
-    found = 0
+    """Return the number of files in a directory, without links."""
+    count = 0
     for directory, _, names in os.walk(root):
-        found += sum(not os.path.islink(f"{directory}/{name}") for name in names)  # noqa: PTH114
-    return found
+        count += sum(not os.path.islink(f"{directory}/{name}") for name in names)  # noqa: PTH114
+    return count

@@ -91,7 +91,7 @@ class Unpacker:
         path = self._path(member.path)
         if isinstance(member, members.Directory):
             if path:
-                self._run.begin(1)
+                self._run.add_pending(1)
                 self._tree.make_directory(path, self._run.remove_pending)
             return
         if not member.path:

@@ -1,4 +1,4 @@
-"""One pod's part of a load, from beginning to end: plan, work, and, for the last one, publish."""
+"""One pod's part of a load: the plan, the work, and, by the last pod, the publication."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..tree import files, tree_writer
 from . import item_context, item_loader, plan, planner, publish, shard_worker
 
 
-class Pod:
+class PodLoad:
     """One pod's part of a load in one directory.
 
     Args:
-        task: What to load.
-        stored: Where it is published.
-        directory: The load's directory.
-        told: Is told how far it is.
-        counter: Counts what this pod does.
+        task: The task.
+        stored: The data set on the volume.
+        directory: The load directory.
+        reporter: Reports the progress.
+        counter: The progress of this pod.
         index: This pod's index.
     """
 
@@ -32,14 +32,14 @@ class Pod:
         stored: volume.StoredDataSet,
         directory: load_directory.LoadDirectory,
         *,
-        told: report.Report,
+        reporter: report.Report,
         counter: progress.Counter,
         index: int,
     ) -> None:
         self._task = task
         self._stored = stored
         self._directory = directory
-        self._told = told
+        self._reporter = reporter
         self._index = index
         self._counter = counter
         self._counter.shared = task.indexes > 1
@@ -47,36 +47,36 @@ class Pod:
         self._client = http_client.Client(task.timeout_seconds, signers, refused)
 
     def run(self) -> versions.PublishedVersion | None:
-        """Does it.
+        """Do this pod's part, and publish the data set if it was the last one.
 
         Returns:
-            What was published, now or before; None where other pods still work on it.
+            The published version; None where other pods still work on it.
 
         Raises:
-            Gone: Others have published or removed it meanwhile.
-            StartOver: All has to begin anew.
-            Failure: It can not be done.
+            LoadGone: Another pod has published or removed the load meanwhile.
+            StartOver: The whole load has to start over.
+            Failure: It cannot be loaded.
             OSError: The volume failed.
         """
         with contextlib.closing(self._client):
             return self._run()
 
     def _run(self) -> versions.PublishedVersion | None:
-        planned = self._planned()
+        planned = self._read_or_write_plan()
         self._counter.total = planned.total
         self._work(planned)
         if len(self._directory.finished_shards()) < planned.shards:
             return None
-        # Whoever comes first publishes; the others wait for that, or do it if it is killed.
+        # The first pod publishes; the others wait for it, or publish if it is killed.
         with self._directory.locked(load_directory.END):
             if self._task.indexes > 1:
                 self._stored.refresh()
             current = self._stored.current()
             if current and current.result and current.version == self._directory.version:
-                return self._existing(dataclasses.replace(current.result, existing=True))
+                return self._keep_existing(dataclasses.replace(current.result, existing=True))
             return self._publish(planned)
 
-    def _planned(self) -> plan.Plan:
+    def _read_or_write_plan(self) -> plan.Plan:
         with self._directory.locked(load_directory.PLAN):
             self._directory.check()
             planned = plan.read(self._directory.plan)
@@ -95,18 +95,18 @@ class Pod:
             limiter.Limiter(self._task.limits),
             single=planned.items == 1,
         )
-        share = shard_worker.ShardWorker(
+        worker = shard_worker.ShardWorker(
             self._directory,
             planned,
             item_loader.ItemLoader(context),
             index=self._index,
             indexes=self._task.indexes,
         )
-        share.run(lambda: self._told.progress(protocol.TRANSFERRING, self._counter.fields))
+        worker.run(lambda: self._reporter.progress(protocol.TRANSFERRING, self._counter.fields))
         tree.close()
 
-    def _existing(self, result: tasks.Result) -> versions.PublishedVersion:
-        # Whoever published it may have been killed before it removed what was left.
+    def _keep_existing(self, result: tasks.Result) -> versions.PublishedVersion:
+        # The pod that published it may have been killed before it removed the rest.
         with contextlib.suppress(failure.Failure, OSError), self._stored.locked():
             current = self._stored.current()
             if current and current.result and current.version == self._directory.version:
@@ -114,14 +114,16 @@ class Pod:
         return versions.PublishedVersion(result, [])
 
     def _publish(self, planned: plan.Plan) -> versions.PublishedVersion:
-        self._told.state(protocol.VERIFYING, **self._counter.fields())
+        self._reporter.state(protocol.VERIFYING, **self._counter.fields())
 
         def tick(files: int, size: int) -> None:
             verified = {"verified_files": files, "verified_bytes": size}
-            self._told.progress(protocol.VERIFYING, lambda: {**self._counter.fields(), **verified})
+            self._reporter.progress(
+                protocol.VERIFYING, lambda: {**self._counter.fields(), **verified}
+            )
 
         publication = publish.Publication(self._task, self._directory, planned, tick)
-        result = dataclasses.replace(publication.verify(), seconds=self._told.seconds)
+        result = dataclasses.replace(publication.verify(), seconds=self._reporter.seconds)
         with self._stored.locked():
             self._directory.check()
             return self._stored.publish(
