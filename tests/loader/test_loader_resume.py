@@ -165,7 +165,7 @@ def test_a_file_that_has_to_be_fetched_anew_is_done_when_it_is_there(
 ):
     content = RANDOM.randbytes(6_000_000)
     with hub_server.Hub.start() as served:
-        # Without a validator what breaks off can not be gone on with.
+        # Without a validator a broken transfer cannot be resumed.
         fault = origin_server.Faults(validators=False, ranges=False, drop_after=5_000_000)
         served.put("org/name", {"a.bin": content}, faults={"a.bin": fault})
         run = rig.load("hf://datasets/org/name", hub=served.url)

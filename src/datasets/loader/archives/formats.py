@@ -61,7 +61,9 @@ def recognise(head: bytes, name: str, *, unpack: str) -> str:
             "the source is a web page (HTML), not the data: use the link to the file itself, and "
             "one that needs no login"
         )
-    if unpack == "false" or (OTHER_ENDING.search(name) and not file_names.ARCHIVE_NAME.search(name)):
+    if unpack == "false" or (
+        OTHER_ENDING.search(name) and not file_names.ARCHIVE_NAME.search(name)
+    ):
         return FILE
     named = bool(file_names.ARCHIVE_NAME.search(name))
     archive_format = _archive(head, named=named)

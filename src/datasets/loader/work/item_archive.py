@@ -1,4 +1,4 @@
-"""Unpacks an archive as it streams by: files go to the writer, links into the journal."""
+"""Unpack an archive as it streams by: files go to the writer, links into the journal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from . import item_checksum, item_context, item_version, links, plan
 
 
 class Unpacker:
-    """An archive on its way into a tree.
+    """The unpacking of one archive into the tree.
 
     Args:
-        fetch: The item that the archive is.
+        fetch: The item that is the archive.
     """
 
     def __init__(self, fetch: item_context.ItemFetch) -> None:
@@ -28,25 +28,25 @@ class Unpacker:
         self._limiter = fetch.context.limiter
         self._batch = self._tree.new_batch(fetch.run)
         self._top = _directory(fetch.run.item)
-        # The directory of the last link, which is not made again for the next one.
+        # The directory of the last link: it is not created again for the next one.
         self._linked_in = ""
         self._received = 0
 
     def unpack(self, opened: object_stream.ObjectStream, archive_format: str) -> None:
-        """Unpacks what a stream brings.
+        """Unpack a stream.
 
         Args:
             opened: The archive.
             archive_format: Its format, as `formats.recognise` returns it.
 
         Raises:
-            StartOver: It is another one now than an earlier attempt began with.
+            StartOver: It changed since an earlier attempt began with it.
             Failure: It cannot be unpacked.
         """
         run = self._run
         if run.attempt.completed.begun(run.number):
             item_version.check_resumable(self._source)
-        # Nobody gives a checksum of a member of an archive.
+        # Only a source has a checksum that was given; a member of an archive has none.
         hashed = run.item.kind == plan.SOURCE
         digest = item_checksum.hasher(run.item)
         data = _Counted(object_stream.HashingReader(opened, digest) if hashed else opened, self)
@@ -64,7 +64,7 @@ class Unpacker:
         run.finish(archive_format=archive_format, checksum=checksum, fetched=self._received)
 
     def received(self, count: int) -> None:
-        """Counts bytes of the archive."""
+        """Count received bytes of the archive."""
         self._received += count
         self._limiter.add_received(count)
 
@@ -103,14 +103,14 @@ class Unpacker:
 
     def _file(self, number: int, path: str, member: members.File) -> None:
         chunks = self._written(member.chunks)
-        # Which of several of one name is there nobody knows: they are written again, in order.
+        # Of several members of one path any may be there: they are written again, in order.
         if self._run.has_member(number) and path not in self._run.attempt.completed.replaced:
             for _ in chunks:
                 pass
         elif member.size is not None and member.size <= tree_writer.SMALL_BYTES:
             self._batch.add(number, path, tuple(chunks), executable=member.executable)
         else:
-            # What came before may have the same name.
+            # An earlier member may have the same path.
             self._batch.flush()
             self._tree.write_large(number, path, chunks, self._run, executable=member.executable)
 
@@ -140,7 +140,7 @@ class Unpacker:
 
 
 class _Counted:
-    """Counts what is read from a stream."""
+    """A reader that counts the bytes of a stream."""
 
     def __init__(self, data: byte_streams.Readable, unpacker: Unpacker) -> None:
         self._data = data
@@ -153,7 +153,7 @@ class _Counted:
 
 
 class _Range:
-    """An archive that can be read from anywhere; see zip_reader."""
+    """An archive that can be read from any position; see zip_range_reader."""
 
     def __init__(self, source: remote_object.RemoteObject, item: plan.Item) -> None:
         self._source = source
@@ -167,7 +167,7 @@ class _Range:
 
 
 def _directory(item: plan.Item) -> str:
-    """The directory that an archive is unpacked in."""
+    """Return the directory that an archive is unpacked in."""
     if item.kind == plan.INNER:
         return archive_reader.nested_directory(item.path)
     return source_object.directory(item.path)

@@ -38,7 +38,7 @@ class ItemLoader:
             Failure: It cannot be loaded.
         """
         if run.number in run.attempt.completed.ended:
-            self.context.counter.add_earlier(run.item.counted)
+            self.context.counter.add_earlier(run.item.planned_bytes)
             run.remove_pending()
             return
         url = item_run.url_of(run.item, self.context.task)

@@ -27,14 +27,14 @@ def check(run: item_run.ItemRun, source: remote_object.RemoteObject) -> None:
             # Before its first file is on the volume: another version may have other files.
             run.attempt.journal.flush()
     elif begun != source.validator:
-        raise failure.StartOver("has changed since it was begun with")
+        raise failure.StartOver("has changed since an earlier attempt")
 
 
 def check_resumable(source: remote_object.RemoteObject) -> None:
-    """Refuse to continue with an object whose version nobody can tell.
+    """Refuse to resume an object whose version is unknown.
 
     Raises:
-        StartOver: The origin tells no version of it.
+        StartOver: The origin gives no version of it.
     """
     if not source.validator:
-        raise failure.StartOver("cannot be gone on with")
+        raise failure.StartOver("cannot be resumed, as its origin gives no version")

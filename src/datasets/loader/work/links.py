@@ -1,6 +1,6 @@
-"""Makes the links of a data set, when all of its files are there.
+"""Create the links of a data set when all of its files are written.
 
-Each is made by its own parent, which is a real directory; so no path can lead out of the tree.
+Each link is created in a parent that is a real directory, so no path can lead out of the tree.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from ..base import failure
 from ..store import journal, readback
 from ..tree import directory_queue, files
 
-# What a link is made from: a target, a file's other name, or a file that holds the target. And
-# what an archive says of a file only when it is over.
+# The kinds of links: a target, another name of a file, or a file that contains the target.
+# EXECUTABLE is no link: it marks a file as executable, which some archives tell only at their end.
 SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable"
 LONGEST_TARGET = 4096
 
 
 def make(tree: files.TreeFiles, lines: Iterable[journal.JournalLine]) -> None:
-    """Makes links; what is there already is left, or replaced.
+    """Create links; one that is there already is kept or replaced.
 
     Args:
         tree: The tree.
-        lines: What the journals say of links.
+        lines: The lines of the journals that describe links.
 
     Raises:
-        Failure: A link has another member's name, or there is nothing behind it.
+        Failure: A link has another member's path, or its target is missing.
     """
     late: list[journal.JournalLine] = []
     work = directory_queue.DirectoryQueue(tree.make_directory)
@@ -45,9 +45,9 @@ def make(tree: files.TreeFiles, lines: Iterable[journal.JournalLine]) -> None:
         work.wait()
     finally:
         work.close()
-    # A name of a file that is itself only another name may have been made too early.
+    # Hard links to links that were not there yet.
     for line in late:
-        with told(line.path):
+        with _path_errors(line.path):
             _hard_link(tree, line)
 
 
@@ -55,7 +55,7 @@ def _make(
     tree: files.TreeFiles, line: journal.JournalLine, late: list[journal.JournalLine]
 ) -> None:
     full = tree.full_path(line.path)
-    with told(line.path):
+    with _path_errors(line.path):
         if line.link_kind == SYMBOLIC:
             _symbolic_link(full, line.text, line.path)
         elif line.link_kind == CONTENT:
@@ -92,7 +92,7 @@ def _hard_link(tree: files.TreeFiles, line: journal.JournalLine) -> None:
     try:
         os.link(target, full, follow_symlinks=False)
     except FileExistsError:
-        # A copy that a pod before this one has made is as good.
+        # An earlier pod may have made a copy, which is as good.
         if not readback.are_same(pathlib.Path(full), pathlib.Path(target)):
             raise
     except (FileNotFoundError, NotADirectoryError):
@@ -102,10 +102,10 @@ def _hard_link(tree: files.TreeFiles, line: journal.JournalLine) -> None:
             "the data"
         ) from None
     except OSError as error:
-        # EFS takes 177 names of one file.
+        # EFS allows 177 names of one file.
         if error.errno != errno.EMLINK:
             raise
-        # Beside the tree: half a copy is not to be found in it.
+        # Beside the tree: an incomplete copy must not be found in it.
         draft = f"{tree.full_path('')}-copy-{secrets.token_hex(4)}"
         shutil.copy2(target, draft, follow_symlinks=False)
         owner = os.lstat(target)
@@ -114,8 +114,8 @@ def _hard_link(tree: files.TreeFiles, line: journal.JournalLine) -> None:
 
 
 @contextlib.contextmanager
-def told(path: str) -> Generator[None]:
-    """Tells of the volume's errors in words of the source."""
+def _path_errors(path: str) -> Generator[None]:
+    """Raise errors of the volume as failures that name the path in the data set."""
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError):

@@ -1,4 +1,4 @@
-"""Makes the items of a plan out of what the user named; what is large is divided among pods."""
+"""Make the items of a plan from the task's sources; large objects are divided among pods."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
 from . import plan
 
-# More sources than these are divided among the pods as they are, and not looked at before.
-MOST_LOOKED_AT = 64
+# The most sources that are probed before they are divided among the pods.
+MOST_PROBED = 64
 PARTS_PER_POD = 4
 LEAST_PART_BYTES = 64 * 2**20
 PART_MULTIPLE_BYTES = 4 * 2**20
@@ -24,21 +24,21 @@ SAMPLE = 256
 
 
 def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
-    """All items of a task, as its sources are now.
+    """Return all items of a task, as its sources are now.
 
     Args:
         task: The task.
-        client: Asks origins.
+        client: The HTTP client.
 
     Raises:
-        StartOver: A source changed while it was looked at.
-        Failure: There is nothing, or something that can not be a data set.
+        StartOver: A source changed while it was probed.
+        Failure: There are no sources, or one cannot be loaded.
     """
     found = expansion.expand(task, client)
-    first = list(itertools.islice(found, MOST_LOOKED_AT + 1))
+    first = list(itertools.islice(found, MOST_PROBED + 1))
     if not first:
         raise failure.Failure("there is nothing to load: check the sources")
-    look = len(first) <= MOST_LOOKED_AT and (task.indexes > 1 or task.unpack == "recursive")
+    probe = len(first) <= MOST_PROBED and (task.indexes > 1 or task.unpack == "recursive")
     for each in itertools.chain(first, found):
         item = plan.Item(
             plan.SOURCE,
@@ -54,8 +54,8 @@ def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
             yield from _file(item, task)
         elif each.listed:
             yield dataclasses.replace(item, path=archive_reader.nested_directory(each.path))
-        elif look:
-            yield from _looked_at(item, each, task, client)
+        elif probe:
+            yield from _probe(item, each, task, client)
         else:
             yield item
 
@@ -65,7 +65,7 @@ def _is_to_unpack(found: source_object.SourceObject, task: tasks.Task) -> bool:
 
 
 def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
-    """A file of a known size, in parts if it is large and there are pods to share it."""
+    """Return a file of a known size, in parts if it is large and several pods share it."""
     size = item.size or 0
     part_bytes = max(LEAST_PART_BYTES, -(-size // (PARTS_PER_POD * task.indexes)))
     part_bytes += -part_bytes % PART_MULTIPLE_BYTES
@@ -77,7 +77,7 @@ def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
         yield dataclasses.replace(item, kind=plan.PART, start=start, end=end)
 
 
-def _looked_at(
+def _probe(
     item: plan.Item,
     found: source_object.SourceObject,
     task: tasks.Task,
@@ -115,11 +115,11 @@ def _looked_at(
 
 
 def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan.Item] | None:
-    """What a tar archive holds, each as an item; None where it is better read in its order."""
+    """Return the members of a tar archive as items; None if it is better read as one stream."""
 
     def read_at(offset: int, count: int) -> bytes:
-        with contextlib.closing(source.open_range(offset, offset + count)) as line:
-            return byte_streams.exactly(line, count)
+        with contextlib.closing(source.open_range(offset, offset + count)) as data:
+            return byte_streams.exactly(data, count)
 
     found = tar_index.scan(read_at, source.size or 0)
     try:
@@ -127,13 +127,13 @@ def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan
         count = sum(not each.directory for each in first)
         if not count or sum(each.size for each in first) < LEAST_INNER_BYTES * count:
             return None
-        # All of them, before any is given out: it may turn out not to be plain at its end.
+        # All of them before the first is returned: NotPlain may be raised at the very end.
         every = [*first, *found]
     except tar_index.NotPlain:
         return None
-    places = [archive_reader.nested_directory(each.path) for each in every if not each.directory]
-    if len(set(places)) < len(places):
-        # The last one of a place counts, so their order does.
+    paths = [archive_reader.nested_directory(each.path) for each in every if not each.directory]
+    if len(set(paths)) < len(paths):
+        # The last one of a path counts, so they are read in their order.
         return None
     top = item.path.rstrip("/") + "/" if item.path else ""
     return (

@@ -1,4 +1,4 @@
-"""The end of a load: what all pods have brought is verified, and becomes the data set."""
+"""Verify the files that all pods have written, and write the file list."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from . import item_checksum, item_run, links, plan
 
 
 class Publication:
-    """What a finished load becomes.
+    """The publication of a finished load.
 
     Args:
         task: The task.
         directory: The load's directory.
         planned: Its plan.
-        tick: Told what is going on, now and then: the state, the files and the bytes so far.
+        tick: Called now and then with the numbers of files and bytes verified so far.
     """
 
     def __init__(
@@ -40,17 +40,17 @@ class Publication:
         self._fetched = 0
         self._formats: set[str] = set()
         self._checksums: set[str] = set()
-        self._unread: dict[str, plan.Item] = {}
+        self._to_read_back: dict[str, plan.Item] = {}
         self._files = self._bytes = 0
         self._journals = directory.journals(planned.shards)
         self._has_links = False
-        self._twice: set[int] = set()
+        self._duplicates: set[int] = set()
 
     def verify(self) -> tasks.Result:
-        """Makes the links and the list of files, and compares what has not been compared yet.
+        """Create the links, write the file list, and verify files that are not verified yet.
 
         Raises:
-            Failure: Something is not as it should be; nothing is published.
+            Failure: A file or the journal is not as it should be; nothing is published.
         """
         self._survey()
         tree = files.TreeFiles(str(self._directory.tree), self._task)
@@ -83,23 +83,22 @@ class Publication:
                     names.add(line.path)
             elif line.kind == journal.ENDED and line.text:
                 self._end(line.item, json.loads(line.text))
-        self._twice = names.suspects()
+        self._duplicates = names.suspects()
         self._check_items()
 
     def _check_items(self) -> None:
-        """Makes sure that all items are done, and finds those that nobody saw whole."""
+        """Check that all items are done, and find the files that must be read back."""
         for shard in range(self._plan.shards):
             for number, item in self._plan.read(shard):
                 if item.kind == plan.PART:
-                    self._unread[item.path] = item
+                    self._to_read_back[item.path] = item
                 elif number not in self._ended:
                     raise failure.Failure(
-                        "what an earlier pod wrote down is not whole: run delete-dataset, then "
-                        "create-dataset again"
+                        "journal incomplete: run delete-dataset, then create-dataset again"
                     )
 
     def _end(self, item: int, result: Mapping[str, Any]) -> None:
-        """Takes an item's result into account."""
+        """Add an item's result."""
         self._ended.add(item)
         self._fetched += result["fetched"]
         if result["archive_format"]:
@@ -107,45 +106,47 @@ class Publication:
         self._add_checksum(result["checksum"])
 
     def _add_checksum(self, checksum: str) -> None:
-        """Keeps the checksum of what was fetched, or enough to see that there are several."""
+        """Keep the checksum of a source object; two are enough to see that there are several."""
         if checksum and len(self._checksums) < 2:
             self._checksums.add(checksum)
 
     def _file_list(self) -> Iterator[str]:
-        """The lines of the list of files."""
-        twice: dict[str, journal.JournalLine] = {}
+        """Return the lines of the file list."""
+        duplicates: dict[str, journal.JournalLine] = {}
         for line in self._lines(files=True):
             if line.kind == journal.FILE and line.path not in self._contents:
-                if line.path in self._unread and line.text:
+                if line.path in self._to_read_back and line.text:
                     raise _two_sources(line.path)
                 if line.path in self._replaced:
-                    self._keep_last(twice, line)
+                    self._keep_last(duplicates, line)
                 else:
                     yield self._file(line)
             elif line.kind == journal.LINK and line.link_kind != links.EXECUTABLE:
-                if hash(line.path) in self._twice:
-                    self._keep_last(twice, line)
+                if hash(line.path) in self._duplicates:
+                    self._keep_last(duplicates, line)
                 else:
                     yield self._link(line)
-        for line in twice.values():
+        for line in duplicates.values():
             yield self._link(line) if line.kind == journal.LINK else self._file(line)
-        for path, item in self._unread.items():
+        for path, item in self._to_read_back.items():
             yield self._file(journal.JournalLine(journal.FILE, 0, 0, path, item.size or 0))
 
-    def _keep_last(self, twice: dict[str, journal.JournalLine], line: journal.JournalLine) -> None:
-        """Of one archive's members of one path the last one counts; two sources have none."""
-        before = twice.setdefault(line.path, line)
+    def _keep_last(
+        self, duplicates: dict[str, journal.JournalLine], line: journal.JournalLine
+    ) -> None:
+        """Keep the last of an archive's members of one path; refuse a path of two sources."""
+        before = duplicates.setdefault(line.path, line)
         if before.item != line.item:
             raise _two_sources(line.path)
         if line.number > before.number:
-            twice[line.path] = line
+            duplicates[line.path] = line
 
     def _file(self, line: journal.JournalLine) -> str:
         sha256 = line.text or self._read_back(line)
         self._files += 1
         self._bytes += line.size
         self._tick(self._files, self._bytes)
-        # By hand, as there are so many.
+        # Formatted by hand for speed: there may be millions.
         path = json.dumps(line.path)
         return f'{{"path": {path}, "bytes": {line.size}, "sha256": "{sha256}"}}\n'
 
@@ -161,28 +162,30 @@ class Publication:
         return json.dumps(fields) + "\n"
 
     def _read_back(self, line: journal.JournalLine) -> str:
-        """The checksum of a file that nobody saw whole."""
-        item = self._unread.get(line.path) or self._item(line.item)
-        wanted = item_checksum.algorithm(item)
+        """Return the checksum of a file that was not hashed as it was written."""
+        item = self._to_read_back.get(line.path) or self._item(line.item)
+        algorithm = item_checksum.algorithm(item)
         full = self._directory.tree / line.path
         digests = readback.digests(
-            full, {"sha256", wanted}, lambda: self._tick(self._files, self._bytes)
+            full, {"sha256", algorithm}, lambda: self._tick(self._files, self._bytes)
         )
         if full.stat().st_size != line.size:
             raise failure.Failure(
-                f"{failure.quote(line.path)} has not the size that it should have: run "
+                f"{failure.quote(line.path)} does not have the size that it should have: run "
                 "delete-dataset, then create-dataset again"
             )
-        checksum = item_checksum.compare(item, item_run.url_of(item, self._task), digests[wanted])
+        checksum = item_checksum.compare(
+            item, item_run.url_of(item, self._task), digests[algorithm]
+        )
         self._add_checksum(checksum)
         return digests["sha256"]
 
-    def _item(self, wanted: int) -> plan.Item:
+    def _item(self, number: int) -> plan.Item:
         return next(
             item
             for shard in range(self._plan.shards)
-            for number, item in self._plan.read(shard)
-            if number == wanted
+            for each, item in self._plan.read(shard)
+            if each == number
         )
 
     def _target(self, path: str) -> str:

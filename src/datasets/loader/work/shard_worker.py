@@ -1,7 +1,7 @@
-"""What one pod does of a load: takes shards that nobody has, and does their items side by side.
+"""Work on the shards of a load that no other pod has taken, their items side by side.
 
-One thread takes the shards, so that the next one is there when it is needed; another one writes
-down which are done; and all lanes do items.
+One thread takes the shards, so that the next one is ready when it is needed; another one records
+which are finished; the lanes load their items.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from . import item_loader, item_run, plan
 
 LANES = 32
 TICK_SECONDS = 0.25
-# Between two looks at what goes on here, and at what another process holds.
+# The pause between two looks at this pod's shards, and at a lock that another process has.
 PAUSE_SECONDS, LONG_PAUSE_SECONDS = 0.02, 0.5
-# How long what is under way may take to see that it is to stop.
+# The longest wait for threads that are to stop.
 END_SECONDS = 5.0
 
 
@@ -34,17 +34,17 @@ class _Shard:
         self.fetched = 0
         self._finish = finish
         self._lock = threading.Lock()
-        # One more than the items under way, until all of them are known.
-        self._open = 1
+        # One more than the pending items, until all of them are known.
+        self._pending = 1
 
-    def begin(self) -> None:
+    def add_pending(self) -> None:
         with self._lock:
-            self._open += 1
+            self._pending += 1
 
-    def end(self) -> None:
+    def remove_pending(self) -> None:
         with self._lock:
-            self._open -= 1
-            last = not self._open
+            self._pending -= 1
+            last = not self._pending
         if last:
             self._finish(self)
 
@@ -53,11 +53,11 @@ class ShardWorker:
     """A pod's work on a load.
 
     Args:
-        directory: The load's directory.
+        directory: The load directory.
         planned: Its plan.
         loader: Loads items.
-        index: This pod's index...
-        indexes: ...among so many.
+        index: This pod's index.
+        indexes: The number of pods.
     """
 
     def __init__(
@@ -78,43 +78,43 @@ class ShardWorker:
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._stopped = threading.Event()
-        self._under_way: set[_Shard] = set()
+        self._active: set[_Shard] = set()
         self._lanes = min(LANES, -(-planned.items // indexes))
         self._connections = max(1, object_stream.MOST_CONNECTIONS // self._lanes)
-        self._runs: queue.SimpleQueue[item_run.ItemRun | None] = queue.SimpleQueue()
-        # So many items wait for a lane: what is taken too early nobody else can do.
-        self._room = threading.Semaphore(self._lanes)
-        self._done: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[item_run.ItemRun | None] = queue.SimpleQueue()
+        # Do not queue more items than lanes, or other pods starve.
+        self._queue_room = threading.Semaphore(self._lanes)
+        self._to_record: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
 
     def run(self, tick: Callable[[], None]) -> None:
-        """Works until nothing is left that no other pod works on.
+        """Load shards until each is finished or taken by another pod.
 
         Args:
             tick: Called now and then.
 
         Raises:
-            StartOver: The whole load has to begin anew.
-            Failure: Something can not be done.
+            StartOver: The whole load has to start over.
+            Failure: An item cannot be loaded.
         """
-        taking, writing = self._thread(self._take_all), self._thread(self._write_down)
+        taking, recording = self._thread(self._take_shards), self._thread(self._record_finished)
         lanes = [self._thread(self._lane) for _ in range(self._lanes)]
         try:
             self._wait_for(lanes, tick)
-            # Files may be under way when all lanes have ended.
+            # Files may be pending when all lanes have ended.
             self._wait_for([self._thread(self._context.tree.wait)], tick)
-            self._done.put(None)
-            self._wait_for([writing], tick)
+            self._to_record.put(None)
+            self._wait_for([recording], tick)
         finally:
-            # Also where it was stopped: what is done shall not have to be done again.
+            # Also after a failure: finished shards are recorded, so that no attempt repeats them.
             self._stopped.set()
             self._context.tree.stop()
-            # What is fetched in vain now would be counted, and in the way of another attempt.
+            # Bytes that are fetched in vain would be counted, and slow another attempt down.
             self._context.client.close()
-            self._done.put(None)
+            self._to_record.put(None)
             deadline = time.monotonic() + END_SECONDS
-            for thread in (writing, taking, *lanes):
+            for thread in (recording, taking, *lanes):
                 thread.join(max(0.0, deadline - time.monotonic()))
-            for shard in tuple(self._under_way):
+            for shard in tuple(self._active):
                 shard.attempt.journal.close()
 
     def _wait_for(self, threads: Iterable[threading.Thread], tick: Callable[[], None]) -> None:
@@ -133,7 +133,7 @@ class ShardWorker:
         tick()
 
     def _thread(self, work: Callable[[], None]) -> threading.Thread:
-        """Begins work in a thread; what it raises the main thread raises."""
+        """Start work in a thread; the main thread raises its error."""
 
         def run() -> None:
             try:
@@ -153,42 +153,42 @@ class ShardWorker:
         return self._error is not None or self._stopped.is_set()
 
     def _lane(self) -> None:
-        for run in iter(self._runs.get, None):
-            self._room.release()
+        for run in iter(self._queue.get, None):
+            self._queue_room.release()
             if self._is_over():
                 return
             self._loader.load(run, self._connections)
 
-    def _take_all(self) -> None:
-        """Takes this pod's share, then others' shards.
+    def _take_shards(self) -> None:
+        """Take this pod's share, then other pods' shards.
 
-        Of those it takes one at a time, and only when its own are done: other pods may only be
-        late. What of its own another process works on it waits for: that may be what is left of
-        it on a node that was lost.
+        It takes other pods' shards one at a time, and only when its own are finished: the others
+        may only be late. It waits for those of its own that another process has taken: that
+        process may be an earlier pod of this index, on a node that was lost.
         """
         try:
-            # To lock one that is done would cost more than to look at all of them.
-            finished = self._count_before()
+            # One look at the ledger costs less than to lock a finished shard.
+            finished = self._count_earlier()
             own = [number for number in self._own if number not in finished]
             left = [number for number in own if not self._take(number)]
             if self._others:
-                finished = self._finished()
+                finished = self._wait_for_own()
             for number in self._others:
                 if number not in finished and self._take(number):
-                    finished = self._finished()
+                    finished = self._wait_for_own()
             while left and not self._is_over():
                 self._stopped.wait(LONG_PAUSE_SECONDS)
                 if self._take(left[-1]):
                     left.pop()
         finally:
             for _ in range(self._lanes):
-                self._runs.put(None)
+                self._queue.put(None)
 
-    def _count_before(self) -> set[int]:
-        """Counts what earlier pods of this index have brought: what others did they tell.
+    def _count_earlier(self) -> set[int]:
+        """Count the bytes and files of earlier pods of this index; other pods report their own.
 
         Returns:
-            The shards that are done.
+            The finished shards.
         """
         found: set[int] = set()
         for each in self._directory.read_ledger():
@@ -197,14 +197,14 @@ class ShardWorker:
                 self._context.counter.add_earlier(each.fetched, each.files, each.bytes)
         return found
 
-    def _finished(self) -> set[int]:
-        """The shards that are done, as soon as none is that this pod works on."""
-        while self._under_way and not self._is_over():
+    def _wait_for_own(self) -> set[int]:
+        """Wait until this pod works on no shard; return the shards that are finished."""
+        while self._active and not self._is_over():
             self._stopped.wait(PAUSE_SECONDS)
         return self._directory.finished_shards()
 
     def _take(self, number: int) -> bool:
-        """Takes a shard, if nobody has it; returns whether nothing of it is left to others."""
+        """Take a shard if no process has it; return whether it is taken or finished."""
         if self._is_over() or not self._directory.try_lock(load_directory.FIRST_SHARD + number):
             return False
         self._directory.check()
@@ -212,43 +212,47 @@ class ShardWorker:
         if attempt is None:
             self._directory.unlock(load_directory.FIRST_SHARD + number)
             return True
-        shard = _Shard(number, attempt, self._done.put)
-        self._under_way.add(shard)
-        before = shard.attempt.journal
-        self._context.counter.add_earlier(files=before.files, size=before.bytes)
+        shard = _Shard(number, attempt, self._to_record.put)
+        self._active.add(shard)
+        earlier = shard.attempt.journal
+        self._context.counter.add_earlier(files=earlier.files, size=earlier.bytes)
         for item_number, item in self._plan.read(number):
-            while not self._room.acquire(timeout=TICK_SECONDS):
+            while not self._queue_room.acquire(timeout=TICK_SECONDS):
                 if self._is_over():
                     return True
-            shard.begin()
-            shard.fetched += item.counted
+            shard.add_pending()
+            shard.fetched += item.planned_bytes
             run = item_run.ItemRun(
-                item_number, item, shard.attempt, counter=self._context.counter, ended=shard.end
+                item_number,
+                item,
+                shard.attempt,
+                counter=self._context.counter,
+                ended=shard.remove_pending,
             )
-            self._runs.put(run)
-        shard.end()
+            self._queue.put(run)
+        shard.remove_pending()
         return True
 
-    def _write_down(self) -> None:
-        """Writes down which shards are on the volume, all that there are at a time."""
+    def _record_finished(self) -> None:
+        """Record the shards that are finished, as many as there are at a time."""
         ended = False
         while not ended:
-            taken = [self._done.get()]
-            taken += [self._done.get() for _ in range(self._done.qsize())]
+            taken = [self._to_record.get()]
+            taken += [self._to_record.get() for _ in range(self._to_record.qsize())]
             ended = None in taken
             shards = [each for each in taken if each]
             for each in shards:
                 each.attempt.journal.close()
             if shards:
                 self._directory.record_finished(
-                    (each.attempt, self._told(each)) for each in shards
+                    (each.attempt, self._finished_shard(each)) for each in shards
                 )
             for each in shards:
-                self._under_way.discard(each)
+                self._active.discard(each)
                 self._directory.unlock(load_directory.FIRST_SHARD + each.number)
 
-    def _told(self, shard: _Shard) -> load_directory.FinishedShard:
-        brought = shard.attempt.journal
+    def _finished_shard(self, shard: _Shard) -> load_directory.FinishedShard:
+        written = shard.attempt.journal
         return load_directory.FinishedShard(
-            shard.number, self._index, shard.fetched, brought.files, brought.bytes
+            shard.number, self._index, shard.fetched, written.files, written.bytes
         )
