@@ -129,14 +129,16 @@ struct timespec wall(void);
 uint64_t hash_of(const Node *parent, const char *name, size_t length);
 
 /* data.c: the bytes of files. */
-bool is_behind(const Mount *mount, Node *node);
-void catch_up(const Mount *mount, Node *node, bool pages);
 char *block_new(void);
 void data_ready(size_t bytes);
 void data_write(const Mount *mount, Node *node, uint64_t offset, size_t size, char **bytes);
 ssize_t data_reply(int fd, Node *node, uint64_t offset, size_t size, uint64_t unique);
 void data_truncate(const Mount *mount, Node *node, uint64_t size);
 void data_free(Node *node);
+
+/* notify.c: what a mount's kernel must learn of other mounts' writes. */
+bool is_behind(const Mount *mount, Node *node);
+void catch_up(const Mount *mount, Node *node, bool pages);
 
 /* locks.c: POSIX locks that hold across mounts; all with tree_lock held. */
 int lock_get(Node *node, const Mount *mount, const struct fuse_lk_in *in, struct fuse_file_lock *out);
