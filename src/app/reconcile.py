@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 import identity
 import problems
-from app.datasets import observe
+from app.datasets import update_index
 from aws import file_system, resources, session
 from cluster import client, nodes, probe
 from cluster import manifests as rendering
@@ -138,7 +138,7 @@ def _reconcile_cluster(
             ),
         )
         outcome = _with(outcome, *proof.problems)
-        observe.note(cluster)
+        update_index.save_ends(cluster)
     except problems.Problem as problem:
         return _with(outcome, problem)
     return dataclasses.replace(

@@ -425,7 +425,7 @@ def test_a_hook_that_was_killed_between_the_parts_of_a_job_is_no_end(
 # --- made anew
 
 
-def test_overwrite_makes_it_anew_once_its_end_was_told(
+def test_overwrite_makes_it_anew_once_its_publication_was_answered(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
@@ -433,15 +433,39 @@ def test_overwrite_makes_it_anew_once_its_end_was_told(
     assert first.results["state"] in UNDER_WAY
     until(lambda: job_status(settled, "dataset-flowers").succeeded)
     requests = len(server.requests)
+    # Who only looks takes no answer away from who asked.
+    assert [row[:2] for row in listed(settled)] == [["flowers", "published"]]
+    version = shown(settled, "flowers")["version"]
+    assert settled.run("verify-dataset", name="flowers").results["state"] == "verified"
     published(settled, "flowers", source, overwrite=True)
     assert len(server.requests) == requests
-    version = shown(settled, "flowers")["version"]
+    assert shown(settled, "flowers")["version"] == version
     server.put("rose.txt", TULIP)
     published(settled, "flowers", source)
     assert shown(settled, "flowers")["version"] == version
     published(settled, "flowers", source, overwrite=True)
     assert shown(settled, "flowers")["version"] != version
     assert (settled.volume() / "datasets/flowers/rose.txt").read_bytes() == TULIP
+
+
+def test_an_overwrite_that_goes_on_is_one_request_until_it_was_answered(
+    settled: Stage, server: origin_server.Origin
+) -> None:
+    source = server.put("rose.txt", ROSE)
+    first = published(settled, "flowers", source)
+    held = origin_server.Faults(hold_after=1, ranges=False)
+    server.put("rose.txt", TULIP, faults=held)
+    create(settled, "flowers", source, overwrite=True, wait=0)
+    request = index(settled)["dataset-flowers"]["request"]
+    shown(settled, "flowers")
+    again = create(settled, "flowers", source, overwrite=True, wait=0)
+    assert again.results["state"] in UNDER_WAY
+    server.release()
+    until(lambda: job_status(settled, "dataset-flowers").succeeded)
+    assert shown(settled, "flowers")["version"] == request
+    done = published(settled, "flowers", source, overwrite=True)
+    assert (done["bytes"], first["bytes"]) == ("6", "3")
+    assert shown(settled, "flowers")["version"] == request
 
 
 def test_the_old_one_is_told_of_until_the_new_one_is_there(

@@ -154,7 +154,7 @@ def test_the_error_before_a_pod_that_runs_is_told_until_it_is_done():
 
 
 def test_an_end_is_final():
-    known = dataclasses.replace(OLD, request="r2", told=True, error="damaged")
+    known = dataclasses.replace(OLD, request="r2", answered="r1", error="damaged")
     assert observe.after_job(known, "x", job(job_observe.FAILED)) == known
 
 
@@ -186,7 +186,7 @@ def test_what_only_the_volume_knows_is_known():
 
 
 def test_what_is_as_the_index_says_stays_as_it_is():
-    damaged = dataclasses.replace(OLD, error="damaged", verified=3, seconds=4, told=True)
+    damaged = dataclasses.replace(OLD, error="damaged", verified=3, seconds=4, answered="r1")
     assert refresh_index.after_inventory(damaged, on_volume(), working=False) == damaged
 
 

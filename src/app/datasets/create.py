@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import problems
-from app.datasets import index, loader_jobs, observe
+from app.datasets import index, loader_jobs, observe, update_index
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, dataset
+
+if TYPE_CHECKING:
+    from cluster import client
 
 
 def create(
@@ -39,7 +43,7 @@ def create(
     """
     cluster = loader.cluster
     _check_deletion(loader, wanted.name)
-    seen = observe.look(cluster, wanted.name)
+    seen = _look(cluster, wanted.name)
     if _is_to_start(seen, wanted):
         _start(loader, wanted, seen, credentials=credentials, secrets=secrets)
     elif seen and seen.job and seen.job.phase == job_observe.QUEUED:
@@ -55,14 +59,21 @@ def create(
         wait_seconds,
         observe.is_published,
     )
-    seen = observe.look(cluster, wanted.name)
+    seen = _look(cluster, wanted.name)
     if seen is None or (seen.job is None and not seen.record.ended):
         raise problems.Waiting(f"data set {wanted.name} was deleted meanwhile: run it again")
     return _answer(loader, seen)
 
 
+def _look(cluster: client.Cluster, name: str) -> observe.Seen | None:
+    seen = observe.look(cluster, name)
+    if seen:
+        update_index.save(cluster, seen)
+    return seen
+
+
 def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
-    """What a deletion that was cut off leaves is taken away; one that goes on has to end."""
+    """Remove what an interrupted deletion has left; refuse while one goes on."""
     job = loader_jobs.job_name(loader_jobs.DELETE, name)
     deletion = job_observe.observe(loader.cluster, job)
     if deletion is None:
@@ -77,7 +88,7 @@ def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
 
 
 def _is_to_start(seen: observe.Seen | None, wanted: dataset.Dataset) -> bool:
-    """Whether a Job is to be started, in place of what was there.
+    """Return whether to start a Job, in place of what was there.
 
     Raises:
         problems.Blocked: Something else is there, and is not to be replaced.
@@ -95,8 +106,8 @@ def _is_to_start(seen: observe.Seen | None, wanted: dataset.Dataset) -> bool:
             )
         return True
     if record.state == index.PUBLISHED:
-        # Whoever asks again for the same has not seen yet that it is there.
-        return wanted.overwrite and record.told
+        # A request whose publication was not reported yet is reported before the next one begins.
+        return wanted.overwrite and record.is_answered
     # What is stuck has not begun: a new Job has the settings that mend it.
     return record.state == index.FAILED or job is None or job.stuck
 
@@ -123,7 +134,6 @@ def _start(
         created=round(time.time()),
         parallelism=wanted.parallelism,
         error="",
-        told=False,
     )
     index.save(cluster, record)
     job_lifecycle.start(cluster, job)
@@ -132,7 +142,9 @@ def _start(
 def _answer(loader: loader_jobs.Loader, seen: observe.Seen) -> dict[str, str]:
     record = seen.record
     if record.state == index.PUBLISHED:
-        index.tell(loader.cluster, record)
+        if not record.is_answered:
+            answered = dataclasses.replace(record, answered=record.request)
+            index.save(loader.cluster, answered)
         return {
             "name": record.name,
             "source": record.source,

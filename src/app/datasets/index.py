@@ -1,7 +1,6 @@
-"""The index of the data sets: what is told of each after its Job and its pods are long gone.
+"""The index of the data sets: a record of each that outlives its Job and its pods.
 
-It is brought up by who looks at Jobs and pods, and at the volume, which is the truth: see
-`watching` and `inventory`.
+`update_index` brings it up to the Jobs, `refresh_index` to the volume, which is the truth.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ ENDED = (PUBLISHED, FAILED)
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What is known of a data set; nothing in it is secret.
+    """A data set as the index knows it; nothing in it is secret.
 
-    Where a version is published, `version` and all that is told of its content is of that one,
-    even while another is being loaded.
+    `version` and the fields of its content are those of the published version, even while another
+    is being loaded.
 
     Attributes:
         name: Its name.
@@ -41,7 +40,7 @@ class Record:
         created: When it was asked for, in seconds since 1970.
         parallelism: How many pods load it.
         error: What is wrong, in a sentence.
-        told: Whether a user has been told of its end.
+        answered: The last request whose publication create-dataset has reported.
         version: The version that is published; empty for none.
         published: When it was, in seconds since 1970.
         files: Its files; None where that is lost.
@@ -59,7 +58,7 @@ class Record:
     created: float = 0
     parallelism: int = 1
     error: str = ""
-    told: bool = False
+    answered: str = ""
     version: str = ""
     published: float = 0
     files: int | None = None
@@ -70,24 +69,29 @@ class Record:
 
     @property
     def ended(self) -> bool:
-        """Whether its load is over, either way."""
+        """Return whether its load is over, either way."""
         return self.state in ENDED
 
     @property
+    def is_answered(self) -> bool:
+        """Return whether create-dataset has reported the publication of this request."""
+        return self.answered == self.request
+
+    @property
     def path(self) -> str:
-        """Where it is, from the volume's root."""
+        """Return its path from the volume's root."""
         return f"/datasets/{self.name}"
 
 
 def read(cluster: client.Cluster) -> dict[str, Record]:
-    """All records, by name: one call."""
+    """Return all records by name, in one call."""
     return {
         name: _record(name, fields) for name, fields in records.read_all(cluster, KIND).items()
     }
 
 
 def find(cluster: client.Cluster, name: str) -> Record | None:
-    """The record of a data set; None where there is none."""
+    """Return the record of a data set; None where there is none."""
     fields = records.find(cluster, KIND, name)
     return _record(name, fields) if fields else None
 
@@ -97,12 +101,6 @@ def save(cluster: client.Cluster, record: Record) -> None:
     fields = dataclasses.asdict(record)
     fields.pop("name")
     records.save(cluster, KIND, record.name, fields)
-
-
-def tell(cluster: client.Cluster, record: Record) -> None:
-    """Keep in mind that a user has been told of the end of a load."""
-    if record.ended and not record.told:
-        save(cluster, dataclasses.replace(record, told=True))
 
 
 def forget(cluster: client.Cluster, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What Jobs and pods show of data sets, brought into the index each time that somebody looks."""
+"""Observe data sets by their Jobs, pods and records; nothing is written here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.datasets import index, loader_jobs
-from cluster.jobs import job_lifecycle, job_observe, logs
+from cluster.jobs import job_observe, logs
 from datasets import answers, dataset, protocol
 
 if TYPE_CHECKING:
@@ -26,62 +26,50 @@ class Seen:
     """A data set as it is now.
 
     Attributes:
-        record: What the index has.
+        record: Its record, brought up to its Job.
         job: Its Job, with its pods; None where there is none.
-        pods: How far each pod is.
+        pods: The progress of each pod.
+        saved: Its record as the index has it; None where it has none.
     """
 
     record: index.Record
     job: job_observe.ObservedJob | None = None
     pods: Sequence[answers.Progress] = ()
+    saved: index.Record | None = None
 
     @property
     def progress(self) -> answers.Progress | None:
-        """How far its pods are together."""
+        """Return the progress of its pods together."""
         return answers.combined(self.pods) if self.pods else None
 
 
 def look(cluster: client.Cluster, name: str) -> Seen | None:
-    """A data set as its Job and the index show it; the index is brought up to it.
+    """Return a data set as its Job and the index show it.
 
     Args:
         cluster: The cluster.
         name: Its name.
     """
     job = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
-    return _brought_up(cluster, index.find(cluster, name), job)
+    return _combine(cluster, index.find(cluster, name), job)
 
 
 def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
-    """All data sets as their Jobs and the index show them; the index is brought up to it."""
+    """Return all data sets as their Jobs and the index show them."""
     known = index.read(cluster)
     states = {
         state.annotations.get(protocol.DATASET_ANNOTATION, ""): state
         for state in job_observe.observe_all(cluster, index.KIND)
     }
     seen = {
-        name: _brought_up(cluster, known.get(name), states.get(name))
+        name: _combine(cluster, known.get(name), states.get(name))
         for name in sorted({*known, *filter(None, states)})
     }
     return {name: each for name, each in seen.items() if each}
 
 
-def note(cluster: client.Cluster) -> None:
-    """Put the ends of Jobs into the index, before the Jobs go: one call where there is none."""
-    states = job_observe.observe_all(cluster, index.KIND, without=protocol.NOTED_LABEL)
-    known = index.read(cluster) if states else {}
-    for state in states:
-        name = state.annotations.get(protocol.DATASET_ANNOTATION, "")
-        record = known.get(name)
-        after = after_job(record, name, state)
-        if after.ended and after != record:
-            index.save(cluster, after)
-        if state.finished:
-            job_lifecycle.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
-
-
 def progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> list[answers.Progress]:
-    """How far each pod of a Job that runs is, as far as its log tells.
+    """Return the progress of each pod of a running Job, from its log.
 
     Args:
         cluster: The cluster.
@@ -107,13 +95,13 @@ def after_job(
     job: job_observe.ObservedJob,
     pods: Sequence[answers.Progress] = (),
 ) -> index.Record:
-    """What is known after a look at the Job.
+    """Return the record of a data set after its Job was observed.
 
     Args:
-        record: What was known before.
+        record: The record before.
         name: The data set's name.
         job: The Job.
-        pods: How far its pods are.
+        pods: The progress of its pods.
     """
     request = job.annotations.get(protocol.REQUEST_ANNOTATION, "")
     if record is None or record.request != request:
@@ -126,7 +114,6 @@ def after_job(
             created=job.created,
             parallelism=job.parallelism,
             error="",
-            told=False,
         )
     if record.ended or record.state == index.DELETING:
         return record
@@ -160,7 +147,7 @@ def after_job(
 
 
 def is_published(job: job_observe.ObservedJob) -> bool:
-    """Whether a pod has published it: others may still be ending.
+    """Return whether a pod has published it: others may still be ending.
 
     Args:
         job: Its Job.
@@ -199,17 +186,14 @@ def pod_error(pod: job_observe.ObservedPod) -> str:
     return result.error if isinstance(result, answers.Failed) else ""
 
 
-def _brought_up(
+def _combine(
     cluster: client.Cluster, record: index.Record | None, job: job_observe.ObservedJob | None
 ) -> Seen | None:
     if job is None:
-        return Seen(record) if record else None
+        return Seen(record, saved=record) if record else None
     pods = progress(cluster, job)
     name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
-    after = after_job(record, name, job, pods)
-    if after != record:
-        index.save(cluster, after)
-    return Seen(after, job, pods)
+    return Seen(after_job(record, name, job, pods), job, pods, saved=record)
 
 
 def _result(job: job_observe.ObservedJob) -> answers.Result | None:

@@ -1,4 +1,4 @@
-"""Brings the index to what is on the volume, which a pod looks at: the volume is the truth."""
+"""Bring the index up to the volume, which a pod looks at: the volume is the truth."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NEVER_BEGUN = "its load never began: run create-dataset again"
 
 
 def needed(seen: observe.Seen | None) -> bool:
-    """Whether only the volume can tell what is with a data set.
+    """Return whether only the volume can tell the state of a data set.
 
     Args:
-        seen: What Job and index tell of it.
+        seen: The data set by its Job and the index.
     """
     if seen is None:
         return True
@@ -51,19 +51,19 @@ def take(loader: loader_jobs.Loader, wait_seconds: float) -> None:
         after = after_inventory(record, listed.get(name), working=working)
         if after is None:
             index.forget(loader.cluster, name)
-        elif after != record:
+        elif before is None or after != before.saved:
             index.save(loader.cluster, after)
 
 
 def after_inventory(
     record: index.Record | None, found: answers.Listed | None, *, working: bool
 ) -> index.Record | None:
-    """What is known of a data set after the volume was looked at; None where there is none.
+    """Return the record of a data set after an inventory; None where it is gone.
 
     Args:
-        record: What was known before.
-        found: What is on the volume.
-        working: Whether a Job of its own tells what its state is.
+        record: The record before.
+        found: The data set in the inventory.
+        working: Whether its Job tells its state.
     """
     if found is None:
         return _absent(record, working=working) if record else None
@@ -100,7 +100,7 @@ def _absent(record: index.Record, *, working: bool) -> index.Record | None:
 
 
 def _content(record: index.Record, found: answers.Listed) -> index.Record:
-    """The record with what the volume tells of the published version."""
+    """Return the record with the published version as the inventory has it."""
     if found.whole and found.version == record.version:
         return record
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""list-datasets and show-dataset: what is known of data sets, as people read it."""
+"""Format data sets for list-datasets and show-dataset; neither changes the index by itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NONE = "none: create-dataset puts one on the volume"
 
 
 def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> dict[str, str]:
-    """All data sets, a line each.
+    """Return all data sets, a line each.
 
     Args:
         loader: Where the loader runs.
@@ -41,8 +41,6 @@ def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> 
     if refresh or not seen or any(map(refresh_index.needed, seen.values())):
         refresh_index.take(loader, wait_seconds)
         seen = observe.look_at_all(loader.cluster)
-    for each in seen.values():
-        index.tell(loader.cluster, each.record)
     if not seen:
         return {"datasets": NONE, "count": "0"}
     rows = [_row(seen[name]) for name in sorted(seen)]
@@ -57,7 +55,7 @@ def details(
     namespaces: Sequence[str],
     wait_seconds: float,
 ) -> dict[str, str]:
-    """All that is known of a data set.
+    """Return all that is known of a data set.
 
     Args:
         loader: Where the loader runs.
@@ -80,7 +78,6 @@ def details(
             "makes it"
         )
     record = seen.record
-    index.tell(loader.cluster, record)
     known = {
         "name": name,
         "state": record.state,
@@ -143,7 +140,7 @@ def _progress(seen: observe.Seen) -> str:
 
 
 def _pods(seen: observe.Seen) -> Iterator[str]:
-    """A line for each pod of a load that goes on, or that failed."""
+    """Yield a line for each pod of a load that goes on or has failed."""
     job = seen.job
     if job is None or seen.record.state == index.PUBLISHED:
         return

@@ -6,7 +6,7 @@ import dataclasses
 import time
 
 import problems
-from app.datasets import index, loader_jobs, maintenance_jobs
+from app.datasets import index, loader_jobs, maintenance_jobs, observe
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, protocol
 
@@ -26,7 +26,7 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
         problems.Blocked: Something is not as it was published, or there is no such data set.
     """
     cluster = loader.cluster
-    state = maintenance_jobs.go(loader, loader_jobs.VERIFY, name, wait_seconds, anew=_is_told)
+    state = maintenance_jobs.go(loader, loader_jobs.VERIFY, name, wait_seconds, anew=_is_noted)
     if not state.finished:
         line = maintenance_jobs.progress(loader, state)
         return {
@@ -35,13 +35,13 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
             "progress": answers.words(line) if line else "it has not begun to read yet",
             "next": "it goes on; run verify-dataset again to see what it has found",
         }
-    record = index.find(cluster, name)
-    published = record if record and record.state == index.PUBLISHED else None
+    seen = observe.look(cluster, name)
+    published = seen.record if seen and seen.record.state == index.PUBLISHED else None
     job_lifecycle.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
     if state.phase == job_observe.FAILED:
         error = maintenance_jobs.why(state)
         if published:
-            index.save(cluster, dataclasses.replace(published, error=error, told=True))
+            index.save(cluster, dataclasses.replace(published, error=error))
         raise problems.Blocked(f"data set {name}: {error}")
     result = answers.outcome(state.message)
     if not isinstance(result, answers.Progress):
@@ -58,5 +58,5 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
     }
 
 
-def _is_told(state: job_observe.ObservedJob) -> bool:
+def _is_noted(state: job_observe.ObservedJob) -> bool:
     return protocol.NOTED_LABEL in state.labels
