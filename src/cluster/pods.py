@@ -26,6 +26,23 @@ class Cause:
     stamp: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Termination:
+    """The end of the container that decided a pod's end.
+
+    Attributes:
+        message: Its termination message.
+        container: Its name.
+        exit_code: Its exit code.
+        reason: Kubernetes' word for it, such as OOMKilled.
+    """
+
+    message: str
+    container: str = ""
+    exit_code: int = 0
+    reason: str = ""
+
+
 # The container of a Job of ours that runs an image which the user named in an action.
 USERS_CONTAINER = "loader"
 
@@ -148,25 +165,21 @@ def has_started(pod: core_v1.Pod) -> bool:
     return any(state.running or state.terminated for state in states)
 
 
-def termination_message(pod: core_v1.Pod) -> str:
-    """What the container that decided the pod's end left as its termination message.
+def find_termination(pod: core_v1.Pod) -> Termination | None:
+    """Return the end of the container that decided the pod's end; None while it runs.
 
     Args:
         pod: The pod.
-
-    Returns:
-        "" while it runs.
     """
     spec = pod.spec
     last = spec.containers[-1].name if spec else ""
     for status in _containers(pod):
         ended = status.state and status.state.terminated
         if ended and (status.name == last or ended.exitCode != 0):
-            said = (ended.message or "").strip()
-            if status.name == last:
-                return said
-            return f"{status.name} ended with exit code {ended.exitCode}: {said or ended.reason}"
-    return ""
+            return Termination(
+                (ended.message or "").strip(), status.name, ended.exitCode, ended.reason or ""
+            )
+    return None
 
 
 def _containers(pod: core_v1.Pod) -> list[core_v1.ContainerStatus]:

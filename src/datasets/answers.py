@@ -12,10 +12,7 @@ from datasets.loader.base import tasks
 
 Result = tasks.Result
 
-NO_LAST_WORDS = (
-    "the loader ended without a word (out of memory, or its node was lost): run create-dataset "
-    "again"
-)
+NO_LAST_WORDS = "the loader ended without a word (out of memory, or its node was lost): try again"
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 

@@ -155,7 +155,7 @@ def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
     process.send_signal(signal.SIGTERM)
     run = rig.end(process)
     assert run.code == 128 + signal.SIGTERM
-    assert "was stopped before its end: run create-dataset again" in run.error
+    assert "was stopped before its end: try again" in run.error
     assert not (rig.volume / "datasets/x").exists()
     begun = {path: path.stat().st_mtime_ns for path in rig.volume.rglob("d?/*")}
     served.release()

@@ -40,7 +40,7 @@ def test_a_pod_that_published_nothing_tells_what_it_did(state: str):
 def test_a_loader_that_was_killed_is_a_failure_with_a_sentence(message: str):
     ended = answers.outcome(message)
     assert isinstance(ended, answers.Failed)
-    assert "run create-dataset again" in ended.error
+    assert "try again" in ended.error
 
 
 def test_the_last_line_of_progress_counts():

@@ -35,7 +35,8 @@ DONE = words("done", files=1)
 
 def job(phase: str, *found: tuple[str, str], **fields: Any) -> job_observe.ObservedJob:
     made = tuple(
-        job_observe.ObservedPod(f"p{i}", i, its, message) for i, (its, message) in enumerate(found)
+        job_observe.ObservedPod(f"p{i}", i, its, pods.Termination(message, "dataset"))
+        for i, (its, message) in enumerate(found)
     )
     return job_observe.ObservedJob(
         "dataset-x", phase, 100, pods=made, annotations=ANNOTATIONS, **fields
@@ -113,19 +114,25 @@ def test_the_first_error_of_a_failed_load_is_told():
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("ended", "said"),
     [
         (
+            pods.Termination("no such bucket", "loader", 3, "Error"),
             "loader ended with exit code 3: no such bucket",
-            "loader ended with exit code 3: no such",
         ),
-        ("loader ended with exit code 1: two\nlines", "two\nlines"),
-        ("prepare ended with exit code 1: " + words("failed", error="full: do"), "full: do"),
-        ("", "ended without a word"),
+        (pods.Termination("two\nlines", "loader", 1), "two\nlines"),
+        (pods.Termination("", "loader", 137, "OOMKilled"), "exit code 137: OOMKilled"),
+        (pods.Termination(words("failed", error="full: do"), "prepare", 1), "full: do"),
+        (pods.Termination("", "prepare", 137, "OOMKilled"), "ended without a word"),
+        (None, "ended without a word"),
     ],
 )
-def test_a_container_that_ran_before_the_loader_says_why(message: str, said: str):
-    record = observe.after_job(None, "x", job(job_observe.FAILED, (job_observe.FAILED, message)))
+def test_a_container_that_ran_before_the_loader_says_why(
+    ended: pods.Termination | None, said: str
+):
+    pod = job_observe.ObservedPod("p", 0, job_observe.FAILED, ended)
+    failed = dataclasses.replace(job(job_observe.FAILED), pods=(pod,))
+    record = observe.after_job(None, "x", failed)
     assert said in record.error
     assert not record.error.startswith("prepare")
 
@@ -145,11 +152,16 @@ def test_what_is_published_stays_told_of_while_another_one_is_loaded():
 
 def test_the_error_before_a_pod_that_runs_is_told_until_it_is_done():
     before = job_observe.ObservedPod(
-        "p", 0, job_observe.RUNNING, before=words("failed", error="broke: wait")
+        "p",
+        0,
+        job_observe.RUNNING,
+        before=pods.Termination(words("failed", error="broke: wait"), "dataset"),
     )
     state = dataclasses.replace(job(job_observe.RUNNING), pods=(before,))
     assert observe.after_job(None, "x", state).error == "broke: wait"
-    done = dataclasses.replace(before, phase=job_observe.SUCCEEDED, message=DONE)
+    done = dataclasses.replace(
+        before, phase=job_observe.SUCCEEDED, ended=pods.Termination(DONE, "dataset")
+    )
     assert observe.pod_error(done) == ""
 
 

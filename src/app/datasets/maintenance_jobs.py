@@ -1,4 +1,4 @@
-"""Jobs of one pod that verify, delete or look at data sets: begun, or gone on with."""
+"""Start or continue the Jobs of one pod that verify, delete or list data sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def go(
     *,
     anew: Callable[[job_observe.ObservedJob], bool] = lambda _: False,
 ) -> job_observe.ObservedJob:
-    """Have an errand run, and wait for its end.
+    """Run a maintenance Job, and wait for its end.
 
     Args:
         loader: Where the loader runs.
@@ -29,7 +29,7 @@ def go(
             stuck always has.
 
     Returns:
-        How far it is.
+        The Job as it is then.
 
     Raises:
         problems.Blocked: It can not begin before the user has mended something.
@@ -54,22 +54,21 @@ def go(
 
 
 def why(state: job_observe.ObservedJob) -> str:
-    """Why an errand failed.
+    """Return the error of a failed maintenance Job.
 
     Args:
-        state: The errand, failed.
+        state: The Job.
     """
-    error = observe.last_error(state)
-    return error.replace("run create-dataset again", "run it again") or "it failed"
+    return observe.last_error(state) or "it failed"
 
 
 def progress(
     loader: loader_jobs.Loader, state: job_observe.ObservedJob
 ) -> answers.Progress | None:
-    """How far an errand is; None where it has not said so yet.
+    """Return the progress of a maintenance Job; None before its first line.
 
     Args:
         loader: Where the loader runs.
-        state: The errand.
+        state: The Job.
     """
     return next(iter(observe.progress(loader.cluster, state)), None)

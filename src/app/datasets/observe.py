@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ from datasets import answers, dataset, protocol
 if TYPE_CHECKING:
     from cluster import client
 
-OTHER_CONTAINER = re.compile(r"(?P<name>[\w-]+) ended with exit code \d+: (?P<said>.*)", re.DOTALL)
 UNPUBLISHED = (
     "all pods have ended well, but none has published it: run create-dataset again, and it is"
 )
@@ -156,7 +154,7 @@ def is_published(job: job_observe.ObservedJob) -> bool:
 
 
 def last_error(job: job_observe.ObservedJob) -> str:
-    """The last error of a load, in the loader's words or in those of the user's own one.
+    """Return the last error of a load, in the words of the loader or of the user's own one.
 
     Args:
         job: Its Job.
@@ -168,21 +166,22 @@ def last_error(job: job_observe.ObservedJob) -> str:
 
 
 def pod_error(pod: job_observe.ObservedPod) -> str:
-    """What a pod failed with, or the pod that it replaced; empty where neither has.
+    """Return the error of a pod, or of the pod that it replaced; empty where neither failed.
 
     Args:
         pod: The newest pod of an index.
     """
     if pod.phase == job_observe.SUCCEEDED:
         return ""
-    message = pod.message if pod.phase == job_observe.FAILED else pod.before
-    if not message:
-        return answers.NO_LAST_WORDS if pod.phase == job_observe.FAILED else ""
-    # The user's own loader says it in its own words.
-    ended = OTHER_CONTAINER.fullmatch(message)
-    if ended and ended["name"] == loader_jobs.OWN_LOADER:
-        return message
-    result = answers.outcome(ended["said"] if ended else message)
+    failed = pod.phase == job_observe.FAILED
+    ended = pod.ended if failed else pod.before
+    # The user's own loader has words of its own.
+    if ended and ended.container == loader_jobs.OWN_LOADER:
+        message = ended.message or ended.reason
+        return f"{ended.container} ended with exit code {ended.exit_code}: {message}"
+    if not ended or not ended.message:
+        return answers.NO_LAST_WORDS if failed else ""
+    result = answers.outcome(ended.message)
     return result.error if isinstance(result, answers.Failed) else ""
 
 
@@ -197,7 +196,7 @@ def _combine(
 
 
 def _result(job: job_observe.ObservedJob) -> answers.Result | None:
-    """What was published; a pod that came late says that it was there."""
+    """Return the result of a load: a late pod only tells that it was there already."""
     found = [
         answers.outcome(pod.message) for pod in job.pods if pod.phase == job_observe.SUCCEEDED
     ]

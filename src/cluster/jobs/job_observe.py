@@ -30,19 +30,24 @@ class ObservedPod:
         name: Its name.
         index: The index; 0 for the only one of a plain Job.
         phase: queued, running, succeeded or failed.
-        message: What its last container left as its last words.
+        ended: The end of the container that decided its own; None while it runs.
         cause: What keeps it from running.
         node: Where it is.
-        before: The last words of the pod that it replaced.
+        before: The same of the pod that it replaced.
     """
 
     name: str
     index: int
     phase: str
-    message: str = ""
+    ended: pods.Termination | None = None
     cause: pods.Cause | None = None
     node: str = ""
-    before: str = ""
+    before: pods.Termination | None = None
+
+    @property
+    def message(self) -> str:
+        """Return its termination message; empty while it runs."""
+        return self.ended.message if self.ended else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,10 +199,10 @@ def _newest_pods(
             name=objects.name(pod),
             index=index,
             phase=_pod_phase(pod),
-            message=pods.termination_message(pod),
+            ended=pods.find_termination(pod),
             cause=pods.find_cause(pod, warnings, application),
             node=(pod.spec and pod.spec.nodeName) or "",
-            before=pods.termination_message(every[-2]) if every[1:] else "",
+            before=pods.find_termination(every[-2]) if every[1:] else None,
         )
 
 

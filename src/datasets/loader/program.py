@@ -97,7 +97,7 @@ def _failures_reported(reporter: report.Report) -> Generator[None]:
         sentence = str(failure.from_os(error))
         code = EXIT_TROUBLE
     except _Stopped:
-        sentence = "the load was stopped before its end: run create-dataset again"
+        sentence = "the loader was stopped before its end: try again"
         code = EXIT_STOPPED
     except Exception as error:  # noqa: BLE001 - an error of any kind is reported to the user
         # The trace without the error's text, which could hold a URL.

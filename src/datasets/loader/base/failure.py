@@ -64,9 +64,7 @@ def from_os(error: OSError, where: str = "") -> Failure:
     place = quote(where or os.fsdecode(error.filename or "the volume"))
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         # What there is is removed: others need the room, too.
-        return Failure(
-            f"no room is left on the volume ({reason}): free some, then run create-dataset again"
-        )
+        return Failure(f"no room is left on the volume ({reason}): free some, then try again")
     if error.errno in {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}:
         return Failure(
             f"the volume does not take the name {place} ({reason}): a part of a path has at most "
@@ -78,7 +76,7 @@ def from_os(error: OSError, where: str = "") -> Failure:
             "mount-options, and who owns the directory"
         )
     return Later(
-        f"the volume failed at {place} ({reason}): run create-dataset again; if that does not "
+        f"the volume failed at {place} ({reason}): try again; if that does not "
         "help, look at the file system in AWS",
         soon=True,
     )

@@ -118,7 +118,7 @@ class Task:
         except (AttributeError, TypeError, ValueError):
             raise failure.Failure(
                 "the loader was given a task that it does not understand: upgrade the charm, "
-                "then run create-dataset again"
+                "then try again"
             ) from None
         # These become parts of paths, so they are not trusted a second time.
         if not NAME.fullmatch(task.name) or not REQUEST.fullmatch(task.request):

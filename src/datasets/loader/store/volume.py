@@ -83,8 +83,7 @@ class StoredDataSet:
         where = int.from_bytes(digest[:7], "big")
         if not byte_locks.lock(descriptor, where, LOCK_WAIT_SECONDS):
             raise failure.Later(
-                f"another load of {self._name} is still running: wait for it, then run "
-                "create-dataset again"
+                f"another load of {self._name} is still running: wait for it, then try again"
             )
 
     # --- what is published
@@ -275,6 +274,6 @@ def _make_directory(path: pathlib.Path) -> bool:
         if not stat.S_ISDIR(path.lstat().st_mode):
             raise failure.Failure(
                 f"{failure.quote(path.name)} is on the volume, but is no directory: move it away, "
-                "then run create-dataset again"
+                "then try again"
             ) from None
         return False
