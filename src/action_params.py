@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import pydantic
 
-from config import image_name, shown
+from config import image_name
 from datasets import dataset, protocol
+from problems import quote
 
 S3, HUB = "s3", "hf"
 # What the secret of `credentials` holds for each kind of source, and what it may hold besides.
@@ -44,7 +45,7 @@ class TeardownParams(Parameters):
 
 def _path(value: str) -> str:
     if not re.fullmatch(r"(/[\w.-]+)+", value) or posixpath.normpath(value) != value:
-        raise ValueError(f"{shown(value)}: use an absolute path of letters, digits, . - and _")
+        raise ValueError(f"{quote(value)}: use an absolute path of letters, digits, . - and _")
     return value
 
 
@@ -123,7 +124,7 @@ class CreateDatasetParams(Parameters):
 
     name: Name
     source: Annotated[tuple[str, ...], pydantic.BeforeValidator(_sources)] = ()
-    manifest: Annotated[str, _checked(dataset.validate_source)] = ""
+    source_list: Annotated[str, _checked(dataset.validate_source)] = ""
     checksum: Annotated[str, _checked(dataset.validate_checksum)] = ""
     unpack: Annotated[str, pydantic.BeforeValidator(_unpack)] = "true"
     endpoint: Annotated[str, _checked(dataset.validate_endpoint)] = ""
@@ -142,34 +143,38 @@ class CreateDatasetParams(Parameters):
     def _one_way(self) -> CreateDatasetParams:
         if self.image:
             self._check_image()
-        elif not self.source and not self.manifest:
-            raise ValueError("give source, manifest, or image with command: one of them is needed")
+        elif not self.source and not self.source_list:
+            raise ValueError(
+                "give source, source-list, or image with command: one of them is needed"
+            )
         elif self.command or self.env:
             raise ValueError("command and env go with image: leave them out with source")
-        if self.checksum and (len(self.source) != 1 or self.manifest):
+        if self.checksum and (len(self.source) != 1 or self.source_list):
             raise ValueError(
-                "checksum goes with one source alone: give those of several in a manifest"
+                "checksum goes with one source alone: give those of several in a source-list"
             )
         self._check_services()
         return self
 
     def _check_image(self) -> None:
-        if self.source or self.manifest:
-            raise ValueError("give either source or manifest, or image: one of them")
+        if self.source or self.source_list:
+            raise ValueError("give either source or source-list, or image: one of them")
         plain = CreateDatasetParams.model_fields
         for name in ("checksum", "unpack", "endpoint", "region", "credentials", "parallelism"):
             if getattr(self, name) != plain[name].default:
-                raise ValueError(f"{name} goes with source or manifest: leave it out with image")
+                raise ValueError(
+                    f"{name} goes with source or source-list: leave it out with image"
+                )
 
     def _check_services(self) -> None:
         schemes = self.wanted().schemes
         services = schemes & {S3, HUB}
-        # What a manifest lists is not known yet: it may well be on S3.
-        if not services and not self.manifest:
+        # What a source list holds is not known yet: it may well be on S3.
+        if not services and not self.source_list:
             for name in ("endpoint", "credentials"):
                 if getattr(self, name):
                     raise ValueError(f"{name} goes with s3:// and hf:// sources: leave it out")
-        if self.region and S3 not in services and not self.manifest:
+        if self.region and S3 not in services and not self.source_list:
             raise ValueError("region goes with s3:// sources: leave it out")
         if self.endpoint and len(services) > 1:
             raise ValueError("endpoint is of s3:// or of hf:// sources: load them apart")
@@ -184,7 +189,7 @@ class CreateDatasetParams(Parameters):
         return dataset.Dataset(
             name=self.name,
             sources=self.source,
-            manifest=self.manifest,
+            source_list=self.source_list,
             checksum=self.checksum,
             unpack=self.unpack,
             endpoint=self.endpoint,

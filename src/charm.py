@@ -166,7 +166,7 @@ class AwsEfsCharm(ops.CharmBase):
             params = model(**{key.replace("-", "_"): event.params[key] for key in event.params})
             if leader_only and not self.unit.is_leader():
                 raise problems.Blocked(
-                    f"{self.unit.name} does not lead: run it on {self.app.name}/leader"
+                    f"{self.unit.name} is not the leader: run it on {self.app.name}/leader"
                 )
             event.set_results(handler(params, event))
         except pydantic.ValidationError as error:

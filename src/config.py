@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pydantic
 
 import identity
+from problems import quote
 
 UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 # A Kubernetes quantity is kept in 64 bits.
@@ -31,14 +32,9 @@ def bytes_of(capacity: str) -> int:
     match = re.fullmatch(r"([1-9][0-9]{0,18})(Mi|Gi|Ti|Pi)", capacity)
     if match is None or (number := int(match[1]) * UNITS[match[2]]) > LARGEST_CAPACITY_BYTES:
         raise ValueError(
-            f"{shown(capacity)}: use a whole number with Mi, Gi, Ti or Pi, as in 100Gi"
+            f"{quote(capacity)}: use a whole number with Mi, Gi, Ti or Pi, as in 100Gi"
         )
     return number
-
-
-def shown(value: str) -> str:
-    """A user's value, quoted and short enough for a status line."""
-    return repr(value if len(value) <= 30 else value[:27] + "...")
 
 
 def _capacity(value: str) -> str:
@@ -48,13 +44,13 @@ def _capacity(value: str) -> str:
 
 def _label(value: str) -> str:
     if not DNS_LABEL.fullmatch(value):
-        raise ValueError(f"{shown(value)}: use lower-case letters, digits and dashes, at most 63")
+        raise ValueError(f"{quote(value)}: use lower-case letters, digits and dashes, at most 63")
     return value
 
 
 def _subdomain(value: str) -> str:
     if len(value) > 253 or not DNS_SUBDOMAIN.fullmatch(value):
-        raise ValueError(f"{shown(value)}: use lower-case letters, digits, dashes and dots")
+        raise ValueError(f"{quote(value)}: use lower-case letters, digits, dashes and dots")
     return value
 
 
@@ -69,7 +65,7 @@ def _namespaces(value: str) -> tuple[str, ...]:
     for name in names:
         _label(name)
         if names.count(name) > 1:
-            raise ValueError(f"{shown(name)} is there twice: name each namespace once")
+            raise ValueError(f"{quote(name)} is there twice: name each namespace once")
     return names
 
 
@@ -77,7 +73,7 @@ def _mount_options(value: str) -> tuple[str, ...]:
     options = tuple(value.split(",")) if value else ()
     for option in options:
         if not MOUNT_OPTION.fullmatch(option):
-            raise ValueError(f"{shown(option)}: use NFS mount options separated by commas")
+            raise ValueError(f"{quote(option)}: use NFS mount options separated by commas")
     return options
 
 
@@ -86,15 +82,15 @@ def _tags(value: str) -> dict[str, str]:
     for pair in value.split():
         key, equals, text = pair.partition("=")
         if not equals or not re.fullmatch(r"[\w.:/+@-]+", key) or len(key) > LONGEST_TAG_KEY:
-            raise ValueError(f"{shown(pair)}: use key=value separated by spaces")
+            raise ValueError(f"{quote(pair)}: use key=value separated by spaces")
         if not re.fullmatch(r"[\w.:/+@=-]*", text) or len(text) > LONGEST_TAG_VALUE:
             raise ValueError(
-                f"{shown(pair)}: a value has letters, digits and . : / = + @ - _ only"
+                f"{quote(pair)}: a value has letters, digits and . : / = + @ - _ only"
             )
         if key.lower().startswith(("aws:", "aws-efs/", "juju-")) or key == "Name":
-            raise ValueError(f"{shown(key)} is reserved: choose another key")
+            raise ValueError(f"{quote(key)} is reserved: choose another key")
         if key in tags:
-            raise ValueError(f"{shown(key)} is there twice: give each key once")
+            raise ValueError(f"{quote(key)} is there twice: give each key once")
         tags[key] = text
     if len(tags) > MOST_TAGS:
         raise ValueError(f"has {len(tags)} tags: at most {MOST_TAGS}")
@@ -104,7 +100,7 @@ def _tags(value: str) -> dict[str, str]:
 def _matching(pattern: str, expected: str) -> Any:
     def check(value: str) -> str:
         if value and not re.fullmatch(pattern, value):
-            raise ValueError(f"{shown(value)}: use {expected}")
+            raise ValueError(f"{quote(value)}: use {expected}")
         return value
 
     return pydantic.AfterValidator(check)
@@ -118,7 +114,7 @@ def image_name(value: str) -> str:
     """
     if not IMAGE.fullmatch(value):
         raise ValueError(
-            f"{shown(value)}: use a container image, as in docker.io/library/python:3.12"
+            f"{quote(value)}: use a container image, as in docker.io/library/python:3.12"
         )
     return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LONGEST_QUOTE = 30
+
 
 class Problem(Exception):  # noqa: N818 - also kept as a value, and shown
     """A state that the user is told of in `juju status` or as an action's failure.
@@ -22,3 +24,12 @@ class Waiting(Problem):
 
 class Blocked(Problem):
     """It needs the user: the message names the command that mends it."""
+
+
+def quote(value: str) -> str:
+    """Return a user's value quoted, and short enough for a status.
+
+    Args:
+        value: The value.
+    """
+    return repr(value if len(value) <= LONGEST_QUOTE else value[: LONGEST_QUOTE - 3] + "...")

@@ -122,14 +122,6 @@ def _check_new(wanted: resources.DesiredFileSystem) -> None:
             f"{wanted.known_id} is on record but gone from AWS: "
             "run teardown, or setup for an empty one"
         )
-    if wanted.performance_mode == "maxIO" and wanted.throughput_mode == "elastic":
-        raise problems.Blocked(
-            "performance-mode maxIO does not go with elastic: set throughput-mode=bursting"
-        )
-    if wanted.kms_key and not wanted.encrypted:
-        raise problems.Blocked(
-            "kms-key is set but encrypted is false: set encrypted=true, or reset kms-key"
-        )
 
 
 def _check_found(wanted: resources.DesiredFileSystem, found: resources.FileSystem) -> None:

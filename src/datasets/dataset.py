@@ -21,6 +21,7 @@ from collections.abc import Mapping
 
 from datasets import protocol
 from datasets.loader.base import tasks, urls
+from problems import quote
 
 UNPACK = ("true", "false", "recursive")
 MOST_PODS = 64
@@ -44,8 +45,8 @@ class Dataset:
 
     Attributes:
         name: Its name: the directory under /datasets.
-        sources: The URLs that it comes from; none where a manifest or an image brings it.
-        manifest: The URL of a list of sources, or empty.
+        sources: The URLs that it comes from; none where a source list or an image brings it.
+        source_list: The URL of a list of sources, or empty.
         checksum: `algorithm:digest` of what is fetched, or empty.
         unpack: Whether archives are unpacked: `true`, `false` or `recursive`.
         endpoint: The service that s3 or hf sources are at, or empty for the usual one.
@@ -61,7 +62,7 @@ class Dataset:
 
     name: str
     sources: tuple[str, ...] = ()
-    manifest: str = ""
+    source_list: str = ""
     checksum: str = ""
     unpack: str = "true"
     endpoint: str = ""
@@ -79,7 +80,7 @@ class Dataset:
         fields = {
             "name": self.name,
             "sources": [_unsigned(source) for source in self.sources],
-            "manifest": _unsigned(self.manifest),
+            "source-list": _unsigned(self.source_list),
             "checksum": self.checksum,
             "unpack": self.unpack,
             "endpoint": self.endpoint,
@@ -94,7 +95,7 @@ class Dataset:
     @property
     def schemes(self) -> frozenset[str]:
         """The kinds of its sources: https, http, s3, hf."""
-        return frozenset(urls.scheme(url) for url in (*self.sources, self.manifest) if url)
+        return frozenset(urls.scheme(url) for url in (*self.sources, self.source_list) if url)
 
     @property
     def shown_source(self) -> str:
@@ -121,7 +122,7 @@ class Dataset:
             request=request,
             fingerprint=self.fingerprint(),
             sources=tuple(tasks.Source(url, checksum=self.checksum) for url in self.sources),
-            manifest=self.manifest,
+            source_list=self.source_list,
             unpack=self.unpack,
             overwrite=self.overwrite,
             root=root,
@@ -143,7 +144,7 @@ def validate_name(name: str) -> str:
     """
     if not tasks.NAME.fullmatch(name):
         raise ValueError(
-            f"{_short(name)}: use 1 to 50 lower-case letters, digits and dashes, with a letter or "
+            f"{quote(name)}: use 1 to 50 lower-case letters, digits and dashes, with a letter or "
             "digit at both ends"
         )
     return name
@@ -176,7 +177,7 @@ def validate_region(region: str) -> str:
         ValueError: It can not; the text says what one looks like.
     """
     if not REGION.fullmatch(region):
-        raise ValueError(f"{_short(region)}: use the region's name, as in us-east-1")
+        raise ValueError(f"{quote(region)}: use the region's name, as in us-east-1")
     return region
 
 
@@ -189,9 +190,9 @@ def validate_checksum(checksum: str) -> str:
     algorithm, _, digest = checksum.lower().partition(":")
     digits = protocol.DIGEST_DIGITS.get(algorithm)
     if digits is None:
-        raise ValueError(f"{_short(checksum)}: use sha256:, sha512: or md5: and hex digits")
+        raise ValueError(f"{quote(checksum)}: use sha256:, sha512: or md5: and hex digits")
     if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", digest):
-        raise ValueError(f"{_short(checksum)}: {algorithm} has {digits} hex digits")
+        raise ValueError(f"{quote(checksum)}: {algorithm} has {digits} hex digits")
     return f"{algorithm}:{digest}"
 
 
@@ -204,7 +205,7 @@ def validate_owner(owner: str) -> str:
     match = re.fullmatch(r"([0-9]{1,10})(?::([0-9]{1,10}))?", owner)
     ids = [int(part) for part in (match[1], match[2] or match[1])] if match else []
     if not ids or max(ids) > LARGEST_ID:
-        raise ValueError(f"{_short(owner)}: use uid or uid:gid, numbers from 0 to {LARGEST_ID}")
+        raise ValueError(f"{quote(owner)}: use uid or uid:gid, numbers from 0 to {LARGEST_ID}")
     return f"{ids[0]}:{ids[1]}"
 
 
@@ -219,7 +220,7 @@ def validate_mode(mode: str) -> str:
     match = re.fullmatch(r"0?([46])([046])([046])", mode)
     if match is None or not match[1] >= match[2] >= match[3]:
         raise ValueError(
-            f"{_short(mode)}: use three octal digits without x, as in 644 or 640: the owner may "
+            f"{quote(mode)}: use three octal digits without x, as in 644 or 640: the owner may "
             "read, and nobody may do more than the digit before allows"
         )
     return f"0{match[1]}{match[2]}{match[3]}"
@@ -264,7 +265,3 @@ def _unsigned(source: str) -> str:
     query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
     kept = [(key, value) for key, value in query if not SIGNATURE.fullmatch(key)]
     return parts._replace(query=urllib.parse.urlencode(kept)).geturl()
-
-
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 30 else value[:27] + "...")

@@ -33,8 +33,8 @@ logging.getLogger("KubeControlRequirer").setLevel(logging.CRITICAL)
 class _Requirer(requires.KubeControlRequirer):
     """The library's requirer, but for how it merges the provider's units.
 
-    It lets the last of an unordered set of units win, and a unit that does not lead may publish
-    an empty `creds`.
+    It lets the last of an unordered set of units win, and a unit that is not the leader may
+    publish an empty `creds`.
     """
 
     @functools.cached_property

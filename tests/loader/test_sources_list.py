@@ -331,7 +331,7 @@ def test_a_path_of_a_source_stays_inside(path: str):
 
 def test_a_list_is_fetched_with_what_it_names(served: origin_server.Origin):
     name = served.put("d/SHA256SUMS", f"{SHA256}  sub/x\nhttps://b.example/y\n".encode())
-    found = expand(task("https://a.example/z", manifest=name))
+    found = expand(task("https://a.example/z", source_list=name))
     assert [(each.url, each.path) for each in found] == [
         ("https://a.example/z", ""),
         (f"{served.url}/d/sub/x", "sub/"),
@@ -342,13 +342,13 @@ def test_a_list_is_fetched_with_what_it_names(served: origin_server.Origin):
 def test_a_list_is_gone_on_with_after_a_break(served: origin_server.Origin):
     lines = b"".join(b"https://b.example/%d\n" % number for number in range(20_000))
     name = served.put("list", lines, faults=origin_server.Faults(drop_after=100_000, drop_times=2))
-    assert len(expand(task(manifest=name))) == 20_000
+    assert len(expand(task(source_list=name))) == 20_000
     assert len(served.requests) == 3
 
 
 def test_a_list_that_is_not_there_is_refused(served: origin_server.Origin):
-    denied(task(manifest=f"{served.url}/none"), "answers 404: nothing is there")
-    denied(task(manifest="hf://datasets/org/name/list"), "is on the Hub, which lists its files")
+    denied(task(source_list=f"{served.url}/none"), "answers 404: nothing is there")
+    denied(task(source_list="hf://datasets/org/name/list"), "is on the Hub, which lists its files")
 
 
 def test_a_list_is_read_from_a_bucket_and_names_objects_in_others(served: origin_server.Origin):
@@ -361,12 +361,12 @@ def test_a_list_is_read_from_a_bucket_and_names_objects_in_others(served: origin
             {"d/list": f"{MD5}  a b\ns3://other-data/x\n{served.url}/y".encode(), "d/a b": b"1"},
         )
         s3.put("other-data", {"x": b"2"})
-        asked = task(manifest="s3://private-data/d/list", endpoint=s3.url, credentials=keys)
+        asked = task(source_list="s3://private-data/d/list", endpoint=s3.url, credentials=keys)
         found = expand(asked)
         assert [each.auth for each in found] == ["s3", "s3", ""]
         assert [sources_rig.fetch(asked, each) for each in found[:2]] == [b"1", b"2"]
         denied(
-            task(manifest="s3://private-data/d/", endpoint=s3.url, credentials=keys),
+            task(source_list="s3://private-data/d/", endpoint=s3.url, credentials=keys),
             "is not one object",
         )
 
@@ -378,7 +378,7 @@ def test_the_bucket_of_an_object_in_a_list_is_looked_for_once(
     name = served.put("list", b"s3://far-away/x\ns3://far-away/y\n")
     with s3_server.Buckets.start() as s3:
         s3.make("far-away", region=region, public=True, listable=False)
-        found = expand(task(manifest=name), s3.port)
+        found = expand(task(source_list=name), s3.port)
         assert len(s3.requests) == 1
         assert f"far-away.s3.{region}.amazonaws.com/x" in found[0].url
 
@@ -441,7 +441,7 @@ def test_two_entries_of_one_path_are_refused(
     served: origin_server.Origin, lines: list[str], said: str
 ):
     name = served.put("list", "\n".join(lines).encode())
-    denied(task(manifest=name), said)
+    denied(task(source_list=name), said)
 
 
 def test_a_source_and_a_list_may_not_have_one_path(served: origin_server.Origin):
@@ -450,7 +450,7 @@ def test_a_source_and_a_list_may_not_have_one_path(served: origin_server.Origin)
         task(
             "https://a.example/x?sig=hunter2",
             tasks.Source("https://a.example/q", path="x"),
-            manifest=name,
+            source_list=name,
         ),
         "by the source https://a.example/q and by line 1 of the list: ",
     )
@@ -468,7 +468,7 @@ def test_a_source_and_a_list_may_not_have_one_path(served: origin_server.Origin)
 )
 def test_what_only_looks_alike_is_kept(served: origin_server.Origin, lines: list[str]):
     name = served.put("list", "\n".join(lines).encode())
-    assert len(expand(task(manifest=name))) == len(lines)
+    assert len(expand(task(source_list=name))) == len(lines)
 
 
 def test_names_are_compared_in_few_bytes_each():
@@ -521,4 +521,4 @@ def test_signers_say_what_to_do_where_they_do_not_suffice():
 
 def test_only_what_a_task_may_need_is_there_to_sign():
     assert expansion.signers(task("https://a.example/b")) == ({}, {})
-    assert expansion.signers(task(manifest="https://a.example/b"))[0].keys() == {"s3"}
+    assert expansion.signers(task(source_list="https://a.example/b"))[0].keys() == {"s3"}

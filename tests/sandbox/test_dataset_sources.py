@@ -101,15 +101,15 @@ def test_a_list_of_sources_is_one_data_set(settled: Stage, server: origin_server
         f"one.tar.gz sha256:{hashlib.sha256(one).hexdigest()} flowers/",
         f"{server.url}/two.csv",
     ]
-    published(settled, manifest=server.put("list", "\n".join(lines).encode()))
+    published(settled, source_list=server.put("list", "\n".join(lines).encode()))
     assert tree(settled) == {"flowers/deep/rose.txt": b"red", "two.csv": b"2,2"}
 
 
 def test_a_list_that_can_not_be_read_is_refused_with_its_line(
     settled: Stage, server: origin_server.Origin
 ) -> None:
-    manifest = server.put("list", b"one.csv\nftp://example.org/two.csv\n")
-    refused = settled.run("create-dataset", name="set", manifest=manifest)
+    listed = server.put("list", b"one.csv\nftp://example.org/two.csv\n")
+    refused = settled.run("create-dataset", name="set", source_list=listed)
     assert refused.status == "failed"
     assert "line 2" in refused.message
 

@@ -118,7 +118,7 @@ def test_another_leader_ends_what_a_killed_one_began(stage: Stage) -> None:
     stage.model.set_leader("aws-efs/1")
     assert stage.cloud.file_systems() != ()
     refused = stage.run("teardown", unit="aws-efs/0", confirm=made)
-    assert refused.message == "aws-efs/0 does not lead: run it on aws-efs/leader"
+    assert refused.message == "aws-efs/0 is not the leader: run it on aws-efs/leader"
     done = stage.run("teardown", confirm=made)
     assert done.status == "completed", done
     assert_nothing_is_left(stage)

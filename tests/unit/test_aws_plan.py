@@ -428,8 +428,6 @@ def test_more_tags_than_fit_are_told() -> None:
     [
         ({"known_id": "fs-9"}, None, "fs-9 is on record but gone"),
         ({"known_id": "fs-9"}, {}, "fs-9 is on record, AWS has fs-1"),
-        ({"performance_mode": "maxIO"}, None, "throughput-mode=bursting"),
-        ({"kms_key": "abc", "encrypted": False}, None, "encrypted=true"),
         ({}, {"tags": {}}, "fs-1 has this application's name but not its tags"),
         ({}, {"life_cycle": "error"}, "fs-1 is in state error"),
         ({"known_id": "fs-1"}, {"life_cycle": "deleting"}, "fs-1 is in state deleting"),

@@ -112,7 +112,7 @@ def test_what_brings_other_data_has_another_fingerprint():
         {"name": "y"},
         {"sources": ("https://a.example/f?id=2",)},
         {"sources": ("https://a.example/f?id=1", "https://a.example/f?id=2")},
-        {"manifest": "https://a.example/list"},
+        {"source_list": "https://a.example/list"},
         {"checksum": "sha256:" + DIGEST},
         {"unpack": "false"},
         {"endpoint": "https://minio.example"},
@@ -133,11 +133,11 @@ def test_what_brings_other_data_has_another_fingerprint():
 
 
 def test_a_link_signed_again_more_pods_and_overwrite_leave_the_fingerprint_as_it_is():
-    base = dataset.Dataset("x", ("https://a.example/f?id=1",), manifest="https://a.example/l")
+    base = dataset.Dataset("x", ("https://a.example/f?id=1",), source_list="https://a.example/l")
     query = "X-Amz-Signature=1&Expires=2&sig=3&se=4"
     others: list[dict[str, Any]] = [
         {"sources": (f"https://a.example/f?id=1&{query}",)},
-        {"manifest": f"https://a.example/l?{query}"},
+        {"source_list": f"https://a.example/l?{query}"},
         {"overwrite": True},
         {"parallelism": 5},
         {"region": "us-east-1"},
@@ -150,7 +150,7 @@ def test_what_is_shown_of_a_source_has_no_query():
     one = dataset.Dataset("x", ("https://a.example/f.tar?sig=hunter2",))
     assert one.shown_source == "https://a.example/f.tar?..."
     urls = tuple(f"https://a.example/{number}?sig=hunter2" for number in range(5))
-    many = dataset.Dataset("x", urls, manifest="https://a.example/l?sig=hunter2")
+    many = dataset.Dataset("x", urls, source_list="https://a.example/l?sig=hunter2")
     assert many.shown_source.endswith("/2?... and 3 more")
     assert "hunter2" not in many.shown_source
 

@@ -103,12 +103,12 @@ def test_numbers_that_juju_makes_of_owner_and_mode_are_taken():
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"source": ""}, "give source, manifest, or image"),
-        ({"image": "busybox"}, "give either source or manifest, or image"),
-        ({"source": "", "manifest": SOURCE, "image": "busybox"}, "give either source"),
+        ({"source": ""}, "give source, source-list, or image"),
+        ({"image": "busybox"}, "give either source or source-list, or image"),
+        ({"source": "", "source_list": SOURCE, "image": "busybox"}, "give either source"),
         ({"command": "ls"}, "command and env go with image"),
         ({"env": "A=1"}, "command and env go with image"),
-        ({"checksum": "md5:" + "0" * 32, "manifest": SOURCE}, "checksum goes with one source"),
+        ({"checksum": "md5:" + "0" * 32, "source_list": SOURCE}, "checksum goes with one source"),
         (
             {"checksum": "md5:" + "0" * 32, "source": f"{SOURCE} {SOURCE}2"},
             "checksum goes with one source",
@@ -119,8 +119,8 @@ def test_numbers_that_juju_makes_of_owner_and_mode_are_taken():
             {"source": "s3://bucket/a hf://datasets/a/b", "endpoint": "https://a.example"},
             "endpoint is of s3:// or of hf://",
         ),
-        ({"manifest": "file:///etc/passwd"}, "manifest is not a URL of a kind"),
-        ({"manifest": "https://me:pw@a.example/l"}, "manifest has credentials"),
+        ({"source_list": "file:///etc/passwd"}, "source-list is not a URL of a kind"),
+        ({"source_list": "https://me:pw@a.example/l"}, "source-list has credentials"),
         ({"source": "s3://bucket/a", "endpoint": "minio"}, "endpoint is not a URL"),
         ({"source": "s3://bucket/a", "endpoint": "s3://b"}, "endpoint "),
         ({"source": "s3://bucket/a", "endpoint": "https://u:p@a.example"}, "endpoint has cred"),
@@ -158,10 +158,10 @@ def test_an_image_takes_none_of_what_is_for_sources(param: dict[str, Any]):
     assert taken(source="", image="busybox", owner=5, mode=600).wanted().owner == "5:5"
 
 
-def test_a_manifest_may_need_an_endpoint_and_credentials():
+def test_a_source_list_may_need_an_endpoint_and_credentials():
     params = taken(
         source="",
-        manifest=SOURCE,
+        source_list=SOURCE,
         endpoint="http://minio/",
         region="garage",
         credentials="secret:a/b-c",

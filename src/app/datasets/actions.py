@@ -89,7 +89,7 @@ def _credentials(ground: Ground, params: action_params.CreateDatasetParams) -> M
         return {}
     content = ground.secret(params.credentials, option="credentials")
     needed = params.wanted().schemes & set(action_params.KEYS)
-    # What a manifest lists is not known yet: one kind of key has to be there.
+    # What a source list holds is not known yet: one kind of key has to be there.
     whole = [
         kind for kind in action_params.KEYS if all(map(content.get, action_params.KEYS[kind]))
     ]

@@ -62,7 +62,7 @@ class Task:
         request: The identity of the create-dataset that asked for it; the same for all its pods.
         fingerprint: What two loads have in common that would bring the same data set.
         sources: Where the data come from; none where a loader of the user's own brings them.
-        manifest: The URL of a list of further sources, or empty.
+        source_list: The URL of a list of further sources, or empty.
         unpack: `true`, `false`, or `recursive`: archives inside of others are unpacked, too.
         overwrite: Whether a data set of that name that was made otherwise is replaced.
         root: Where the volume is mounted.
@@ -84,7 +84,7 @@ class Task:
     request: str
     fingerprint: str
     sources: tuple[Source, ...] = ()
-    manifest: str = ""
+    source_list: str = ""
     unpack: str = "true"
     overwrite: bool = False
     root: str = "/mnt/aws-efs"
@@ -112,7 +112,7 @@ class Task:
             limits = Limits(**fields.pop("limits", {}))
             sources = tuple(Source(**each) for each in fields.pop("sources", ()))
             task = cls(**fields, sources=sources, limits=limits)
-            for url in (*(source.url for source in sources), task.manifest):
+            for url in (*(source.url for source in sources), task.source_list):
                 if url:
                     urls.check(url)
         except (AttributeError, TypeError, ValueError):
@@ -138,7 +138,9 @@ class Task:
     @property
     def shown(self) -> str:
         """Where it comes from, without what may be secret in it."""
-        found = [source.url for source in self.sources] + [self.manifest] * bool(self.manifest)
+        found = [source.url for source in self.sources] + [self.source_list] * bool(
+            self.source_list
+        )
         shown = [urls.redact(url) for url in found[:MOST_SHOWN]]
         more = len(found) - len(shown)
         return " ".join(shown) + (f" and {more} more" if more > 0 else "")

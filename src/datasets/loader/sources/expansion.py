@@ -54,7 +54,7 @@ def signers(task: tasks.Task) -> tuple[Mapping[str, http_client.Signer], Mapping
     found: dict[str, http_client.Signer] = {}
     advice: dict[str, str] = {}
     # Lines of a list may be in buckets, too.
-    if task.manifest or urls.S3 in schemes:
+    if task.source_list or urls.S3 in schemes:
         from . import s3, s3_signature
 
         found[s3.AUTH] = s3_signature.signer(task.credentials, task.region)
@@ -84,8 +84,8 @@ class _Sources:
         for number, source in enumerate(self._task.sources):
             for found in self._source(number, source):
                 yield f"the source {urls.redact(source.url)}", found
-        if self._task.manifest:
-            for line, found in self._manifest(self._task.manifest):
+        if self._task.source_list:
+            for line, found in self._read_source_list(self._task.source_list):
                 yield f"line {line} of the list", found
 
     def _source(self, number: int, source: tasks.Source) -> Iterator[SourceObject]:
@@ -109,7 +109,7 @@ class _Sources:
             checksum = source.checksum or each.checksum
             yield dataclasses.replace(each, path=_below(path, each), checksum=checksum)
 
-    def _manifest(self, url: str) -> Iterator[tuple[int, SourceObject]]:
+    def _read_source_list(self, url: str) -> Iterator[tuple[int, SourceObject]]:
         from . import source_list
 
         scheme = urls.scheme(url)
