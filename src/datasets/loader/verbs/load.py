@@ -38,7 +38,7 @@ def run(task: tasks.Task, reporter: report.Report, index: int) -> list[pathlib.P
         Failure: It cannot be loaded; nothing was published.
     """
     counter = progress.Counter()
-    if task.sources or task.manifest:
+    if task.sources or task.source_list:
         published = _load(task, reporter, counter, index)
     else:
         from . import custom_loader
