@@ -1,4 +1,4 @@
-"""What a hook costs in calls: AWS's with 3, 100 and 300 units, and Juju's tools of an idle hook.
+"""Count the calls of a hook: AWS's with 3, 100 and 300 units, Juju's tools in an idle hook.
 
 `make benchmark` runs it. Counts do not depend on the machine.
 """
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def aws_calls() -> rich.table.Table:
-    """AWS's reads and writes of a first and of a steady reconcile, as a hook makes them."""
+    """Count the AWS reads and writes of a first and of a steady reconcile."""
     table = rich.table.Table("machines", "known by", "first deploy", "steady reconcile")
     for units in UNITS:
         with (
@@ -63,7 +63,7 @@ def _counted(
     cloud: aws_cloud.Cloud, way: session.Aws, addresses: frozenset[str], ids: frozenset[str]
 ) -> str:
     cloud.reset_calls()
-    wanted = resources.DesiredFileSystem(
+    desired = resources.DesiredFileSystem(
         owner=OWNER,
         performance_mode="generalPurpose",
         throughput_mode="elastic",
@@ -75,7 +75,7 @@ def _counted(
         instance_ids=ids,
         known_id="",
     )
-    file_system.reconcile(way, wanted, timeout_seconds=60)
+    file_system.reconcile(way, desired, timeout_seconds=60)
     reads, writes = cloud.counts()
     return f"{reads} reads, {writes} writes"
 
@@ -92,7 +92,7 @@ def _environment(values: Mapping[str, str]) -> Generator[None]:
 
 
 def tool_calls() -> rich.table.Table:
-    """The processes of Juju's tools that an update-status starts."""
+    """Count the processes of Juju's tools that an update-status starts."""
     table = rich.table.Table("update-status", "of them juju-log", "all tools")
     with (
         control_plane.ControlPlane.start() as plane,

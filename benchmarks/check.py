@@ -1,4 +1,4 @@
-"""Compares what is on the volume with what was made, byte for byte."""
+"""Compare the files on the volume with the data set that was made, byte for byte."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ READERS = 8
 CHUNK_BYTES = 2**20
 
 
-def check(root: pathlib.Path, expected: Mapping[str, shapes.Wanted]) -> None:
-    """Reads all of a tree.
+def check(root: pathlib.Path, expected: Mapping[str, shapes.ExpectedFile]) -> None:
+    """Read all files of a tree, and compare them.
 
     Raises:
-        BrokenRunError: A file is missing, is not what it should be, or should not be there.
+        BrokenRunError: A file is missing, different, or one too many.
     """
     if (link := pathlib.Path(root)).is_symlink():
         root = link.resolve(strict=True)
@@ -28,9 +28,9 @@ def check(root: pathlib.Path, expected: Mapping[str, shapes.Wanted]) -> None:
         raise processes.BrokenRunError(f"{len(odd)} files are missing or too many: {odd[:3]}")
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
         digests = pool.map(_read, (root / path for path in expected))
-        for (path, wanted), seen in zip(expected.items(), digests, strict=True):
-            if seen != wanted:
-                raise processes.BrokenRunError(f"{path} holds {seen} and not {wanted}")
+        for (path, file), seen in zip(expected.items(), digests, strict=True):
+            if seen != file:
+                raise processes.BrokenRunError(f"{path} holds {seen} and not {file}")
 
 
 def _files(root: pathlib.Path, under: str) -> Iterator[str]:
@@ -42,11 +42,11 @@ def _files(root: pathlib.Path, under: str) -> Iterator[str]:
                 yield f"{under}{entry.name}"
 
 
-def _read(path: pathlib.Path) -> shapes.Wanted:
+def _read(path: pathlib.Path) -> shapes.ExpectedFile:
     digest = hashlib.sha256()
     size = 0
     with path.open("rb", buffering=0) as data:
         while chunk := data.read(CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
-    return shapes.Wanted(size, digest.hexdigest())
+    return shapes.ExpectedFile(size, digest.hexdigest())

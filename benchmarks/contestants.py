@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 
 from benchmarks import interpreter, processes, shapes, slow_mount
-from datasets import dataset
+from datasets import dataset, protocol
 
 NAME = "measured"
 OURS, IDEAL = "the loader", "ideal writer"
@@ -96,7 +96,7 @@ class Rival:
         return pathlib.PurePath()
 
     def run(self, scene: Scene) -> Took:
-        """Loads the data set."""
+        """Load the data set."""
         (scene.local / "tree").mkdir()
         places = {
             "url": scene.url,
@@ -132,7 +132,7 @@ class Ideal:
         return pathlib.PurePath()
 
     def run(self, scene: Scene) -> Took:
-        """Writes the tree."""
+        """Write the tree."""
         program = slow_mount.compiled([pathlib.Path(__file__).parent / "ideal" / "ideal.c"])
         words = [program, self.threads, scene.made.plain, scene.mounts[0]]
         ran = processes.run([processes.Command([*map(str, words)])], scene.local)
@@ -167,28 +167,28 @@ class Ours:
         return pathlib.PurePath("datasets", NAME)
 
     def run(self, scene: Scene) -> Took:
-        """Loads the data set with all pods at once."""
+        """Load the data set with all pods at once."""
         loader = scene.local / "loader.pyz"
         loader.write_bytes(dataset.zipapp())
         checksum = ""
         if self.checked:
             checksum = f"sha256:{scene.made.expected[scene.made.served].sha256}"
-        wanted = dataset.Dataset(
+        desired = dataset.Dataset(
             NAME,
             sources=(scene.url,),
             checksum=checksum,
             unpack=self.unpack,
             parallelism=self.pods,
         )
-        version = dataset.new_request()
+        request = dataset.new_request()
         program = () if self.hashed else ("-c", UNHASHED_PROGRAM)
         commands = [
             processes.Command(
                 [interpreter.path(), *program, str(loader)],
                 {
-                    "AWS_EFS_DATASET": wanted.task(request=version, root=str(mount)).to_json(),
-                    "JOB_COMPLETION_INDEX": str(index),
-                    "TERMINATION_LOG": str(scene.local / f"message-{index}"),
+                    protocol.TASK: desired.task(request=request, root=str(mount)).to_json(),
+                    protocol.INDEX: str(index),
+                    protocol.TERMINATION_LOG: str(scene.local / f"message-{index}"),
                 },
             )
             for index, mount in enumerate(scene.mounts[: self.pods])
@@ -201,8 +201,8 @@ def _remark(logs: Sequence[str]) -> str:
     """How long the part after the last byte took: verifying and publishing."""
     for log in logs:
         lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-        verifying = [line["seconds"] for line in lines if line["state"] == "verifying"]
-        if lines and lines[-1]["state"] == "published" and verifying:
+        verifying = [line["seconds"] for line in lines if line["state"] == protocol.VERIFYING]
+        if lines and lines[-1]["state"] == protocol.PUBLISHED and verifying:
             return f"verified and published in {lines[-1]['seconds'] - verifying[0]:.2f} s"
     return ""
 

@@ -20,7 +20,7 @@ ASK = "import sys; print(*sys.version_info[:3])"
 
 @functools.cache
 def path() -> str:
-    """The interpreter: the one that the environment names, the system's, or this one."""
+    """Return the path of the environment's choice, the system's interpreter, or this one."""
     if chosen := os.environ.get(OVERRIDE):
         return chosen
     if pathlib.Path(SYSTEM).exists() and _version(SYSTEM) >= LEAST:
@@ -29,7 +29,7 @@ def path() -> str:
 
 
 def version() -> str:
-    """What it is, for the results."""
+    """Return its version, for the results."""
     return f"Python {'.'.join(map(str, _version(path())))}"
 
 

@@ -27,7 +27,7 @@ PR_SET_PDEATHSIG = 1
 
 @contextlib.contextmanager
 def serving(directory: pathlib.Path) -> Generator[str]:
-    """Serves the files of a directory; gives the URL that their paths are added to."""
+    """Serve the files of a directory; yield the URL that their paths are appended to."""
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.origin", directory],
         cwd=pathlib.Path(__file__).parent.parent,
@@ -121,7 +121,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 def main() -> None:
-    """Serves the directory that is named until its parent ends."""
+    """Serve the directory of the command line until the parent process ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     with _Server(pathlib.Path(sys.argv[1])) as server:
         print(server.server_address[1], flush=True)

@@ -1,4 +1,4 @@
-"""Runs what is measured, and watches how much memory it takes."""
+"""Run the measured commands, and watch how much memory they take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_ENVIRON: Mapping[str, str] = {}
 
 
 class BrokenRunError(Exception):
-    """What was measured did not do its work."""
+    """A measured command did not do its work."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Ran:
 
 
 def run(commands: Sequence[Command], directory: pathlib.Path, *, watched: bool = False) -> Ran:
-    """Runs commands side by side to their ends.
+    """Run commands side by side to their ends.
 
     Args:
         commands: What to run.
@@ -97,7 +97,7 @@ def run(commands: Sequence[Command], directory: pathlib.Path, *, watched: bool =
 
 
 def _cpu_seconds() -> float:
-    """What the processes had that were waited for until now."""
+    """Return the processor time of all processes that have been waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -1,4 +1,4 @@
-"""Puts what was measured into words: a table for each case, and a page with the machine on it."""
+"""Format the measurements: a table for each case, and a page that describes the machine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Measured:
 
     @property
     def good(self) -> bool:
-        """Whether everyone did what was to be done."""
+        """Whether no run was broken."""
         return not any(run.broken for runs in self.runs.values() for run in runs)
 
     def whole(self, name: str) -> list[Run]:
@@ -72,7 +72,7 @@ class Measured:
 
 
 def section(measured: Measured) -> str:
-    """A case's table and goals."""
+    """Return a case's table and goals."""
     case = measured.case
     size = f"{measured.files:,} files, {measured.bytes / MIB:,.0f} MiB"
     lines = [
@@ -133,10 +133,10 @@ def _goals(measured: Measured) -> list[str]:
         ours, other = measured.median(goal.who), measured.median(than)
         if ours and other:
             reached = other / ours
-            told = "reached" if reached >= goal.factor else "NOT reached"
+            verdict = "reached" if reached >= goal.factor else "NOT reached"
             lines.append(
                 f"{goal.who} is {reached:.2f} times as fast as {than};"
-                f" goal {goal.factor:g}: {told}"
+                f" goal {goal.factor:g}: {verdict}"
             )
     return lines + _memory(measured)
 
@@ -149,16 +149,16 @@ def _memory(measured: Measured) -> list[str]:
             top = max(runs, key=lambda run: run.took.peak)
             peak = top.took.peak / each.pods
             quarters = ", ".join(f"{value / each.pods / MIB:.0f}" for value in top.took.quarters)
-            told = "reached" if peak <= measured.case.most_memory else "NOT reached"
+            verdict = "reached" if peak <= measured.case.most_memory else "NOT reached"
             lines.append(
                 f"{each.name}: at most {peak / MIB:.0f} MiB resident a pod (after each quarter of"
-                f" the time {quarters}); goal {measured.case.most_memory // MIB}: {told}"
+                f" the time {quarters}); goal {measured.case.most_memory // MIB}: {verdict}"
             )
     return lines
 
 
 def page(measured: Sequence[Measured], runs: int) -> str:
-    """All of it."""
+    """Return the page of all cases."""
     command = " ".join(["python -m benchmarks.seed", *sys.argv[1:]])
     return "\n".join(
         [

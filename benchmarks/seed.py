@@ -1,4 +1,4 @@
-"""Measures how fast data sets come onto a file system with EFS's latencies, ours and others' way.
+"""Measure how fast data sets come onto a file system with EFS's latencies, ours and others' way.
 
 `python -m benchmarks.seed` takes an hour and a quarter, as root; --case picks what is measured.
 """
@@ -20,7 +20,7 @@ COPIES, LEAST_MEMORY = 3, 2**28
 
 
 def main() -> int:
-    """Measures, prints a table for each case, and writes them all down."""
+    """Measure, print a table for each case, and write the page of results."""
     arguments = _arguments()
     if reason := slow_mount.missing():
         print(f"skipped: {reason}")
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:
-    """Ends what is mounted and served, too."""
+    """Exit so that mounts and servers are ended, too."""
     sys.exit(128 + signal.SIGTERM)
 
 
@@ -113,7 +113,7 @@ def _once(
 
 
 def _warm(made: shapes.Made) -> None:
-    """What is served is in memory, and as much memory as is needed is at hand."""
+    """Read the served files into memory, and have enough free memory ready."""
     for path in (made.path, made.plain):
         if path:
             with path.open("rb") as data:

@@ -1,4 +1,4 @@
-"""Makes data sets of many shapes from a seed: the archives and files that the origin serves.
+"""Make data sets of many shapes from a seed: the archives and files that the origin serves.
 
 It knows nothing of who loads them. What each must become on the volume is in `Made.expected`.
 """
@@ -22,8 +22,8 @@ ALPHABET = bytes(byte & 63 | 32 for byte in range(256))
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What a file must hold."""
+class ExpectedFile:
+    """The size and checksum that a file must have."""
 
     size: int
     sha256: str
@@ -41,7 +41,7 @@ class Made:
     """
 
     path: pathlib.Path
-    expected: Mapping[str, Wanted]
+    expected: Mapping[str, ExpectedFile]
     plain: pathlib.Path | None
     archive: str
 
@@ -52,13 +52,13 @@ class Made:
 
     @property
     def files(self) -> int:
-        """How many files there are."""
+        """The number of files."""
         return len(self.expected)
 
     @property
     def bytes(self) -> int:
-        """Their sizes together."""
-        return sum(wanted.size for wanted in self.expected.values())
+        """The sum of their sizes."""
+        return sum(file.size for file in self.expected.values())
 
 
 Sizes = Iterator[tuple[str, int]]
@@ -114,10 +114,10 @@ def packed(home: pathlib.Path, name: str, archive: str, shape: Shape, seed: int)
     chance = random.Random(seed)
     names = list(shape(chance))
     plain = home / f"{name}.plain.tar"
-    expected: dict[str, Wanted] = {}
+    expected: dict[str, ExpectedFile] = {}
     with tarfile.open(plain, "w", format=tarfile.USTAR_FORMAT) as tar:
         for path, content in _contents(names, chance):
-            expected[path] = Wanted(len(content), hashlib.sha256(content).hexdigest())
+            expected[path] = ExpectedFile(len(content), hashlib.sha256(content).hexdigest())
             _add(tar, path, content)
     served = home / "served" / f"{name}.{'tar' if archive == 'nested' else archive}"
     _repack(plain, served, archive)
@@ -184,4 +184,4 @@ def single(home: pathlib.Path, name: str, size: int, seed: int) -> Made:
             chunk = chance.randbytes(min(CHUNK_BYTES, size - start))
             digest.update(chunk)
             out.write(chunk)
-    return Made(served, {served.name: Wanted(size, digest.hexdigest())}, None, "")
+    return Made(served, {served.name: ExpectedFile(size, digest.hexdigest())}, None, "")

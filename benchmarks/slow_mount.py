@@ -1,4 +1,4 @@
-"""Mounts the slow file system of slow_fs/, and takes all of it away afterwards.
+"""Mount the slow file system of slow_fs/, and remove it afterwards.
 
 It needs root, /dev/fuse and a C compiler; `missing` says which is not there.
 """
@@ -59,15 +59,15 @@ class Mounts:
         return self.paths[0]
 
     def counters(self) -> Counters:
-        """What was asked of all mounts."""
+        """Return the counters of all mounts."""
         return Counters(**json.loads(self._say("counters")))
 
     def reset(self) -> None:
-        """Counts from zero."""
+        """Count from zero."""
         self._say("reset")
 
     def set_latencies(self, read_seconds: float, write_seconds: float) -> None:
-        """Holds replies back for this long from now on."""
+        """Set for how long replies are held back."""
         self._say(f"latency {round(read_seconds * 1e6)} {round(write_seconds * 1e6)}")
 
     def _say(self, line: str) -> str:
@@ -78,7 +78,7 @@ class Mounts:
 
 
 def missing() -> str:
-    """What this machine lacks to mount it; empty if nothing."""
+    """Return what this machine lacks to mount it, or an empty string."""
     if os.geteuid():
         return "the slow file system is mounted by root only: run this as root"
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
@@ -89,7 +89,7 @@ def missing() -> str:
 
 
 def compiler() -> str:
-    """The C compiler's path; empty where there is none."""
+    """Return the C compiler's path, or an empty string."""
     return shutil.which("cc") or shutil.which("gcc") or ""
 
 
@@ -101,7 +101,7 @@ def mounted(
     valid_seconds: float = VALID_SECONDS,
     ready_bytes: int = 0,
 ) -> Generator[Mounts]:
-    """An empty tree, for as long as the context lasts and its thread lives.
+    """Mount an empty tree, for as long as the context lasts and its thread lives.
 
     Args:
         read_seconds: How long a reply to what reads is held back.
@@ -148,7 +148,7 @@ def _end(server: subprocess.Popen[str], paths: list[pathlib.Path]) -> None:
 
 
 def compiled(sources: list[pathlib.Path], *flags: str) -> pathlib.Path:
-    """The program that these C files make; compiled once into the user's cache."""
+    """Return the program of these C files, compiled once into the user's cache."""
     texts = [path.read_bytes() for path in (*sources, *sources[0].parent.glob("*.h"))]
     key = hashlib.sha256(repr((texts, flags)).encode()).hexdigest()[:16]
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
