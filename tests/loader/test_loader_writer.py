@@ -32,7 +32,7 @@ else:
     second = tree.begin_large(1, files.NewFile("d/x", 0, False), Listener(), algorithms=["sha256"])
     second.write(b"second")
     tree.finish_large(second, 1, Listener())
-tree._crew.wait()
+tree._processes.wait()
 first.write(b"first" * 2**20)
 tree.finish_large(first, 0, Listener())
 tree.wait()

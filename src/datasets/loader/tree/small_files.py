@@ -1,12 +1,9 @@
-"""Files on their way to the writer: what they are, who wants them, and how they are grouped."""
+"""Small files that are to be written, their batches, and the listener to their writing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from . import tree_writer
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 BATCH_FILES, BATCH_BYTES = 16, 2**18
 
@@ -15,10 +12,10 @@ class WrittenFile(NamedTuple):
     """A file that is on the volume.
 
     Attributes:
-        number: What its owner calls it.
-        path: Its path in the tree.
-        size: Its bytes.
-        sha256: The checksum of its content in hex; empty where nobody knows it.
+        number: Its number, as the listener knows it.
+        path: The path in the tree.
+        size: Its size in bytes.
+        sha256: The checksum of its content in hex; empty where it is not known.
     """
 
     number: int
@@ -35,7 +32,7 @@ class WriteListener(Protocol):
         ...
 
     def record_replacement(self, number: int, path: str) -> None:
-        """Record that something of that path will be removed; raise where it must not be."""
+        """Record that what is at this path will be removed; raise where it must stay."""
         ...
 
     def record_written(self, written: Sequence[WrittenFile]) -> None:
@@ -47,11 +44,11 @@ class SmallFile(NamedTuple):
     """A file that is to be written, with its content.
 
     Attributes:
-        number: What its owner calls it.
-        path: Its path in the tree.
-        data: Its content, in pieces.
-        executable: Whether it may be executed.
-        size: Its bytes.
+        number: Its number, as the listener knows it.
+        path: The path in the tree.
+        data: The content, in pieces.
+        executable: Whether the file is executable.
+        size: Its size in bytes.
     """
 
     number: int
@@ -62,30 +59,28 @@ class SmallFile(NamedTuple):
 
 
 class SmallFileBatch:
-    """Small files of one directory, taken together: a thread's turn costs more than a file.
+    """A batch of small files of one directory: handing over a file costs more than writing it.
 
-    One thread uses it.
+    It is used by one thread.
 
     Args:
-        tree: What writes them.
-        owner: Who wants them written.
+        write: Writes the files of a batch.
     """
 
-    def __init__(self, tree: tree_writer.TreeWriter, owner: WriteListener) -> None:
-        self._tree = tree
-        self._owner = owner
+    def __init__(self, write: Callable[[Sequence[SmallFile]], None]) -> None:
+        self._write = write
         self._files: list[SmallFile] = []
         self._directory = ""
         self._bytes = 0
 
     def add(self, number: int, path: str, data: Sequence[bytes], *, executable: bool) -> None:
-        """Adds a file; it is written with the next ones, or by `flush`.
+        """Add a file; it is written with the next ones, or by `flush`.
 
         Args:
-            number: What its owner calls it.
-            path: Its path in the tree.
-            data: Its content, in pieces.
-            executable: Whether it may be executed.
+            number: Its number, as the listener knows it.
+            path: The path in the tree.
+            data: The content, in pieces.
+            executable: Whether the file is executable.
 
         Raises:
             Failure: An earlier file could not be written.
@@ -101,7 +96,7 @@ class SmallFileBatch:
             self.flush()
 
     def flush(self) -> None:
-        """Has all be written that was added."""
+        """Write all files that were added."""
         files, self._files, self._bytes = self._files, [], 0
         if files:
-            self._tree.write_small(files, self._owner)
+            self._write(files)
