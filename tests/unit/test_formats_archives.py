@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from datasets.loader.archives import archive_reader, decompress, formats, members, zip_range_reader
-from datasets.loader.base import byte_streams, failure
+from datasets.loader.base import byte_streams, failure, file_names
 from tests.loader import loader_rig
 from tests.loader.loader_rig import COMPRESS, entry, link, tar
 from tests.unit import formats_rig
@@ -219,7 +219,7 @@ def test_the_window_that_zstd_may_use_is_bounded(monkeypatch: pytest.MonkeyPatch
         ZstdDecompressor=decompressor,
     )
     monkeypatch.setitem(sys.modules, "compression.zstd", library)
-    decompress.DecompressedStream(io.BytesIO(b""), "zst")
+    decompress.DecompressedStream(io.BytesIO(b""), decompress.zstd_decompressor)
     assert given == [(None, {"window": 27})]
 
 
@@ -443,3 +443,10 @@ def test_archives_in_archives_of_any_number_take_no_memory():
         assert sum(1 for _ in itertools.islice(found, 3000)) == 2000
 
     assert formats_rig.peak_of(count) < 5 * 2**20
+
+
+@pytest.mark.parametrize("row", formats.FORMATS, ids=lambda row: row.name)
+def test_every_ending_in_the_table_is_an_archive_name(row: formats.ArchiveFormat):
+    for ending in row.endings:
+        assert file_names.ARCHIVE_NAME.search(f"set{ending}")
+        assert formats.takes_much_memory(f"SET{ending.upper()}") == row.large_decompressor

@@ -1,4 +1,4 @@
-"""Opens archives that stream by, and the archives in them."""
+"""Read archives as they stream by, and the archives in them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from ..base import byte_streams, failure, file_names
-from . import decompress, formats, members, tar_reader
+from . import formats, members
 
-# An archive in an archive in an archive; what is in that stays a file.
+# An archive in an archive in an archive; archives in that one stay files.
 MOST_NESTED = 3
 
 
@@ -21,13 +21,13 @@ def read(
     recursive: bool = False,
     inner: bool = False,
 ) -> Iterator[members.Member]:
-    """The members of an archive, in its order.
+    """Read the members of an archive, in its order.
 
     Args:
         stream: The archive.
-        archive_format: What it is, as `formats.recognise` says it.
-        count: Is told how many bytes came out of a decompressor, each time some do.
-        recursive: Whether archives in it are unpacked, too: each into a directory of its name.
+        archive_format: Its format, as `formats.recognise` returns it.
+        count: Called with the number of bytes that came out of a decompressor.
+        recursive: Whether archives in it are unpacked as well, each into a directory of its name.
         inner: Whether it is in an archive itself.
 
     Raises:
@@ -42,12 +42,12 @@ def unpack_nested(
     count: Callable[[int], None] = lambda _: None,
     inner: bool = False,
 ) -> Iterator[members.Member]:
-    """The same members, with archives among them unpacked, as `read` does it."""
+    """Unpack the archives among members, as `read` does; the other members stay."""
     return _inside(found, count, MOST_NESTED - inner)
 
 
 def nested_directory(path: str) -> str:
-    """The directory that an archive in another one is unpacked into: its path, less its ending."""
+    """Return the directory for an archive in another one: its path without its ending."""
     directory = file_names.ARCHIVE_NAME.sub("", path)
     return directory if directory.rpartition("/")[2] else path
 
@@ -55,15 +55,7 @@ def nested_directory(path: str) -> str:
 def _read(
     stream: byte_streams.Readable, archive_format: str, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
-    if archive_format == formats.ZIP:
-        from . import zip_stream_reader
-
-        found = zip_stream_reader.read(stream, count)
-    elif archive_format == formats.TAR:
-        found = tar_reader.read(stream)
-    else:
-        kind = archive_format.rpartition(".")[2]
-        found = tar_reader.read(decompress.DecompressedStream(stream, kind, count))
+    found = formats.read_stream(archive_format, stream, count)
     return found if levels == 1 else _inside(found, count, levels)
 
 
@@ -80,7 +72,7 @@ def _inside(
 def _nested(
     outer: members.File, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
-    """The members of an archive in an archive; itself, where it only has the name of one."""
+    """Read the members of an archive in an archive; yield the file if only its name is one's."""
     source = _Inner(outer)
     with source.named():
         archive_format = formats.recognise_inner(formats.head_of(source.peek), outer.path)
@@ -112,10 +104,10 @@ class _Inner:
         self._path = outer.path
         self._chunks = iter(outer.chunks)
         self._head = b""
-        self._trouble: byte_streams.Damaged | None = None
+        self._outer_error: byte_streams.Damaged | None = None
 
     def peek(self, count: int) -> bytes:
-        """The first bytes, `count` at the most; they will be read again."""
+        """Return the first bytes, `count` at the most; they will be read again."""
         held = bytearray(self._head)
         while len(held) < count and (chunk := self._next()):
             held += chunk
@@ -123,13 +115,13 @@ class _Inner:
         return self._head[:count]
 
     def read(self, count: int) -> bytes:
-        """The next bytes, `count` at the most; none at the end."""
+        """Return the next bytes, `count` at the most; none at the end."""
         data = self._head or self._next()
         self._head = data[count:]
         return data[:count]
 
     def rest(self) -> Iterator[bytes]:
-        """All that was not read."""
+        """Yield all that was not read."""
         while chunk := self.read(byte_streams.CHUNK_BYTES):
             yield chunk
 
@@ -137,20 +129,20 @@ class _Inner:
         try:
             return next(self._chunks, b"")
         except byte_streams.Damaged as error:
-            self._trouble = error
+            self._outer_error = error
             raise
 
     @contextlib.contextmanager
     def named(self) -> Generator[None]:
-        """Names this archive where it is the one that is damaged, and not the one it is in."""
+        """Name this archive in a failure, unless the outer one is damaged."""
         try:
             yield
         except byte_streams.Damaged as error:
-            if error is self._trouble:
+            if error is self._outer_error:
                 raise
             raise byte_streams.Damaged(f"{failure.quote(self._path)}: {error}") from None
 
     def name(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same chunks, with this archive named where it is damaged."""
+        """Yield the same chunks; name this archive in a failure if it is damaged."""
         with self.named():
             yield from chunks

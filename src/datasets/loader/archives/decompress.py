@@ -18,19 +18,19 @@ MOST_XZ_MEMORY_BYTES = 128 * 2**20
 MOST_ZSTD_WINDOW = 27
 
 ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
-# What lzma and zstd say.
-TOO_HUNGRY = ("emory usage limit", "too much memory")
+# Parts of the messages of lzma and zstd.
+MEMORY_MESSAGES = ("emory usage limit", "too much memory")
 
 
 class Inflater:
-    """zlib's decompressor, with the face of bz2's and lzma's."""
+    """A zlib decompressor with the interface of those of bz2 and lzma."""
 
     def __init__(self, window_bits: int) -> None:
         self._inflate = zlib.decompressobj(window_bits)
         self._full = False
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Decompresses what is left from before, then `data`."""
+        """Decompress what is left from before, then `data`."""
         chunk = self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
         # zlib may have taken all of its input and still hold back output that had no room.
         self._full = len(chunk) == max_length
@@ -38,31 +38,31 @@ class Inflater:
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the compressed data was seen."""
+        """Return whether the end of the compressed data was reached."""
         return self._inflate.eof
 
     @property
     def needs_input(self) -> bool:
-        """Whether nothing can come before more data go in."""
+        """Return whether it needs more data to go on."""
         return not self._inflate.unconsumed_tail and not self._full
 
     @property
     def unused_data(self) -> bytes:
-        """What came after the end."""
+        """Return the data after the end."""
         return self._inflate.unused_data
 
 
 def zstd_decompressor() -> Any:
-    """Python's own decompressor, which it has from 3.14 on.
+    """Return Python's own decompressor of zstd, which it has from 3.14 on.
 
     Raises:
-        Failure: It is an older one.
+        RefusedArchive: This Python is older.
     """
     try:
         library: Any = importlib.import_module("compression.zstd")
     except ImportError:
         raise members.RefusedArchive(
-            "the archive is compressed with zstd, which the Python of this image can not read: "
+            "the archive is compressed with zstd, which the Python of this image cannot read: "
             "juju config aws-efs loader-image=python:3.14-slim, or offer it as tar.gz, or store "
             "it as it is with unpack=false"
         ) from None
@@ -70,34 +70,44 @@ def zstd_decompressor() -> Any:
     return library.ZstdDecompressor(options=options)
 
 
-DECOMPRESSORS: dict[str, Callable[[], Any]] = {
-    "gz": lambda: Inflater(16 + zlib.MAX_WBITS),
-    "bz2": bz2.BZ2Decompressor,
-    "zst": zstd_decompressor,
-    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_XZ_MEMORY_BYTES),
-}
+def gzip_decompressor() -> Any:
+    """Return a decompressor of gzip."""
+    return Inflater(16 + zlib.MAX_WBITS)
+
+
+def bz2_decompressor() -> Any:
+    """Return a decompressor of bzip2."""
+    return bz2.BZ2Decompressor()
+
+
+def xz_decompressor() -> Any:
+    """Return a decompressor of xz, with bounded memory."""
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_XZ_MEMORY_BYTES)
 
 
 class DecompressedStream:
-    """Reads what a gz, bz2, xz or zst stream holds; streams that follow one another are one.
+    """A decompressed stream; compressed streams that follow one another are read as one.
 
     Args:
         raw: The compressed stream.
-        kind: `gz`, `bz2`, `xz` or `zst`.
-        count: Is told how many bytes came out, each time some do.
+        decompressor: Makes a decompressor.
+        count: Called with the number of bytes that came out, each time some do.
     """
 
     def __init__(
-        self, raw: byte_streams.Readable, kind: str, count: Callable[[int], None] = lambda _: None
+        self,
+        raw: byte_streams.Readable,
+        decompressor: Callable[[], Any],
+        count: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._raw = raw
-        self._new = DECOMPRESSORS[kind]
+        self._new = decompressor
         self._decompressor = self._new()
         self._count = count
         self._ahead = b""
 
     def read(self, count: int) -> bytes:
-        """The next bytes, `count` at the most; none at the end.
+        """Return the next bytes, `count` at the most; none at the end.
 
         Raises:
             Failure: The stream is damaged or cut off.
@@ -124,7 +134,7 @@ class DecompressedStream:
                 return chunk
 
     def _following(self) -> bytes:
-        """What follows a stream that ended, less the zeros that some tools pad with."""
+        """Return what follows a stream that ended, without the zeros that some tools pad with."""
         data = self._decompressor.unused_data.lstrip(b"\0")
         while not data and (chunk := self._raw.read(byte_streams.CHUNK_BYTES)):
             data = chunk.lstrip(b"\0")
@@ -132,7 +142,7 @@ class DecompressedStream:
 
 
 def step(decompressor: Any, data: bytes) -> bytes:
-    """What a decompressor gives for its next input, a chunk at the most.
+    """Return what a decompressor makes of its next input, a chunk at the most.
 
     Raises:
         Failure: The data are damaged, or take too much memory.
@@ -140,17 +150,17 @@ def step(decompressor: Any, data: bytes) -> bytes:
     try:
         return decompressor.decompress(data, byte_streams.CHUNK_BYTES)
     except MemoryError:
-        raise _too_hungry() from None
+        raise _too_much_memory() from None
     except Exception as error:
         # zstd's own error is in a module that older Pythons lack.
         if not isinstance(error, ERRORS) and type(error).__name__ != "ZstdError":
             raise
-        if any(text in str(error) for text in TOO_HUNGRY):
-            raise _too_hungry() from None
+        if any(text in str(error) for text in MEMORY_MESSAGES):
+            raise _too_much_memory() from None
         raise byte_streams.damaged("its compressed data do not fit together") from None
 
 
-def _too_hungry() -> byte_streams.Damaged:
+def _too_much_memory() -> byte_streams.Damaged:
     return byte_streams.Damaged(
         "the archive takes too much memory to decompress: compress it again with xz -9 at most, "
         "or zstd without --long"

@@ -1,12 +1,12 @@
-"""Reads a tar archive as it streams by: ustar, GNU and PAX, with long names and sparse files.
+"""Read a tar archive as it streams by: ustar, GNU and PAX, with long names and sparse files.
 
 Headers are taken one by one because tarfile keeps every member in memory, and reads an extension
-header of whatever size it says.
+header of any size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..base import byte_streams
 from . import members, tar_extensions, tar_header, tar_sparse
@@ -36,8 +36,10 @@ NO_PLAIN_FILE = {
 is_header = tar_header.is_header
 
 
-def read(raw: byte_streams.Readable) -> Iterator[members.Member]:
-    """The members of the archive, in its order.
+def read(
+    raw: byte_streams.Readable, _count: Callable[[int], None] = lambda _: None
+) -> Iterator[members.Member]:
+    """Read the members of an archive, in its order.
 
     A large file's content is to be read before the next member is asked for.
 

@@ -74,10 +74,9 @@ class Unpacker:
         recursive = self._task.unpack == "recursive"
         inner = self._run.item.kind == plan.INNER
         count = self._limiter.add_unpacked
-        if archive_format == formats.ZIP and self._source.divisible:
-            from ..archives import zip_range_reader
-
-            found = zip_range_reader.read(_Range(self._source, self._run.item), data)
+        if formats.has_range_reader(archive_format) and self._source.divisible:
+            archive = _Range(self._source, self._run.item)
+            found = formats.read_range(archive_format, archive, data)
             return (
                 archive_reader.unpack_nested(found, count=count, inner=inner)
                 if recursive

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Mapping
 
+from ..archives import formats
 from ..base import urls
 from . import item_context, item_file, item_format, item_retry, item_run, plan
 
-# A decompressor of these formats may take 128 MiB: so many of them run at once.
-LARGE_DECOMPRESSOR = re.compile(r"\.(tar\.(xz|zst)|txz|tzst)$", re.IGNORECASE)
+# Decompressors that take much memory: so many of them run at once.
 MOST_LARGE_DECOMPRESSORS = 2
 
 
@@ -50,7 +49,7 @@ class ItemLoader:
     ) -> contextlib.AbstractContextManager[object]:
         """Return the permission to run a decompressor that takes much memory, if one will run."""
         unpacked = item.kind in {plan.SOURCE, plan.INNER} and self.context.task.unpack != "false"
-        if unpacked and LARGE_DECOMPRESSOR.search(item.name or urls.file_name(url)):
+        if unpacked and formats.takes_much_memory(item.name or urls.file_name(url)):
             return self._decompressors
         return contextlib.nullcontext()
 
