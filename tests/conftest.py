@@ -2,11 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from sandbox import stage as sandbox_stage
 from sandbox.aws import aws_cloud as sandbox_aws
 from sandbox.kubernetes import control_plane
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 # AWS's own waits, so much shorter that a file system takes 24 ms and a mount target 170.
 SCALE = 0.002

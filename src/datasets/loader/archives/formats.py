@@ -267,8 +267,9 @@ def _not_an_archive(head: bytes, name: str) -> failure.Failure:
     for row in FORMATS:
         if row.description and _has_magic(row, head):
             return failure.Failure(
-                f"{failure.quote(name)} is {row.description}, which this loader cannot read: offer "
-                "it as tar.gz, tar.bz2, tar.xz or zip, or store it as it is with unpack=false"
+                f"{failure.quote(name)} is {row.description}, which this loader cannot read: "
+                "offer it as tar.gz, tar.bz2, tar.xz or zip, or store it as it is with "
+                "unpack=false"
             )
     return failure.Failure(
         f"{failure.quote(name)} is not the archive that its name says, or is cut off: check the "
