@@ -1,0 +1,65 @@
+"""The arrows between the modules of src, as far as import-linter cannot draw them."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SRC = ROOT / "src"
+
+# What each module beside the packages may import of src.
+MAY_IMPORT = {
+    "charm": {
+        *("action_params", "config", "identity", "problems"),
+        *("app", "aws", "cluster", "relations"),
+    },
+    "action_params": {"config", "datasets", "problems"},
+    "config": {"identity", "problems"},
+    "identity": set[str](),
+    "problems": set[str](),
+}
+# Whose library it is to speak to: nobody else imports it.
+SPEAKERS = {"ops": {"charm", "relations"}, "botocore": {"aws"}, "lightkube": {"cluster"}}
+
+
+def imported(path: pathlib.Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_every_module_beside_the_packages_has_its_arrows():
+    assert {path.stem for path in SRC.glob("*.py")} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", MAY_IMPORT)
+def test_a_module_imports_what_is_below_it(module: str):
+    ours = {path.stem for path in SRC.iterdir()}
+    assert imported(SRC / f"{module}.py") & ours <= MAY_IMPORT[module]
+
+
+@pytest.mark.parametrize("library", SPEAKERS)
+def test_a_library_is_imported_by_its_own_room_only(library: str):
+    rooms = {
+        path.relative_to(SRC).parts[0].removesuffix(".py")
+        for path in SRC.rglob("*.py")
+        if library in imported(path)
+    }
+    assert rooms == SPEAKERS[library]
+
+
+@pytest.mark.parametrize("top", ["src", "sandbox", "benchmarks"])
+def test_every_module_opens_with_a_docstring(top: str):
+    bare = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / top).rglob("*.py")
+        if ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+    assert bare == []
