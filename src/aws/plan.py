@@ -71,7 +71,7 @@ def find_problems(
         if target.life_cycle == "error":
             told.append(
                 problems.Blocked(
-                    f"{target.zone} failed: aws efs delete-mount-target "
+                    f"{target.zone}: its mount target failed: aws efs delete-mount-target "
                     f"--mount-target-id {target.id}"
                 )
             )
@@ -86,7 +86,8 @@ def find_problems(
             found = observed.file_system
             told.append(
                 problems.Waiting(
-                    f"{', '.join(placed.new)}: {found.id} is {found.life_cycle}, then it is served"
+                    f"{', '.join(placed.new)}: no mount target while {found.id} is "
+                    f"{found.life_cycle}"
                 )
             )
         told += _dns_problems(observed.network)

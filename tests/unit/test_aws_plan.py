@@ -386,7 +386,7 @@ def test_zones_that_wait_for_the_file_system_are_told() -> None:
         world_of(group=group()), file_system=file_system(life_cycle="updating")
     )
     told = plan.find_problems(wanted(addresses=frozenset({"10.0.0.7"})), world)
-    assert only(told).startswith("us-east-1a: fs-1 is updating")
+    assert only(told).startswith("us-east-1a: no mount target while fs-1 is updating")
 
 
 def test_a_failed_mount_target_is_told_and_not_replaced() -> None:
