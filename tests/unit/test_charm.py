@@ -1,0 +1,289 @@
+"""The charm without a cluster: each event, each status, each refusal; AWS is the sandbox's."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from ops import testing
+
+import charm
+from sandbox.aws import aws_cloud
+from sandbox.juju import hook_process
+
+ROOT = pathlib.Path(__file__).parents[2]
+APPLICATION = "aws-efs"
+UUID = "6f4bf1dd-0000-4000-8000-000000000000"
+EVENTS = ["install", "start", "config_changed", "leader_elected", "update_status", "upgrade_charm"]
+RELATION_EVENTS = ["relation_created", "relation_changed", "relation_broken"]
+ACTIONS = {
+    "create-dataset": {"name": "x", "source": "https://a.example/x"},
+    "list-datasets": {},
+    "show-dataset": {"name": "x"},
+    "verify-dataset": {"name": "x"},
+    "delete-dataset": {"name": "x"},
+    "setup": {},
+    "teardown": {},
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[aws_cloud.Cloud]:
+    with aws_cloud.Cloud.start() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def environment(cloud: aws_cloud.Cloud) -> Iterator[None]:
+    with hook_process.environment(cloud.environ()), hook_process.logging_apart():
+        yield
+
+
+@pytest.fixture
+def context() -> testing.Context[charm.AwsEfsCharm]:
+    actions = load("actions.yaml")
+    # Scenario takes one type for a parameter, Juju several.
+    for each in actions.values():
+        for parameter in each.get("params", {}).values():
+            if isinstance(parameter["type"], list):
+                parameter["type"] = "string"
+    return testing.Context(
+        charm.AwsEfsCharm,
+        meta=load("metadata.yaml"),
+        config=load("config.yaml"),
+        actions=actions,
+        app_name=APPLICATION,
+    )
+
+
+@pytest.fixture
+def secret(cloud: aws_cloud.Cloud) -> testing.Secret:
+    keys = cloud.credentials
+    content = {"access-key": keys.access_key, "secret-key": keys.secret_key}
+    return testing.Secret(content, id="secret:cloudkeys0000000000a")
+
+
+def peers(**record: Any) -> testing.PeerRelation:
+    data = {"record": json.dumps(record)} if record else {}
+    return testing.PeerRelation("peers", local_app_data=data)
+
+
+def state(
+    *relations: Any, secret: testing.Secret | None = None, leader: bool = True, **config: Any
+) -> testing.State:
+    if secret:
+        config["credentials"] = secret.id
+    return testing.State(
+        leader=leader,
+        config={"region": "us-east-1", **config},
+        relations=relations or (peers(),),
+        secrets=[secret] if secret else [],
+        model=testing.Model(uuid=UUID, type="lxd"),
+    )
+
+
+# --- events
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_unit_that_is_not_the_leader_stands_by(
+    context: testing.Context[charm.AwsEfsCharm], cloud: aws_cloud.Cloud, event: str
+) -> None:
+    cloud.reset_calls()
+    after = context.run(getattr(context.on, event)(), state(leader=False))
+    assert after.unit_status == testing.ActiveStatus("standby")
+    assert cloud.calls == []
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_each_event_of_the_leader_is_a_reconcile(
+    context: testing.Context[charm.AwsEfsCharm], event: str
+) -> None:
+    after = context.run(getattr(context.on, event)(), state(capacity="much"))
+    assert after.unit_status == testing.BlockedStatus(
+        "capacity 'much': use a whole number with Mi, Gi, Ti or Pi, as in 100Gi (juju config)"
+    )
+
+
+@pytest.mark.parametrize("endpoint", ["kube-control", "certificates", "workers"])
+@pytest.mark.parametrize("event", RELATION_EVENTS)
+@pytest.mark.parametrize("leader", [True, False])
+def test_each_event_of_a_relation_is_a_reconcile(
+    context: testing.Context[charm.AwsEfsCharm], endpoint: str, event: str, leader: bool
+) -> None:
+    relation = testing.Relation(endpoint)
+    before = state(peers(), relation, leader=leader, capacity="much")
+    after = context.run(getattr(context.on, event)(relation), before)
+    assert after.unit_status.message.startswith("capacity 'much'" if leader else "standby")
+
+
+# --- statuses
+
+
+@pytest.mark.parametrize(
+    ("config", "record", "message"),
+    [
+        ({"performance-mode": "maxIO"}, {}, "performance-mode maxIO does not go with"),
+        ({"encrypted": False, "kms-key": "abc"}, {}, "kms-key needs encrypted=true"),
+        ({"region": ""}, {}, "the region is not known: juju config aws-efs region=us-east-1"),
+        ({}, {"torn_down": True}, "torn down: juju run aws-efs/leader setup makes it anew"),
+        (
+            {"region": "eu-west-1"},
+            {"file_system_id": "fs-1", "region": "us-east-1"},
+            "region is eu-west-1 but fs-1 lives in us-east-1: set it back",
+        ),
+        ({"credentials": "secret:none"}, {}, "credentials: the secret can"),
+    ],
+)
+def test_what_the_user_has_to_mend_is_a_status(
+    context: testing.Context[charm.AwsEfsCharm],
+    config: dict[str, Any],
+    record: dict[str, Any],
+    message: str,
+) -> None:
+    after = context.run(context.on.config_changed(), state(peers(**record), **config))
+    assert isinstance(after.unit_status, testing.BlockedStatus)
+    assert after.unit_status.message.startswith(message)
+
+
+@pytest.mark.parametrize("key", ["access-key", "secret-key"])
+def test_a_secret_without_a_key_is_a_status(
+    context: testing.Context[charm.AwsEfsCharm], key: str
+) -> None:
+    keys = {"access-key": "a", "secret-key": "b", "other": "c"}
+    lacking = testing.Secret({k: v for k, v in keys.items() if k != key}, id="secret:lacking")
+    after = context.run(context.on.config_changed(), state(secret=lacking))
+    assert after.unit_status == testing.BlockedStatus(
+        f"credentials: the secret has no {key}: juju update-secret <its name> ..."
+    )
+
+
+def test_without_a_cluster_the_file_system_is_made_and_the_next_step_is_named(
+    context: testing.Context[charm.AwsEfsCharm], cloud: aws_cloud.Cloud, secret: testing.Secret
+) -> None:
+    after = context.run(context.on.config_changed(), state(secret=secret))
+    (made,) = cloud.file_systems()
+    assert after.unit_status == testing.BlockedStatus(
+        f"{made.id} ready in us-east-1; next: juju relate aws-efs:kube-control "
+        "kubernetes-control-plane"
+    )
+    (kept,) = after.get_relations("peers")
+    assert json.loads(kept.local_app_data["record"])["file_system_id"] == made.id
+
+
+def test_a_control_plane_that_has_sent_nothing_is_waited_for(
+    context: testing.Context[charm.AwsEfsCharm], cloud: aws_cloud.Cloud, secret: testing.Secret
+) -> None:
+    relation = testing.Relation("kube-control", remote_units_data={0: {}})
+    before = state(peers(), relation, secret=secret, vpc=cloud.vpc_id)
+    after = context.run(context.on.config_changed(), before)
+    assert after.unit_status == testing.WaitingStatus(
+        "waiting for the control plane to send its address"
+    )
+
+
+def test_a_long_status_is_cut_and_whole_in_the_log(
+    context: testing.Context[charm.AwsEfsCharm],
+) -> None:
+    record = {"file_system_id": "fs-" + "1" * 100, "region": "us-east-1"}
+    after = context.run(context.on.config_changed(), state(peers(**record), region="eu-west-1"))
+    whole = f"region is eu-west-1 but {record['file_system_id']} lives in us-east-1: " + (
+        "set it back, or run teardown first"
+    )
+    assert after.unit_status == testing.BlockedStatus(whole[:117] + "...")
+    assert len(after.unit_status.message) == 120
+    assert [(each.level, each.message) for each in context.juju_log if whole in each.message] == [
+        ("WARNING", whole)
+    ]
+
+
+# --- actions
+
+
+def refusal(
+    context: testing.Context[charm.AwsEfsCharm], action: str, before: testing.State, **params: Any
+) -> str:
+    with pytest.raises(testing.ActionFailed) as failed:
+        context.run(context.on.action(action, params=params), before)
+    return failed.value.message
+
+
+def test_all_actions_are_here() -> None:
+    assert {*ACTIONS, "show-mount"} == set(load("actions.yaml"))
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_action_that_changes_something_is_the_leaders(
+    context: testing.Context[charm.AwsEfsCharm], action: str
+) -> None:
+    said = refusal(context, action, state(leader=False), **ACTIONS[action])
+    assert said == "aws-efs/0 is not the leader: run it on aws-efs/leader"
+
+
+@pytest.mark.parametrize("action", [*list(ACTIONS)[:5], "show-mount"])
+def test_an_action_needs_a_file_system(
+    context: testing.Context[charm.AwsEfsCharm], action: str
+) -> None:
+    said = refusal(context, action, state(), **ACTIONS.get(action, {}))
+    assert said == "there is no file system: see juju status"
+
+
+@pytest.mark.parametrize("action", list(ACTIONS)[:5])
+def test_an_action_on_data_sets_needs_a_cluster(
+    context: testing.Context[charm.AwsEfsCharm], action: str
+) -> None:
+    before = state(peers(file_system_id="fs-1", region="us-east-1"))
+    said = refusal(context, action, before, **ACTIONS[action])
+    assert said == "juju relate aws-efs:kube-control kubernetes-control-plane"
+
+
+@pytest.mark.parametrize("leader", [True, False])
+def test_any_unit_shows_how_to_mount(
+    context: testing.Context[charm.AwsEfsCharm], leader: bool
+) -> None:
+    before = state(peers(file_system_id="fs-1", region="us-east-1"), leader=leader)
+    context.run(context.on.action("show-mount", params={"path": "/srv/x"}), before)
+    results = "\n".join(str(value) for value in (context.action_results or {}).values())
+    assert "fs-1" in results
+    assert "/srv/x" in results
+
+
+def test_parameters_are_refused_before_anything_else(
+    context: testing.Context[charm.AwsEfsCharm],
+) -> None:
+    said = refusal(context, "create-dataset", state(leader=False), name="x")
+    assert said.startswith("give source, source-list, or image")
+
+
+def test_a_long_refusal_of_an_action_is_whole(
+    context: testing.Context[charm.AwsEfsCharm],
+) -> None:
+    record = {"file_system_id": "fs-" + "1" * 100, "region": "us-east-1"}
+    said = refusal(context, "setup", state(peers(**record), region="eu-west-1"))
+    assert said.endswith("set it back, or run teardown first")
+    assert len(said) > 120
+
+
+def test_setup_after_teardown_makes_a_file_system_and_teardown_takes_it_away(
+    context: testing.Context[charm.AwsEfsCharm], cloud: aws_cloud.Cloud, secret: testing.Secret
+) -> None:
+    torn_down = state(peers(torn_down=True, region="us-east-1"), secret=secret)
+    made = context.run(context.on.action("setup"), torn_down)
+    (there,) = cloud.file_systems()
+    assert context.action_results == {"file-system": there.id}
+    said = refusal(context, "teardown", made)
+    assert there.id in said
+    after = context.run(
+        context.on.action("teardown", params={"confirm": there.id, "force": True}), made
+    )
+    assert not cloud.file_systems()
+    assert there.id in (context.action_results or {})["deleted"]
+    assert after.unit_status.message.startswith("torn down: juju run aws-efs/leader setup")
