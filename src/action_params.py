@@ -13,12 +13,9 @@ import pydantic
 
 from config import image_name
 from datasets import dataset, protocol
+from datasets.loader.sources import table
 from problems import quote
 
-S3, HUB = "s3", "hf"
-# What the secret of `credentials` holds for each kind of source, and what it may hold besides.
-KEYS = {S3: (protocol.ACCESS_KEY, protocol.SECRET_KEY), HUB: (protocol.TOKEN,)}
-MAY_LACK = (protocol.SESSION_TOKEN,)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LONGEST_WAIT_SECONDS = 600
 # A value of `env` that is to be read from a Juju secret instead of standing in the clear.
@@ -167,21 +164,19 @@ class CreateDatasetParams(Parameters):
                 )
 
     def _check_services(self) -> None:
-        schemes = self.wanted().schemes
-        services = schemes & {S3, HUB}
+        kinds = self.wanted().kinds
         # What a source list holds is not known yet: it may well be on S3.
-        if not services and not self.source_list:
-            for name in ("endpoint", "credentials"):
-                if getattr(self, name):
-                    raise ValueError(f"{name} goes with s3:// and hf:// sources: leave it out")
-        if self.region and S3 not in services and not self.source_list:
-            raise ValueError("region goes with s3:// sources: leave it out")
+        for name in () if self.source_list else ("endpoint", "credentials", "region"):
+            if getattr(self, name) and not any(name in each.parameters for each in kinds):
+                takers = [row.shown for row in table.ROWS if name in row.parameters]
+                raise ValueError(f"{name} goes with {' and '.join(takers)} sources: leave it out")
+        services = [each.shown for each in kinds if "endpoint" in each.parameters]
         if self.endpoint and len(services) > 1:
-            raise ValueError("endpoint is of s3:// or of hf:// sources: load them apart")
+            raise ValueError(f"endpoint is of {' or of '.join(services)} sources: load them apart")
         # A request to S3 is signed; to the Hub it carries the token itself.
         host = urllib.parse.urlsplit(self.endpoint)
         clear = host.scheme == "http" and host.hostname not in LOOPBACK
-        if clear and self.credentials and HUB in services:
+        if clear and self.credentials and any(each.sends_secret for each in kinds):
             raise ValueError("endpoint is not https, and a token goes nowhere else: use https://")
 
     def wanted(self) -> dataset.Dataset:

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 
 from datasets import protocol
 from datasets.loader.base import tasks, urls
+from datasets.loader.sources import table
 from problems import quote
 
 UNPACK = ("true", "false", "recursive")
@@ -98,6 +99,11 @@ class Dataset:
         return frozenset(urls.scheme(url) for url in (*self.sources, self.source_list) if url)
 
     @property
+    def kinds(self) -> tuple[table.SourceKind, ...]:
+        """The rows of its sources in the table of source kinds."""
+        return tuple(row for row in table.ROWS if self.schemes.intersection(row.schemes))
+
+    @property
     def shown_source(self) -> str:
         """Where it comes from, without what may be secret in it."""
         return self.image or self.task(request="").shown
@@ -116,8 +122,8 @@ class Dataset:
             root: Where the volume is mounted in the pod.
             credentials: What opens the sources, by the names that the loader knows.
         """
-        at_hub = urls.HUB in self.schemes
-        return tasks.Task(
+        fields = [each.endpoint_field for each in self.kinds if "endpoint" in each.parameters]
+        task = tasks.Task(
             name=self.name,
             request=request,
             fingerprint=self.fingerprint(),
@@ -126,14 +132,15 @@ class Dataset:
             unpack=self.unpack,
             overwrite=self.overwrite,
             root=root,
-            endpoint="" if at_hub else self.endpoint,
             region=self.region,
-            hub=self.endpoint if at_hub else "",
             credentials=credentials or {},
             owner=self.owner,
             mode=self.mode,
             indexes=self.parallelism,
         )
+        # A source list may be anywhere, and name objects of the usual field's service.
+        field = fields[-1] if fields else table.SourceKind.endpoint_field
+        return dataclasses.replace(task, **{field: self.endpoint})
 
 
 def validate_name(name: str) -> str:
@@ -156,7 +163,7 @@ def validate_source(source: str) -> str:
     Raises:
         ValueError: It is not; the text does not repeat it, since it may hold a password.
     """
-    urls.check(source)
+    table.check(source)
     return source
 
 
@@ -166,7 +173,7 @@ def validate_endpoint(endpoint: str) -> str:
     Raises:
         ValueError: It is not; the text does not repeat it.
     """
-    urls.check_service(endpoint)
+    table.check_service(endpoint)
     return endpoint.rstrip("/")
 
 

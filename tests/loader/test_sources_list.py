@@ -13,8 +13,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader.base import duplicate_names, failure, tasks, urls
-from datasets.loader.sources import expansion, source_list
+from datasets.loader.base import duplicate_names, failure, tasks
+from datasets.loader.sources import expansion, source_list, table
 from datasets.loader.sources.source_object import SourceObject
 from sandbox.servers import hub_server, origin_server, s3_server
 from tests.loader import sources_rig
@@ -200,7 +200,7 @@ def test_whatever_comes_is_read_or_refused(content: bytes, size: int):
         assert ": " in str(error)
         return
     for _, each in found:
-        urls.check(each.url)
+        table.check(each.url)
         assert not each.path.startswith("/")
         assert ".." not in each.path.split("/")
 

@@ -18,7 +18,7 @@ from hypothesis import strategies
 
 from datasets.loader.base import failure, tasks
 from datasets.loader.http import http_client
-from datasets.loader.sources import expansion, s3, s3_list, s3_signature, xml_reader
+from datasets.loader.sources import expansion, s3, s3_list, s3_service, s3_signature, xml_reader
 from datasets.loader.sources.source_object import SourceObject
 from sandbox.servers import s3_server
 from tests.loader import sources_rig
@@ -368,7 +368,7 @@ def test_what_is_no_s3_is_refused(body: bytes, monkeypatch: pytest.MonkeyPatch):
         return http_client.Body(body, http.client.HTTPMessage(), 200, "")
 
     monkeypatch.setattr(http_client.Client, "body", answer)
-    found = s3.Buckets(http_client.Client(1), s3.S3Service("http://127.0.0.1:1"))
+    found = s3.Buckets(http_client.Client(1), s3_service.S3Service("http://127.0.0.1:1"))
     with pytest.raises(failure.Failure, match=r"does not list it as S3 does .*check endpoint="):
         list(found.expand("s3://bucket/p/"))
 

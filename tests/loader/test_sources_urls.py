@@ -5,6 +5,7 @@ import pytest
 from hypothesis import strategies
 
 from datasets.loader.base import urls
+from datasets.loader.sources import hub_url, table
 from tests.loader import sources_rig
 
 GOOD = [
@@ -64,13 +65,13 @@ BAD = {
 
 @pytest.mark.parametrize("url", GOOD)
 def test_a_source_that_can_be_read_is_accepted(url: str):
-    urls.check(url)
+    table.check(url)
 
 
 @pytest.mark.parametrize("url", BAD)
 def test_a_source_that_can_not_be_read_is_refused(url: str):
     with pytest.raises(ValueError) as raised:
-        urls.check(url)
+        table.check(url)
     assert BAD[url] in str(raised.value)
     assert "hunter2" not in str(raised.value)
 
@@ -82,7 +83,7 @@ def test_a_source_that_can_not_be_read_is_refused(url: str):
 )
 def test_whatever_is_no_source_is_refused_in_one_way(start: str, text: str):
     try:
-        urls.check(start + text)
+        table.check(start + text)
     except ValueError as error:
         assert type(error) is ValueError
     else:
@@ -115,15 +116,15 @@ def test_a_source_is_shown_without_what_is_secret(url: str, shown: str):
     ],
 )
 def test_what_a_hub_url_means(url: str, candidates: list[tuple[str, str]], revision: str):
-    assert urls.repository(url) == urls.Repository(tuple(candidates), revision)
+    assert hub_url.repository(url) == hub_url.Repository(tuple(candidates), revision)
 
 
 @pytest.mark.parametrize("url", ["https://minio.example:9000", "http://a.example/base"])
 def test_a_service_is_named_by_its_url(url: str):
-    urls.check_service(url)
+    table.check_service(url)
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "https://a/?x", "https://a/#x", "https://u:p@a/"])
 def test_what_is_no_service_is_refused(url: str):
     with pytest.raises(ValueError):
-        urls.check_service(url)
+        table.check_service(url)

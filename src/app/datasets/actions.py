@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import action_params
 import problems
 from app.datasets import create, delete, loader_jobs, show, verify
+from datasets.loader.sources import table
 
 if TYPE_CHECKING:
     import config
@@ -88,18 +89,14 @@ def _credentials(ground: Ground, params: action_params.CreateDatasetParams) -> M
     if not params.credentials:
         return {}
     content = ground.secret(params.credentials, option="credentials")
-    needed = params.wanted().schemes & set(action_params.KEYS)
+    rows = table.WITH_CREDENTIALS
+    needed = [row for row in rows if row in params.wanted().kinds]
     # What a source list holds is not known yet: one kind of key has to be there.
-    whole = [
-        kind for kind in action_params.KEYS if all(map(content.get, action_params.KEYS[kind]))
-    ]
-    for kind in needed or ([] if whole else [action_params.S3]):
-        for key in action_params.KEYS[kind]:
+    whole = any(all(map(content.get, row.keys)) for row in rows)
+    for row in needed or ([] if whole else rows[:1]):
+        for key in row.keys:
             _value(content, key, "credentials")
-    known = {
-        *action_params.MAY_LACK,
-        *(key for keys in action_params.KEYS.values() for key in keys),
-    }
+    known = {key for row in rows for key in (*row.keys, *row.optional_keys)}
     return {key: value for key, value in content.items() if key in known and value}
 
 

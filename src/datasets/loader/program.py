@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from .. import protocol
 from .base import failure, report, tasks
+from .sources import table
 from .tree import removal
 
 # The modules of the verbs. Each has a function `run` of the signature in `_verb`; a module is
@@ -59,7 +60,7 @@ def main() -> int:
         os.environ.get(protocol.TERMINATION_LOG, protocol.DEFAULT_TERMINATION_LOG), index=index
     )
     with _failures_reported(reporter):
-        task = tasks.Task.from_json(os.environ.get(protocol.TASK, ""))
+        task = tasks.Task.from_json(os.environ.get(protocol.TASK, ""), table.check)
         verb = _verb((sys.argv[1:] or [protocol.LOAD])[0])
         trash = verb(task, reporter, index)
     # The result is reported already: the next load of that name removes what is left.

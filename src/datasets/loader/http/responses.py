@@ -105,9 +105,7 @@ def redirected(url: str, location: str) -> str:
     target = urllib.parse.urljoin(url, urllib.parse.quote(location, safe="%/:=&?~#+!$,;'@()*[]"))
     target = urllib.parse.urldefrag(target).url
     try:
-        urls.check(target)
-        if urllib.parse.urlsplit(target).scheme not in {"http", "https"}:
-            raise ValueError("is not an http or https URL")
+        urls.check_web(target)
     except ValueError as error:
         raise failure.Failure(
             f"{urls.redact(url)} redirects to a place that {error}: use the link to the file "

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
-from ... import protocol
 from ..base import duplicate_names, failure, file_names, tasks, urls
 from ..http import http_client, remote_object
-from . import source_object
+from . import source_object, table
 from .source_object import SourceObject
-
-# A load reads what it needs for its own kinds of sources: all of them take as long as a plan.
-if TYPE_CHECKING:
-    from . import hub, s3
 
 CHUNK_BYTES = 2**16
 
@@ -50,20 +43,15 @@ def signers(task: tasks.Task) -> tuple[Mapping[str, http_client.Signer], Mapping
     Returns:
         By the name that entries have in `auth`: the signers, and the ends of sentences.
     """
-    schemes = {urls.scheme(source.url) for source in task.sources}
+    used = {table.row_of(source.url) for source in task.sources}
     found: dict[str, http_client.Signer] = {}
     advice: dict[str, str] = {}
-    # Lines of a list may be in buckets, too.
-    if task.source_list or urls.S3 in schemes:
-        from . import s3, s3_signature
-
-        found[s3.AUTH] = s3_signature.signer(task.credentials, task.region)
-        advice[s3.AUTH] = _s3(task).advice
-    if urls.HUB in schemes:
-        from . import hub
-
-        found[hub.AUTH] = hub.signer(task.credentials)
-        advice[hub.AUTH] = _hub(task).advice
+    for row in table.WITH_CREDENTIALS:
+        # A source list may name objects of each listable kind.
+        if row in used or (task.source_list and row.listable):
+            module = row.load()
+            found[module.AUTH] = module.signer(task)
+            advice[module.AUTH] = module.advice(task)
     return found, advice
 
 
@@ -73,12 +61,13 @@ class _Sources:
     def __init__(self, task: tasks.Task, client: http_client.Client) -> None:
         self._task = task
         self._client = client
+        self._readers: dict[str, table.SourceReader] = {}
 
-    @functools.cached_property
-    def _buckets(self) -> s3.Buckets:
-        from . import s3
-
-        return s3.Buckets(self._client, _s3(self._task))
+    def _reader(self, url: str) -> table.SourceReader:
+        row = table.row_of(url)
+        if row.module not in self._readers:
+            self._readers[row.module] = row.load().reader(self._client, self._task)
+        return self._readers[row.module]
 
     def entries(self) -> Iterator[tuple[str, SourceObject]]:
         for number, source in enumerate(self._task.sources):
@@ -91,42 +80,28 @@ class _Sources:
     def _source(self, number: int, source: tasks.Source) -> Iterator[SourceObject]:
         shown = urls.redact(source.url)
         path = source_object.check_path(source.path, f"the source {shown}")
-        scheme = urls.scheme(source.url)
-        if scheme == urls.S3:
-            found = self._buckets.expand(source.url)
-        elif scheme == urls.HUB:
-            from . import hub
-
-            found = hub.expand(source.url, self._client, _hub(self._task))
-        else:
-            found = iter([SourceObject(source.url, source=number)])
-        for each in found:
+        for each in self._reader(source.url).expand(source.url):
             if each.listed and source.checksum:
                 raise failure.Failure(
                     f"{shown} is many files, which one checksum can not stand for: leave checksum "
                     "out, or name one file"
                 )
             checksum = source.checksum or each.checksum
-            yield dataclasses.replace(each, path=_below(path, each), checksum=checksum)
+            own = number if each.url == source.url else -1
+            yield dataclasses.replace(each, path=_below(path, each), checksum=checksum, source=own)
 
     def _read_source_list(self, url: str) -> Iterator[tuple[int, SourceObject]]:
         from . import source_list
 
-        scheme = urls.scheme(url)
-        if scheme == urls.HUB:
-            raise failure.Failure(
-                f"{urls.redact(url)} is on the Hub, which lists its files itself: give the data "
-                "set as the source"
-            )
-        listed = self._buckets.locate(url) if scheme == urls.S3 else SourceObject(url)
+        listed = self._reader(url).locate(url)
         for line, found in source_list.parse(self._chunks(listed), url):
             yield line, self._located(found)
 
     def _located(self, found: SourceObject) -> SourceObject:
         """An entry of a list with the URL that is asked for."""
-        if urls.scheme(found.url) != urls.S3:
+        place = self._reader(found.url).locate(found.url)
+        if place.url == found.url:
             return found
-        place = self._buckets.locate(found.url)
         return dataclasses.replace(found, url=place.url, auth=place.auth)
 
     def _chunks(self, listed: SourceObject) -> Iterator[bytes]:
@@ -142,29 +117,6 @@ class _Sources:
             with contextlib.closing(whole.open_range()) as line:
                 while chunk := line.read(CHUNK_BYTES):
                     yield chunk
-
-
-def _s3(task: tasks.Task) -> s3.S3Service:
-    from . import s3, s3_signature
-
-    return s3.S3Service(
-        endpoint=task.endpoint,
-        region=task.region,
-        signed=s3_signature.signs(task.credentials),
-        opening_seconds=task.opening_seconds,
-        patience_seconds=task.patience_seconds,
-    )
-
-
-def _hub(task: tasks.Task) -> hub.HubService:
-    from . import hub
-
-    return hub.HubService(
-        endpoint=task.hub,
-        token=bool(task.credentials.get(protocol.TOKEN)),
-        opening_seconds=task.opening_seconds,
-        patience_seconds=task.patience_seconds,
-    )
 
 
 def _below(path: str, found: SourceObject) -> str:

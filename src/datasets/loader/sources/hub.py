@@ -10,13 +10,13 @@ import dataclasses
 import json
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from ... import protocol
-from ..base import failure, urls
+from ..base import failure, tasks, urls
 from ..http import http_client
-from . import source_object
+from . import hub_url, source_object
 from .source_object import SourceObject
 
 AUTH = "hub"
@@ -64,11 +64,53 @@ class HubService:
         return SIGNED_ADVICE if self.token else UNSIGNED_ADVICE
 
 
-def signer(credentials: Mapping[str, str]) -> Callable[[str, str], Mapping[str, str]]:
-    """What signs requests to the Hub: with the token, if there is one."""
-    token = credentials.get(protocol.TOKEN, "")
+class HubReader:
+    """The data sets of the Hub."""
+
+    def __init__(self, client: http_client.Client, service: HubService) -> None:
+        self._client = client
+        self._service = service
+
+    def expand(self, url: str) -> Iterator[SourceObject]:
+        """Return the files of an hf URL."""
+        return expand(url, self._client, self._service)
+
+    def locate(self, url: str) -> SourceObject:
+        """Refuse to read a source list from the Hub.
+
+        Raises:
+            Failure: Always.
+        """
+        raise failure.Failure(
+            f"{urls.redact(url)} is on the Hub, which lists its files itself: give the data "
+            "set as the source"
+        )
+
+
+def reader(client: http_client.Client, task: tasks.Task) -> HubReader:
+    """Return the reader of a task's hf sources."""
+    return HubReader(client, _service(task))
+
+
+def signer(task: tasks.Task) -> http_client.Signer:
+    """Return the signer of requests to the Hub: it adds the token, if there is one."""
+    token = task.credentials.get(protocol.TOKEN, "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return lambda _method, _url: headers
+
+
+def advice(task: tasks.Task) -> str:
+    """Return what a user is told to do where a request is refused."""
+    return _service(task).advice
+
+
+def _service(task: tasks.Task) -> HubService:
+    return HubService(
+        endpoint=task.hub,
+        token=bool(task.credentials.get(protocol.TOKEN)),
+        opening_seconds=task.opening_seconds,
+        patience_seconds=task.patience_seconds,
+    )
 
 
 def expand(url: str, client: http_client.Client, service: HubService) -> Iterator[SourceObject]:
@@ -90,7 +132,7 @@ class _Hub:
 
     def __init__(self, url: str, client: http_client.Client, service: HubService) -> None:
         self._shown = urls.redact(url)
-        self._wanted = urls.repository(url)
+        self._wanted = hub_url.repository(url)
         self._client = client
         self._service = service
         self._begun = False
@@ -132,7 +174,7 @@ class _Hub:
 
     def _moved(self, name: str, found: object) -> str:
         """The id that a repository has now: the oldest have moved below an organisation."""
-        return found if isinstance(found, str) and urls.is_repository(found) else name
+        return found if isinstance(found, str) and hub_url.is_repository(found) else name
 
     def _found(self, tree: str, path: str) -> Iterator[Mapping[str, Any]]:
         """The files at a path, which may be a file's own."""

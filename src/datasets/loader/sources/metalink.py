@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ... import protocol
-from ..base import failure, urls
-from . import xml_reader
+from ..base import failure
+from . import table, xml_reader
 
-MIRRORS = (*urls.WEB, urls.S3)
 LAST_PRIORITY = 999_999
 
 
@@ -66,7 +65,7 @@ def files(chunks: Iterable[bytes]) -> Iterator[MetalinkFile]:
 def _url(file: xml_reader.Element) -> str:
     found = [(_rank(each), each.text.strip()) for each in file.all("url")]
     found += [(_rank(each), each.text.strip()) for each in file.all("resources", "url")]
-    known = [each for each in found if each[1].partition(":")[0].lower() in MIRRORS]
+    known = [each for each in found if each[1].partition(":")[0].lower() in table.LISTABLE_SCHEMES]
     if not known:
         raise failure.Failure(
             f"line {file.line} of the list has a file without an http, https or s3 URL: add one"

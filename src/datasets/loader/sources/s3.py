@@ -7,21 +7,14 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
-from ..base import failure, urls
+from ..base import failure, tasks, urls
 from ..http import http_client, remote_object
-from . import s3_list, s3_signature, source_object, xml_reader
+from . import s3_list, s3_service, s3_signature, s3_url, source_object, xml_reader
 from .source_object import SourceObject
 
 AUTH = "s3"
 REGION = re.compile(r"[a-z0-9-]{1,32}")
 REGION_HEADER = "x-amz-bucket-region"
-SIGNED_ADVICE = (
-    "the credentials do not open it, or have expired; check the secret that credentials= names, "
-    "and that its key may do s3:GetObject and s3:ListBucket there"
-)
-UNSIGNED_ADVICE = (
-    "it is not public; give credentials=secret:<id> with access-key and secret-key in it"
-)
 REASONS = {
     "SignatureDoesNotMatch": "the secret-key does not belong to the access-key: check the secret "
     "that credentials= names",
@@ -38,39 +31,6 @@ REASONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class S3Service:
-    """Where S3 is, and how it is spoken to.
-
-    Attributes:
-        endpoint: The service's URL; empty for AWS.
-        region: The buckets' region; empty where it is to be found out.
-        signed: Whether requests are signed.
-        opening_seconds: How long it may refuse to begin.
-        patience_seconds: How long it may be in trouble once it has begun.
-    """
-
-    endpoint: str = ""
-    region: str = ""
-    signed: bool = False
-    opening_seconds: float = 25
-    patience_seconds: float = 300
-
-    @property
-    def advice(self) -> str:
-        """What a user is told to do where a request is refused."""
-        return SIGNED_ADVICE if self.signed else UNSIGNED_ADVICE
-
-    def base(self, bucket: str, region: str) -> str:
-        """The URL of a bucket in a region; in one that is not known yet where that is empty."""
-        if self.endpoint:
-            return f"{self.endpoint.rstrip('/')}/{bucket}"
-        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-        host = f"s3.{region}.{suffix}" if region else f"s3.{suffix}"
-        # A name with dots does not fit into the host's certificate.
-        return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
-
-
 class Buckets:
     """The buckets of a service.
 
@@ -79,7 +39,7 @@ class Buckets:
         service: The service.
     """
 
-    def __init__(self, client: http_client.Client, service: S3Service) -> None:
+    def __init__(self, client: http_client.Client, service: s3_service.S3Service) -> None:
         self._client = client
         self._service = service
         self._bases: dict[str, str] = {}
@@ -92,7 +52,7 @@ class Buckets:
         Raises:
             Failure: There is nothing, or it can not be read.
         """
-        bucket, key = urls.bucket_and_key(url)
+        bucket, key = s3_url.bucket_and_key(url)
         if key and not key.endswith("/"):
             found = self._object(bucket, key)
             if found:
@@ -107,7 +67,7 @@ class Buckets:
         Raises:
             Failure: It is not one object's URL, or its bucket can not be found.
         """
-        bucket, key = urls.bucket_and_key(url)
+        bucket, key = s3_url.bucket_and_key(url)
         if not key or key.endswith("/"):
             raise failure.Failure(
                 f"{urls.redact(url)} is not one object: name its key, or give it as a source"
@@ -269,6 +229,21 @@ class Buckets:
             f"{where} answers {code or refused.status}: check the source, and "
             "endpoint= if it is not AWS's"
         )
+
+
+def reader(client: http_client.Client, task: tasks.Task) -> Buckets:
+    """Return the reader of a task's s3 sources."""
+    return Buckets(client, s3_service.of_task(task))
+
+
+def signer(task: tasks.Task) -> http_client.Signer:
+    """Return the signer of requests to S3."""
+    return s3_signature.signer(task.credentials, task.region)
+
+
+def advice(task: tasks.Task) -> str:
+    """Return what a user is told to do where a request is refused."""
+    return s3_service.of_task(task).advice
 
 
 def _code(refused: http_client.Refused) -> str:

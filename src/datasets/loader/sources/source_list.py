@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from ... import protocol
 from ..base import failure, urls
-from . import metalink, source_object
+from . import metalink, source_object, table
 from .source_object import SourceObject
 
 MOST_LINE_BYTES = 16 * 2**10
@@ -194,19 +194,15 @@ class _Reader:
 
     def _absolute(self, url: str, checksum: str, path: str = "") -> SourceObject:
         try:
-            urls.check(url)
-            scheme = urls.scheme(url)
-            if scheme == urls.HUB:
-                raise ValueError("is on the Hub: name it as a source of its own")
-            if scheme == urls.S3 and not urls.file_name(url):
-                raise ValueError("is a prefix: name it as a source of its own")
+            table.check(url)
+            table.row_of(url).check_listed(url)
         except ValueError as error:
             raise self._wrong(f"has a URL that {error}") from None
         return SourceObject(urllib.parse.urldefrag(url).url, path, checksum=checksum)
 
     def _joined(self, url: str) -> str:
         scheme, colon, rest = self._base_url.partition(":")
-        if scheme.lower() != urls.S3:
+        if scheme.lower() in urls.WEB:
             return urllib.parse.urljoin(self._base_url, url)
         # What urljoin does not know as a scheme with paths.
         joined = urllib.parse.urljoin(f"https:{rest}", url)

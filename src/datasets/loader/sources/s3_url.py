@@ -1,0 +1,37 @@
+"""URLs of objects in S3: s3://bucket/key."""
+
+from __future__ import annotations
+
+import re
+
+from ..base import urls
+
+# Of S3, for buckets that were made since 2018.
+BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+
+
+def bucket_and_key(url: str) -> tuple[str, str]:
+    """The bucket and the key that an s3 URL names.
+
+    Raises:
+        ValueError: It names none.
+    """
+    parts = urls.split_plain(url)
+    bucket = parts.netloc
+    if not BUCKET.fullmatch(bucket) or ADDRESS.fullmatch(bucket):
+        raise ValueError(
+            "names no bucket: use s3://bucket/key; a bucket has 3 to 63 lower-case letters, "
+            "digits, dots and dashes"
+        )
+    return bucket, urls.unquote(parts.path[1:])
+
+
+def check_listed(url: str) -> None:
+    """Refuse a URL that cannot be in a source list: a prefix.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if not urls.file_name(url):
+        raise ValueError("is a prefix: name it as a source of its own")
