@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import random
 import socket
@@ -262,7 +263,8 @@ def test_progress_is_told_while_it_comes(rig: loader_rig.Rig, served: origin_ser
     process = rig.begin(source, patience=5)
     run = rig.end(process)
     lines = [json.loads(line) for line in run.log.splitlines()]
-    assert [line["state"] for line in lines] == [
+    # A slow machine reports some of them more than once.
+    assert [state for state, _ in itertools.groupby(line["state"] for line in lines)] == [
         "preparing",
         "transferring",
         "verifying",
