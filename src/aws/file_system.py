@@ -13,8 +13,9 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+import polling
 import problems
-from aws import errors, network, ownership, placement, plan, polling, resources, steps
+from aws import errors, network, ownership, placement, plan, resources, steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +90,8 @@ def reconcile(
         if todo:
             given_up |= _apply_all(aws, todo, taken)
         elif plan.is_pending(observed) and time.monotonic() < until:
-            polling.polled(functools.partial(_is_settled, aws, wanted, observed), until)
+            settled = functools.partial(_is_settled, aws, wanted, observed)
+            polling.poll(settled, bool, until - time.monotonic())
         else:
             return _outcome(aws, wanted, observed, tuple(given_up.values()))
 
@@ -194,7 +196,7 @@ def _apply_all(
             "AWS does not show yet what was changed: it goes on at the next update"
         )
     if repeats:
-        time.sleep(0.15 * 2**repeats)
+        polling.pause(repeats)
     apart = [step for step in todo if isinstance(step, steps.SEPARABLE)]
     for step in todo:
         if step in apart:

@@ -10,8 +10,9 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+import polling
 import problems
-from aws import errors, file_system, network, ownership, polling, steps
+from aws import errors, file_system, network, ownership, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +117,7 @@ def _delete_mount_targets(
             tell(left.pop(target_id))
         return not targets
 
-    if not polling.polled(gone, until):
+    if not polling.poll(gone, bool, until - time.monotonic()):
         raise problems.Waiting(
             f"AWS still deletes the mount targets of {found.id}: run teardown again to go on"
         )
@@ -135,7 +136,7 @@ def _delete_file_system(
             _delete(lambda: aws.efs.delete_file_system(FileSystemId=now.id), f"delete {now.id}")
         return now is None
 
-    if not polling.polled(gone, until):
+    if not polling.poll(gone, bool, until - time.monotonic()):
         raise problems.Waiting(f"AWS still deletes {found.id}: run teardown again to go on")
     tell(f"file system {found.id}")
 
@@ -147,7 +148,7 @@ def _delete_group(aws: session.Aws, group: network.SecurityGroup, until: float) 
             lambda: aws.ec2.delete_security_group(GroupId=group.id), f"delete {group.id}"
         )
 
-    if not polling.polled(gone, until):
+    if not polling.poll(gone, bool, until - time.monotonic()):
         raise problems.Waiting(
             f"{group.id} is still used, by an interface or another group: run teardown again"
         )

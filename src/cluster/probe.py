@@ -8,8 +8,9 @@ import json
 import pathlib
 from collections.abc import Mapping
 
+import polling
 import problems
-from cluster import client, nodes, objects, polling
+from cluster import client, nodes, objects
 from cluster.jobs import job_lifecycle, job_observe
 
 KIND = "probe"
@@ -136,7 +137,7 @@ def _outcome(
 
     seen = dict(before)
     if not decided(seen):
-        seen = polling.until(look, decided, timeout_seconds)
+        seen = polling.poll(look, decided, timeout_seconds)
     found = {zone: seen.get(name) for zone, name in names.items()}
     proven = [
         zone for zone, state in found.items() if state and state.phase == job_observe.SUCCEEDED

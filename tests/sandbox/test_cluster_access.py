@@ -12,8 +12,9 @@ import time
 import pytest
 
 import identity
+import polling
 import problems
-from cluster import client, polling
+from cluster import client
 from sandbox.base import certificates
 from sandbox.kubernetes import control_plane
 
@@ -64,7 +65,7 @@ def test_a_revoked_token_is_told(plane, access):
         return ""
 
     # An API server remembers for some seconds that a token was good.
-    assert polling.until(told, bool, 20).startswith("Kubernetes refuses our token")
+    assert polling.poll(told, bool, 20).startswith("Kubernetes refuses our token")
 
 
 def test_a_user_without_rights_is_told_in_the_servers_words(plane, access):

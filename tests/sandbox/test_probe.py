@@ -14,8 +14,9 @@ from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
 import identity
+import polling
 import problems
-from cluster import client, polling, probe
+from cluster import client, probe
 from cluster.jobs import job_lifecycle, job_observe
 from cluster.volumes import volume_reconcile, volume_removal, volume_resources
 from sandbox.aws import aws_cloud
@@ -185,7 +186,7 @@ def test_a_new_node_is_the_one_that_is_probed(plane, cloud, nodes, cluster, file
     add_node(cloud, nodes, ZONES[0], name="old")
     serve(cluster, file_system)
     prove(cluster, file_system)
-    polling.until(lambda: None, lambda _: False, 1.1)  # a node's age is told in whole seconds
+    polling.poll(lambda: None, lambda _: False, 1.1)  # a node's age is told in whole seconds
     add_node(cloud, nodes, ZONES[0], name="new")
 
     assert prove(cluster, file_system).proven == ZONES[:1]
@@ -369,7 +370,7 @@ def gone(admin: lightkube.Client, *kinds: Any) -> bool:
             for item in admin.list(kind, namespace="aws-efs", labels=client.labels(OWNER))
         ]
 
-    return polling.until(left, lambda found: not found, WAIT) == []
+    return polling.poll(left, lambda found: not found, WAIT) == []
 
 
 def test_jobs_that_run_the_same_files_share_them_until_the_last_is_gone(ready, plane):
@@ -466,14 +467,14 @@ def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
     )
     admin = plane.client()
     admin.create(quota)
-    polling.until(
+    polling.poll(
         lambda: admin.get(core_v1.ResourceQuota, "none", namespace="aws-efs"),
         lambda found: bool(found.status and found.status.hard),
         WAIT,
     )
     job_lifecycle.start(ready, job())
 
-    seen = polling.until(
+    seen = polling.poll(
         lambda: job_observe.observe(ready, "load"), lambda state: bool(state and state.why), WAIT
     )
 

@@ -19,10 +19,16 @@ MAY_IMPORT = {
     "action_params": {"config", "datasets", "problems"},
     "config": {"identity", "problems"},
     "identity": set[str](),
+    "polling": set[str](),
     "problems": set[str](),
 }
 # Whose library it is to speak to: nobody else imports it.
-SPEAKERS = {"ops": {"charm", "relations"}, "botocore": {"aws"}, "lightkube": {"cluster"}}
+SPEAKERS = {
+    "ops": {"charm", "relations"},
+    "botocore": {"aws"},
+    "lightkube": {"cluster"},
+    "tenacity": {"polling"},
+}
 
 
 def imported(path: pathlib.Path) -> set[str]:
@@ -33,6 +39,15 @@ def imported(path: pathlib.Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module.partition(".")[0])
     return found
+
+
+def test_nothing_else_in_the_charm_sleeps():
+    sleepers = {
+        str(path.relative_to(SRC))
+        for path in SRC.rglob("*.py")
+        if "time.sleep(" in path.read_text() and "loader" not in path.parts
+    }
+    assert sleepers == {"polling.py"}
 
 
 def test_every_module_beside_the_packages_has_its_arrows():

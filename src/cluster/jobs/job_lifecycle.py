@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
+import polling
 import problems
-from cluster import client, manifests, nodes, objects, polling
+from cluster import client, manifests, nodes, objects
 from cluster.jobs import job_inputs, job_observe
 
 MOUNT_PATH = "/mnt/aws-efs"
@@ -127,7 +128,7 @@ def wait(
     def decided(seen: job_observe.ObservedJob | None) -> bool:
         return seen is None or seen.finished or seen.stuck or done(seen)
 
-    return polling.until(lambda: job_observe.observe(cluster, name), decided, timeout_seconds)
+    return polling.poll(lambda: job_observe.observe(cluster, name), decided, timeout_seconds)
 
 
 def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -> None:
@@ -147,7 +148,7 @@ def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -
             core_v1.Pod, {job_observe.JOB_NAME: name}, namespace=cluster.namespace
         )
 
-    if polling.until(left, lambda found: not found, timeout_seconds):
+    if polling.poll(left, lambda found: not found, timeout_seconds):
         raise problems.Waiting(f"the pod of job {name} is still ending: run it again")
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lightkube.resources import core_v1, storage_v1
 
+import polling
 import problems
-from cluster import client, errors, manifests, polling
+from cluster import client, errors, manifests
 from cluster.jobs import job_lifecycle
 from cluster.volumes import volume_observe, volume_plan, volume_resources
 
@@ -65,7 +66,7 @@ def reconcile(
     if own in wanted.namespaces:
         raise problems.Blocked(f"namespace {own} is the charm's own: take it off namespaces")
     attempt = _Attempt(cluster, wanted)
-    polling.until(attempt.go_on, lambda settled: settled, timeout_seconds)
+    polling.poll(attempt.go_on, lambda settled: settled, timeout_seconds)
     return attempt.state()
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from lightkube.resources import core_v1, storage_v1
 
+import polling
 import problems
-from cluster import client, polling
+from cluster import client
 from cluster.jobs import job_lifecycle
 from cluster.volumes import volume_observe, volume_resources
 
@@ -86,7 +87,7 @@ def _wait_for_pods(
             if pod.namespace in own or any((pod.namespace, c) in claims for c in pod.claims)
         ]
 
-    left = polling.until(holders, lambda found: not found, deadline - time.monotonic())
+    left = polling.poll(holders, lambda found: not found, deadline - time.monotonic())
     if left:
         pods = volume_resources.format_pods(left)
         raise problems.Waiting(f"claims are in use: delete {pods}, then run it again")
@@ -101,6 +102,6 @@ def _wait_until_gone(cluster: client.Cluster, own: str, deadline: float) -> None
             *(f"namespace {n.name}" for n in seen.namespaces.values() if n.ours),
         ]
 
-    left = polling.until(remains, lambda found: not found, deadline - time.monotonic())
+    left = polling.poll(remains, lambda found: not found, deadline - time.monotonic())
     if left:
         raise problems.Waiting(f"{left[0]} is still being deleted: run it again")
