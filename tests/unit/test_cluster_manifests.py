@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 
 import hypothesis
@@ -77,8 +78,26 @@ def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment,
 
 def test_a_field_that_its_kind_does_not_know_is_never_sent():
     made = volume_reconcile.render_manifests(WANTED, OWNER)[0]
-    with pytest.raises(ValueError, match="does not have all of these fields"):
+    with pytest.raises(ValueError, match="a field that is unknown"):
         manifests.resource({**made, "specification": {}})
+
+
+def test_values_of_secrets_and_content_of_files_arrive_as_they_are_and_in_no_message():
+    values = {"token": "s3cr3t: {{ 7 }}\n\"'", "empty": ""}
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "load", "uid": "1-2"}
+    manifest = manifests.render(
+        "secret",
+        job=owner,
+        namespace="aws-efs",
+        labels=client.labels(OWNER),
+        values={name: value.encode() for name, value in values.items()},
+    )
+    assert {n: base64.b64decode(v).decode() for n, v in manifest["data"].items()} == values
+    assert manifest["metadata"]["ownerReferences"] == [owner]
+    assert manifests.resource(manifest).to_dict() == manifest
+    with pytest.raises(ValueError, match="the manifest of Secret load") as raised:
+        manifests.resource({**manifest, "specification": {}})
+    assert manifest["data"]["token"] not in str(raised.value)
 
 
 def test_two_models_with_one_application_name_have_volumes_of_their_own():
