@@ -1,6 +1,6 @@
-"""The sandbox's AWS API: what a signed request asks for, whether it is let in, and its answer.
+"""The sandbox's AWS API: parse signed requests, authenticate them and answer them.
 
-What each call does stands in efs_rules and ec2_rules; moto answers the rest.
+efs_rules and ec2_rules implement the calls that need AWS's rules; moto answers the others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import identity
 from sandbox.aws import aws_faults, aws_resources, ec2_rules, efs_rules
 from sandbox.base import faulty_http_server
 
-# By the name that requests are signed for.
+# By the service name in a request's signature.
 SERVICES: Mapping[str, Literal["ec2", "efs"]] = {"ec2": "ec2", "elasticfilesystem": "efs"}
 HTTP_ERROR = 400
 _CREDENTIAL = re.compile(
@@ -39,19 +39,19 @@ for _noisy in ("moto", "werkzeug"):
     logging.getLogger(_noisy).setLevel(logging.ERROR)
 
 
-class Api:
-    """One account's API.
+class AwsApi:
+    """The API of one account.
 
     Args:
-        account: What exists there.
-        faults: What goes wrong on purpose.
-        accepted: The keys that are let in; it may change at any time.
+        account: The account's resources.
+        faults: The injected faults.
+        accepted: The valid access keys; the set may change at any time.
     """
 
     def __init__(
         self,
         account: aws_resources.Account,
-        faults: aws_faults.Faults,
+        faults: aws_faults.AwsFaults,
         accepted: set[identity.AwsCredentials],
     ) -> None:
         self._account = account
@@ -59,34 +59,34 @@ class Api:
         self._accepted = accepted
         self._efs = _routes()
         self._moto = _moto()
-        self.lock = threading.RLock()  # moto's resources are not made for several threads
+        self.lock = threading.RLock()  # moto's resources are not thread-safe
 
     def answer(self, request: faulty_http_server.Request) -> faulty_http_server.Reply | None:
-        """Answer one request; None is a dropped connection."""
+        """Answer one request; None drops the connection."""
         signed = _CREDENTIAL.fullmatch(request.headers.get("authorization", ""))
         if signed is None or signed[3] not in SERVICES:
             return faulty_http_server.Reply(404, b"no such service here")
         if not self._account.has_region(signed[2]):
-            return None  # where AWS has no region, nobody answers
+            return None  # AWS has no endpoint in a region that does not exist
         service = SERVICES[signed[3]]
         operation, params = self._operation(service, request)
         write = request.method != "GET" if service == "efs" else not _reads(operation)
         call = aws_faults.Call(service, operation, write)
-        self._faults.take(call, self._account.latencies.call_seconds)
+        self._faults.record(call, self._account.latencies.call_seconds)
         try:
-            self._let_in(service, request, signed)
+            self._authenticate(service, request, signed)
             self._faults.check(call, self._account.id)
             with self.lock:
                 self._account.timeline.settle()
-                reply = self._do(self._account.region(signed[2]), call, params, request)
+                reply = self._execute(self._account.region(signed[2]), call, params, request)
         except aws_resources.Refused as error:
             reply = _efs_error(error) if service == "efs" else _ec2_error(error)
-        return None if self._faults.loses(call) else reply
+        return None if self._faults.drops_reply(call) else reply
 
     def _operation(
         self, service: str, request: faulty_http_server.Request
     ) -> tuple[str, dict[str, Any]]:
-        """What is asked for: the operation's name and its parameters."""
+        """Return a request's operation and parameters."""
         if service == "ec2":
             form = dict(urllib.parse.parse_qsl(request.body.decode(), keep_blank_values=True))
             return form.get("Action", ""), form
@@ -101,10 +101,10 @@ class Api:
                 return name, {**body, **query, **in_path}
         return "", {}
 
-    def _let_in(
+    def _authenticate(
         self, service: str, request: faulty_http_server.Request, signed: re.Match[str]
     ) -> None:
-        """Refuse keys that are not ours, and signatures that their secret did not make."""
+        """Refuse unknown access keys and wrong signatures."""
         token = request.headers.get("x-amz-security-token", "")
         for each in tuple(self._accepted):
             if each.access_key == signed[1] and each.session_token == token:
@@ -127,7 +127,7 @@ class Api:
             "AuthFailure", "AWS was not able to validate the provided access credentials", 401
         )
 
-    def _do(
+    def _execute(
         self,
         region: aws_resources.Region,
         call: aws_faults.Call,
@@ -160,7 +160,7 @@ class Api:
 
 @functools.cache
 def _moto() -> Mapping[str, werkzeug.test.Client]:
-    """What answers for moto, whatever the account."""
+    """Return moto's WSGI client for each service, for all accounts."""
     return {
         service: werkzeug.test.Client(werkzeug_app.create_backend_app(service), use_cookies=False)
         for service in SERVICES.values()
@@ -169,7 +169,7 @@ def _moto() -> Mapping[str, werkzeug.test.Client]:
 
 @functools.cache
 def _routes() -> list[tuple[str, str, re.Pattern[str]]]:
-    """Every operation of EFS with its method and path, from botocore's own model."""
+    """Return each EFS operation with its method and path, from botocore's service model."""
     model: Mapping[str, Any] = botocore.loaders.Loader().load_service_model("efs", "service-2")
     return [
         (
@@ -188,7 +188,7 @@ def _reads(operation: str) -> bool:
 def _signature(
     request: faulty_http_server.Request, signed: re.Match[str], key: identity.AwsCredentials
 ) -> str:
-    """The signature that this key's secret makes over the request."""
+    """Return the signature of the request made with this key."""
     headers = {name: request.headers.get(name, "") for name in signed[4].split(";")}
     url = f"http://{request.headers['host']}{request.path}"
     again = botocore.awsrequest.AWSRequest(

@@ -1,8 +1,8 @@
-"""The sandbox's AWS: one account over HTTP on loopback, that says no where AWS does.
+"""The sandbox's AWS: one account over HTTP on loopback that refuses what AWS refuses.
 
-It is moto's networks, instances and file systems with AWS's rules on top. What exists stands in
-aws_resources, what a call does in efs_rules and ec2_rules, what goes wrong on purpose in
-aws_faults; this module is what a test holds in its hand.
+It consists of moto's networks, instances and file systems with AWS's rules on top. Resources are
+in aws_resources, calls in efs_rules and ec2_rules, injected faults in aws_faults; this module is
+the interface for tests.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ SUBNET_PREFIX = 24
 ZONES = 3
 
 
-class Cloud(aws_faults.Faults):
-    """One AWS account, until it is closed: `with aws.Cloud.start() as cloud`.
+class Cloud(aws_faults.AwsFaults):
+    """A running AWS account: `with aws_cloud.Cloud.start() as cloud`.
 
-    What can be made to go wrong, and the calls so far, are in aws_faults.Faults.
+    The base class has the injected faults and the list of calls.
 
     Attributes:
         region: The region that the machines are in.
-        credentials: The access key that is let in.
-        endpoint_url: Where the API answers.
-        vpc: The default VPC, which Juju uses, with the subnets of the zones that are used.
-        vpc_id: Its id.
-        subnets: Its subnets' ids by zone.
+        credentials: The valid access key.
+        endpoint_url: The URL of the API.
+        vpc: The default VPC, which Juju uses, with one subnet in each used zone.
+        vpc_id: The id of that VPC.
+        subnets: The ids of its subnets, by zone.
     """
 
     def __init__(self, latencies: Latencies, region: str) -> None:
@@ -67,11 +67,11 @@ class Cloud(aws_faults.Faults):
         self.vpc = _default_vpc(self._home)
         self.vpc_id, self.subnets = self.vpc.id, self.vpc.subnets
         self._closing = threading.Event()
-        self._api = aws_api.Api(self._account, self, self._accepted)
-        self._door = faulty_http_server.Door(self._api.answer)
-        self._metadata = instance_metadata.Metadata(next(iter(self.subnets)))
-        self._metadata_door = faulty_http_server.Door(self._metadata.answer)
-        self.endpoint_url = self._door.url
+        self._api = aws_api.AwsApi(self._account, self, self._accepted)
+        self._server = faulty_http_server.FaultyServer(self._api.answer)
+        self._metadata = instance_metadata.MetadataService(next(iter(self.subnets)))
+        self._metadata_server = faulty_http_server.FaultyServer(self._metadata.answer)
+        self.endpoint_url = self._server.url
 
     @classmethod
     def start(cls, latencies: Latencies | None = None, region: str = "us-east-1") -> Cloud:
@@ -79,12 +79,12 @@ class Cloud(aws_faults.Faults):
         return cls(latencies or Latencies.none(), region)
 
     def close(self) -> None:
-        """End everything: requests under way, sockets, threads, files."""
+        """End running requests, and remove sockets, threads and files."""
         self._closing.set()
         self.hang(0)
-        self._door.close()
-        self._metadata_door.close()
-        self._account.forget()
+        self._server.close()
+        self._metadata_server.close()
+        self._account.discard()
         self._files.cleanup()
 
     def __enter__(self) -> Cloud:
@@ -99,33 +99,33 @@ class Cloud(aws_faults.Faults):
         self.close()
 
     def environ(self) -> dict[str, str]:
-        """The environment that leads AWS clients here, and to no key but those they are given."""
-        nowhere = str(pathlib.Path(self._files.name) / "no-such-file")
+        """Return the environment that points AWS clients here and hides other credentials."""
+        no_file = str(pathlib.Path(self._files.name) / "no-such-file")
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self._metadata_door.url}/",
-            "AWS_SHARED_CREDENTIALS_FILE": nowhere,
-            "AWS_CONFIG_FILE": nowhere,
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self._metadata_server.url}/",
+            "AWS_SHARED_CREDENTIALS_FILE": no_file,
+            "AWS_CONFIG_FILE": no_file,
             "NO_PROXY": faulty_http_server.HOST,
             "no_proxy": faulty_http_server.HOST,
         }
 
-    def give_role(self) -> None:
-        """Give the charm's machine an instance role: the metadata service lends its keys."""
+    def attach_role(self) -> None:
+        """Attach an instance role to the charm's machine: the metadata service has its keys."""
         role = identity.AwsCredentials(
             "sandbox-role-key", "sandbox-role-secret", "sandbox-role-token"
         )
         self._metadata.role = role
         self._accepted.add(role)
 
-    def take_role(self) -> None:
-        """Take the instance role away again."""
+    def detach_role(self) -> None:
+        """Detach the instance role."""
         if self._metadata.role is not None:
             self._accepted.discard(self._metadata.role)
             self._metadata.role = None
 
     def rotate_credentials(self) -> identity.AwsCredentials:
-        """Make a new access key; the one before is refused from now on."""
+        """Replace the access key; the old one is refused from now on."""
         self._accepted.discard(self.credentials)
         self.credentials = identity.AwsCredentials(
             f"sandbox-access-key-{secrets.token_hex(4)}", "sandbox-rotated-secret-key"
@@ -136,8 +136,8 @@ class Cloud(aws_faults.Faults):
     def add_vpc(
         self, cidr: str = "10.0.0.0/16", zones: Sequence[str] = (), prefix: int = SUBNET_PREFIX
     ) -> Vpc:
-        """Make another VPC with a subnet in each zone, its DNS flags on."""
-        with self._looking():
+        """Create another VPC with a subnet in each zone and both DNS flags on."""
+        with self._up_to_date():
             made = self._home.ec2.create_vpc(cidr)
             blocks = ipaddress.ip_network(cidr).subnets(new_prefix=prefix)
             subnets = {
@@ -148,20 +148,20 @@ class Cloud(aws_faults.Faults):
         return Vpc(made.id, cidr, subnets)
 
     def set_dns(self, vpc_id: str, *, support: bool, hostnames: bool) -> None:
-        """Set a VPC's two DNS flags."""
-        with self._looking():
+        """Set the two DNS flags of a VPC."""
+        with self._up_to_date():
             vpc = self._home.ec2.get_vpc(vpc_id)
             vpc.enable_dns_support, vpc.enable_dns_hostnames = support, hostnames
 
     def fill_subnet(self, subnet_id: str, *, leave: int = 0) -> None:
-        """Let others take a subnet's addresses, all but some."""
-        with self._looking():
+        """Use up a subnet's addresses, all but `leave`."""
+        with self._up_to_date():
             subnet = self._home.ec2.get_subnet(subnet_id)
             free = subnet.available_ip_address_count
             subnet._available_ip_addresses -= free - leave  # pyright: ignore[reportPrivateUsage]
 
     def refuse_zone(self, zone: str) -> None:
-        """Let EFS not support a zone."""
+        """Make EFS not support a zone."""
         self._home.unsupported_zones.add(zone)
 
     def launch(
@@ -175,73 +175,74 @@ class Cloud(aws_faults.Faults):
     ) -> Instance:
         """Launch a machine of a Juju model."""
         subnet = (vpc or self.vpc).subnets[zone]
-        with self._looking():
+        with self._up_to_date():
             return juju_machines.launch(
                 self._home, machine, subnet, model_uuid=model_uuid, units=units
             )
 
     def terminate(self, instance_id: str) -> None:
         """Terminate an instance."""
-        with self._looking():
+        with self._up_to_date():
             self._home.ec2.terminate_instances([instance_id])
 
     def destroy_model(self, model_uuid: str) -> None:
-        """Do what `juju destroy-model` does; raises Hung where Juju's does not end."""
-        with self._looking():
+        """Do what `juju destroy-model` does; raise Hung where Juju would wait forever."""
+        with self._up_to_date():
             juju_machines.destroy_model(self._home, model_uuid)
 
     def file_systems(self, region: str = "") -> tuple[FileSystem, ...]:
-        """The file systems that exist now; looking is no call."""
-        with self._looking():
+        """Return the existing file systems, without an API call."""
+        with self._up_to_date():
             return aws_views.file_systems(self._account.region(region or self.region))
 
     def mount_targets(self, file_system_id: str = "") -> tuple[MountTarget, ...]:
-        """The mount targets of one file system, or of all."""
-        with self._looking():
+        """Return the mount targets of one file system, or of all."""
+        with self._up_to_date():
             return aws_views.mount_targets(self._home, file_system_id)
 
     def security_groups(self, vpc_id: str = "") -> tuple[SecurityGroup, ...]:
-        """The security groups of one VPC, or of all, the VPCs' default ones left out."""
-        with self._looking():
+        """Return the security groups of one VPC, or of all, without the default groups."""
+        with self._up_to_date():
             return aws_views.security_groups(self._home, vpc_id)
 
     def interfaces(self) -> tuple[str, ...]:
-        """The ids of the network interfaces that EFS holds."""
-        with self._looking():
+        """Return the ids of EFS's network interfaces."""
+        with self._up_to_date():
             return aws_views.interfaces(self._home)
 
     def skip(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Advance the clock."""
         self._account.timeline.skip(seconds)
 
     def directory(self, file_system_id: str) -> pathlib.Path:
-        """The directory that holds a file system's files."""
+        """Return the directory of a file system's files."""
         return self._home.directory(file_system_id)
 
     def mount(self, server: str, instance_id: str, options: Sequence[str]) -> pathlib.Path:
-        """Mount as an instance's mount.nfs does; the directory that is then seen.
+        """Mount as mount.nfs on an instance does, and return the mounted directory.
 
         Raises:
-            MountError: It can not be mounted there, or not yet; after as long as mount.nfs takes.
+            MountError: It cannot be mounted there, or not yet; raised after mount.nfs's timeout.
         """
         try:
-            with self._looking():
+            with self._up_to_date():
                 return nfs_mount.mount(self._home, server, instance_id, options)
         except MountError as error:
             self._closing.wait(error.seconds)
             raise
 
-    def down(self) -> None:
-        """Refuse connections to the API; the machine's own metadata service goes on."""
+    def stop_api(self) -> None:
+        """Refuse connections to the API; the metadata service keeps running."""
         self.hang(0)
-        self._door.shut()
+        self._server.suspend()
 
-    def up(self) -> None:
-        """Answer again, at the same address."""
-        self._door.open()
+    def start_api(self) -> None:
+        """Accept connections to the API again, at the same address."""
+        self._server.resume()
 
     @contextlib.contextmanager
-    def _looking(self) -> Generator[None]:
+    def _up_to_date(self) -> Generator[None]:
+        """Hold the lock, with all due changes applied."""
         with self._api.lock:
             self._account.timeline.settle()
             yield
@@ -249,7 +250,7 @@ class Cloud(aws_faults.Faults):
 
 def _default_vpc(region: aws_resources.Region) -> Vpc:
     vpc = region.ec2.get_default_vpc()
-    assert vpc is not None, f"{region.name} has no default VPC"  # noqa: S101 - moto makes it
+    assert vpc is not None, f"{region.name} has no default VPC"  # noqa: S101 - moto creates it
     subnets = region.ec2.get_default_subnets()
     return Vpc(
         vpc.id, vpc.cidr_block, {zone: subnets[zone].id for zone in sorted(subnets)[:ZONES]}

@@ -1,4 +1,4 @@
-"""The calls that came in, and what goes wrong with them on purpose."""
+"""The list of API calls, and the faults that tests inject into them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sandbox.aws import aws_resources
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One request that reached the API, whatever came of it.
+    """A request that reached the API, successful or not.
 
     Attributes:
         service: "efs" or "ec2".
-        operation: The operation's name, as "CreateFileSystem".
-        write: Whether it is one that may change something.
+        operation: The operation's name, such as "CreateFileSystem".
+        write: Whether the operation may change something.
     """
 
     service: str
@@ -24,8 +24,8 @@ class Call:
     write: bool
 
 
-class Faults:
-    """What a test asks of the API; an operation "" stands for every operation.
+class AwsFaults:
+    """The faults that a test injects; the operation "" stands for every operation.
 
     Attributes:
         calls: The calls so far.
@@ -41,11 +41,11 @@ class Faults:
         self._released = threading.Event()
 
     def reset_calls(self) -> None:
-        """Count from zero."""
+        """Clear the list of calls."""
         self.calls.clear()
 
     def counts(self) -> tuple[int, int]:
-        """How many calls read and how many wrote."""
+        """Return the number of reading and of writing calls."""
         writes = sum(call.write for call in self.calls)
         return len(self.calls) - writes, writes
 
@@ -58,39 +58,39 @@ class Faults:
         times: int = 1,
         message: str = "",
     ) -> None:
-        """Answer the operation's next calls with an error, doing nothing."""
+        """Answer the operation's next calls with an error and do nothing."""
         error = aws_resources.Refused(error_code, message or f"{error_code}, on purpose", status)
         with self._lock:
             self._failures.extend([_Failure(operation, error)] * times)
 
     def lose_reply(self, operation: str, times: int = 1) -> None:
-        """Do what the operation's next calls ask for, and drop their connections."""
+        """Execute the operation's next calls, but drop their connections."""
         with self._lock:
             self._lost.extend([operation] * times)
 
     def deny(self, operation: str) -> None:
-        """Take the permission for an operation away."""
+        """Remove the permission for an operation."""
         self._denied.add(operation)
 
     def allow(self, operation: str) -> None:
-        """Give the permission back."""
+        """Restore the permission for an operation."""
         self._denied.discard(operation)
 
     def hang(self, seconds: float) -> None:
-        """Let each call wait so long before it is looked at; 0 ends it, for those waiting too."""
+        """Delay each call by this time; 0 ends the delay, also for waiting calls."""
         released, self._released = self._released, threading.Event()
         self._hang_seconds = seconds
         released.set()
 
-    def take(self, call: Call, seconds: float) -> None:
-        """Note a call, and take the time that calls take."""
+    def record(self, call: Call, seconds: float) -> None:
+        """Add a call to the list, and wait for the latency of a call."""
         self.calls.append(call)
         time.sleep(seconds)
         if self._hang_seconds:
             self._released.wait(self._hang_seconds)
 
     def check(self, call: Call, account_id: str) -> None:
-        """Refuse a call that was to be refused."""
+        """Raise the error that was injected for a call, if any."""
         if self._denied & {call.operation, ""}:
             raise _denial(call, account_id)
         with self._lock:
@@ -99,8 +99,8 @@ class Faults:
                     self._failures.remove(failure)
                     raise failure.error
 
-    def loses(self, call: Call) -> bool:
-        """Whether the reply to this call gets lost."""
+    def drops_reply(self, call: Call) -> bool:
+        """Return whether to drop the reply to this call."""
         with self._lock:
             for operation in (call.operation, ""):
                 if operation in self._lost:
@@ -116,9 +116,11 @@ class _Failure:
 
 
 def _denial(call: Call, account_id: str) -> aws_resources.Refused:
-    who = f"User: arn:aws:iam::{account_id}:user/juju is not authorized to perform:"
+    prefix = f"User: arn:aws:iam::{account_id}:user/juju is not authorized to perform:"
     if call.service == "ec2":
-        what = f"You are not authorized to perform this operation. {who} ec2:{call.operation}"
-        return aws_resources.Refused("UnauthorizedOperation", what, 403)
-    what = f"{who} elasticfilesystem:{call.operation} on the specified resource"
-    return aws_resources.Refused("AccessDeniedException", what, 403)
+        message = (
+            f"You are not authorized to perform this operation. {prefix} ec2:{call.operation}"
+        )
+        return aws_resources.Refused("UnauthorizedOperation", message, 403)
+    message = f"{prefix} elasticfilesystem:{call.operation} on the specified resource"
+    return aws_resources.Refused("AccessDeniedException", message, 403)

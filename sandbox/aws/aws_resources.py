@@ -1,6 +1,6 @@
-"""What exists in the sandbox's AWS: moto's resources in an account of our own, and time's passing.
+"""The resources of the sandbox's AWS, kept by moto in a separate account, and its clock.
 
-It knows nothing of HTTP; what a call does stands in efs_rules and ec2_rules.
+It knows nothing of HTTP; efs_rules and ec2_rules implement the calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-# Thousands of machine images that nobody looks at take moto 0.4 s to load.
+# moto takes 0.4 s to load thousands of machine images that the sandbox does not use.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
 from moto.ec2.models import ec2_backends
@@ -33,14 +33,14 @@ Answer = tuple[int, dict[str, Any]]
 PAGE = 100
 
 
-class Refused(Exception):  # noqa: N818 - AWS's answer, no bug of ours
-    """AWS answers with an error.
+class Refused(Exception):  # noqa: N818 - an answer of AWS, not a failure of the sandbox
+    """An error response of AWS.
 
     Args:
         code: The error's code.
         message: The error's text.
         status: The HTTP status.
-        extra: Further members of the error's body.
+        extra: More members of the response's body.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class Refused(Exception):  # noqa: N818 - AWS's answer, no bug of ours
 
 @dataclasses.dataclass(frozen=True)
 class Latencies:
-    """How long AWS takes, in seconds.
+    """The time that AWS takes, in seconds.
 
     Attributes:
         file_system_seconds: From the creation of a file system until it is available.
         file_system_update_seconds: From a change of a file system until it is available again.
-        file_system_deletion_seconds: From the deletion of a file system until it is gone.
+        file_system_deletion_seconds: From the call that deletes a file system until it is gone.
         mount_target_seconds: From the creation of a mount target until it is available.
-        mount_target_deletion_seconds: From the deletion of a mount target until it is gone.
-        interface_release_seconds: From there until its network interface is gone too.
-        dns_seconds: From a mount target's being available until its name resolves.
-        mount_timeout_seconds: Until a mount that nobody answers is given up.
-        call_seconds: What each API call takes.
+        mount_target_deletion_seconds: From the call that deletes a mount target until it is gone.
+        interface_release_seconds: From then until its network interface is gone too.
+        dns_seconds: From the time a mount target is available until its name resolves.
+        mount_timeout_seconds: The timeout of a mount without an answer.
+        call_seconds: The duration of each API call.
     """
 
     file_system_seconds: float = 12
@@ -78,23 +78,23 @@ class Latencies:
 
     @classmethod
     def real(cls) -> Latencies:
-        """What was seen on AWS."""
+        """Return the times measured on AWS."""
         return cls()
 
     @classmethod
     def none(cls) -> Latencies:
-        """Each change is seen by the next call, and not in the answer to its own."""
+        """Return no latencies: each change is visible to the next call, not in its own answer."""
         return cls.real().scaled(0)
 
     def scaled(self, factor: float) -> Latencies:
-        """The same, slower or faster."""
+        """Return the same latencies multiplied by a factor."""
         return Latencies(
             **{name: each * factor for name, each in dataclasses.asdict(self).items()}
         )
 
 
 class Timeline:
-    """What is going to happen by itself, in its order; it happens when somebody looks."""
+    """A clock with scheduled changes, which are applied when the resources are read."""
 
     def __init__(self) -> None:
         self._skipped = 0.0
@@ -103,19 +103,19 @@ class Timeline:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
 
     def now(self) -> float:
-        """The moment, in seconds; while something happens, when it was due."""
+        """Return the time in seconds; while a change is applied, the time at which it was due."""
         return self._moment() if self._settling is None else self._settling
 
     def skip(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Advance the clock."""
         self._skipped += seconds
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
-        """Have something happen some seconds from now."""
+        """Schedule a change some seconds from now."""
         heapq.heappush(self._events, (self.now() + seconds, next(self._order), event))
 
     def settle(self) -> None:
-        """Make all happen that is due, each at its own moment."""
+        """Apply all changes that are due, each at its own time."""
         while self._events and self._events[0][0] <= self._moment():
             self._settling, _, event = heapq.heappop(self._events)
             event()
@@ -126,12 +126,12 @@ class Timeline:
 
 
 class Region:
-    """One region of the account: moto's resources in it, and what moto does not keep of them.
+    """One region of the account: moto's resources, and the data on them that moto lacks.
 
     Attributes:
-        unsupported_zones: The zones in which no mount target can be made.
-        resolvable_at: When the name of each available mount target resolves.
-        throughput_changed_at: When a file system's throughput mode was last changed.
+        unsupported_zones: The zones in which no mount target can be created.
+        resolvable_at: The time from which the name of each available mount target resolves.
+        throughput_changed_at: The time of the last change of each file system's throughput mode.
     """
 
     def __init__(self, account: Account, name: str) -> None:
@@ -148,7 +148,7 @@ class Region:
         self._directories = account.directory
 
     def file_system(self, file_system_id: str) -> FileSystem:
-        """The file system with this id."""
+        """Return the file system with this id."""
         try:
             return self.efs.file_systems_by_id[file_system_id]
         except KeyError:
@@ -157,7 +157,7 @@ class Region:
             ) from None
 
     def mount_target(self, mount_target_id: str) -> MountTarget:
-        """The mount target with this id."""
+        """Return the mount target with this id."""
         try:
             return self.efs.mount_targets_by_id[mount_target_id]
         except KeyError:
@@ -166,17 +166,17 @@ class Region:
             ) from None
 
     def default_group(self, vpc_id: str) -> str:
-        """The id of a VPC's default security group."""
+        """Return the id of a VPC's default security group."""
         group = self.ec2.get_default_security_group(vpc_id)
-        assert group is not None, f"{vpc_id} has no default group"  # noqa: S101 - moto makes it
+        assert group is not None, f"{vpc_id} has no default group"  # noqa: S101 - made by moto
         return str(group.id)
 
     def interface(self, mount_target: MountTarget) -> Any:
-        """The network interface of a mount target."""
+        """Return the network interface of a mount target."""
         return self.ec2.get_network_interface(str(mount_target.network_interface_id))
 
     def instance(self, instance_id: str) -> Instance:
-        """The instance with this id."""
+        """Return the instance with this id."""
         found = self.ec2.get_instance_by_id(instance_id)
         if found is None:
             raise Refused(
@@ -185,7 +185,7 @@ class Region:
         return found
 
     def directory(self, file_system_id: str) -> pathlib.Path:
-        """The directory that holds a file system's files; a fresh one is root's, 0755."""
+        """Return the directory of a file system's files; a new one is root's, with mode 0755."""
         path = self._directories / file_system_id
         if not path.exists():
             path.mkdir(mode=0o755)
@@ -194,11 +194,11 @@ class Region:
 
 
 class Account:
-    """One AWS account, so that several clouds of one process share nothing.
+    """An AWS account; several clouds of one process share nothing.
 
     Args:
-        latencies: How long things take.
-        directory: Where the file systems' files are kept.
+        latencies: The latencies of its resources.
+        directory: The directory of the file systems' files.
     """
 
     def __init__(self, latencies: Latencies, directory: pathlib.Path) -> None:
@@ -209,7 +209,7 @@ class Account:
         self._regions: dict[str, Region] = {}
 
     def has_region(self, name: str) -> bool:
-        """Whether AWS has a region of this name."""
+        """Return whether AWS has a region with this name."""
         try:
             self.region(name)
         except KeyError:
@@ -217,25 +217,25 @@ class Account:
         return True
 
     def region(self, name: str) -> Region:
-        """The region of this name; KeyError where AWS has none."""
+        """Return the region with this name; raise KeyError if AWS has none."""
         if name not in self._regions:
             self._regions[name] = Region(self, name)
         return self._regions[name]
 
-    def forget(self) -> None:
-        """Give the memory back that moto would keep until the process ends."""
+    def discard(self) -> None:
+        """Free the memory that moto would keep until the process ends."""
         for backends in (ec2_backends, efs_backends):
             if self.id in backends:
                 del backends[self.id]
 
 
 def entries(params: Params, name: str) -> list[Any]:
-    """A parameter that is a list, empty where it was not given."""
+    """Return a list parameter, or an empty list if it is missing."""
     return params.get(name) or []
 
 
 def page(name: str, items: list[dict[str, Any]], params: Params) -> dict[str, Any]:
-    """One page of a list in EFS's manner; the marker is where the page begins."""
+    """Return one page of a list as EFS does; the marker is the index of its first item."""
     size, marker = str(params.get("MaxItems", PAGE)), str(params.get("Marker", "0"))
     if not size.isdigit() or int(size) < 1 or not marker.isdigit():
         raise Refused("BadRequest", "Invalid MaxItems or Marker.")

@@ -1,4 +1,4 @@
-"""What exists in the sandbox's AWS as plain values, for a test to compare."""
+"""The resources of the sandbox's AWS as plain values for tests to compare."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sandbox.aws import aws_resources
 
 @dataclasses.dataclass(frozen=True)
 class Vpc:
-    """A network.
+    """A VPC.
 
     Attributes:
-        id: Its id.
-        cidr: Its addresses.
-        subnets: One subnet's id by zone.
+        id: The VPC's id.
+        cidr: Its address range.
+        subnets: The id of one subnet per zone.
     """
 
     id: str
@@ -25,7 +25,7 @@ class Vpc:
 
 @dataclasses.dataclass(frozen=True)
 class FileSystem:
-    """A file system that exists; one that is being deleted exists."""
+    """An existing file system, including one that is being deleted."""
 
     id: str
     state: str
@@ -39,7 +39,7 @@ class FileSystem:
 
 @dataclasses.dataclass(frozen=True)
 class MountTarget:
-    """A mount target that exists; one that is being deleted exists."""
+    """An existing mount target, including one that is being deleted."""
 
     id: str
     file_system_id: str
@@ -53,14 +53,14 @@ class MountTarget:
 
 @dataclasses.dataclass(frozen=True)
 class SecurityGroup:
-    """A security group that exists.
+    """A security group.
 
     Attributes:
-        id: Its id.
-        name: Its name.
-        vpc_id: Its VPC.
-        tags: Its tags.
-        rules: What it lets in: protocol, first port, last port, and a CIDR or another group's id.
+        id: The group's id.
+        name: The group's name.
+        vpc_id: The id of its VPC.
+        tags: The group's tags.
+        rules: The ingress rules: protocol, first port, last port, and a CIDR or a group's id.
     """
 
     id: str
@@ -71,7 +71,7 @@ class SecurityGroup:
 
 
 def file_systems(region: aws_resources.Region) -> tuple[FileSystem, ...]:
-    """Every file system."""
+    """Return every file system."""
     return tuple(
         FileSystem(
             id=each.file_system_id,
@@ -91,7 +91,7 @@ def file_systems(region: aws_resources.Region) -> tuple[FileSystem, ...]:
 
 
 def mount_targets(region: aws_resources.Region, file_system_id: str) -> tuple[MountTarget, ...]:
-    """The mount targets of one file system, or of all for ""."""
+    """Return the mount targets of one file system, or of all for ""."""
     return tuple(
         MountTarget(
             id=each.mount_target_id,
@@ -109,7 +109,7 @@ def mount_targets(region: aws_resources.Region, file_system_id: str) -> tuple[Mo
 
 
 def security_groups(region: aws_resources.Region, vpc_id: str) -> tuple[SecurityGroup, ...]:
-    """The security groups of one VPC, or of all for "", the VPCs' default ones left out."""
+    """Return the security groups of one VPC, or of all for "", without the default groups."""
     return tuple(
         SecurityGroup(
             id=each.id,
@@ -132,6 +132,6 @@ def security_groups(region: aws_resources.Region, vpc_id: str) -> tuple[Security
 
 
 def interfaces(region: aws_resources.Region) -> tuple[str, ...]:
-    """The ids of EFS's network interfaces, those that linger among them."""
+    """Return the ids of EFS's network interfaces, including those not yet released."""
     every = region.ec2.get_all_network_interfaces()
     return tuple(each.id for each in every if each.requester_managed)

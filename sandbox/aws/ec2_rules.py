@@ -1,4 +1,4 @@
-"""What EC2 refuses and moto lets pass; where nothing is refused, moto answers."""
+"""The calls that EC2 refuses but moto accepts; moto answers all others."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _GROUP_TEXT = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
 
 
 def check(region: aws_resources.Region, operation: str, params: Params) -> None:
-    """Refuse what EC2 refuses.
+    """Refuse a call that EC2 refuses.
 
     Args:
-        region: Where the call went to.
-        operation: The call's name.
-        params: The form that was posted.
+        region: The region of the call.
+        operation: The operation's name.
+        params: The posted form.
 
     Raises:
         Refused: EC2 answers with an error.
@@ -34,7 +34,7 @@ def check(region: aws_resources.Region, operation: str, params: Params) -> None:
 
 
 def undo(region: aws_resources.Region, operation: str, params: Params) -> Callable[[], None]:
-    """What takes back a refused call: moto has by then added the rules before the faulty one."""
+    """Return a function that undoes a refused call: moto adds the rules before the faulty one."""
     group = region.ec2.get_security_group_from_id(params.get("GroupId", ""))
     if group is None or operation != "AuthorizeSecurityGroupIngress":
         return lambda: None
@@ -84,7 +84,7 @@ def _create_group(region: aws_resources.Region, params: Params) -> None:
 def _delete_group(region: aws_resources.Region, params: Params) -> None:
     group = region.ec2.get_security_group_from_id(params.get("GroupId", ""))
     if group is None:
-        return  # moto says so
+        return  # moto refuses it
     if group.is_default:
         raise Refused(
             "CannotDelete",
@@ -95,7 +95,7 @@ def _delete_group(region: aws_resources.Region, params: Params) -> None:
 
 
 def holders(region: aws_resources.Region, group_id: str) -> list[str]:
-    """What keeps a security group: interfaces that carry it, and groups whose rules name it."""
+    """Return what uses a security group: interfaces in it, and groups whose rules name it."""
     interfaces = [
         interface.id
         for interface in region.ec2.get_all_network_interfaces()

@@ -1,4 +1,4 @@
-"""EFS's calls on file systems: life cycles, modes that go together, and what is limited."""
+"""EFS's calls on file systems: life cycles, valid combinations of modes, and limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Refused = aws_resources.Refused
 Region = aws_resources.Region
 
 DAY_SECONDS = 24 * 3600
-FRESH_BYTES = 6144  # what AWS meters for a file system with nothing on it
+FRESH_BYTES = 6144  # the metered size of an empty file system on AWS
 MAX_TAGS = 50
 MAX_TAG_KEY = 128
 MAX_TAG_VALUE = 256
@@ -31,7 +31,7 @@ MAX_TOKEN = 64
 
 
 def create(region: Region, params: Params) -> Answer:
-    """CreateFileSystem."""
+    """Implement CreateFileSystem."""
     token = str(params.get("CreationToken", ""))
     if not 1 <= len(token) <= MAX_TOKEN:
         raise Refused("BadRequest", f"CreationToken must have 1 to {MAX_TOKEN} characters.")
@@ -72,7 +72,7 @@ def create(region: Region, params: Params) -> Answer:
 
 
 def describe(region: Region, params: Params) -> Answer:
-    """DescribeFileSystems."""
+    """Implement DescribeFileSystems."""
     token, file_system_id = params.get("CreationToken"), params.get("FileSystemId")
     if token and file_system_id:
         raise Refused("BadRequest", "Either a creation token or a file system id, not both.")
@@ -86,7 +86,7 @@ def describe(region: Region, params: Params) -> Answer:
 
 
 def update(region: Region, params: Params) -> Answer:
-    """UpdateFileSystem, which moto lacks."""
+    """Implement UpdateFileSystem, which moto lacks."""
     system = region.file_system(params["FileSystemId"])
     require_available(system)
     throughput = _throughput_mode(params, system.performance_mode, system.throughput_mode)
@@ -110,7 +110,7 @@ def update(region: Region, params: Params) -> Answer:
 
 
 def delete(region: Region, params: Params) -> Answer:
-    """DeleteFileSystem."""
+    """Implement DeleteFileSystem."""
     system = region.file_system(params["FileSystemId"])
     if system.number_of_mount_targets:
         raise Refused(
@@ -129,7 +129,7 @@ def delete(region: Region, params: Params) -> Answer:
 
 
 def require_available(system: FileSystem) -> None:
-    """Refuse what a file system takes only while it is available."""
+    """Refuse a call on a file system that is not available."""
     if system.life_cycle_state != "available":
         raise Refused(
             "IncorrectFileSystemLifeCycleState",
@@ -139,11 +139,11 @@ def require_available(system: FileSystem) -> None:
 
 
 def check_tags(tags: Mapping[str, str], total: int) -> None:
-    """Refuse tags that AWS does not take.
+    """Refuse tags that AWS refuses.
 
     Args:
-        tags: The tags that are to be set.
-        total: How many the resource has then.
+        tags: The tags to set.
+        total: The resulting number of tags.
     """
     for key, value in tags.items():
         reserved = key.lower().startswith("aws:")
@@ -154,7 +154,7 @@ def check_tags(tags: Mapping[str, str], total: int) -> None:
 
 
 def _throughput_mode(params: Params, performance: str, current: str) -> str:
-    """The throughput mode asked for, if it goes with the rest."""
+    """Return the requested throughput mode; refuse it if it does not fit the other parameters."""
     throughput = str(params.get("ThroughputMode") or current)
     rate = params.get("ProvisionedThroughputInMibps")
     if performance not in ("generalPurpose", "maxIO"):
@@ -171,7 +171,7 @@ def _throughput_mode(params: Params, performance: str, current: str) -> str:
 
 
 def _kms_key(region: Region, params: Params) -> str:
-    """The key as AWS tells it: always by its ARN, whatever name it was given by."""
+    """Return the ARN of the key, which AWS reports whatever name was given."""
     key = str(params.get("KmsKeyId") or "")
     if not params.get("Encrypted") or ":key/" in key:
         return key
@@ -187,7 +187,7 @@ def _settle(system: FileSystem) -> None:
 
 
 def _described(region: Region, system: FileSystem) -> dict[str, Any]:
-    """A file system as EFS tells it, with what is on it metered."""
+    """Return a file system's description with its metered size."""
     described = system.info_json()
     root = region.directory(system.file_system_id)
     described["SizeInBytes"]["Value"] = FRESH_BYTES + _size(root)
@@ -197,7 +197,7 @@ def _described(region: Region, system: FileSystem) -> dict[str, Any]:
 
 
 def _size(root: pathlib.Path) -> int:
-    """The bytes of the files under a directory, while pods may be writing and deleting there."""
+    """Return the size of the files in a directory, while pods may write and delete there."""
     total = 0
     for directory, _, names in os.walk(root):
         for name in names:

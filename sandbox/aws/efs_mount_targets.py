@@ -1,4 +1,4 @@
-"""EFS's calls on mount targets: where one may stand, how it comes and goes, its groups."""
+"""EFS's calls on mount targets: their subnets, life cycles and security groups."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MAX_GROUPS = 5
 
 
 def create(region: Region, params: Params) -> Answer:
-    """CreateMountTarget."""
+    """Implement CreateMountTarget."""
     system = region.file_system(params["FileSystemId"])
     efs_file_systems.require_available(system)
     subnet = _subnet(region, params["SubnetId"])
     groups: list[str] = aws_resources.entries(params, "SecurityGroups")
     address: str | None = params.get("IpAddress")
-    # All is refused before moto acts: what moto refuses itself stays behind as a phantom.
-    _check_place(region, system, subnet)
+    # Everything is checked before moto acts: moto keeps a mount target that it refused.
+    _check_zone(region, system, subnet)
     _check_groups(region, groups, subnet.vpc_id)
     _check_address(region, subnet, address)
     groups = groups or [region.default_group(subnet.vpc_id)]
@@ -42,7 +42,7 @@ def create(region: Region, params: Params) -> Answer:
 
 
 def describe(region: Region, params: Params) -> Answer:
-    """DescribeMountTargets."""
+    """Implement DescribeMountTargets."""
     file_system_id, one = params.get("FileSystemId"), params.get("MountTargetId")
     if bool(file_system_id) == bool(one):
         raise Refused("BadRequest", "Must specify exactly one mutually exclusive parameter.")
@@ -54,7 +54,7 @@ def describe(region: Region, params: Params) -> Answer:
 
 
 def delete(region: Region, params: Params) -> Answer:
-    """DeleteMountTarget."""
+    """Implement DeleteMountTarget."""
     target = region.mount_target(params["MountTargetId"])
     if target.life_cycle_state != "deleting":
         target.life_cycle_state = "deleting"
@@ -65,14 +65,14 @@ def delete(region: Region, params: Params) -> Answer:
 
 
 def describe_groups(region: Region, params: Params) -> Answer:
-    """DescribeMountTargetSecurityGroups."""
+    """Implement DescribeMountTargetSecurityGroups."""
     target = region.mount_target(params["MountTargetId"])
     _require_available(target)
     return 200, {"SecurityGroups": target.security_groups}
 
 
 def modify_groups(region: Region, params: Params) -> Answer:
-    """ModifyMountTargetSecurityGroups."""
+    """Implement ModifyMountTargetSecurityGroups."""
     target = region.mount_target(params["MountTargetId"])
     _require_available(target)
     groups: list[str] = aws_resources.entries(params, "SecurityGroups")
@@ -92,7 +92,7 @@ def _settle(region: Region, target: MountTarget) -> None:
 
 
 def _remove(region: Region, target: MountTarget) -> None:
-    # moto's own deletion takes the interface away at once; AWS lets it linger.
+    # moto's own deletion removes the interface at once; AWS releases it later.
     interface = region.interface(target)
     del region.efs.mount_targets_by_id[target.mount_target_id]
     target.clean_up()
@@ -106,7 +106,7 @@ def _subnet(region: Region, subnet_id: str) -> Subnet:
     raise Refused("SubnetNotFound", f"The subnet ID '{subnet_id}' does not exist")
 
 
-def _check_place(region: Region, system: FileSystem, subnet: Subnet) -> None:
+def _check_zone(region: Region, system: FileSystem, subnet: Subnet) -> None:
     for other in system.iter_mount_targets():
         if other.vpc_id != subnet.vpc_id:
             raise Refused(
@@ -162,5 +162,5 @@ def _require_available(target: MountTarget) -> None:
 
 def _described(target: MountTarget) -> dict[str, Any]:
     described = target.info_json()
-    del described["SecurityGroups"]  # EFS has a call of its own for these
+    del described["SecurityGroups"]  # EFS has a separate call for these
     return described

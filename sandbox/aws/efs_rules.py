@@ -1,4 +1,4 @@
-"""What EFS does with each call where moto does too little: the table, and the rules on tags."""
+"""EFS's calls that moto does not implement fully: their table, and the rules on tags."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sandbox.aws import aws_resources, efs_file_systems, efs_mount_targets
 def answer(
     region: aws_resources.Region, operation: str, params: aws_resources.Params
 ) -> aws_resources.Answer | None:
-    """Do what EFS does with a call.
+    """Execute a call as EFS does.
 
     Returns:
-        The status and the body, or None where moto may answer as it likes.
+        The status and the body, or None if moto answers the call.
 
     Raises:
         aws_resources.Refused: EFS answers with an error.
@@ -36,7 +36,7 @@ def _tag_resource(region: aws_resources.Region, params: aws_resources.Params) ->
     efs_file_systems.check_tags(new, len(old | set(new)))
 
 
-def _look_for_resource(region: aws_resources.Region, params: aws_resources.Params) -> None:
+def _check_resource(region: aws_resources.Region, params: aws_resources.Params) -> None:
     region.file_system(params["ResourceId"])
 
 
@@ -53,6 +53,6 @@ _RULES: Mapping[
     "DescribeMountTargetSecurityGroups": efs_mount_targets.describe_groups,
     "ModifyMountTargetSecurityGroups": efs_mount_targets.modify_groups,
     "TagResource": _tag_resource,
-    "UntagResource": _look_for_resource,
-    "ListTagsForResource": _look_for_resource,
+    "UntagResource": _check_resource,
+    "ListTagsForResource": _check_resource,
 }

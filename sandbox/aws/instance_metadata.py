@@ -1,4 +1,4 @@
-"""The metadata service of the machine that the charm runs on: its place, and its role's keys."""
+"""The metadata service of the charm's machine: its zone and the keys of its instance role."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ROLE = "aws-efs-instance-role"
 _HOURS = 6
 
 
-class Metadata:
-    """Answers as version 2 of the service does: only with a token of its own.
+class MetadataService:
+    """Version 2 of the metadata service, which requires a session token.
 
     Args:
-        zone: The zone that the machine is in.
+        zone: The machine's zone.
     """
 
     def __init__(self, zone: str) -> None:
@@ -45,7 +45,8 @@ class Metadata:
             "/latest/meta-data/placement/region": region,
         }
         if self.role is not None:
-            until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=_HOURS)
+            now = datetime.datetime.now(datetime.timezone.utc)
+            expires = now + datetime.timedelta(hours=_HOURS)
             roles = "/latest/meta-data/iam/security-credentials"
             documents[roles] = ROLE
             documents[f"{roles}/{ROLE}"] = json.dumps(
@@ -55,7 +56,7 @@ class Metadata:
                     "AccessKeyId": self.role.access_key,
                     "SecretAccessKey": self.role.secret_key,
                     "Token": self.role.session_token,
-                    "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "Expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 }
             )
         return documents

@@ -1,4 +1,4 @@
-"""Juju's resources in AWS: machines with its tags and groups, and a model's end by these tags."""
+"""Juju's resources in AWS: machines with tags and groups, and their removal with the model."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sandbox.aws import aws_resources, ec2_rules
 if TYPE_CHECKING:
     from moto.ec2.models.security_groups import SecurityGroup
 
-CONTROLLER_UUID = "deadbeef-0bad-400d-8000-4b1d0d06f00d"  # the one in Juju's own tests
+CONTROLLER_UUID = "deadbeef-0bad-400d-8000-4b1d0d06f00d"  # from Juju's own tests
 SSH_PORT = "22"
 LAST_PORT = "65535"
 
 
-class Hung(Exception):  # noqa: N818 - what the user sees, no bug of ours
-    """`juju destroy-model` does not end.
+class Hung(Exception):  # noqa: N818 - what the user sees, not a failure of the sandbox
+    """A `juju destroy-model` that does not end.
 
     Args:
-        holders: What holds each security group that Juju can not delete, by the group's id.
+        holders: The users of each security group that Juju cannot delete, by the group's id.
     """
 
     def __init__(self, holders: dict[str, list[str]]) -> None:
@@ -31,17 +31,17 @@ class Hung(Exception):  # noqa: N818 - what the user sees, no bug of ours
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """A machine that Juju has launched.
+    """A machine launched by Juju.
 
     Attributes:
         id: The instance's id.
         machine: The machine's number in the model.
         private_address: Its address in the VPC.
-        public_address: Its address outside.
+        public_address: Its public address.
         zone: Its availability zone.
         subnet_id: Its subnet.
         vpc_id: Its VPC.
-        provider_id: What its Kubernetes Node has in spec.providerID.
+        provider_id: The spec.providerID of its Kubernetes Node.
     """
 
     id: str
@@ -62,7 +62,7 @@ def launch(
     model_uuid: str,
     units: Sequence[str],
 ) -> Instance:
-    """Launch a machine as Juju does: its tags, the model's group and one of its own."""
+    """Launch a machine as Juju does: with its tags, the model's group and its own group."""
     subnet = region.ec2.get_subnet(subnet_id)
     zone = subnet.availability_zone
     groups = [
@@ -110,10 +110,10 @@ def launch(
 
 
 def destroy_model(region: aws_resources.Region, model_uuid: str) -> None:
-    """Do what `juju destroy-model` does in AWS: terminate and delete all that carries its tag.
+    """Terminate and delete everything with the model's tag, as `juju destroy-model` does.
 
     Raises:
-        Hung: A group with the model's tag is in use, or named by the rule of another that stays.
+        Hung: A group with the model's tag is in use, or named by a rule of a remaining group.
     """
     tag = {"tag:juju-model-uuid": [model_uuid]}
     instances = [
@@ -139,7 +139,7 @@ def _tags(model_uuid: str) -> dict[str, str]:
 
 
 def _model_group(region: aws_resources.Region, vpc_id: str, model_uuid: str) -> SecurityGroup:
-    """The model's group: ssh from anywhere, and everything among the model's machines."""
+    """Return the model's group: ssh from anywhere, and all traffic between its machines."""
     name = f"juju-{model_uuid}"
     found = region.ec2.get_security_group_from_name(name, vpc_id)
     if found is not None:

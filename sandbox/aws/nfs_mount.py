@@ -1,4 +1,4 @@
-"""What mount.nfs finds on an instance: the name in its zone, the security group, the options."""
+"""The result of mount.nfs on an instance: name resolution, security groups and mount options."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _UNSUPPORTED_VERSION = re.compile(r"(nfs)?vers=(?!4(\.[01])?$).*")
 
 
 class MountError(Exception):
-    """The mount failed, with exit status 32.
+    """A failed mount, with exit status 32.
 
     Args:
-        output: What mount.nfs wrote.
-        seconds: How long it took until it said so.
+        output: The output of mount.nfs.
+        seconds: The time that mount.nfs took to fail.
     """
 
     def __init__(self, output: str, seconds: float = 0) -> None:
@@ -42,10 +42,10 @@ class MountError(Exception):
 def mount(
     region: aws_resources.Region, server: str, instance_id: str, options: Sequence[str]
 ) -> pathlib.Path:
-    """Find the directory behind a server's name, as an instance sees it.
+    """Return the directory that a server exports to an instance.
 
     Raises:
-        MountError: It can not be mounted there, or not yet.
+        MountError: It cannot be mounted there, or not yet.
     """
     _check_options(options)
     instance = region.instance(instance_id)
@@ -54,7 +54,7 @@ def mount(
         raise MountError(
             f"mount.nfs: Failed to resolve server {server}: Name or service not known"
         )
-    if target.life_cycle_state != "available" or not _lets_in(region, target, instance):
+    if target.life_cycle_state != "available" or not _admits(region, target, instance):
         seconds = region.latencies.mount_timeout_seconds
         raise MountError("mount.nfs: Connection timed out", seconds)
     return region.directory(target.file_system_id)
@@ -68,7 +68,7 @@ def _check_options(options: Sequence[str]) -> None:
 
 
 def _resolve(region: aws_resources.Region, server: str, instance: Instance) -> MountTarget | None:
-    """The mount target that a name, or an address, leads to from where the instance is."""
+    """Return the mount target that a name or address resolves to on the instance."""
     vpc = region.ec2.get_vpc(str(instance.vpc_id))
     named = re.fullmatch(rf"(fs-[0-9a-f]+)\.efs\.{region.name}\.{region.dns_suffix}", server)
     for target in region.efs.mount_targets_by_id.values():
@@ -90,8 +90,8 @@ def _resolve(region: aws_resources.Region, server: str, instance: Instance) -> M
     return None
 
 
-def _lets_in(region: aws_resources.Region, target: MountTarget, instance: Instance) -> bool:
-    """Whether a security group of the mount target lets the instance in on NFS's port."""
+def _admits(region: aws_resources.Region, target: MountTarget, instance: Instance) -> bool:
+    """Return whether the mount target's security groups admit the instance on the NFS port."""
     address = ipaddress.ip_address(str(instance.private_ip_address))
     own = {group.id for nic in instance.nics.values() for group in nic.group_set}
     return any(

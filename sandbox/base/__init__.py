@@ -1,1 +1,1 @@
-"""Processes, ports, scratch directories, certificates and HTTP, for every other room."""
+"""Processes, ports, scratch directories, certificates and HTTP servers for all other rooms."""

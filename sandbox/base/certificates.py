@@ -1,4 +1,4 @@
-"""A certificate authority of the sandbox's own; knows nothing of who uses the certificates."""
+"""The sandbox's own certificate authority; it does not know who uses the certificates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIFETIME = datetime.timedelta(days=7)
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
+class KeyPair:
     """A certificate and its private key, in two files."""
 
     certificate: pathlib.Path
@@ -26,15 +26,15 @@ class Pair:
 
 
 class Authority:
-    """Signs certificates and writes them, with their keys, into one directory.
+    """A certificate authority that writes certificates and keys into one directory.
 
     Args:
-        directory: Where the files go; it exists, and only its owner may read it.
+        directory: The directory of the files; it exists, and only its owner may read it.
     """
 
     def __init__(self, directory: pathlib.Path) -> None:
         self._directory = directory
-        self._issued: dict[str, Pair] = {}
+        self._issued: dict[str, KeyPair] = {}
         self._lock = threading.Lock()
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("aws-efs sandbox", [])
@@ -46,13 +46,15 @@ class Authority:
         self.path = directory / "ca.crt"
         self.path.write_text(self.pem)
 
-    def issue(self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> Pair:
-        """Sign a certificate that is good for both ends of a connection; once for each name.
+    def issue(
+        self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()
+    ) -> KeyPair:
+        """Sign a certificate for clients and servers, once for each name.
 
         Args:
-            name: Its common name, which is the user's name in Kubernetes.
-            groups: Its organisations, which are the user's groups in Kubernetes.
-            hosts: The names and addresses that a server may use it for.
+            name: The common name, which is the user's name in Kubernetes.
+            groups: The organisations, which are the user's groups in Kubernetes.
+            hosts: The host names and addresses that the certificate is valid for.
         """
         stem = "-".join([name.replace(":", "-"), *hosts[-1:]])
         with self._lock:
@@ -60,7 +62,7 @@ class Authority:
                 self._issued[stem] = self._sign(stem, _name(name, groups), hosts)
             return self._issued[stem]
 
-    def _sign(self, stem: str, subject: x509.Name, hosts: Sequence[str]) -> Pair:
+    def _sign(self, stem: str, subject: x509.Name, hosts: Sequence[str]) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(subject, self._name, key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
@@ -72,16 +74,16 @@ class Authority:
             builder = builder.add_extension(names, False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = builder.add_extension(issuer, False).sign(self._key, hashes.SHA256())
-        pair = Pair(self._directory / f"{stem}.crt", self._directory / f"{stem}.key")
+        pair = KeyPair(self._directory / f"{stem}.crt", self._directory / f"{stem}.key")
         pair.certificate.write_text(_pem(certificate))
         write_private(pair.key, _private_pem(key))
         return pair
 
 
-def signing_key(directory: pathlib.Path) -> Pair:
-    """Make a key pair that signs tokens: the public key stands where a certificate would."""
+def signing_key(directory: pathlib.Path) -> KeyPair:
+    """Create a key pair for signing tokens; `certificate` is the file of the public key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    pair = Pair(directory / "service-accounts.pub", directory / "service-accounts.key")
+    pair = KeyPair(directory / "service-accounts.pub", directory / "service-accounts.key")
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -91,7 +93,7 @@ def signing_key(directory: pathlib.Path) -> Pair:
 
 
 def write_private(path: pathlib.Path, text: str) -> None:
-    """Write a file that only its owner may read, at no moment readable by others."""
+    """Write a file that is never readable by anybody but its owner."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(text)
@@ -101,7 +103,7 @@ def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.timezone.utc)
-    # Clocks of one machine agree, but a certificate counts in whole seconds.
+    # A certificate's times are whole seconds: without a margin it may not be valid yet.
     starts = now - datetime.timedelta(minutes=1)
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)

@@ -1,6 +1,6 @@
-"""A small HTTP server on loopback that can be shut or hang up; it knows nothing of AWS.
+"""A small HTTP server on loopback that can refuse or drop connections; it knows nothing of AWS.
 
-A connection carries one request, so that a closed door leaves no idle thread or socket behind.
+A connection carries one request, so that a closed server leaves no idle thread or socket behind.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ HOST = "127.0.0.1"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a client sent.
+    """An HTTP request as received.
 
     Attributes:
         method: The HTTP method.
-        path: The path, without its query, as it was sent.
-        query: The query, as it was sent.
-        headers: The headers, their names in lower case.
+        path: The path without the query, still encoded.
+        query: The query, still encoded.
+        headers: The headers, with lower-case names.
         body: The body's bytes.
     """
 
@@ -42,18 +42,18 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """What the client gets back."""
+    """An HTTP response."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
-class Door:
-    """Answers requests on a free loopback port, each in a thread of its own.
+class FaultyServer:
+    """An HTTP server on a free loopback port, with one thread per request.
 
     Args:
-        answer: Makes the reply; None drops the connection without one.
+        answer: Returns the reply to a request; None drops the connection without a reply.
     """
 
     def __init__(self, answer: Callable[[Request], Reply | None]) -> None:
@@ -63,32 +63,32 @@ class Door:
         self.port = self._server.server_port
         self.url = f"http://{HOST}:{self.port}"
 
-    def shut(self) -> None:
-        """Refuse connections from now on, keeping the port."""
+    def suspend(self) -> None:
+        """Refuse connections from now on, but keep the port."""
         if self._placeholder is None:
             self._server.stop()
             self._placeholder = socket.socket()
             self._placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._placeholder.bind((HOST, self.port))  # bound, not listening: refuses
 
-    def open(self) -> None:
-        """Take connections again, on the same port."""
+    def resume(self) -> None:
+        """Accept connections again, on the same port."""
         if self._placeholder is not None:
             self._placeholder.close()
             self._placeholder = None
             self._server = _Server(self.port, self._answer)
 
     def close(self) -> None:
-        """Stop for good, once every request under way has ended."""
-        self.shut()
+        """Wait for running requests, and stop for good."""
+        self.suspend()
         if self._placeholder is not None:
             self._placeholder.close()
 
 
 class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    """The listening socket, its thread, and the threads of the requests under way.
+    """The listening socket, its thread, and the threads of running requests.
 
-    The threads are daemons: a test process that dies does not wait for them.
+    The threads are daemons, so that an ending test process does not wait for them.
     """
 
     daemon_threads = True
@@ -100,12 +100,12 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.answer = answer
         self._requests: set[threading.Thread] = set()
         self._thread = threading.Thread(
-            target=self.serve_forever, args=(0.02,), name=f"door-{self.server_port}", daemon=True
+            target=self.serve_forever, args=(0.02,), name=f"http-{self.server_port}", daemon=True
         )
         self._thread.start()
 
     def server_bind(self) -> None:
-        # HTTPServer's own looks its host name up, which may ask a name server.
+        # HTTPServer.server_bind looks up the host name, which may ask a name server.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
@@ -117,8 +117,8 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             self._requests.discard(threading.current_thread())
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Only writing to a client that went away ends here."""
-        logger.debug("reply to %s was not taken", client_address, exc_info=True)
+        """Log a client that closed the connection before it read the reply."""
+        logger.debug("client %s closed the connection early", client_address, exc_info=True)
 
     def stop(self) -> None:
         self.shutdown()
@@ -129,7 +129,7 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Reads one request, writes one reply."""
+    """The handler of one connection: one request, one reply."""
 
     server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
     timeout = 30
@@ -147,8 +147,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             reply = self.server.answer(request)
         except Exception:
-            # A bug of the sandbox must not look like one of AWS's moods.
-            logger.exception("no answer to %s %s", request.method, request.path)
+            # A bug of the sandbox must not look like an error of AWS.
+            logger.exception("could not answer %s %s", request.method, request.path)
             reply = Reply(500, traceback.format_exc().encode())
         if reply is None:
             with contextlib.suppress(OSError):
@@ -164,4 +164,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: the cloud keeps its own list of calls."""
+        """Log nothing: the cloud keeps its own list of calls."""

@@ -1,4 +1,4 @@
-"""Loopback ports that stay ours while the server behind one is killed and started again."""
+"""Loopback ports that stay reserved while their server is killed and started again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import socket
 
 
 class Port:
-    """A port that is bound but does not listen, so that nobody else is given it.
+    """A port that is bound but does not listen, so that no other program gets it.
 
-    A server that sets SO_REUSEPORT (an option of etcd and of the API server) listens on it beside
-    us; while there is none, connections are refused.
+    A server that sets SO_REUSEPORT (etcd and the API server have an option for it) can listen on
+    the same port; while none does, connections are refused.
     """
 
     def __init__(self) -> None:
@@ -19,5 +19,5 @@ class Port:
         self.number: int = self._socket.getsockname()[1]
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._socket.close()

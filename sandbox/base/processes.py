@@ -1,4 +1,4 @@
-"""Child processes that can not outlive us; knows nothing of what they run."""
+"""Child processes that cannot outlive this process; it does not know what they run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
-# Runs in the child, which then becomes the program. It is a program of its own rather than a
-# preexec_fn, which is unsafe in a process with threads. The second look is for a parent that
-# was gone before it could be asked for.
-_TIED = """
+# Runs in the child, which then executes the program. A preexec_fn would be unsafe in a process
+# with threads. The parent's id is checked because the parent may have ended before prctl.
+_LAUNCHER = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -28,25 +27,25 @@ if os.getppid() == int(sys.argv[1]):
 """
 
 
-def tied(command: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """The command line that runs `command` so that the kernel ends it when its starter ends.
+def tie_to_parent(command: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return a command line that runs `command` and is killed when the starting thread ends.
 
-    "Its starter" is a thread, not a process: start it from a thread that lives as long as it.
+    The kernel watches the thread, not the process: start it from a thread that lives long enough.
 
     Args:
         command: The program's absolute path, then its arguments.
     """
-    launcher = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid())]
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
     return [*launcher, *(os.fspath(part) for part in command)]
 
 
 class Process:
-    """A program in the background, tied to this process, with its output in a file.
+    """A program in the background that ends with this process; its output goes to a file.
 
     Args:
         command: The program's absolute path, then its arguments.
-        log: The file that its output is added to.
-        environ: Its whole environment; ours where not given.
+        log: The file that the output is appended to.
+        environ: The whole environment; by default that of this process.
     """
 
     def __init__(
@@ -61,9 +60,9 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
         self._error: OSError | None = None
         self._started = threading.Event()
-        # The thread stays until the program ends: see tied().
+        # The thread stays until the program ends: see tie_to_parent.
         self._keeper = threading.Thread(
-            target=self._keep, args=(tied(command), environ), name=self.name, daemon=True
+            target=self._keep, args=(tie_to_parent(command), environ), name=self.name, daemon=True
         )
         self._keeper.start()
         self._started.wait()
@@ -72,21 +71,21 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether the program has not ended yet."""
+        """Return whether the program is still running."""
         return self._keeper.is_alive()
 
     @property
     def pid(self) -> int:
-        """The program's process id."""
+        """Return the program's process id."""
         return self._child.pid if self._child is not None else 0
 
     def tail(self, lines: int = 8) -> str:
-        """The last lines of its output, and no more of a line than its beginning."""
+        """Return the last lines of the output, each cut to 300 characters."""
         last = self._log.read_text(errors="replace").splitlines()[-lines:]
         return "\n".join(line[:300] for line in last)
 
     def kill(self) -> None:
-        """End the program at once, and wait until it is gone."""
+        """Kill the program, and wait until it has ended."""
         if self._child is not None and self.running:
             self._child.send_signal(signal.SIGKILL)
         self._keeper.join()

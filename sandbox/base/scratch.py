@@ -1,4 +1,4 @@
-"""Temporary directories that are removed even if their process is killed: the next one does it."""
+"""Temporary directories; those of killed processes are removed by the next process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tempfile
 import time
 
 _PREFIX = "aws-efs-sandbox-"
-_YOUNG_SECONDS = 60  # may have been made, but not yet locked
+_YOUNG_SECONDS = 60  # younger ones may not be locked yet
 
 
-class Directory:
-    """A new directory that only its owner may read; it is ours as long as we hold its lock."""
+class ScratchDirectory:
+    """A new directory that only its owner may read; a lock shows that it is in use."""
 
     def __init__(self) -> None:
         for left in pathlib.Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
@@ -24,7 +24,7 @@ class Directory:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Remove it; can be called again."""
+        """Remove the directory; can be called again."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
@@ -36,12 +36,12 @@ def _remove_if_left(directory: pathlib.Path) -> None:
         if time.time() - directory.stat().st_mtime < _YOUNG_SECONDS:
             return
         lock = os.open(directory, os.O_RDONLY)
-    except OSError:  # gone just now, or another user's
+    except OSError:  # just removed, or another user's
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(directory, ignore_errors=True)
     except BlockingIOError:
-        pass  # its process lives
+        pass  # its process is running
     finally:
         os.close(lock)

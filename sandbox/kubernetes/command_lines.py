@@ -171,12 +171,12 @@ def kubeconfig(endpoint: str, ca: str, user: dict[str, str]) -> dict[str, object
     }
 
 
-def client_user(pair: certificates.Pair) -> dict[str, str]:
+def client_user(pair: certificates.KeyPair) -> dict[str, str]:
     """A kubeconfig file's user that shows a certificate."""
     return {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
 
 
-def administrator(authority: certificates.Authority, name: str) -> certificates.Pair:
+def administrator(authority: certificates.Authority, name: str) -> certificates.KeyPair:
     """The certificate of a user who may do everything."""
     return authority.issue(name, groups=[_ADMINISTRATORS])
 

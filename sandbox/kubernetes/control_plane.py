@@ -45,7 +45,7 @@ class ControlPlane:
     """
 
     def __init__(self, binaries: pathlib.Path) -> None:
-        self._scratch = scratch.Directory()
+        self._scratch = scratch.ScratchDirectory()
         self._directory = self._scratch.path
         self._ports = ports.Port(), ports.Port(), ports.Port()
         self._authority = certificates.Authority(self._directory)
@@ -145,7 +145,7 @@ class ControlPlane:
         self._clients.append(client)
         return client
 
-    def kubelet_server_certificate(self, host: str) -> certificates.Pair:
+    def kubelet_server_certificate(self, host: str) -> certificates.KeyPair:
         """The certificate and key for a kubelet's own server, which the API server verifies.
 
         Args:

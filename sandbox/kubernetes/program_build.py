@@ -123,7 +123,7 @@ def _run(go: go_toolchain.Go, arguments: Sequence[str], meter: build_progress.Me
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(  # noqa: S603 - our own command
-            processes.tied([go.program, *arguments]),
+            processes.tie_to_parent([go.program, *arguments]),
             cwd=_MODULE,
             env=go.environ,
             stdin=subprocess.DEVNULL,

@@ -34,7 +34,7 @@ class Tokens:
         serving: The certificate and key that the webhook serves with.
     """
 
-    def __init__(self, serving: certificates.Pair) -> None:
+    def __init__(self, serving: certificates.KeyPair) -> None:
         self._identities: dict[str, Identity] = {}
         self._server = _Server(self._identities, serving)
         self._thread = threading.Thread(
@@ -70,7 +70,7 @@ class Tokens:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, identities: dict[str, Identity], serving: certificates.Pair) -> None:
+    def __init__(self, identities: dict[str, Identity], serving: certificates.KeyPair) -> None:
         self.identities = identities
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(serving.certificate, serving.key)

@@ -31,7 +31,7 @@ class Server:
         authority: The file with the authority of the certificate that the API server shows.
     """
 
-    def __init__(self, find: Finder, pair: certificates.Pair, authority: pathlib.Path) -> None:
+    def __init__(self, find: Finder, pair: certificates.KeyPair, authority: pathlib.Path) -> None:
         class Handler(_Handler):
             finder = staticmethod(find)
 

@@ -68,7 +68,7 @@ class Nodes:
         self._pods: dict[str, pod_lifecycle.Pod] = {}
         self._ending: list[pod_lifecycle.Pod] = []
         self._closed = threading.Event()
-        self._scratch = scratch.Directory()
+        self._scratch = scratch.ScratchDirectory()
         self._api = kubelet_client.Api(plane.client("kubelet"))
         self._events = kubelet_events.Recorder(self._api)
         self._kubelet = pod_container.Kubelet(self._api, self._events, self._scratch.path, scale)

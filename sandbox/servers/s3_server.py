@@ -81,9 +81,9 @@ class Buckets:
         self._account = f"{secrets.randbelow(10**12):012d}"
         self._backend: S3Backend = s3_backends[self._account]["aws"]
         self._buckets: dict[str, _Bucket] = {}
-        self._door = faulty_http_server.Door(self._answer)
-        self.url = self._door.url
-        self.port = self._door.port
+        self._server = faulty_http_server.FaultyServer(self._answer)
+        self.url = self._server.url
+        self.port = self._server.port
 
     @classmethod
     @contextlib.contextmanager
@@ -96,7 +96,7 @@ class Buckets:
             started._close()
 
     def _close(self) -> None:
-        self._door.close()
+        self._server.close()
         self._backend.reset()
         del s3_backends[self._account]
 

@@ -398,7 +398,7 @@ def test_refused_keys_and_an_api_that_is_down_are_told(cloud: sandbox_aws.Cloud)
     aws = session.connect(cloud.region, identity.AwsCredentials("wrong", "wrong"), {})
     with pytest.raises(problems.Blocked, match="refuses the credentials"):
         file_system.reconcile(aws, wanted(), timeout_seconds=1)
-    cloud.down()
+    cloud.stop_api()
     with pytest.raises(problems.Waiting, match="cannot be reached"):
         reconciled(cloud, wanted())
 
@@ -408,7 +408,7 @@ def test_the_machines_role_is_used_without_a_key_and_its_lack_is_told(
 ) -> None:
     with pytest.raises(problems.Blocked, match="juju trust"):
         file_system.reconcile(session.connect(cloud.region, None, {}), wanted(), timeout_seconds=1)
-    cloud.give_role()
+    cloud.attach_role()
     aws = session.connect(cloud.region, None, {})
     assert file_system.reconcile(aws, wanted(), timeout_seconds=1).life_cycle == "available"
 

@@ -157,7 +157,7 @@ def test_an_api_that_does_not_answer_is_waited_for_but_not_by_the_hook(
     stage.settle()
     impatient(monkeypatch)
     if trouble == "down":
-        stage.cloud.down()
+        stage.cloud.stop_api()
     else:
         stage.cloud.hang(60)
     began = time.monotonic()
@@ -167,7 +167,7 @@ def test_an_api_that_does_not_answer_is_waited_for_but_not_by_the_hook(
     assert "look for the file system" in stage.status().message
     assert not stage.model.hooks[-1].error
     if trouble == "down":
-        stage.cloud.up()
+        stage.cloud.start_api()
     else:
         stage.cloud.hang(0)
     stage.model.update_status(APPLICATION)

@@ -75,7 +75,7 @@ def test_a_secret_that_does_not_exist_is_told(stage: Stage) -> None:
 
 
 def test_the_machine_s_role_is_enough(stage: Stage) -> None:
-    stage.cloud.give_role()
+    stage.cloud.attach_role()
     stage.model.update_credential(None)
     stage.settle()
     is_active(stage)

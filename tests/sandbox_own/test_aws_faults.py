@@ -53,10 +53,10 @@ def test_the_default_chain_finds_the_role_or_nothing(cloud, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(botocore.exceptions.NoCredentialsError):
         boto3.Session().client("efs", region_name=cloud.region).describe_file_systems()
-    cloud.give_role()
+    cloud.attach_role()
     efs = boto3.Session().client("efs", region_name=cloud.region)
     assert efs.describe_file_systems()["FileSystems"] == []
-    cloud.take_role()
+    cloud.detach_role()
     with pytest.raises(botocore.exceptions.ClientError, match="UnrecognizedClient"):
         efs.describe_file_systems()
 
@@ -117,10 +117,10 @@ def test_a_lost_reply_has_done_its_work(cloud):
 
 def test_an_api_that_is_down_refuses_and_comes_back_at_the_same_address(cloud):
     efs = aws_calls.client(cloud, "efs")
-    cloud.down()
+    cloud.stop_api()
     with pytest.raises(botocore.exceptions.EndpointConnectionError):
         efs.describe_file_systems()
-    cloud.up()
+    cloud.start_api()
     assert efs.describe_file_systems()["FileSystems"] == []
 
 
@@ -211,7 +211,7 @@ def test_a_process_that_forgets_its_cloud_ends_all_the_same():
         "import sys; sys.path[:0] = ['src', '.']\n"
         "from sandbox.aws import aws_cloud\n"
         "cloud = aws_cloud.Cloud.start(); cloud.hang(600); print(cloud.endpoint_url, flush=True)\n"
-        "import socket; s = socket.create_connection(('127.0.0.1', cloud._door.port))\n"
+        "import socket; s = socket.create_connection(('127.0.0.1', cloud._server.port))\n"
         "s.sendall(b'GET / HTTP/1.1')\n"
     )
     ended = subprocess.run(

@@ -60,11 +60,11 @@ def test_what_a_killed_process_left_is_removed_and_nothing_that_is_in_use(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    used, left = scratch.Directory(), tmp_path / "aws-efs-sandbox-left"
+    used, left = scratch.ScratchDirectory(), tmp_path / "aws-efs-sandbox-left"
     left.mkdir()
     for path in (used.path, left):
         os.utime(path, (0, 0))
-    another = scratch.Directory()
+    another = scratch.ScratchDirectory()
     assert set(tmp_path.iterdir()) == {used.path, another.path}
     for directory in (used, another):
         directory.close()
