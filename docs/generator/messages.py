@@ -257,7 +257,7 @@ def _placeholder(node: ast.expr) -> str:
         case ast.Attribute(value, name):
             owner = _last(value).strip("_")
             if name in {"id", "name"} and owner not in {"self", ""}:
-                return f"<{owner}>"
+                return f"<{owner.replace('_', ' ')}>"
             return f"<{name.strip('_').replace('_', ' ')}>"
         case ast.Subscript(ast.Constant(str(ending)), ast.Slice()):
             return f"({ending})"  # as in "zone(s)": only where there are several

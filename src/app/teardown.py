@@ -75,7 +75,7 @@ def _run(
     return lines + teardown.teardown(
         aws,
         owner,
-        say=say,
+        report=say,
         timeout_seconds=deadline - time.monotonic(),
         dry_run=params.dry_run,
     )

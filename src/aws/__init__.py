@@ -1,1 +1,1 @@
-"""The AWS half: file system, mount targets, security group. It knows no Juju, no Kubernetes."""
+"""AWS: file system, mount targets and security group. Nothing here knows Juju or Kubernetes."""

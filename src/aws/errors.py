@@ -1,4 +1,4 @@
-"""What AWS says when it refuses, as a sentence that tells the user what to do."""
+"""Translate botocore's errors into problems that tell the user what to do."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _PASSING = {
     "Unavailable",
 }
 _ADVICE = {
-    "FileSystemLimitExceeded": "the account's limit is reached: raise the quota or delete one",
-    "NetworkInterfaceLimitExceeded": "the limit of interfaces is reached: raise the quota",
+    "FileSystemLimitExceeded": "the account's quota is reached: raise it, or delete a file system",
+    "NetworkInterfaceLimitExceeded": "the quota of network interfaces is reached: raise it",
     "NoFreeAddressesInSubnet": "its subnet has no free address: free one, or add a subnet",
     "OptInRequired": "the region is not enabled for this account: enable it, or set another",
-    "RulesPerSecurityGroupLimitExceeded": "the limit of rules is reached: raise the quota",
-    "SecurityGroupLimitExceeded": "the limit of groups is reached: raise the quota",
-    "ThroughputLimitExceeded": "the region's limit of throughput is reached: raise the quota",
+    "RulesPerSecurityGroupLimitExceeded": "the quota of security group rules is reached: raise it",
+    "SecurityGroupLimitExceeded": "the quota of security groups is reached: raise it",
+    "ThroughputLimitExceeded": "the region's throughput quota is reached: raise it",
     "UnsupportedAvailabilityZone": "AWS EFS is not offered in this zone: keep workers out of it",
-    "TooManyRequests": "AWS allows it once in 24 hours, it is tried again by itself",
+    "TooManyRequests": "AWS allows it once in 24 hours, the charm tries again",
 }
-# What AWS answers to botocore's own retry of a call whose first reply was lost; a change that is
-# not seen everywhere yet, or is somebody else's, is answered so too.
-_SECOND_ANSWERS = {
+# Answers to botocore's own retry of a call whose first reply was lost. AWS gives the same answers
+# where a change is not visible everywhere yet, and where somebody else made it.
+_RETRY_ANSWERS = {
     "DependencyViolation",
     "FileSystemAlreadyExists",
     "FileSystemNotFound",
@@ -81,28 +81,28 @@ _HTTP_SERVER_ERROR = 500
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Generator[None]:
-    """Let botocore's errors out as problems, the cause attached.
+def translated(operation: str) -> Generator[None]:
+    """Raise botocore's errors as problems, with the error as their cause.
 
     Args:
-        doing: What was being done, for the sentence: "create the file system".
+        operation: The operation, for the message: "create the file system".
 
     Raises:
-        problems.Waiting: It mends itself.
-        problems.Blocked: It needs the user.
+        problems.Waiting: The error is temporary.
+        problems.Blocked: The user has to act.
     """
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        raise _translate_refusal(doing, error) from error
+        raise _translate_refusal(operation, error) from error
     except botocore.exceptions.ParamValidationError:
-        raise  # nothing that AWS or a user did: a fault of ours, that must not look like theirs
+        raise  # a bug of the charm, which must not look like an error of AWS or of the user
     except botocore.exceptions.BotoCoreError as error:
-        raise _translate_failure(doing, error) from error
+        raise _translate_failure(operation, error) from error
 
 
 def error_code(problem: problems.Problem) -> str:
-    """AWS's code of the error that this problem came from; "" where it is not AWS's word."""
+    """Return the code of the AWS error behind a problem; "" where AWS did not answer."""
     cause = problem.__cause__
     if isinstance(cause, botocore.exceptions.ClientError):
         return cause.response.get("Error", {}).get("Code", "")
@@ -110,19 +110,19 @@ def error_code(problem: problems.Problem) -> str:
 
 
 def may_have_succeeded(problem: problems.Problem) -> bool:
-    """Whether a call that failed may have done its work all the same: look before believing."""
+    """Return whether a call that failed may have succeeded in AWS: observe again to know."""
     cause = problem.__cause__
     if isinstance(cause, botocore.exceptions.ClientError):
-        return error_code(problem) in _SECOND_ANSWERS or _http_status(cause) >= _HTTP_SERVER_ERROR
+        return error_code(problem) in _RETRY_ANSWERS or _http_status(cause) >= _HTTP_SERVER_ERROR
     return isinstance(cause, botocore.exceptions.HTTPClientError)
 
 
-def _translate_refusal(doing: str, error: botocore.exceptions.ClientError) -> problems.Problem:
-    """The sentence for an answer of AWS that is an error."""
+def _translate_refusal(operation: str, error: botocore.exceptions.ClientError) -> problems.Problem:
+    """Return the problem for an error that AWS answered."""
     name = error.response.get("Error", {}).get("Code", "")
     if name in _DENIED:
         return problems.Blocked(
-            f"AWS denies {_denied_action(error)}: allow it to the charm's credentials"
+            f"AWS denies {_denied_action(error)}: grant it to the charm's credentials"
         )
     if name in _BAD_KEYS:
         return problems.Blocked(
@@ -130,18 +130,20 @@ def _translate_refusal(doing: str, error: botocore.exceptions.ClientError) -> pr
         )
     if name in _ADVICE:
         kind = problems.Waiting if name == "TooManyRequests" else problems.Blocked
-        return kind(f"cannot {doing}: {_ADVICE[name]}")
+        return kind(f"cannot {operation}: {_ADVICE[name]}")
     if name in _PASSING or _http_status(error) >= _HTTP_SERVER_ERROR:
-        said = name or str(_http_status(error))
-        return problems.Waiting(f"AWS could not {doing} ({said}): it is tried again")
-    said = error.response.get("Error", {}).get("Message", "")
-    return problems.Blocked(f"AWS refuses to {doing}: {name} {said}".rstrip())
+        reason = name or str(_http_status(error))
+        return problems.Waiting(f"AWS could not {operation} ({reason}): the charm tries again")
+    message = error.response.get("Error", {}).get("Message", "")
+    return problems.Blocked(f"AWS refuses to {operation}: {name} {message}".rstrip())
 
 
-def _translate_failure(doing: str, error: botocore.exceptions.BotoCoreError) -> problems.Problem:
-    """The sentence for a call that never got an answer.
+def _translate_failure(
+    operation: str, error: botocore.exceptions.BotoCoreError
+) -> problems.Problem:
+    """Return the problem for a call that got no answer.
 
-    The errors' own texts are not repeated: they hold whole URLs, a proxy's with its password.
+    The errors' own messages are not repeated: they contain whole URLs, also a proxy's password.
     """
     if isinstance(
         error,
@@ -157,30 +159,35 @@ def _translate_failure(doing: str, error: botocore.exceptions.BotoCoreError) -> 
         )
     if isinstance(error, botocore.exceptions.ProxyConnectionError):
         return problems.Waiting(
-            f"the proxy does not answer, cannot {doing}: check the model's proxies"
+            f"the proxy does not answer, cannot {operation}: check the model's proxies"
         )
     if isinstance(error, botocore.exceptions.SSLError):
         return problems.Blocked(
-            f"AWS's certificate does not verify, cannot {doing}: check the model's proxies"
+            f"AWS's certificate does not verify, cannot {operation}: check the model's proxies"
         )
     host = urllib.parse.urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname or "AWS"
     if isinstance(
         error, (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError)
     ):
         return problems.Waiting(
-            f"{host} does not answer in time, cannot {doing}: it is tried again"
+            f"{host} does not answer in time, cannot {operation}: the charm tries again"
         )
-    return problems.Waiting(f"{host} cannot be reached to {doing}: it is tried again")
+    return problems.Waiting(f"cannot reach {host} to {operation}: the charm tries again")
 
 
 def _denied_action(error: botocore.exceptions.ClientError) -> str:
-    """The IAM action that was denied; AWS names it where EFS needed it in our name."""
-    said = error.response.get("Error", {}).get("Message", "")
-    named = re.search(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)", said)
-    if named:
-        return named[1]
-    efs = f"elasticfilesystem:{error.operation_name}"
-    return efs if efs in permissions.EFS_ACTIONS else f"ec2:{error.operation_name}"
+    """Return the denied IAM action.
+
+    AWS names it in the message where EFS called another service on the caller's behalf.
+    """
+    message = error.response.get("Error", {}).get("Message", "")
+    match = re.search(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)", message)
+    if match:
+        return match[1]
+    efs_action = f"elasticfilesystem:{error.operation_name}"
+    if efs_action in permissions.EFS_ACTIONS:
+        return efs_action
+    return f"ec2:{error.operation_name}"
 
 
 def _http_status(error: botocore.exceptions.ClientError) -> int:

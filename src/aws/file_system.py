@@ -1,4 +1,4 @@
-"""The file system with its security group and mount targets: look, plan, take the steps, wait.
+"""Reconcile the file system, its security group and mount targets: observe, plan, apply, wait.
 
 It deletes nothing.
 """
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How often a step is taken before it is held to be in vain. The pauses between grow to about two
-# seconds together: what one call has made, the next may not see yet.
-_TRIES = 4
+# The attempts that a step gets. The pauses between them grow to about two seconds together, since
+# a call may not see yet what the call before it has created.
+_MAX_ATTEMPTS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class FileSystemOutcome:
-    """What there is now.
+    """The file system after a reconcile.
 
     Attributes:
         file_system_id: The file system.
-        region: Where it is.
-        dns_name: The name to mount it by, which each zone resolves to its own mount target.
-        size_bytes: What AWS last metered.
-        life_cycle: available, or updating, which mounts do not notice.
-        addresses: The addresses of the mount targets that are available, by zone. This and the two
-            below are empty where nobody was there to mount it.
-        vpc_id: The VPC that it is mounted in.
-        security_group_id: Our group there.
-        problems: What is wrong and did not stop the rest.
+        region: Its region.
+        dns_name: The host name to mount; each zone resolves it to its own mount target.
+        size_bytes: The size that AWS last metered.
+        life_cycle: available, or updating, which does not affect mounts.
+        addresses: The addresses of the available mount targets, by zone. This and the two below
+            are empty where there are no units or nodes to mount it.
+        vpc_id: The VPC of the mount targets.
+        security_group_id: The charm's security group in that VPC.
+        problems: The problems that did not stop the rest.
     """
 
     file_system_id: str
@@ -59,62 +59,62 @@ class FileSystemOutcome:
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """The zones that have a mount target which is available."""
+        """Return the zones that have an available mount target."""
         return tuple(sorted(self.addresses))
 
 
 def reconcile(
-    aws: session.Aws, wanted: resources.DesiredFileSystem, *, timeout_seconds: float
+    aws: session.Aws, desired: resources.DesiredFileSystem, *, timeout_seconds: float
 ) -> FileSystemOutcome:
-    """Make AWS as wanted; nothing is written where it is so already.
+    """Bring AWS to the desired state; write nothing where it is in that state already.
 
-    Each round looks at all there is and does what can be done now. That is also the whole answer
-    to lost replies: whatever a call says, what counts is what the next look finds, and only what
-    carries our tags is taken for ours.
+    Each round observes everything and applies the steps that are possible now. This also copes
+    with lost replies: whatever a call returned, only the next observation counts, and only
+    resources with the charm's tags are treated as its own.
 
     Args:
-        aws: The region to do it in.
-        wanted: What is asked for. Without units or nodes it is the file system alone.
-        timeout_seconds: How long to wait for AWS to finish what it was asked for.
+        aws: The region.
+        desired: The desired state. Without units or nodes it is the file system alone.
+        timeout_seconds: The time that AWS gets to finish its work.
 
     Raises:
         problems.Waiting: The file system is not there yet, or AWS does not answer.
-        problems.Blocked: It needs the user.
+        problems.Blocked: The user has to act.
     """
-    until = time.monotonic() + timeout_seconds
-    taken: collections.Counter[steps.Step] = collections.Counter()
-    given_up: dict[steps.Step, problems.Problem] = {}
+    deadline = time.monotonic() + timeout_seconds
+    attempts: collections.Counter[steps.Step] = collections.Counter()
+    failed: dict[steps.Step, problems.Problem] = {}
     while True:
-        observed = observe(aws, wanted)
-        todo = [step for step in plan.plan(wanted, observed) if step not in given_up]
-        if todo:
-            given_up |= _apply_all(aws, todo, taken)
-        elif plan.is_pending(observed) and time.monotonic() < until:
-            settled = functools.partial(_is_settled, aws, wanted, observed)
-            polling.poll(settled, bool, until - time.monotonic())
+        observed = observe(aws, desired)
+        planned = [step for step in plan.plan(desired, observed) if step not in failed]
+        if planned:
+            failed |= _apply_all(aws, planned, attempts)
+        elif plan.is_pending(observed) and time.monotonic() < deadline:
+            settled = functools.partial(_is_settled, aws, desired, observed)
+            polling.poll(settled, bool, deadline - time.monotonic())
         else:
-            return _outcome(aws, wanted, observed, tuple(given_up.values()))
+            return _outcome(aws, desired, observed, tuple(failed.values()))
 
 
 def find(aws: session.Aws, owner: identity.Owner) -> resources.FileSystem | None:
-    """Look for this application's file system, in one read.
+    """Return this application's file system, with one API call; None where there is none.
 
     Raises:
-        problems.Blocked: Somebody else's has our creation token.
+        problems.Blocked: A file system with this creation token lacks the application's tags.
     """
-    found = _find_by_token(aws, owner)
-    if found:
-        ownership.check(owner, found.id, found.tags)
-    return found
+    existing = _find_by_token(aws, owner)
+    if existing:
+        ownership.check(owner, existing.id, existing.tags)
+    return existing
 
 
 def list_mount_targets(aws: session.Aws, file_system_id: str) -> tuple[resources.MountTarget, ...]:
-    """The file system's mount targets in the order of their zones, without their groups."""
+    """Return the mount targets of a file system by zone, without their security groups."""
     with errors.translated("look at the mount targets"):
         pages = aws.efs.get_paginator("describe_mount_targets").paginate(
             FileSystemId=file_system_id
         )
-        found = [
+        targets = [
             resources.MountTarget(
                 id=target["MountTargetId"],
                 zone=target.get("AvailabilityZoneName", ""),
@@ -129,136 +129,143 @@ def list_mount_targets(aws: session.Aws, file_system_id: str) -> tuple[resources
             for target in page["MountTargets"]
             if target["LifeCycleState"] != "deleted"
         ]
-    return tuple(sorted(found, key=lambda target: target.zone))
+    return tuple(sorted(targets, key=lambda target: target.zone))
 
 
-def observe(aws: session.Aws, wanted: resources.DesiredFileSystem) -> resources.ObservedFileSystem:
-    """Look at all that counts: one read without units, else eight and one a further page."""
-    found = _find_by_token(aws, wanted.owner)
-    if found is None:
-        # A teardown that was cut short after the file system went has left its mark on the group.
-        for group in network.find_own_groups(aws, wanted.owner):
+def observe(
+    aws: session.Aws, desired: resources.DesiredFileSystem
+) -> resources.ObservedFileSystem:
+    """Observe the resources: one API call without units, else eight, and one a further page."""
+    file_system = _find_by_token(aws, desired.owner)
+    if file_system is None:
+        # A teardown that stopped after it deleted the file system has left its tag on the group.
+        for group in network.find_own_groups(aws, desired.owner):
             ownership.check_not_tearing_down(group.id, group.tags)
-    if not wanted.mounted:
-        return resources.ObservedFileSystem(found)
-    targets = list_mount_targets(aws, found.id) if found else ()
+    if not desired.mounted:
+        return resources.ObservedFileSystem(file_system)
+    targets = list_mount_targets(aws, file_system.id) if file_system else ()
     groups = network.read_interface_groups(
         aws, [target.interface_id for target in targets if target.interface_id]
     )
     machines = network.find_instances(
-        aws, wanted.owner, instance_ids=wanted.instance_ids, addresses=wanted.addresses
+        aws, desired.owner, instance_ids=desired.instance_ids, addresses=desired.addresses
     )
-    vpc_id = placement.choose_vpc(wanted.vpc_id, {target.vpc_id for target in targets}, machines)
+    vpc_id = placement.choose_vpc(desired.vpc_id, {target.vpc_id for target in targets}, machines)
     return resources.ObservedFileSystem(
-        file_system=found,
+        file_system=file_system,
         mount_targets=tuple(
             dataclasses.replace(target, groups=groups.get(target.interface_id))
             for target in targets
         ),
-        network=network.observe(aws, wanted.owner, vpc_id=vpc_id, instances=machines),
+        network=network.observe(aws, desired.owner, vpc_id=vpc_id, instances=machines),
     )
 
 
 def _find_by_token(aws: session.Aws, owner: identity.Owner) -> resources.FileSystem | None:
     with errors.translated("look for the file system"):
         answer = aws.efs.describe_file_systems(CreationToken=ownership.creation_token(owner))
-    for found in answer["FileSystems"]:
-        if found["LifeCycleState"] != "deleted":
+    for described in answer["FileSystems"]:
+        if described["LifeCycleState"] != "deleted":
             return resources.FileSystem(
-                id=found["FileSystemId"],
-                life_cycle=found["LifeCycleState"],
-                performance_mode=found["PerformanceMode"],
-                throughput_mode=found.get("ThroughputMode", "bursting"),
-                encrypted=found.get("Encrypted", False),
-                kms_key=found.get("KmsKeyId") or "",
-                size_bytes=found["SizeInBytes"]["Value"],
-                tags=ownership.from_list(found["Tags"]),
+                id=described["FileSystemId"],
+                life_cycle=described["LifeCycleState"],
+                performance_mode=described["PerformanceMode"],
+                throughput_mode=described.get("ThroughputMode", "bursting"),
+                encrypted=described.get("Encrypted", False),
+                kms_key=described.get("KmsKeyId") or "",
+                size_bytes=described["SizeInBytes"]["Value"],
+                tags=ownership.from_list(described["Tags"]),
             )
     return None
 
 
 def _apply_all(
-    aws: session.Aws, todo: Sequence[steps.Step], taken: collections.Counter[steps.Step]
+    aws: session.Aws, planned: Sequence[steps.Step], attempts: collections.Counter[steps.Step]
 ) -> dict[steps.Step, problems.Problem]:
-    """Take the steps; those of the zones at the same time.
+    """Apply the steps; those that do not depend on each other at the same time.
 
     Args:
         aws: The region.
-        todo: The steps.
-        taken: How often each has been taken before; counted on.
+        planned: The steps.
+        attempts: The number of attempts of each step so far; updated here.
 
     Returns:
-        The steps not to be tried again, and why; those only of which the rest does not depend.
+        The separable steps that are not retried, with their problems.
+
+    Raises:
+        problems.Problem: A step failed that the others depend on.
     """
-    repeats = max(taken[step] for step in todo)
-    if repeats >= _TRIES:
+    repeats = max(attempts[step] for step in planned)
+    if repeats >= _MAX_ATTEMPTS:
         raise problems.Waiting(
-            "AWS does not show yet what was changed: it goes on at the next update"
+            "AWS does not show the latest changes yet: the next update-status continues"
         )
     if repeats:
         polling.pause(repeats)
-    apart = [step for step in todo if isinstance(step, steps.SEPARABLE)]
-    for step in todo:
-        if step in apart:
+    separable = [step for step in planned if isinstance(step, steps.SEPARABLE)]
+    for step in planned:
+        if step in separable:
             continue
-        taken[step] += 1
+        attempts[step] += 1
         if problem := _apply(aws, step):
-            if errors.may_have_succeeded(problem) and taken[step] < _TRIES:
-                logger.info("looking again: %s", problem.message)
+            if errors.may_have_succeeded(problem) and attempts[step] < _MAX_ATTEMPTS:
+                logger.info("observing again: %s", problem.message)
                 return {}
             raise problem
-    taken.update(apart)
+    attempts.update(separable)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        attempt = functools.partial(_apply, aws)
-        outcomes = dict(zip(apart, pool.map(attempt, apart), strict=True))
+        apply = functools.partial(_apply, aws)
+        outcomes = dict(zip(separable, pool.map(apply, separable), strict=True))
     return {
         step: problem
         for step, problem in outcomes.items()
-        if problem and not (errors.may_have_succeeded(problem) and taken[step] < _TRIES)
+        if problem and not (errors.may_have_succeeded(problem) and attempts[step] < _MAX_ATTEMPTS)
     }
 
 
 def _apply(aws: session.Aws, step: steps.Step) -> problems.Problem | None:
     try:
-        step.take(aws)
+        step.apply(aws)
     except problems.Problem as problem:
         return problem
     return None
 
 
 def _is_settled(
-    aws: session.Aws, wanted: resources.DesiredFileSystem, before: resources.ObservedFileSystem
+    aws: session.Aws, desired: resources.DesiredFileSystem, before: resources.ObservedFileSystem
 ) -> bool:
-    """Whether AWS has done with what it was at work on, in one read."""
-    found = before.file_system
-    if found is None or plan.is_busy(found):
-        return not plan.is_busy(_find_by_token(aws, wanted.owner))
-    return not any(plan.is_busy(target) for target in list_mount_targets(aws, found.id))
+    """Return whether AWS has finished the pending work, with one API call."""
+    file_system = before.file_system
+    if file_system is None or plan.is_busy(file_system):
+        return not plan.is_busy(_find_by_token(aws, desired.owner))
+    return not any(plan.is_busy(target) for target in list_mount_targets(aws, file_system.id))
 
 
 def _outcome(
     aws: session.Aws,
-    wanted: resources.DesiredFileSystem,
+    desired: resources.DesiredFileSystem,
     observed: resources.ObservedFileSystem,
-    told: tuple[problems.Problem, ...],
+    failures: tuple[problems.Problem, ...],
 ) -> FileSystemOutcome:
-    found = observed.file_system
-    if found is None or found.life_cycle == "creating":
-        name = found.id if found else "the file system"
-        raise problems.Waiting(f"{name} is being created in {aws.region}: the next update goes on")
-    there = observed.network
+    file_system = observed.file_system
+    if file_system is None or file_system.life_cycle == "creating":
+        name = file_system.id if file_system else "the file system"
+        raise problems.Waiting(
+            f"{name} is being created in {aws.region}: the next update-status continues"
+        )
+    vpc = observed.network
     return FileSystemOutcome(
-        file_system_id=found.id,
+        file_system_id=file_system.id,
         region=aws.region,
-        dns_name=aws.file_system_name(found.id),
-        size_bytes=found.size_bytes,
-        life_cycle=found.life_cycle,
+        dns_name=aws.file_system_name(file_system.id),
+        size_bytes=file_system.size_bytes,
+        life_cycle=file_system.life_cycle,
         addresses={
             target.zone: target.address
             for target in observed.mount_targets
             if target.life_cycle == "available"
         },
-        vpc_id=there.vpc_id if there else "",
-        security_group_id=there.group.id if there and there.group else "",
-        problems=(*told, *plan.find_problems(wanted, observed)),
+        vpc_id=vpc.vpc_id if vpc else "",
+        security_group_id=vpc.group.id if vpc and vpc.group else "",
+        problems=(*failures, *plan.find_problems(desired, observed)),
     )

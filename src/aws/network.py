@@ -1,4 +1,4 @@
-"""What is there: the VPC, its subnets, our security group, the machines. It only looks."""
+"""Observe the network: the VPC, its subnets, the security group, the instances. Read only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aws import session
 
 NFS_PORT = 2049
-_MOST_FILTER_VALUES = 200
+_MAX_FILTER_VALUES = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Subnet:
     Attributes:
         id: Its id.
         zone: The name of its availability zone.
-        cidr: Its addresses.
-        free: How many of them are free.
+        cidr: Its address range.
+        free: The number of free addresses.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Subnet:
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """A machine, as far as the network matters."""
+    """The network properties of an EC2 instance."""
 
     id: str
     vpc_id: str
@@ -47,13 +47,13 @@ class Instance:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """One thing that a security group lets in: a protocol, a range of ports, and one source.
+    """A rule of a security group: protocol, port range and one source that is let in.
 
     Attributes:
-        protocol: tcp, udp, ...; -1 for all.
+        protocol: tcp, udp, ...; -1 for all protocols.
         from_port: The first port; None where the protocol has none.
         to_port: The last port.
-        source: A CIDR, a group's id or a prefix list's.
+        source: A CIDR, or the id of a security group or prefix list.
     """
 
     protocol: str
@@ -63,12 +63,12 @@ class Rule:
 
     @classmethod
     def nfs(cls, cidr: str) -> Rule:
-        """NFS from these addresses: the only kind of rule that we make."""
+        """Return the rule for NFS from a range of addresses, the only kind in use."""
         return cls("tcp", NFS_PORT, NFS_PORT, cidr)
 
     @classmethod
-    def read(cls, permission: Mapping[str, Any]) -> list[Rule]:
-        """The rules in what EC2 calls a permission, which has many sources."""
+    def from_permission(cls, permission: Mapping[str, Any]) -> list[Rule]:
+        """Return the rules in an EC2 permission, which has many sources."""
         sources = [
             *(entry.get("CidrIp") for entry in permission.get("IpRanges", [])),
             *(entry.get("CidrIpv6") for entry in permission.get("Ipv6Ranges", [])),
@@ -78,8 +78,8 @@ class Rule:
         ports = permission.get("FromPort"), permission.get("ToPort")
         return [cls(permission.get("IpProtocol", "-1"), *ports, source) for source in sources]
 
-    def permission(self) -> dict[str, Any]:
-        """The rule as EC2 takes it."""
+    def to_permission(self) -> dict[str, Any]:
+        """Return the rule as an EC2 permission."""
         permission: dict[str, Any] = {"IpProtocol": self.protocol}
         if self.from_port is not None:
             permission |= {"FromPort": self.from_port, "ToPort": self.to_port}
@@ -96,7 +96,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class SecurityGroup:
-    """A security group that has our name or our tags."""
+    """A security group that has the application's name or tags."""
 
     id: str
     vpc_id: str
@@ -106,15 +106,15 @@ class SecurityGroup:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The VPC that the file system is, or will be, mounted in.
+    """The VPC of the mount targets, existing or planned.
 
     Attributes:
         vpc_id: Its id.
-        subnets: Its subnets, in the order of their ids.
-        group: The security group in it that has our name.
-        dns_support: Whether its resolver answers.
-        dns_hostnames: Whether it knows the mount targets' names.
-        instances: The units' and nodes' machines that were found, in any VPC.
+        subnets: Its subnets, sorted by id.
+        group: The security group in it that has the application's name.
+        dns_support: Whether its DNS resolver is enabled.
+        dns_hostnames: Whether its DNS resolves the names of mount targets.
+        instances: The instances of units and nodes that were found, in any VPC.
     """
 
     vpc_id: str
@@ -132,7 +132,7 @@ def observe(
     instances: tuple[Instance, ...],
     vpc_id: str,
 ) -> Network:
-    """Look at one VPC, in four reads.
+    """Observe one VPC, with four API calls.
 
     Raises:
         problems.Blocked: There is no such VPC, or it has no subnet.
@@ -141,7 +141,7 @@ def observe(
         subnets = tuple(sorted(_subnets(aws, vpc_id), key=lambda subnet: subnet.id))
         if not subnets:
             raise problems.Blocked(
-                f"{vpc_id} has no subnet in {aws.region}, if it exists: correct the option vpc"
+                f"no VPC {vpc_id} with a subnet in {aws.region}: correct the option vpc"
             )
         named = find_groups(aws, {"group-name": ownership.group_name(owner)})
         support = aws.ec2.describe_vpc_attribute(VpcId=vpc_id, Attribute="enableDnsSupport")
@@ -163,29 +163,30 @@ def find_instances(
     instance_ids: Collection[str],
     addresses: Collection[str],
 ) -> tuple[Instance, ...]:
-    """The machines of nodes and units.
+    """Return the instances of nodes and units.
 
-    Nodes name their instances. Without nodes there are only addresses, which repeat across VPCs:
-    so they are looked for among the machines that Juju tagged with this model's uuid. Where none
-    of them has such an address (the units are of another model), all the model's machines are the
-    answer: they tell the VPC at least.
+    Nodes name their instances. Without nodes there are only addresses, which are not unique
+    across VPCs: they are searched among the instances that Juju tagged with the model's uuid.
+    Where none of these has such an address (the units belong to another model), all instances of
+    the model are returned: they at least show the VPC.
     """
     with errors.translated("look at the instances"):
         if instance_ids:
             chosen = sorted(instance_ids)
             return tuple(
                 _sorted(
-                    found
-                    for part in _chunks(chosen)
-                    for found in _instances(aws, "instance-id", part)
+                    instance
+                    for chunk in _chunks(chosen)
+                    for instance in _instances(aws, "instance-id", chunk)
                 )
             )
         of_model = _sorted(_instances(aws, "tag:juju-model-uuid", [owner.model_uuid]))
-    return tuple(one for one in of_model if one.addresses & set(addresses)) or tuple(of_model)
+    matching = tuple(each for each in of_model if each.addresses & set(addresses))
+    return matching or tuple(of_model)
 
 
 def find_groups(aws: session.Aws, filters: Mapping[str, str]) -> list[SecurityGroup]:
-    """The security groups that match."""
+    """Return the security groups that match the filters."""
     pages = aws.ec2.get_paginator("describe_security_groups").paginate(
         Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()]
     )
@@ -197,7 +198,7 @@ def find_groups(aws: session.Aws, filters: Mapping[str, str]) -> list[SecurityGr
             rules=frozenset(
                 rule
                 for permission in group.get("IpPermissions", [])
-                for rule in Rule.read(permission)
+                for rule in Rule.from_permission(permission)
             ),
         )
         for page in pages
@@ -206,7 +207,7 @@ def find_groups(aws: session.Aws, filters: Mapping[str, str]) -> list[SecurityGr
 
 
 def find_own_groups(aws: session.Aws, owner: identity.Owner) -> list[SecurityGroup]:
-    """The security groups that we made, in whatever VPC."""
+    """Return the application's security groups in all VPCs."""
     with errors.translated("look at the security groups"):
         return find_groups(
             aws,
@@ -220,7 +221,7 @@ def find_own_groups(aws: session.Aws, owner: identity.Owner) -> list[SecurityGro
 def read_interface_groups(
     aws: session.Aws, interface_ids: Collection[str]
 ) -> dict[str, frozenset[str]]:
-    """The security groups of each interface that exists."""
+    """Return the security groups of each existing network interface."""
     if not interface_ids:
         return {}
     with errors.translated("look at the mount targets' interfaces"):
@@ -242,7 +243,7 @@ def _subnets(aws: session.Aws, vpc_id: str) -> Iterator[Subnet]:
     )
     for page in pages:
         for subnet in page["Subnets"]:
-            # One without is for IPv6 only; one on an Outpost takes no mount target.
+            # Without a CIDR block it is IPv6 only; on an Outpost it cannot have a mount target.
             if subnet.get("CidrBlock") and not subnet.get("OutpostArn"):
                 yield Subnet(
                     id=subnet.get("SubnetId", ""),
@@ -278,11 +279,11 @@ def _instances(aws: session.Aws, name: str, values: list[str]) -> Iterator[Insta
                 )
 
 
-def _sorted(found: Iterator[Instance]) -> list[Instance]:
-    return sorted(found, key=lambda instance: instance.id)
+def _sorted(instances: Iterator[Instance]) -> list[Instance]:
+    return sorted(instances, key=lambda instance: instance.id)
 
 
 def _chunks(values: list[str]) -> Iterator[list[str]]:
-    """The values in as few filters as EC2 allows."""
-    for start in range(0, len(values), _MOST_FILTER_VALUES):
-        yield values[start : start + _MOST_FILTER_VALUES]
+    """Split the values into as few filters as EC2 allows."""
+    for start in range(0, len(values), _MAX_FILTER_VALUES):
+        yield values[start : start + _MAX_FILTER_VALUES]

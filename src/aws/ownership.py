@@ -1,4 +1,4 @@
-"""What makes an AWS resource ours: its token, its name, its tags. Pure; it asks AWS nothing."""
+"""The creation token, names and tags that mark an AWS resource as the application's; no I/O."""
 
 from __future__ import annotations
 
@@ -18,66 +18,69 @@ STATE_TAG = "aws-efs/state"
 TEARING_DOWN = "tearing-down"
 _USER_TAGS_TAG = "aws-efs/user-tags"
 
-# AWS takes 50 tags on a resource, and 256 characters in a value: that is 42 fingerprints.
+# AWS allows 50 tags on a resource, and 256 characters in a value: 42 fingerprints fit.
 MOST_USER_TAGS = 40
-# Juju deletes what carries its tags, AWS keeps aws: to itself, aws-efs/ is how we know our own.
+# Juju deletes resources that carry its tags, AWS reserves aws:, and the charm's tags are aws-efs/.
 _RESERVED = ("juju-", "aws:", "aws-efs/")
 
 
 def creation_token(owner: identity.Owner) -> str:
-    """The token by which AWS makes one file system, however often it is asked for."""
+    """Return the creation token, by which AWS creates only one file system for all requests."""
     digest = hashlib.sha256(f"{owner.model_uuid}/{owner.application}".encode()).hexdigest()
     return f"aws-efs-{digest[:56]}"
 
 
 def group_name(owner: identity.Owner) -> str:
-    """The security group's name."""
+    """Return the security group's name."""
     return f"aws-efs-{owner.application}-{owner.model_uuid}"
 
 
 def tags(owner: identity.Owner, user_tags: Mapping[str, str]) -> dict[str, str]:
-    """All the tags of a resource of ours: the user's that may be set, and our own above."""
-    allowed = {
-        key: value for key, value in user_tags.items() if key not in refused_keys(user_tags)
-    }
-    every = {
+    """Return all tags of a resource: the user's, as far as they are allowed, and the charm's."""
+    refused = {*reserved_keys(user_tags), *excess_keys(user_tags)}
+    allowed = {key: value for key, value in user_tags.items() if key not in refused}
+    all_tags = {
         "Name": f"aws-efs {owner.application}",
         **allowed,
         MODEL_TAG: owner.model_uuid,
         APPLICATION_TAG: owner.application,
     }
     if allowed:
-        every[_USER_TAGS_TAG] = " ".join(sorted(_fingerprint(key) for key in allowed))
-    return every
+        all_tags[_USER_TAGS_TAG] = " ".join(sorted(_fingerprint(key) for key in allowed))
+    return all_tags
 
 
-def refused_keys(user_tags: Mapping[str, str]) -> tuple[str, ...]:
-    """The keys of the user's tags that are not set: reserved ones, and those too many."""
-    reserved = {key for key in user_tags if key.lower().startswith(_RESERVED)}
-    return tuple(sorted(reserved) + sorted(set(user_tags) - reserved)[MOST_USER_TAGS:])
+def reserved_keys(user_tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the keys of the user's tags that are not set because their prefix is reserved."""
+    return tuple(sorted(key for key in user_tags if key.lower().startswith(_RESERVED)))
 
 
-def obsolete_keys(present: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str, ...]:
-    """The keys of tags that a former configuration set and this one does not.
+def excess_keys(user_tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the keys of the user's tags that are not set because a resource has no room."""
+    return tuple(sorted(set(user_tags).difference(reserved_keys(user_tags)))[MOST_USER_TAGS:])
 
-    An organisation's own tooling tags resources too, and would fight a charm that removes what it
-    does not know. So the keys that were set for the user are remembered on the resource; as
-    fingerprints, since keys may hold any character that could separate them.
+
+def obsolete_keys(present: Mapping[str, str], desired: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the keys of tags that an earlier configuration set and this one does not.
+
+    An organisation's own tools tag resources too, so tags of unknown origin must stay. The keys
+    that the charm set for the user are therefore kept in a tag of the resource; as fingerprints,
+    since a key may contain any separator.
     """
-    ours = set(present.get(_USER_TAGS_TAG, "").split())
-    stale = {key for key in present if key not in wanted and _fingerprint(key) in ours}
-    if ours and _USER_TAGS_TAG not in wanted:
+    set_by_charm = set(present.get(_USER_TAGS_TAG, "").split())
+    stale = {key for key in present if key not in desired and _fingerprint(key) in set_by_charm}
+    if set_by_charm and _USER_TAGS_TAG not in desired:
         stale.add(_USER_TAGS_TAG)
     return tuple(sorted(stale))
 
 
-def missing_tags(present: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
-    """The tags that are not there yet, or have another value."""
-    return {key: value for key, value in wanted.items() if present.get(key) != value}
+def missing_tags(present: Mapping[str, str], desired: Mapping[str, str]) -> dict[str, str]:
+    """Return the desired tags that are missing or have another value."""
+    return {key: value for key, value in desired.items() if present.get(key) != value}
 
 
 def is_ours(owner: identity.Owner, present: Mapping[str, str]) -> bool:
-    """Whether a resource with these tags was made by this application."""
+    """Return whether a resource with these tags belongs to this application."""
     return (
         present.get(MODEL_TAG) == owner.model_uuid
         and present.get(APPLICATION_TAG) == owner.application
@@ -85,22 +88,22 @@ def is_ours(owner: identity.Owner, present: Mapping[str, str]) -> bool:
 
 
 def check(owner: identity.Owner, resource_id: str, present: Mapping[str, str]) -> None:
-    """Make sure that what was found under our name is ours.
+    """Refuse a resource that has the application's name but belongs to somebody else.
 
     Raises:
-        problems.Blocked: It is not; it names the resource.
+        problems.Blocked: It lacks the application's tags; the message names it.
     """
     if not is_ours(owner, present):
         raise problems.Blocked(
-            f"{resource_id} has this application's name but not its tags, is not ours: delete it"
+            f"{resource_id} has this application's name but not its tags: delete it"
         )
 
 
 def check_not_tearing_down(resource_id: str, present: Mapping[str, str]) -> None:
-    """Make sure that nobody began to tear it down.
+    """Refuse a resource that a teardown has begun to remove.
 
     Raises:
-        problems.Blocked: A teardown has marked it.
+        problems.Blocked: A teardown has tagged it.
     """
     if present.get(STATE_TAG) == TEARING_DOWN:
         raise problems.Blocked(
@@ -109,12 +112,12 @@ def check_not_tearing_down(resource_id: str, present: Mapping[str, str]) -> None
 
 
 def from_list(listed: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """Tags as AWS lists them, as a mapping."""
+    """Return the tags in an AWS answer as a mapping."""
     return {str(tag.get("Key", "")): str(tag.get("Value", "")) for tag in listed}
 
 
 def to_list(mapping: Mapping[str, str]) -> list[Any]:
-    """Tags as AWS takes them; EFS and EC2 have a type each for the same thing."""
+    """Return tags as AWS takes them; EFS and EC2 each have a type of their own for that."""
     return [{"Key": key, "Value": value} for key, value in sorted(mapping.items())]
 
 

@@ -1,4 +1,4 @@
-"""The IAM actions that the charm's AWS credentials must allow, in one list."""
+"""The IAM actions that the charm's AWS credentials must allow."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ EC2_ACTIONS = (
     "ec2:DescribeVpcAttribute",
     "ec2:RevokeSecurityGroupIngress",
 )
-# EFS asks these of the caller: a mount target is an interface in the caller's subnet, and the
-# caller grants a KMS key of their own (option kms-key) to EFS.
+# EFS calls these on behalf of the caller: a mount target is a network interface in the caller's
+# subnet, and the caller grants EFS the use of their own KMS key (option kms-key).
 ON_BEHALF_ACTIONS = (
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
@@ -39,4 +39,4 @@ ON_BEHALF_ACTIONS = (
     "kms:GenerateDataKeyWithoutPlaintext",
 )
 IAM_ACTIONS = (*EFS_ACTIONS, *EC2_ACTIONS, *ON_BEHALF_ACTIONS)
-"""All actions that the charm's credentials need; docs/reference/iam-policy.md is made of it."""
+"""All actions that the credentials need; docs/reference/iam-policy.md is generated from it."""

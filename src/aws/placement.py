@@ -1,4 +1,4 @@
-"""Where the units are, and so where mount targets belong: pure functions, no I/O."""
+"""Choose the VPC, and the subnets for mount targets, from where the units are; no I/O."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """What the units' addresses and machines mean in one VPC.
+    """The subnets of units, nodes and missing mount targets in one VPC.
 
     Attributes:
-        used: The subnets that units and nodes are in.
-        new: The subnet for a mount target, for each zone of theirs that has none yet; None if no
-            subnet of the zone has a free address.
-        strays: The addresses that are in no subnet.
-        away: The other VPCs in which units or nodes are.
+        used: The subnets of units and nodes.
+        new: The subnet for a new mount target, by zone, for each zone with units or nodes but
+            without a mount target; None if no subnet of the zone has a free address.
+        unplaced: The addresses that are in no subnet.
+        other_vpcs: The other VPCs that have units or nodes.
     """
 
     used: frozenset[network.Subnet]
@@ -33,56 +33,55 @@ class Placement:
 
 
 def place(
-    wanted: resources.DesiredFileSystem,
-    there: network.Network,
+    desired: resources.DesiredFileSystem,
+    vpc: network.Network,
     targets: Collection[resources.MountTarget],
 ) -> Placement:
-    """Find each unit's subnet, and a subnet for each mount target that is missing.
+    """Find the subnet of each unit, and a subnet for each missing mount target.
 
-    A machine that is known to be in another VPC does not count, though its address may be one of
-    a subnet here too.
+    Instances in another VPC are ignored, even where their address is in a subnet of this VPC too.
     """
-    away = [
-        machine
-        for machine in there.instances
-        if machine.vpc_id != there.vpc_id
-        and (machine.id in wanted.instance_ids or machine.addresses & wanted.addresses)
+    outside = [
+        instance
+        for instance in vpc.instances
+        if instance.vpc_id != vpc.vpc_id
+        and (instance.id in desired.instance_ids or instance.addresses & desired.addresses)
     ]
-    here = [machine for machine in there.instances if machine.vpc_id == there.vpc_id]
-    foreign = _addresses(away) - _addresses(here)
-    hosts = {machine.subnet_id for machine in here if machine.id in wanted.instance_ids}
-    used = {subnet for subnet in there.subnets if subnet.id in hosts}
-    strays: list[str] = []
-    ranges = [(ipaddress.IPv4Network(subnet.cidr), subnet) for subnet in there.subnets]
-    for address in sorted(wanted.addresses - foreign):
+    inside = [instance for instance in vpc.instances if instance.vpc_id == vpc.vpc_id]
+    foreign = _addresses(outside) - _addresses(inside)
+    node_subnets = {each.subnet_id for each in inside if each.id in desired.instance_ids}
+    used = {subnet for subnet in vpc.subnets if subnet.id in node_subnets}
+    unplaced: list[str] = []
+    ranges = [(ipaddress.IPv4Network(subnet.cidr), subnet) for subnet in vpc.subnets]
+    for address in sorted(desired.addresses - foreign):
         if ":" in address:
-            continue  # mount targets have IPv4 addresses: the machine's other one tells its place
+            continue  # mount targets are IPv4 only: the machine's IPv4 address tells its subnet
         parsed = _ipv4(address)
-        home = next((subnet for cidr, subnet in ranges if parsed and parsed in cidr), None)
-        if home:
-            used.add(home)
+        subnet = next((subnet for cidr, subnet in ranges if parsed and parsed in cidr), None)
+        if subnet:
+            used.add(subnet)
         else:
-            strays.append(address)
+            unplaced.append(address)
     return Placement(
         used=frozenset(used),
-        new=_new_subnets(used, there.subnets, {target.zone for target in targets}),
-        strays=tuple(strays),
-        away=tuple(sorted({machine.vpc_id for machine in away})),
+        new=_new_subnets(used, vpc.subnets, {target.zone for target in targets}),
+        unplaced=tuple(unplaced),
+        other_vpcs=tuple(sorted({instance.vpc_id for instance in outside})),
     )
 
 
 def choose_vpc(
-    option: str, mounted: Collection[str], machines: Collection[network.Instance]
+    option: str, mounted: Collection[str], instances: Collection[network.Instance]
 ) -> str:
-    """The one VPC that counts: of the mount targets, else the option, else of the machines.
+    """Return the VPC for mount targets: that of existing ones, the option's, or the instances'.
 
     Args:
         option: The option vpc.
-        mounted: The VPC of the mount targets that exist; AWS allows one.
-        machines: The units' and nodes' machines.
+        mounted: The VPC of the existing mount targets; AWS allows one.
+        instances: The instances of units and nodes.
 
     Raises:
-        problems.Blocked: They do not agree, or there is nothing to tell it by.
+        problems.Blocked: They do not agree, or none of them is known.
     """
     if mounted:
         vpc_id = min(mounted)
@@ -91,20 +90,20 @@ def choose_vpc(
                 f"vpc is {option}, mount targets are in {vpc_id}: set it back, or teardown first"
             )
         return vpc_id
-    found = sorted({machine.vpc_id for machine in machines})
-    if option or len(found) == 1:
-        return option or found[0]
-    if found:
+    vpcs = sorted({instance.vpc_id for instance in instances})
+    if option or len(vpcs) == 1:
+        return option or vpcs[0]
+    if vpcs:
         raise problems.Blocked(
-            f"units are in {' and '.join(found)}, a file system serves one: set the option vpc"
+            f"units are in {' and '.join(vpcs)}, a file system serves one VPC: set the option vpc"
         )
-    raise problems.Blocked("no machine of these units was found in the region: set the option vpc")
+    raise problems.Blocked("no instance of these units found in the region: set the option vpc")
 
 
 def _new_subnets(
     used: Collection[network.Subnet], subnets: Collection[network.Subnet], served: set[str]
 ) -> dict[str, network.Subnet | None]:
-    """The units' own subnets first, then the zone's others: to who mounts it they are alike."""
+    """Choose a subnet by zone: the units' own if it has free addresses, else any of the zone."""
     new: dict[str, network.Subnet | None] = {}
     for zone in sorted({subnet.zone for subnet in used} - served):
         candidates = [subnet for subnet in subnets if subnet.zone == zone and subnet.free > 0]
@@ -114,8 +113,8 @@ def _new_subnets(
     return new
 
 
-def _addresses(machines: Collection[network.Instance]) -> set[str]:
-    return {address for machine in machines for address in machine.addresses}
+def _addresses(instances: Collection[network.Instance]) -> set[str]:
+    return {address for instance in instances for address in instance.addresses}
 
 
 def _ipv4(address: str) -> ipaddress.IPv4Address | None:

@@ -1,4 +1,4 @@
-"""What is wanted of AWS and what is found there: plain values, no I/O."""
+"""The desired and the observed AWS resources as plain values; no I/O."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class DesiredFileSystem:
-    """What the configuration and the relations ask for.
+    """The file system that the configuration and the relations ask for.
 
     Attributes:
-        owner: Whose it is.
+        owner: The application that owns it.
         performance_mode: generalPurpose or maxIO; fixed at creation.
         throughput_mode: elastic or bursting.
         encrypted: Whether it is encrypted at rest; fixed at creation.
-        kms_key: The key to encrypt it with, by id, ARN or alias; "" for AWS's own.
+        kms_key: The KMS key to encrypt it with, by id, ARN or alias; "" for AWS's own.
         tags: The user's tags.
-        vpc_id: The option vpc; "" to find it by the machines.
+        vpc_id: The option vpc; "" for the VPC of the instances.
         addresses: The private addresses of the related units and of the nodes.
-        instance_ids: The nodes' instances.
-        known_id: The file system that is on record, which must not be replaced by an empty one;
-            "" if there is none.
+        instance_ids: The instances of the nodes.
+        known_id: The recorded file system, which must not be replaced by an empty one; "" if none
+            is recorded.
     """
 
     owner: identity.Owner
@@ -43,7 +43,7 @@ class DesiredFileSystem:
 
     @property
     def mounted(self) -> bool:
-        """Whether there is anybody to mount it."""
+        """Return whether there are units or nodes to mount it."""
         return bool(self.addresses or self.instance_ids)
 
 
@@ -62,20 +62,20 @@ class FileSystem:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Return its name for people: the tag Name."""
         return self.tags.get("Name", "")
 
 
 @dataclasses.dataclass(frozen=True)
 class MountTarget:
-    """The file system's address in one zone.
+    """A mount target: the file system's network interface in one zone.
 
     Attributes:
         id: Its id.
         zone: The name of its availability zone.
-        subnet_id: The subnet that its address is of.
+        subnet_id: The subnet of its address.
         vpc_id: That subnet's VPC.
-        address: The address.
+        address: Its IPv4 address.
         life_cycle: creating, available, updating, deleting, deleted or error.
         interface_id: Its network interface; "" until it has one.
         groups: The interface's security groups; None if it has no interface yet.
@@ -93,13 +93,13 @@ class MountTarget:
 
 @dataclasses.dataclass(frozen=True)
 class ObservedFileSystem:
-    """All that was found.
+    """The file system, its mount targets and their network as AWS shows them.
 
     Attributes:
-        file_system: The file system that has our creation token.
-        mount_targets: Its mount targets, in the order of their zones; not looked for where nobody
-            is there to mount it.
-        network: The VPC of the units; None where nobody is there to mount it.
+        file_system: The file system with the application's creation token.
+        mount_targets: Its mount targets, sorted by zone; not observed where there are no units or
+            nodes to mount it.
+        network: The VPC of the mount targets; None where there are no units or nodes.
     """
 
     file_system: FileSystem | None

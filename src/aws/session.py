@@ -1,4 +1,4 @@
-"""The way into an AWS account: region, credentials, proxies and patience make two clients.
+"""Create the clients of one AWS region from credentials, proxies and timeouts.
 
 It knows no resource.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import identity
 
-_PATIENCE: dict[str, Any] = {
+_CLIENT_OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
     "read_timeout": 20,
     "retries": {"mode": "standard", "total_max_attempts": 3},
@@ -35,17 +35,17 @@ _PATIENCE: dict[str, Any] = {
 def connect(
     region: str, credentials: identity.AwsCredentials | None, proxies: Mapping[str, str]
 ) -> Aws:
-    """Make ready to speak to one region; nothing is sent yet.
+    """Return the access to one region; nothing is sent yet.
 
     Args:
         region: The region's name.
-        credentials: The key to use; None for what botocore finds by itself, such as the
-            machine's instance profile.
+        credentials: The access key; None for the credentials that botocore finds by itself, such
+            as the machine's instance profile.
         proxies: `http` and `https`: a proxy's URL each; `no_proxy`: hosts to reach directly,
             separated by commas. Without any, botocore reads the process's environment.
 
     Raises:
-        problems.Blocked: EFS has no such region, as far as this release knows.
+        problems.Blocked: This release's botocore knows no such region with EFS.
     """
     core = botocore.session.Session()
     core.register_component("data_loader", _loader())  # pyright: ignore[reportUnknownMemberType]
@@ -58,14 +58,14 @@ def connect(
 
 
 class Aws:
-    """One region of one account.
+    """Access to one region of an AWS account.
 
-    Each client is made when it is first asked for: its model alone costs 50 to 200 ms.
+    Each client is created at its first use: loading its service model takes 50 to 200 ms.
 
     Args:
         region: The region's name.
-        core: What makes the clients.
-        proxies: As `connect` takes them.
+        core: The botocore session that creates the clients.
+        proxies: The proxies as `connect` takes them.
     """
 
     def __init__(
@@ -77,47 +77,47 @@ class Aws:
 
     @functools.cached_property
     def efs(self) -> EFSClient:
-        """The client of Elastic File System."""
+        """Return the client of Elastic File System."""
         return cast("EFSClient", self._client("efs"))
 
     @functools.cached_property
     def ec2(self) -> EC2Client:
-        """The client of EC2: networks and instances."""
+        """Return the client of EC2, for networks and instances."""
         return cast("EC2Client", self._client("ec2"))
 
     @functools.cached_property
     def dns_suffix(self) -> str:
-        """What host names in this region's partition end with: amazonaws.com, ..."""
-        ours = self._core.get_partition_for_region(self.region)
+        """Return the DNS suffix of the region's partition: amazonaws.com, ..."""
+        partition = self._core.get_partition_for_region(self.region)
         data: Any = _loader().load_data("partitions")  # pyright: ignore[reportUnknownMemberType]
-        suffixes = {known["id"]: known["outputs"]["dnsSuffix"] for known in data["partitions"]}
-        return suffixes[ours]
+        suffixes = {each["id"]: each["outputs"]["dnsSuffix"] for each in data["partitions"]}
+        return suffixes[partition]
 
     def file_system_name(self, file_system_id: str) -> str:
-        """The host name to mount a file system by; each zone finds its own mount target so."""
+        """Return the host name to mount; each zone resolves it to its own mount target."""
         return f"{file_system_id}.efs.{self.region}.{self.dns_suffix}"
 
     def _client(self, service: str) -> object:
-        def made(**options: Any) -> Any:
-            config = botocore.config.Config(**_PATIENCE, **options)
+        def create(**options: Any) -> Any:
+            config = botocore.config.Config(**_CLIENT_OPTIONS, **options)
             return self._core.create_client(service, region_name=self.region, config=config)
 
         proxies = {key: url for key, url in self._proxies.items() if key != "no_proxy" and url}
         if not proxies:
-            return made()
-        client = made(proxies=proxies)
-        # botocore heeds a no_proxy only for proxies that it found itself. Which host a client
-        # speaks to is known when it is made (AWS_ENDPOINT_URL, partitions): if it is listed,
-        # the client is made again.
+            return create()
+        client = create(proxies=proxies)
+        # botocore applies no_proxy only to proxies from the environment. The host of a client is
+        # known once it is created (AWS_ENDPOINT_URL, partitions): if no_proxy lists that host,
+        # the client is created again without proxies.
         host = urllib.parse.urlsplit(str(client.meta.endpoint_url)).hostname or ""
         if _is_excluded(host, self._proxies.get("no_proxy", "")):
-            return made(proxies={})
+            return create(proxies={})
         return client
 
 
 @functools.cache
 def _loader() -> botocore.loaders.Loader:
-    """The reader of service models; the sessions of one process share what it has read."""
+    """Return the loader of service models; the sessions of a process share its cache."""
     return botocore.loaders.create_loader()
 
 

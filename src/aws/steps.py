@@ -1,7 +1,7 @@
-"""The changes that we make in AWS, one call each: what a plan consists of, and how it is done.
+"""The steps of a plan: each is one change in AWS, made with one API call.
 
-Any of them may be taken twice, since replies get lost: AWS answers the second time with an error,
-and whoever takes the steps looks at what is there before believing it.
+A step may be applied twice, since replies get lost: AWS then answers the second call with an
+error, and the caller observes the resources again before it trusts that error.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class CreateFileSystem:
     kms_key: str
     tags: Tags
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
         request: dict[str, Any] = {
             "CreationToken": self.token,
             "PerformanceMode": self.performance_mode,
@@ -49,13 +49,13 @@ class CreateFileSystem:
 
 @dataclasses.dataclass(frozen=True)
 class ChangeThroughput:
-    """Change how the file system's throughput is counted."""
+    """Change the file system's throughput mode."""
 
     file_system_id: str
     mode: Any
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
         with errors.translated("change the throughput mode"):
             aws.efs.update_file_system(FileSystemId=self.file_system_id, ThroughputMode=self.mode)
         logger.info("changed throughput mode of %s to %s", self.file_system_id, self.mode)
@@ -68,8 +68,8 @@ class Tag:
     resource_id: str
     tags: Tags
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
         tags = ownership.to_list(dict(self.tags))
         with errors.translated(f"tag {self.resource_id}"):
             if self.resource_id.startswith("fs-"):
@@ -86,8 +86,8 @@ class Untag:
     resource_id: str
     keys: tuple[str, ...]
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
         with errors.translated(f"untag {self.resource_id}"):
             if self.resource_id.startswith("fs-"):
                 aws.efs.untag_resource(ResourceId=self.resource_id, TagKeys=self.keys)
@@ -100,14 +100,14 @@ class Untag:
 
 @dataclasses.dataclass(frozen=True)
 class CreateGroup:
-    """Create the security group, which lets nothing in yet."""
+    """Create the security group, which allows no traffic yet."""
 
     vpc_id: str
     name: str
     tags: Tags
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
         with errors.translated("create the security group"):
             created = aws.ec2.create_security_group(
                 VpcId=self.vpc_id,
@@ -125,48 +125,48 @@ class CreateGroup:
 
 @dataclasses.dataclass(frozen=True)
 class Allow:
-    """Let NFS in from these addresses."""
+    """Allow NFS from these address ranges."""
 
     group_id: str
     cidrs: tuple[str, ...]
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
-        permissions: Any = [network.Rule.nfs(cidr).permission() for cidr in self.cidrs]
-        with errors.translated("open the security group"):
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
+        permissions: Any = [network.Rule.nfs(cidr).to_permission() for cidr in self.cidrs]
+        with errors.translated("add rules to the security group"):
             aws.ec2.authorize_security_group_ingress(
                 GroupId=self.group_id, IpPermissions=permissions
             )
-        logger.info("opened %s to NFS from %s", self.group_id, ", ".join(self.cidrs))
+        logger.info("allowed NFS to %s from %s", self.group_id, ", ".join(self.cidrs))
 
 
 @dataclasses.dataclass(frozen=True)
 class Revoke:
-    """Take rules that are not ours out of the security group."""
+    """Remove rules from the security group."""
 
     group_id: str
     rules: tuple[network.Rule, ...]
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
-        permissions: Any = [rule.permission() for rule in self.rules]
-        with errors.translated("close the security group"):
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
+        permissions: Any = [rule.to_permission() for rule in self.rules]
+        with errors.translated("remove rules from the security group"):
             aws.ec2.revoke_security_group_ingress(GroupId=self.group_id, IpPermissions=permissions)
         sources = ", ".join(rule.source for rule in self.rules)
-        logger.info("closed %s to what is not ours, from %s", self.group_id, sources)
+        logger.info("removed rules of others from %s, with the sources %s", self.group_id, sources)
 
 
 @dataclasses.dataclass(frozen=True)
 class CreateMountTarget:
-    """Create one zone's mount target."""
+    """Create the mount target of a zone."""
 
     file_system_id: str
     zone: str
     subnet_id: str
     group_id: str
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
         with errors.translated(f"create a mount target in {self.zone}"):
             created = aws.efs.create_mount_target(
                 FileSystemId=self.file_system_id,
@@ -178,21 +178,21 @@ class CreateMountTarget:
 
 @dataclasses.dataclass(frozen=True)
 class SetGroups:
-    """Give a mount target the groups that it should have."""
+    """Set the security groups of a mount target."""
 
     mount_target_id: str
     groups: tuple[str, ...]
 
-    def take(self, aws: session.Aws) -> None:
-        """Ask AWS for it."""
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
         with errors.translated(f"set the security groups of {self.mount_target_id}"):
             aws.efs.modify_mount_target_security_groups(
                 MountTargetId=self.mount_target_id, SecurityGroups=self.groups
             )
-        logger.info("gave %s the groups %s", self.mount_target_id, ", ".join(self.groups))
+        logger.info("set the groups of %s to %s", self.mount_target_id, ", ".join(self.groups))
 
 
-# When one of these fails, only its own zone or setting suffers; without the rest nothing goes on.
+# A failure of one of these affects its own zone or setting only. All other steps are required.
 SEPARABLE = (ChangeThroughput, CreateMountTarget, SetGroups)
 Step: TypeAlias = (
     CreateFileSystem

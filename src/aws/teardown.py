@@ -1,7 +1,6 @@
-"""The way back: mark what is ours, then delete mount targets, file system and security group.
+"""Delete the mount targets, the file system and the security group.
 
-Every part looks at what is left and deletes that, so that it can be run again after whatever cut
-it short.
+Each part deletes what is left at that time, so that an interrupted teardown can be run again.
 """
 
 from __future__ import annotations
@@ -26,71 +25,71 @@ _MARK = ((ownership.STATE_TAG, ownership.TEARING_DOWN),)
 
 
 def mark(aws: session.Aws, owner: identity.Owner) -> None:
-    """Keep every reconcile, of whichever leader, from building up again what goes."""
+    """Tag the resources, so that no reconcile of any leader creates them again."""
     for resource_id, tags in _own_resources(aws, owner):
         if ownership.missing_tags(tags, dict(_MARK)):
-            steps.Tag(resource_id, _MARK).take(aws)
+            steps.Tag(resource_id, _MARK).apply(aws)
 
 
 def unmark(aws: session.Aws, owner: identity.Owner) -> None:
-    """Take the mark off again from what is left."""
+    """Remove that tag from the resources that are left."""
     for resource_id, tags in _own_resources(aws, owner):
         if ownership.STATE_TAG in tags:
-            steps.Untag(resource_id, (ownership.STATE_TAG,)).take(aws)
+            steps.Untag(resource_id, (ownership.STATE_TAG,)).apply(aws)
 
 
 def teardown(
     aws: session.Aws,
     owner: identity.Owner,
     *,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     timeout_seconds: float,
     dry_run: bool = False,
 ) -> list[str]:
-    """Delete all that is this application's in this region.
+    """Delete all resources of an application in a region.
 
     Args:
         aws: The region.
-        owner: Whose it is.
-        say: Is told of each thing when it is gone.
-        timeout_seconds: How long to wait for AWS to delete it all.
-        dry_run: Only tell what would be deleted.
+        owner: The application.
+        report: Called with a line for each resource when it is gone.
+        timeout_seconds: The time that AWS gets to delete them all.
+        dry_run: Only report the resources that would be deleted.
 
     Returns:
-        What was said: a line for each thing that was, or would be, deleted.
+        The reported lines.
 
     Raises:
-        problems.Problem: Something is left; run again, it goes on from there.
+        problems.Problem: Resources are left; another run deletes those.
     """
     lines: list[str] = []
 
-    def tell(thing: str) -> None:
-        lines.append(f"{'would delete' if dry_run else 'deleted'} {thing}")
+    def log_deleted(resource: str) -> None:
+        lines.append(f"{'would delete' if dry_run else 'deleted'} {resource}")
         logger.info("%s", lines[-1])
-        say(lines[-1])
+        report(lines[-1])
 
-    until = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + timeout_seconds
     if not dry_run:
         mark(aws, owner)
-    found = file_system.find(aws, owner)
-    if found and dry_run:
-        for target in file_system.list_mount_targets(aws, found.id):
-            tell(_title(target))
-        tell(f"file system {found.id}")
-    elif found:
-        _delete_mount_targets(aws, found, tell, until)
-        _delete_file_system(aws, owner, found, tell, until)
+    existing = file_system.find(aws, owner)
+    if existing and dry_run:
+        for target in file_system.list_mount_targets(aws, existing.id):
+            log_deleted(_title(target))
+        log_deleted(f"file system {existing.id}")
+    elif existing:
+        _delete_mount_targets(aws, existing, log_deleted, deadline)
+        _delete_file_system(aws, owner, existing, log_deleted, deadline)
     for group in network.find_own_groups(aws, owner):
         if not dry_run:
-            _delete_group(aws, group, until)
-        tell(f"security group {group.id}")
+            _delete_group(aws, group, deadline)
+        log_deleted(f"security group {group.id}")
     return lines
 
 
 def _own_resources(aws: session.Aws, owner: identity.Owner) -> list[tuple[str, dict[str, str]]]:
-    """The ids and tags of what carries tags of ours."""
-    found = file_system.find(aws, owner)
-    tagged = [(found.id, dict(found.tags))] if found else []
+    """Return the ids and tags of the application's resources."""
+    existing = file_system.find(aws, owner)
+    tagged = [(existing.id, dict(existing.tags))] if existing else []
     return tagged + [(group.id, dict(group.tags)) for group in network.find_own_groups(aws, owner)]
 
 
@@ -99,58 +98,64 @@ def _title(target: resources.MountTarget) -> str:
 
 
 def _delete_mount_targets(
-    aws: session.Aws, found: resources.FileSystem, tell: Callable[[str], None], until: float
+    aws: session.Aws,
+    existing: resources.FileSystem,
+    log_deleted: Callable[[str], None],
+    deadline: float,
 ) -> None:
     left: dict[str, str] = {}
 
     def gone() -> bool:
-        targets = file_system.list_mount_targets(aws, found.id)
+        targets = file_system.list_mount_targets(aws, existing.id)
         for target in targets:
             left.setdefault(target.id, _title(target))
-            # One that is still being created goes in a later round, when it is there.
+            # One that is still being created is deleted in a later round.
             if target.life_cycle not in ("creating", "deleting"):
                 _delete(
                     lambda target=target: aws.efs.delete_mount_target(MountTargetId=target.id),
                     f"delete {target.id}",
                 )
         for target_id in sorted(left.keys() - {target.id for target in targets}):
-            tell(left.pop(target_id))
+            log_deleted(left.pop(target_id))
         return not targets
 
-    if not polling.poll(gone, bool, until - time.monotonic()):
+    if not polling.poll(gone, bool, deadline - time.monotonic()):
         raise problems.Waiting(
-            f"AWS still deletes the mount targets of {found.id}: run teardown again to go on"
+            f"AWS is still deleting the mount targets of {existing.id}: run teardown again"
         )
 
 
 def _delete_file_system(
     aws: session.Aws,
     owner: identity.Owner,
-    found: resources.FileSystem,
-    tell: Callable[[str], None],
-    until: float,
+    existing: resources.FileSystem,
+    log_deleted: Callable[[str], None],
+    deadline: float,
 ) -> None:
     def gone() -> bool:
-        now = file_system.find(aws, owner)
-        if now and now.life_cycle != "deleting":
-            _delete(lambda: aws.efs.delete_file_system(FileSystemId=now.id), f"delete {now.id}")
-        return now is None
+        current = file_system.find(aws, owner)
+        if current and current.life_cycle != "deleting":
+            _delete(
+                lambda: aws.efs.delete_file_system(FileSystemId=current.id),
+                f"delete {current.id}",
+            )
+        return current is None
 
-    if not polling.poll(gone, bool, until - time.monotonic()):
-        raise problems.Waiting(f"AWS still deletes {found.id}: run teardown again to go on")
-    tell(f"file system {found.id}")
+    if not polling.poll(gone, bool, deadline - time.monotonic()):
+        raise problems.Waiting(f"AWS is still deleting {existing.id}: run teardown again")
+    log_deleted(f"file system {existing.id}")
 
 
-def _delete_group(aws: session.Aws, group: network.SecurityGroup, until: float) -> None:
-    # The interfaces of deleted mount targets are released some time after these are gone.
+def _delete_group(aws: session.Aws, group: network.SecurityGroup, deadline: float) -> None:
+    # AWS releases the network interfaces of mount targets some time after their deletion.
     def gone() -> bool:
         return _delete(
             lambda: aws.ec2.delete_security_group(GroupId=group.id), f"delete {group.id}"
         )
 
-    if not polling.poll(gone, bool, until - time.monotonic()):
+    if not polling.poll(gone, bool, deadline - time.monotonic()):
         raise problems.Waiting(
-            f"{group.id} is still used, by an interface or another group: run teardown again"
+            f"{group.id} is still used by a network interface or another group: run teardown again"
         )
 
 
@@ -158,13 +163,13 @@ _GONE = {"FileSystemNotFound", "MountTargetNotFound", "InvalidGroup.NotFound"}
 _NOT_YET = {"DependencyTimeout", "DependencyViolation", "FileSystemInUse"}
 
 
-def _delete(call: Callable[[], object], doing: str) -> bool:
-    """Ask AWS to delete something; False if it is to be asked again.
+def _delete(call: Callable[[], object], operation: str) -> bool:
+    """Ask AWS to delete a resource; return False if it has to be asked again.
 
-    That it is gone already is no error: the reply to the first request may have been lost.
+    A resource that is gone already is no error: the reply to an earlier call may have been lost.
     """
     try:
-        with errors.translated(doing):
+        with errors.translated(operation):
             call()
     except problems.Problem as problem:
         code = errors.error_code(problem)

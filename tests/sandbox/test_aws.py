@@ -69,7 +69,11 @@ def torn_down(
 ) -> list[str]:
     said: list[str] = []
     lines = teardown.teardown(
-        connected(cloud), OWNER, say=said.append, timeout_seconds=timeout_seconds, dry_run=dry_run
+        connected(cloud),
+        OWNER,
+        report=said.append,
+        timeout_seconds=timeout_seconds,
+        dry_run=dry_run,
     )
     assert said == lines
     return lines
@@ -399,7 +403,7 @@ def test_refused_keys_and_an_api_that_is_down_are_told(cloud: sandbox_aws.Cloud)
     with pytest.raises(problems.Blocked, match="refuses the credentials"):
         file_system.reconcile(aws, wanted(), timeout_seconds=1)
     cloud.stop_api()
-    with pytest.raises(problems.Waiting, match="cannot be reached"):
+    with pytest.raises(problems.Waiting, match="cannot reach"):
         reconciled(cloud, wanted())
 
 
@@ -534,7 +538,7 @@ def test_a_teardown_waits_for_interfaces_and_says_when_its_time_is_up(
         cloud.skip(slow.file_system_seconds)
         reconciled(cloud, want, timeout_seconds=0)
         cloud.skip(slow.mount_target_seconds)
-        for sentence in ("deletes the mount targets", "still deletes fs-", "is still used"):
+        for sentence in ("deleting the mount targets", "still deleting fs-", "is still used"):
             with pytest.raises(problems.Waiting, match=sentence):
                 torn_down(cloud, timeout_seconds=0)
             cloud.skip(

@@ -495,4 +495,4 @@ def test_the_vpc_is_that_of_the_mount_targets_then_the_option_then_of_the_machin
 def test_a_rule_is_told_to_ec2_as_it_was_read() -> None:
     for source in ("10.0.0.0/24", "fd00::/64", "sg-2", "pl-3"):
         rule = network.Rule("tcp", 2049, 2049, source)
-        assert network.Rule.read(rule.permission()) == [rule]
+        assert network.Rule.from_permission(rule.to_permission()) == [rule]
