@@ -66,7 +66,7 @@ def _run(
     lines: list[str] = []
     if cluster is not None:
         lines += volume_removal.remove(
-            cluster, say=say, timeout_seconds=timeout_seconds, dry_run=params.dry_run
+            cluster, report=say, timeout_seconds=timeout_seconds, dry_run=params.dry_run
         )
     elif served:
         lines += [f"stays in the cluster: {each}" for each in reconcile.cluster_objects(context)]

@@ -1,1 +1,1 @@
-"""The Kubernetes half: volumes, claims and Jobs. It knows neither Juju nor AWS."""
+"""The Kubernetes half: volumes, claims and Jobs. It does not know Juju or AWS."""

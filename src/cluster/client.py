@@ -1,4 +1,4 @@
-"""The way to the user's Kubernetes: verified TLS, server-side apply, hands off foreign objects."""
+"""Client for the user's Kubernetes API: verified TLS, server-side apply, only objects of ours."""
 
 from __future__ import annotations
 
@@ -39,29 +39,27 @@ _Kind = TypeVar("_Kind", bound=Resource)
 
 
 class Cluster:
-    """The Kubernetes cluster, seen by one application.
+    """A connection to the Kubernetes cluster, for one application.
 
     Args:
-        access: End point, CA and token.
-        owner: Whose labels are put on all we make, and looked for on all we change.
+        access: Endpoint, CA and token.
+        owner: The application whose labels mark the objects that we make and may change.
     """
 
     def __init__(self, access: identity.ClusterAccess, owner: identity.Owner) -> None:
         self.owner = owner
         self.labels = labels(owner)
-        # An HTTP library quotes a header that it can not send, so such a token must not reach it.
+        # An HTTP library's error quotes a header that it cannot send: no such token may reach it.
         if not (access.token.isascii() and access.token.isprintable()) or " " in access.token:
-            raise problems.Blocked(
-                "the token that kube-control gave us is not one: relate it again"
-            )
+            raise problems.Blocked("kube-control sent an invalid token: relate it again")
         try:
-            # lightkube types its verbs for each scope apart; ours serve objects of both.
+            # lightkube types its methods for each scope separately; ours take objects of both.
             self._api: Any = lightkube.Client(
                 _config(access), timeout=_TIMEOUT, field_manager=FIELD_MANAGER, trust_env=False
             )
         except ssl.SSLError:
             raise problems.Blocked(
-                "the CA from the relation is no certificate: relate certificates again"
+                "the CA from the relation is not a certificate: relate certificates again"
             ) from None
 
     def __enter__(self) -> Cluster:
@@ -77,7 +75,7 @@ class Cluster:
 
     @property
     def namespace(self) -> str:
-        """The charm's own namespace, in which its Jobs are."""
+        """Return the name of the charm's own namespace, in which its Jobs run."""
         return self.owner.application
 
     def close(self) -> None:
@@ -85,12 +83,12 @@ class Cluster:
         self._api.close()
 
     def nodes(self) -> tuple[nodes.Node, ...]:
-        """All nodes, in the order of their names."""
-        seen = [nodes.read_node(node) for node in self.select(core_v1.Node, {})]
-        return tuple(sorted(seen, key=lambda node: node.name))
+        """Return all nodes, in the order of their names."""
+        observed = [nodes.read_node(node) for node in self.select(core_v1.Node, {})]
+        return tuple(sorted(observed, key=lambda node: node.name))
 
     def ours(self, kind: type[_Kind], selector: Mapping[str, str] | None = None) -> list[_Kind]:
-        """The objects that carry our labels, in all namespaces.
+        """Return the objects that carry our labels, in all namespaces.
 
         Args:
             kind: Their kind.
@@ -106,13 +104,13 @@ class Cluster:
         namespace: str = "",
         fields: Mapping[str, str] | None = None,
     ) -> list[_Kind]:
-        """The objects of a kind: one call, and one for each further page.
+        """Return the objects of a kind: one call, and one for each further page.
 
         Args:
             kind: Their kind.
-            selector: The labels that they have.
-            namespace: The namespace that they are in, "" for all.
-            fields: The fields that they have.
+            selector: The labels to select by.
+            namespace: Their namespace, "" for all.
+            fields: The fields to select by.
         """
         scoped = issubclass(kind, lightkube.core.resource.NamespacedResource)
         with errors.translated(f"list {lightkube.core.resource.api_info(kind).plural}"):
@@ -127,52 +125,52 @@ class Cluster:
             )
 
     def find(self, kind: type[_Kind], name: str, namespace: str = "") -> _Kind | None:
-        """The object of that name, whosever it is; None where there is none.
+        """Return the object of that name, ours or not; None where there is none.
 
         Args:
             kind: Its kind.
             name: Its name.
             namespace: Its namespace, "" for kinds that have none.
         """
-        with errors.translated(f"look at {title(kind, name, namespace)}"):
+        with errors.translated(f"read {title(kind, name, namespace)}"):
             try:
-                found: _Kind = self._api.get(kind, name, namespace=namespace or None)
+                resource: _Kind = self._api.get(kind, name, namespace=namespace or None)
             except lightkube.core.exceptions.ApiError as error:
                 if errors.http_status(error) != errors.NOT_FOUND:
                     raise
                 return None
-        return found
+        return resource
 
     def apply(self, resource: _Kind, *, known: bool, dry_run: bool = False) -> _Kind:
         """Create or change an object by server-side apply.
 
         Args:
-            resource: The object as it shall be.
-            known: It was seen with our labels: fields that others edited are taken back. Else the
-                name is looked at first, and what is not ours is left alone.
-            dry_run: Only ask whether the API server would take it.
+            resource: The desired object.
+            known: Whether it was observed with our labels: then fields that others edited are
+                reset. If not, the name is looked up first, and an object of others is left alone.
+            dry_run: Only ask whether the API server would accept it.
 
         Returns:
             The object as the API server has it now.
 
         Raises:
-            problems.Blocked: An object of that name is there and not ours.
+            problems.Blocked: An object of that name exists and is not ours.
         """
         name, namespace = objects.name(resource), objects.meta(resource).namespace or ""
-        titled = title(type(resource), name, namespace)
+        object_title = title(type(resource), name, namespace)
         if not known:
-            there = self.find(type(resource), name, namespace)
-            if there is not None and not self.owns(there):
+            existing = self.find(type(resource), name, namespace)
+            if existing is not None and not self.owns(existing):
                 hint = _ANOTHER_NAME.get(type(resource).__name__, _ANOTHER_APPLICATION)
                 raise problems.Blocked(
-                    f"{titled} exists and is not ours: "
+                    f"{object_title} exists and is not ours: "
                     + hint.format(application=self.owner.application)
                 )
-            known = there is not None
-        with errors.translated(titled):
+            known = existing is not None
+        with errors.translated(object_title):
             applied: _Kind = self._api.apply(resource, force=known, dry_run=dry_run)
         if not dry_run:
-            logger.info("applied %s", titled)
+            logger.info("applied %s", object_title)
         return applied
 
     def patch(
@@ -181,50 +179,50 @@ class Cluster:
         name: str,
         namespace: str,
         body: Mapping[str, Any],
-        how: lightkube.types.PatchType = lightkube.types.PatchType.MERGE,
+        patch_type: lightkube.types.PatchType = lightkube.types.PatchType.MERGE,
     ) -> None:
-        """Change single fields of an object that is ours.
+        """Change single fields of an object of ours.
 
         Args:
             kind: Its kind, or a subresource's.
             name: Its name.
             namespace: Its namespace, "" for kinds that have none.
             body: The patch.
-            how: A merge patch, or a strategic one, which adds to lists.
+            patch_type: A merge patch, or a strategic one, which adds to lists.
         """
-        titled = title(kind, name, namespace)
-        with errors.translated(titled):
-            self._api.patch(kind, name, body, namespace=namespace or None, patch_type=how)
-        logger.info("patched %s", titled)
+        object_title = title(kind, name, namespace)
+        with errors.translated(object_title):
+            self._api.patch(kind, name, body, namespace=namespace or None, patch_type=patch_type)
+        logger.info("patched %s", object_title)
 
     def delete(self, kind: type[_Kind], name: str, namespace: str = "") -> None:
-        """Delete an object that is ours, and in the background what it owns; gone is well, too.
+        """Delete an object of ours, if it exists; in the background also what it owns.
 
         Args:
             kind: Its kind.
             name: Its name.
             namespace: Its namespace, "" for kinds that have none.
         """
-        titled = title(kind, name, namespace)
+        object_title = title(kind, name, namespace)
         background = lightkube.types.CascadeType.BACKGROUND
-        with errors.translated(f"delete {titled}"):
+        with errors.translated(f"delete {object_title}"):
             try:
                 self._api.delete(kind, name, namespace=namespace or None, cascade=background)
             except lightkube.core.exceptions.ApiError as error:
                 if errors.http_status(error) != errors.NOT_FOUND:
                     raise
-        logger.info("deleted %s", titled)
+        logger.info("deleted %s", object_title)
 
     def log(self, pod: str, container: str, *, tail_lines: int) -> str:
-        """The end of the log of a pod of ours.
+        """Return the last lines of the log of a pod of ours.
 
         Args:
             pod: Its name.
             container: The container's name.
-            tail_lines: How many lines of it.
+            tail_lines: The number of lines.
 
         Returns:
-            "" where there is none: the pod is gone, or has not begun.
+            "" where there is no log: the pod is gone, or has not started.
         """
         with errors.translated(f"read the log of pod {pod}"):
             try:
@@ -238,12 +236,12 @@ class Cluster:
             return "".join(lines)
 
     def owns(self, resource: Resource) -> bool:
-        """Whether the object carries our labels."""
+        """Tell whether the object carries our labels."""
         return self.labels.items() <= objects.labels_of(resource).items()
 
 
 def labels(owner: identity.Owner) -> dict[str, str]:
-    """The labels that say whose an object is.
+    """Return the labels that mark an object as the application's own.
 
     Args:
         owner: The application.
@@ -256,10 +254,10 @@ def labels(owner: identity.Owner) -> dict[str, str]:
 
 
 def _config(access: identity.ClusterAccess) -> lightkube.KubeConfig:
-    """A configuration that trusts the given CA alone; where there is none, it trusts nobody."""
+    """Return a configuration that trusts the given CA only; without a CA, raise."""
     if not access.endpoint.startswith("https://"):
         raise problems.Blocked(
-            "the API address from kube-control is not https: no token goes there"
+            "the API address from kube-control is not https: the token is not sent to it"
         )
     if not access.ca.strip():
         raise problems.Waiting("no CA for the Kubernetes API yet: relate certificates to its CA")
@@ -272,18 +270,18 @@ def _config(access: identity.ClusterAccess) -> lightkube.KubeConfig:
 
 
 def title(kind: type[Resource], name: str, namespace: str = "") -> str:
-    """An object as our messages call it: "claim default/aws-efs".
+    """Return an object's name in our messages, as in "claim default/aws-efs".
 
     Args:
         kind: Its kind.
         name: Its name.
         namespace: Its namespace, "" for kinds that have none.
     """
-    said = _SPOKEN.get(kind.__name__, kind.__name__)
-    return f"{said} {namespace}/{name}" if namespace else f"{said} {name}"
+    kind_title = _KIND_TITLES.get(kind.__name__, kind.__name__)
+    return f"{kind_title} {namespace}/{name}" if namespace else f"{kind_title} {name}"
 
 
-_SPOKEN = {
+_KIND_TITLES = {
     "Namespace": "namespace",
     "PersistentVolume": "volume",
     "PersistentVolumeClaim": "claim",

@@ -1,4 +1,4 @@
-"""Turns what the Kubernetes client raises into sentences for the user, without any credential."""
+"""Translate errors of the Kubernetes client into messages for the user, without credentials."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ INVALID = 422
 
 
 class UnreachableError(problems.Waiting):
-    """No answer came: the next call would have to wait as long, and for as little."""
+    """The Kubernetes API did not answer: further calls would only wait, too."""
 
 
 @contextlib.contextmanager
 def translated(doing: str) -> Generator[None]:
-    """Raise `problems.Waiting` or `problems.Blocked` for what goes wrong in the block.
+    """Raise `problems.Waiting` or `problems.Blocked` for errors in the block.
 
     The client's own errors carry the request, and with it the token: none is kept as the cause.
 
     Args:
-        doing: What is being done, as in "list nodes": it opens the sentence where the server's
-            words alone would not say.
+        doing: The operation, as in "list nodes": messages begin with it.
     """
     try:
         yield
@@ -37,7 +36,7 @@ def translated(doing: str) -> Generator[None]:
     except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         raise problems.Waiting(
-            f"{doing}: something that is not Kubernetes answers {status} at the API address"
+            f"{doing}: what answers at the Kubernetes API's address is not Kubernetes ({status})"
         ) from None
     except httpx2.TimeoutException:
         raise UnreachableError(
@@ -52,34 +51,34 @@ def translated(doing: str) -> Generator[None]:
         ) from None
 
 
-def translate_refusal(doing: str, status: int, said: str) -> problems.Problem:
-    """The problem that an API server's refusal is.
+def translate_refusal(doing: str, status: int, message: str) -> problems.Problem:
+    """Return the problem for a request that the API server refused.
 
     Args:
-        doing: What was being done.
+        doing: The operation.
         status: The HTTP status.
-        said: The server's own words.
+        message: The server's message.
     """
     if status == UNAUTHORIZED:
         return problems.Blocked(
             "Kubernetes refuses our token: remove the kube-control relation and relate it again"
         )
-    if "being terminated" in said:
-        return problems.Waiting(f"{doing}: {said}")
-    if "exceeded quota" in said:
-        return problems.Blocked(f"{doing}: {said[said.index('exceeded quota') :]}")
+    if "being terminated" in message:
+        return problems.Waiting(f"{doing}: {message}")
+    if "exceeded quota" in message:
+        return problems.Blocked(f"{doing}: {message[message.index('exceeded quota') :]}")
     if status in (FORBIDDEN, INVALID):
-        return problems.Blocked(f"{doing}: Kubernetes refuses: {said}")
-    return problems.Waiting(f"{doing}: Kubernetes answers {status}: {said}")
+        return problems.Blocked(f"{doing}: Kubernetes refuses: {message}")
+    return problems.Waiting(f"{doing}: Kubernetes answers {status}: {message}")
 
 
 def http_status(error: lightkube.core.exceptions.ApiError) -> int:
-    """The HTTP status of an API server's refusal."""
+    """Return the HTTP status of an API server's refusal."""
     return error.status.code or 0
 
 
 def server_message(error: lightkube.core.exceptions.ApiError) -> str:
-    """What the API server said, on one line."""
+    """Return the API server's message, on one line."""
     return " ".join((error.status.message or error.status.reason or "no reason given").split())
 
 
@@ -88,9 +87,9 @@ def _unreachable(doing: str, error: httpx2.ConnectError) -> problems.Problem:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        why = cause.verify_message or "certificate verify failed"
+        reason = cause.verify_message or "certificate verify failed"
         return problems.Blocked(
-            f"the Kubernetes API's certificate does not verify ({why}): relate certificates "
+            f"the Kubernetes API's certificate does not verify ({reason}): relate certificates "
             "to the CA that signed it"
         )
     return UnreachableError(

@@ -1,4 +1,4 @@
-"""Renders templates/*.yaml.j2 into Kubernetes objects: quoted by a filter, parsed, validated."""
+"""Render templates/*.yaml.j2 into Kubernetes objects: values quoted, YAML parsed and validated."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import yaml
 Manifest = dict[str, Any]
 
 _TEMPLATES = pathlib.Path(__file__).parents[2] / "templates"
-# libyaml's, where PyYAML was built with it: the loader's program is half a megabyte of base64.
+# Use libyaml where PyYAML has it: the loader's program is half a megabyte of base64.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def render(template: str, **values: object) -> Manifest:
-    """The manifest that a template and its values make.
+    """Render a template.
 
     Args:
         template: The template's name, as in "volume".
-        values: Its variables. All must be given that it uses.
+        values: Its variables, all of them.
     """
     text = _environment().get_template(f"{template}.yaml.j2").render(values)
     manifest: Manifest = yaml.load(text, _Loader)  # noqa: S506 - both loaders are safe ones
@@ -31,10 +31,10 @@ def render(template: str, **values: object) -> Manifest:
 
 
 def resource(manifest: Manifest) -> Any:
-    """The typed object of a manifest.
+    """Return the typed object of a manifest.
 
     Args:
-        manifest: What `render` made.
+        manifest: A manifest from `render`.
 
     Raises:
         ValueError: The manifest has a field that its kind does not know. The message has no
@@ -52,7 +52,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - it makes YAML, not HTML, and the filter below quotes
+        autoescape=False,  # noqa: S701 - the output is YAML, and the filter below quotes
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -63,12 +63,12 @@ def _environment() -> jinja2.Environment:
 
 
 def _quoted(value: object) -> str:
-    """A value as YAML in one line that nothing in it can break out of."""
+    """Return a value as one line of YAML in quotes that no content can break out of."""
     return yaml.safe_dump(
         value, default_style='"', default_flow_style=True, width=float("inf"), sort_keys=False
     ).strip()
 
 
 def _base64(content: bytes) -> str:
-    """Return the content as the API takes it in a Secret or a ConfigMap's binaryData."""
+    """Return content as base64, for a Secret's data or a ConfigMap's binaryData."""
     return base64.b64encode(content).decode()

@@ -1,4 +1,4 @@
-"""What matters of a node: where it is, which instance it is, whether it takes pods."""
+"""Read from a node its zone, its EC2 instance, and whether it accepts pods."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Node:
 
     Attributes:
         name: Its name.
-        address: Its InternalIP, "" where it tells none.
-        zone: Its availability zone, "" where it tells none.
-        instance_id: Its EC2 instance, "" where it tells none.
-        ready: Whether it is Ready and open for new pods.
-        created: When it joined.
+        address: Its InternalIP, "" if unknown.
+        zone: Its availability zone, "" if unknown.
+        instance_id: Its EC2 instance, "" if unknown.
+        ready: Whether it is Ready and accepts new pods.
+        created: The time at which it joined.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Node:
 
 
 def read_node(node: core_v1.Node) -> Node:
-    """What the API server says of a node.
+    """Return a node from the API's object.
 
     Args:
         node: The API's object.
@@ -59,6 +59,6 @@ def read_node(node: core_v1.Node) -> Node:
 
 
 def _instance_id(provider_id: str) -> str:
-    """The instance in aws:///us-east-1a/i-0123456789abcdef0; another cloud's id tells nothing."""
+    """Return the instance in aws:///us-east-1a/i-0123456789abcdef0; "" for another cloud's id."""
     instance = provider_id.rpartition("/")[2]
     return instance if provider_id.startswith("aws://") and instance.startswith("i-") else ""

@@ -1,4 +1,4 @@
-"""Reads what lightkube leaves untyped or optional, and makes names that Kubernetes takes."""
+"""Read fields that lightkube leaves untyped or optional, and make valid object names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightkube.models import meta_v1
 
 
 def meta(resource: Any) -> meta_v1.ObjectMeta:
-    """An object's metadata; an API server always sends some.
+    """Return an object's metadata; an API server always sends some.
 
     Args:
         resource: Any object.
@@ -18,7 +18,7 @@ def meta(resource: Any) -> meta_v1.ObjectMeta:
 
 
 def name(resource: Any) -> str:
-    """An object's name.
+    """Return an object's name.
 
     Args:
         resource: Any object.
@@ -27,41 +27,41 @@ def name(resource: Any) -> str:
 
 
 def labels_of(resource: Any) -> dict[str, str]:
-    """An object's labels.
+    """Return an object's labels.
 
     Args:
         resource: Any object.
     """
-    found: dict[str, str] | None = resource.metadata and resource.metadata.labels
-    return found or {}
+    labels: dict[str, str] | None = resource.metadata and resource.metadata.labels
+    return labels or {}
 
 
 def annotations_of(resource: Any) -> dict[str, str]:
-    """An object's annotations.
+    """Return an object's annotations.
 
     Args:
         resource: Any object.
     """
-    found: dict[str, str] | None = resource.metadata and resource.metadata.annotations
-    return found or {}
+    annotations: dict[str, str] | None = resource.metadata and resource.metadata.annotations
+    return annotations or {}
 
 
 def storage(quantities: Any) -> str:
-    """The storage in a capacity or a request; "" where it names none.
+    """Return the storage in a capacity or a request; "" where there is none.
 
     Args:
         quantities: The dictionary, or None.
     """
-    found: dict[str, str] = quantities or {}
-    return found.get("storage", "")
+    quantity: dict[str, str] = quantities or {}
+    return quantity.get("storage", "")
 
 
 def make_name(*parts: str, limit: int = 63) -> str:
-    """A name made of parts; one that would be too long ends in a hash of the whole instead.
+    """Return a name made of parts; one that is too long is cut and ends in a hash of the whole.
 
     Args:
-        parts: What the name tells, the most important first.
-        limit: How long it may be; 63 is what a label holds.
+        parts: The parts, the most important first.
+        limit: The greatest length; 63 is that of a label's value.
     """
     whole = "-".join(parts)
     if len(whole) <= limit:

@@ -1,4 +1,4 @@
-"""Says why a pod does not run, from what its status and its events tell, and what mends it."""
+"""Find out from a pod's status and events why it does not run, and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from cluster import objects
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
-    """What keeps a pod from running.
+    """The cause that keeps a pod from running.
 
     Attributes:
-        sentence: What is so, then what to do.
-        blocked: Whether it needs the user; else it may mend itself.
-        stamp: Differs each time that it is seen anew: an old event may be mended meanwhile.
+        sentence: The message: what is so, then what to do.
+        blocked: Whether the user has to act; if not, it may resolve itself.
+        stamp: An identity of the occurrence, another one for each: the cause of an old event may
+            be fixed meanwhile.
     """
 
     sentence: str
@@ -28,13 +29,13 @@ class Cause:
 
 @dataclasses.dataclass(frozen=True)
 class Termination:
-    """The end of the container that decided a pod's end.
+    """The termination of the container that ended its pod.
 
     Attributes:
         message: Its termination message.
         container: Its name.
         exit_code: Its exit code.
-        reason: Kubernetes' word for it, such as OOMKilled.
+        reason: Kubernetes' reason, such as OOMKilled.
     """
 
     message: str
@@ -43,19 +44,20 @@ class Termination:
     reason: str = ""
 
 
-# The container of a Job of ours that runs an image which the user named in an action.
+# The container of our Jobs that runs the image of a custom loader.
 USERS_CONTAINER = "loader"
 
 _NO_CLIENT = (
     "no NFS client; "
     "juju exec --application kubernetes-worker -- sudo apt-get install -y nfs-common"
 )
-_NO_NAME = "{node} cannot resolve the file system's name yet: it takes 90 s, and DNS in the VPC"
+_NO_NAME = "{node} cannot resolve the file system's name yet: wait 90 s, then check DNS in the VPC"
 _NO_ANSWER = "{node} gets no answer on port 2049: check the VPC's network ACLs and routes"
 _OPTIONS = "{node} refuses mount-options: juju config {application} --reset mount-options"
 _DENIED = "the file system denies {node} access: check its file system policy in AWS"
 
-# What mount and mount.nfs say, in the order in which to look: (their words, ours, needs the user).
+# Messages of mount and mount.nfs, in the order in which to look for them: a part of theirs, ours,
+# and whether the user has to act.
 _MOUNT_FAILURES = (
     ("unknown filesystem type", _NO_CLIENT, True),
     ("need a /sbin/mount.", _NO_CLIENT, True),
@@ -74,12 +76,12 @@ _MOUNT_ATTEMPT = "MountVolume.SetUp failed"
 def find_cause(
     pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str
 ) -> Cause | None:
-    """What keeps a pod from running; None while nothing is known to.
+    """Return the cause that keeps a pod from running; None if none is known.
 
     Args:
         pod: The pod.
         events: Warnings of its namespace.
-        application: Our application, for the commands that mend it.
+        application: Our application, for the commands in the messages.
     """
     if pod.status is None or pod.status.phase != "Pending":
         return None
@@ -96,13 +98,13 @@ def find_cause(
             return Cause(waiting.message or waiting.reason, blocked=True, stamp=uid)
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
-            said = condition.message or condition.reason or "no node takes it"
-            return Cause(f"pod not scheduled: {said}", blocked=False, stamp=uid)
+            message = condition.message or condition.reason or "no node accepts it"
+            return Cause(f"pod not scheduled: {message}", blocked=False, stamp=uid)
     return _mount_failure(pod, events, application)
 
 
 def find_refusal(owner: Any, events: Iterable[core_v1.Event]) -> Cause | None:
-    """Why the pods of a Job are not even created, as a quota or a policy does it.
+    """Return the cause that keeps a Job's pods from being created, such as a quota or a policy.
 
     Args:
         owner: The Job.
@@ -111,40 +113,40 @@ def find_refusal(owner: Any, events: Iterable[core_v1.Event]) -> Cause | None:
     event = _latest_event(owner, events, "FailedCreate", "")
     if event is None:
         return None
-    said = event.message or ""
-    # A new namespace has no service account for a moment, and that is "forbidden", too.
-    blocked = "forbidden" in said and "service account" not in said
-    return Cause(" ".join(said.split()), blocked=blocked, stamp=_stamp(event))
+    message = event.message or ""
+    # A new namespace has no service account for a moment; that is "forbidden", too.
+    blocked = "forbidden" in message and "service account" not in message
+    return Cause(" ".join(message.split()), blocked=blocked, stamp=_stamp(event))
 
 
 def _mount_failure(
     pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str
 ) -> Cause | None:
-    # The kubelet also says "timed out waiting for the condition", which tells nothing of a server.
+    # The kubelet's own "timed out waiting for the condition" says nothing about the server.
     event = _latest_event(pod, events, "FailedMount", _MOUNT_ATTEMPT)
     if event is None:
         return None
-    said = event.message or ""
+    message = event.message or ""
     node = (pod.spec and pod.spec.nodeName) or "the node"
     for theirs, ours, blocked in _MOUNT_FAILURES:
-        if theirs in said:
+        if theirs in message:
             sentence = ours.format(node=node, application=application)
             return Cause(sentence, blocked, _stamp(event))
-    output = said.rpartition("Output:")[2].strip() or said
+    output = message.rpartition("Output:")[2].strip() or message
     return Cause(f"{node} cannot mount: {output}", blocked=False, stamp=_stamp(event))
 
 
 def _latest_event(
     regarding: Any, events: Iterable[core_v1.Event], reason: str, containing: str
 ) -> core_v1.Event | None:
-    found = [
+    matching = [
         event
         for event in events
         if event.involvedObject.uid == objects.meta(regarding).uid
         and event.reason == reason
         and containing in (event.message or "")
     ]
-    return max(found, key=_when, default=None)
+    return max(matching, key=_when, default=None)
 
 
 def _when(event: core_v1.Event) -> str:
@@ -156,7 +158,9 @@ def _stamp(event: core_v1.Event) -> str:
 
 
 def has_started(pod: core_v1.Pod) -> bool:
-    """Whether any of its containers has run: a pod is Pending until the last of the first has.
+    """Tell whether any container has started.
+
+    The pod's phase does not tell: it is Pending until all init containers have ended.
 
     Args:
         pod: The pod.
@@ -166,7 +170,7 @@ def has_started(pod: core_v1.Pod) -> bool:
 
 
 def find_termination(pod: core_v1.Pod) -> Termination | None:
-    """Return the end of the container that decided the pod's end; None while it runs.
+    """Return the termination of the container that ended the pod; None while it runs.
 
     Args:
         pod: The pod.
@@ -183,7 +187,7 @@ def find_termination(pod: core_v1.Pod) -> Termination | None:
 
 
 def _containers(pod: core_v1.Pod) -> list[core_v1.ContainerStatus]:
-    """The states of its containers, in the order in which they run."""
+    """Return the states of its containers, in the order in which they run."""
     if pod.status is None:
         return []
     return [*(pod.status.initContainerStatuses or []), *(pod.status.containerStatuses or [])]

@@ -1,4 +1,4 @@
-"""Proves the volume zone by zone: a Job in each mounts it, writes, and reads what others wrote."""
+"""Probe the volume in each zone: a Job mounts it, writes, and reads what other zones wrote."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _SCRIPT = pathlib.Path(__file__).with_name("probe_script.py")
 
 @dataclasses.dataclass(frozen=True)
 class DesiredProbe:
-    """What is to be proven.
+    """The volume to probe, and where.
 
     Attributes:
         file_system_id: The file system.
         zones: The zones that have a mount target.
         mount_options: The volumes' NFS options.
         root_mode: The mode that the volume's root gets, in octal.
-        image: An image with a Python from 3.9 on.
+        image: An image with Python 3.9 or newer.
         environment: Further environment of the pods: proxies.
     """
 
@@ -41,11 +41,11 @@ class DesiredProbe:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeOutcome:
-    """What is proven.
+    """The results of the probes.
 
     Attributes:
         proven: The zones in which a pod wrote and read back.
-        problems: Why others are not.
+        problems: The problems of the other zones.
     """
 
     proven: tuple[str, ...]
@@ -54,71 +54,71 @@ class ProbeOutcome:
 
 def reconcile(
     cluster: client.Cluster,
-    wanted: DesiredProbe,
+    desired: DesiredProbe,
     *,
     timeout_seconds: float,
 ) -> ProbeOutcome:
-    """Have a probe for each zone that has ready nodes, and tell what they found.
+    """Run a probe in each zone that has ready nodes, and return the results.
 
-    A probe runs anew when what it proved has changed: file system, options, mode, image, or the
-    ready nodes of its zone. Where all is proven, it costs two calls and writes nothing.
+    A probe runs again when the file system, the options, the mode, the image or the ready nodes
+    of its zone have changed. If all zones are proven, two calls are made and nothing is written.
 
     Args:
         cluster: The cluster.
-        wanted: What is to be proven.
-        timeout_seconds: How long to wait for the probes.
+        desired: The volume to probe, and where.
+        timeout_seconds: The longest time to wait for the probes.
     """
-    listed = cluster.nodes()
+    all_nodes = cluster.nodes()
     ready = {
-        zone: [node for node in listed if node.ready and node.zone == zone]
-        for zone in wanted.zones
+        zone: [node for node in all_nodes if node.ready and node.zone == zone]
+        for zone in desired.zones
     }
-    names = {zone: _name(wanted, zone, here) for zone, here in ready.items() if here}
+    names = {zone: _name(desired, zone, usable) for zone, usable in ready.items() if usable}
     if not names:
-        nowhere = problems.Waiting("no ready node in a zone with a mount target: add a worker")
-        return ProbeOutcome(proven=(), problems=(nowhere,))
-    before = {state.name: state for state in job_observe.observe_phases(cluster, KIND)}
-    for name, state in before.items():
-        if name not in names.values() or state.phase == job_observe.FAILED:
+        no_node = problems.Waiting("no ready node in a zone with a mount target: add a worker")
+        return ProbeOutcome(proven=(), problems=(no_node,))
+    before = {job.name: job for job in job_observe.observe_phases(cluster, KIND)}
+    for name, job in before.items():
+        if name not in names.values() or job.phase == job_observe.FAILED:
             job_lifecycle.remove(cluster, name)
     for zone, name in names.items():
         if name not in before or before[name].phase == job_observe.FAILED:
-            job_lifecycle.start(cluster, _job(wanted, zone, name, ready[zone]))
+            job_lifecycle.start(cluster, _job(desired, zone, name, ready[zone]))
     return _outcome(cluster, names, before, timeout_seconds)
 
 
-def _name(wanted: DesiredProbe, zone: str, ready: list[nodes.Node]) -> str:
-    """A name that another probe has as soon as there is something new to prove."""
-    here = sorted((node.name, node.created.isoformat()) for node in ready)
-    options = list(wanted.mount_options)
-    proves = [wanted.file_system_id, options, wanted.root_mode, wanted.image, here]
-    digest = hashlib.sha256(json.dumps(proves).encode()).hexdigest()[:8]
+def _name(desired: DesiredProbe, zone: str, ready: list[nodes.Node]) -> str:
+    """Return the probe's name: another one as soon as something of it changes."""
+    node_ages = sorted((node.name, node.created.isoformat()) for node in ready)
+    options = list(desired.mount_options)
+    inputs = [desired.file_system_id, options, desired.root_mode, desired.image, node_ages]
+    digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:8]
     return objects.make_name(KIND, zone, digest)
 
 
 def _job(
-    wanted: DesiredProbe, zone: str, name: str, ready: list[nodes.Node]
+    desired: DesiredProbe, zone: str, name: str, ready: list[nodes.Node]
 ) -> job_lifecycle.DesiredJob:
     return job_lifecycle.DesiredJob(
         name=name,
         kind=KIND,
         main=job_lifecycle.Container(
             name=KIND,
-            image=wanted.image,
+            image=desired.image,
             command=("python3", "-c", _SCRIPT.read_text(encoding="utf-8")),
             env={
-                **wanted.environment,
+                **desired.environment,
                 "PROBE_ROOT": job_lifecycle.MOUNT_PATH,
-                "PROBE_ROOT_MODE": wanted.root_mode,
+                "PROBE_ROOT_MODE": desired.root_mode,
                 "PROBE_ZONE": zone,
                 "PROBE_RUN": name,
             },
         ),
         labels={_ZONE: zone},
-        annotations={"aws-efs/file-system": wanted.file_system_id},
-        retries=0,  # a failure is told at once, and the next reconcile tries again
+        annotations={"aws-efs/file-system": desired.file_system_id},
+        retries=0,  # a failure is reported at once; the next reconcile tries again
         zone=zone,
-        # The newest node is the one of which least is known.
+        # The newest node was probed least.
         prefer_node=max(ready, key=lambda node: (node.created, node.name)).name,
     )
 
@@ -129,28 +129,26 @@ def _outcome(
     before: Mapping[str, job_observe.ObservedJob],
     timeout_seconds: float,
 ) -> ProbeOutcome:
-    def look() -> dict[str, job_observe.ObservedJob]:
-        return {state.name: state for state in job_observe.observe_phases(cluster, KIND)}
+    def observe() -> dict[str, job_observe.ObservedJob]:
+        return {job.name: job for job in job_observe.observe_phases(cluster, KIND)}
 
-    def decided(seen: Mapping[str, job_observe.ObservedJob]) -> bool:
-        return all(_decided(seen.get(name), before.get(name)) for name in names.values())
+    def decided(observed: Mapping[str, job_observe.ObservedJob]) -> bool:
+        return all(_decided(observed.get(name), before.get(name)) for name in names.values())
 
-    seen = dict(before)
-    if not decided(seen):
-        seen = polling.poll(look, decided, timeout_seconds)
-    found = {zone: seen.get(name) for zone, name in names.items()}
-    proven = [
-        zone for zone, state in found.items() if state and state.phase == job_observe.SUCCEEDED
-    ]
-    wrong = [_problem(cluster, zone, found[zone]) for zone in found if zone not in proven]
-    return ProbeOutcome(proven=tuple(sorted(proven)), problems=tuple(wrong))
+    observed = dict(before)
+    if not decided(observed):
+        observed = polling.poll(observe, decided, timeout_seconds)
+    jobs = {zone: observed.get(name) for zone, name in names.items()}
+    proven = [zone for zone, job in jobs.items() if job and job.phase == job_observe.SUCCEEDED]
+    failures = [_problem(cluster, zone, jobs[zone]) for zone in jobs if zone not in proven]
+    return ProbeOutcome(proven=tuple(sorted(proven)), problems=tuple(failures))
 
 
 def _decided(now: job_observe.ObservedJob | None, before: job_observe.ObservedJob | None) -> bool:
-    """Whether waiting longer would tell no more.
+    """Tell whether there is nothing left to wait for.
 
-    The kubelet goes on trying, and its last word may be of before the mend: a cause that was
-    there when we came is believed only when it is seen anew.
+    The kubelet retries, and its last event may be older than the fix: a cause that was observed
+    before counts only when it occurs again.
     """
     if now is None:
         return False
@@ -162,15 +160,15 @@ def _decided(now: job_observe.ObservedJob | None, before: job_observe.ObservedJo
 
 
 def _problem(
-    cluster: client.Cluster, zone: str, state: job_observe.ObservedJob | None
+    cluster: client.Cluster, zone: str, job: job_observe.ObservedJob | None
 ) -> problems.Problem:
-    if state is None:
-        return problems.Waiting(f"zone {zone}: its probe is gone: it starts again")
-    if state.phase == job_observe.FAILED:
-        logs = f"kubectl -n {cluster.namespace} logs job/{state.name}"
-        return problems.Blocked(f"zone {zone}: {' '.join(state.why.split())}; see {logs}")
-    if state.cause is None:
-        done = "written to" if state.phase == job_observe.RUNNING else "mounted"
-        return problems.Waiting(f"zone {zone}: the probe has not {done} the volume yet")
-    kind = problems.Blocked if state.cause.blocked else problems.Waiting
-    return kind(f"zone {zone}: {' '.join(state.cause.sentence.split())}")
+    if job is None:
+        return problems.Waiting(f"zone {zone}: the probe's Job was deleted: it is made again")
+    if job.phase == job_observe.FAILED:
+        logs = f"kubectl -n {cluster.namespace} logs job/{job.name}"
+        return problems.Blocked(f"zone {zone}: {' '.join(job.reason.split())}; see {logs}")
+    if job.cause is None:
+        missing = "written to" if job.phase == job_observe.RUNNING else "mounted"
+        return problems.Waiting(f"zone {zone}: the probe has not {missing} the volume yet")
+    kind = problems.Blocked if job.cause.blocked else problems.Waiting
+    return kind(f"zone {zone}: {' '.join(job.cause.sentence.split())}")

@@ -43,7 +43,7 @@ def test_without_an_authority_nothing_is_trusted(access):
 
 
 def test_an_authority_that_is_no_certificate_is_told(access):
-    with pytest.raises(problems.Blocked, match="the CA from the relation is no certificate"):
+    with pytest.raises(problems.Blocked, match="the CA from the relation is not a certificate"):
         nodes(dataclasses.replace(access, ca="not a certificate"))
 
 

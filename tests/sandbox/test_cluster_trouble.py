@@ -110,7 +110,7 @@ def test_a_namespace_taken_off_waits_for_the_pod_that_uses_its_claim_and_keeps_t
     stage.model.config("aws-efs", {"namespaces": "default"})
     assert stage.status().name == "waiting"
     assert stage.status().message == (
-        "claim research/aws-efs has to go but is used: delete pod reader"
+        "claim research/aws-efs must be deleted but is used: delete pod reader"
     )
     claim = stage.claim("research")
     assert claim.metadata and claim.metadata.deletionTimestamp is None
@@ -264,7 +264,7 @@ def test_another_claim_name_waits_for_the_pod_that_uses_the_old_one(stage: Stage
     stage.hold_claim("default")
     stage.model.config("aws-efs", {"claim-name": "shared"})
     assert stage.status().name == "waiting"
-    assert "claim default/aws-efs has to go but is used" in stage.status().message
+    assert "claim default/aws-efs must be deleted but is used" in stage.status().message
     assert "reader" in stage.status().message
     assert claims(stage, "default") == ["aws-efs"]
     stage.model.config("aws-efs", {"claim-name": ""})

@@ -455,7 +455,7 @@ def test_a_failed_job_tells_its_last_words(ready):
 
     state = finished(ready)
 
-    assert (state.phase, state.why) == ("failed", "no such host: example.test")
+    assert (state.phase, state.reason) == ("failed", "no such host: example.test")
 
 
 def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
@@ -475,11 +475,13 @@ def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
     job_lifecycle.start(ready, job())
 
     seen = polling.poll(
-        lambda: job_observe.observe(ready, "load"), lambda state: bool(state and state.why), WAIT
+        lambda: job_observe.observe(ready, "load"),
+        lambda state: bool(state and state.reason),
+        WAIT,
     )
 
     assert seen is not None
-    assert "exceeded quota: none" in seen.why
+    assert "exceeded quota: none" in seen.reason
 
 
 def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready, plane):
@@ -487,7 +489,7 @@ def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready
     finished(ready)
     said: list[str] = []
 
-    volume_removal.remove(ready, say=said.append, timeout_seconds=WAIT)
+    volume_removal.remove(ready, report=said.append, timeout_seconds=WAIT)
 
     assert said[:2] == ["deleted job load", "deleted claim aws-efs/aws-efs"]
     found = {n.metadata.name for n in plane.client().list(core_v1.Namespace)}
@@ -524,4 +526,4 @@ def test_a_pod_of_others_in_our_namespace_keeps_it_from_being_removed(ready, pla
     )
     plane.client().create(foreign)
     with pytest.raises(problems.Waiting, match="delete pod aws-efs/theirs"):
-        volume_removal.remove(ready, say=lambda line: None, timeout_seconds=1)
+        volume_removal.remove(ready, report=lambda line: None, timeout_seconds=1)

@@ -314,7 +314,7 @@ def test_a_namespace_taken_off_the_list_keeps_its_claim_while_pods_use_it(cluste
     (problem,) = reconcile(cluster, timeout=1).problems
 
     assert isinstance(problem, problems.Waiting)
-    assert "research/aws-efs has to go but is used: delete pod reader" in problem.message
+    assert "research/aws-efs must be deleted but is used: delete pod reader" in problem.message
     assert claim(admin, "research").metadata.deletionTimestamp is None
     end_pod(admin, "research")
     assert reconcile(cluster).problems == ()
@@ -508,7 +508,7 @@ def test_another_application_in_the_same_cluster_is_left_alone(plane, cluster, a
         reconcile(second, claim_name="other", storage_class="other")
         reconcile(cluster)
 
-        volume_removal.remove(cluster, say=lambda line: None, timeout_seconds=WAIT)
+        volume_removal.remove(cluster, report=lambda line: None, timeout_seconds=WAIT)
 
         with counted(second) as requests:
             assert reconcile(second, claim_name="other", storage_class="other").problems == ()
@@ -519,7 +519,7 @@ def test_remove_takes_all_away_and_says_each(cluster, admin):
     reconcile(cluster)
     said: list[str] = []
 
-    lines = volume_removal.remove(cluster, say=said.append, timeout_seconds=WAIT)
+    lines = volume_removal.remove(cluster, report=said.append, timeout_seconds=WAIT)
 
     assert (
         said
@@ -537,14 +537,14 @@ def test_remove_takes_all_away_and_says_each(cluster, admin):
     assert names(admin, core_v1.PersistentVolumeClaim) == set()
     assert names(admin, storage_v1.StorageClass) == set()
     assert "aws-efs" not in names(admin, core_v1.Namespace)
-    assert volume_removal.remove(cluster, say=said.append, timeout_seconds=WAIT) == []
+    assert volume_removal.remove(cluster, report=said.append, timeout_seconds=WAIT) == []
 
 
 def test_remove_only_tells_what_would_go_in_a_dry_run(cluster, admin):
     reconcile(cluster)
     with counted(cluster) as requests:
         lines = volume_removal.remove(
-            cluster, say=lambda line: None, timeout_seconds=WAIT, dry_run=True
+            cluster, report=lambda line: None, timeout_seconds=WAIT, dry_run=True
         )
     assert lines[0] == "would delete claim aws-efs/aws-efs"
     assert {request.split()[0] for request in requests} == {"GET"}
@@ -557,11 +557,11 @@ def test_remove_names_the_pods_that_use_claims_and_touches_nothing_until_they_ar
     run_pod(admin)
 
     with pytest.raises(problems.Waiting, match="delete pod default/reader"):
-        volume_removal.remove(cluster, say=lambda line: None, timeout_seconds=1)
+        volume_removal.remove(cluster, report=lambda line: None, timeout_seconds=1)
     assert claim(admin).metadata.deletionTimestamp is None
 
     end_pod(admin)
-    volume_removal.remove(cluster, say=lambda line: None, timeout_seconds=WAIT)
+    volume_removal.remove(cluster, report=lambda line: None, timeout_seconds=WAIT)
     assert names(admin, core_v1.PersistentVolumeClaim) == set()
 
 

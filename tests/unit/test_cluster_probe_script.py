@@ -44,7 +44,10 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
 def test_it_sets_the_roots_mode_and_leaves_one_marker(root):
     code, said = run(root)
 
-    assert (code, said) == (0, "wrote and read back in us-east-1a; read what 0 other zones wrote")
+    assert (code, said) == (
+        0,
+        "wrote and read back in us-east-1a; read the files of 0 other zones",
+    )
     assert stat.S_IMODE(root.stat().st_mode) == 0o1777
     assert [p.name for p in (root / ".aws-efs" / "probe").iterdir()] == ["us-east-1a"]
 
@@ -52,7 +55,7 @@ def test_it_sets_the_roots_mode_and_leaves_one_marker(root):
 def test_it_reads_what_the_other_zones_wrote(root):
     run(root, "us-east-1a")
     run(root, "us-east-1b")
-    assert run(root, "us-east-1c")[1].endswith("read what 2 other zones wrote")
+    assert run(root, "us-east-1c")[1].endswith("read the files of 2 other zones")
 
 
 def test_it_can_run_again(root):
@@ -68,7 +71,7 @@ def test_what_another_zone_wrote_and_does_not_read_back_whole_is_told(root):
     code, said = run(root)
 
     assert code == 1
-    assert said == "us-east-1a: what zone us-east-1b wrote is not what is read here"
+    assert said == "us-east-1a: the file that zone us-east-1b wrote reads back damaged here"
 
 
 def test_a_link_that_a_pod_left_in_its_way_is_not_followed(root, tmp_path):

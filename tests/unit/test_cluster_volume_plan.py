@@ -65,7 +65,7 @@ class Kubernetes:
 
     def apply_StorageClass(self, group: str) -> None:  # noqa: N802
         name = self.wanted.storage_class
-        assert name not in self.classes or self.classes[name].sound, "422: immutable"
+        assert name not in self.classes or self.classes[name].matches, "422: immutable"
         self.classes[name] = volume_resources.ObservedStorageClass(name)
 
     def apply_PersistentVolume(self, group: str) -> None:  # noqa: N802
@@ -140,7 +140,7 @@ class Kubernetes:
 def one_round(world: Kubernetes) -> volume_plan.VolumePlan:
     """What a reconcile does each time that it looks."""
     planned = volume_plan.plan(world.wanted, OWNER, world.observed(looked=False))
-    if planned.doomed:
+    if planned.obsolete:
         planned = volume_plan.plan(world.wanted, OWNER, world.observed(looked=True))
     for step in planned.steps:
         world.take(step)
@@ -306,7 +306,7 @@ def test_nobody_is_asked_about_pods_while_nothing_has_to_go():
     world = Kubernetes(wanted, all_namespaces())
     converge(world)
     bigger = dataclasses.replace(wanted, capacity="1Ti", claim_capacity="1Ti")
-    assert not volume_plan.plan(bigger, OWNER, world.observed(looked=False)).doomed
+    assert not volume_plan.plan(bigger, OWNER, world.observed(looked=False)).obsolete
 
 
 @pytest.mark.parametrize(

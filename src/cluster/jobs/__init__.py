@@ -1,1 +1,1 @@
-"""Jobs in the namespace of the charm: what they run, how far they are, what their pods say."""
+"""Jobs in the charm's namespace: their inputs, lifecycle, progress and logs."""

@@ -1,4 +1,4 @@
-"""Jobs in the charm's own namespace that mount the volume: started, waited for, removed."""
+"""Start, await and remove Jobs in the charm's own namespace that mount the volume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOUNT_PATH = "/mnt/aws-efs"
 DATA_PATH = "/data"
 FILES_PATH = "/loader"
 
-# A pod that is told to end writes down what it has done.
+# A loader that gets SIGTERM saves its journal.
 GRACE_SECONDS = 30
 
 
@@ -28,12 +28,12 @@ class Container:
     Attributes:
         name: Its name in the pod.
         image: Its image.
-        command: Its command; none for the image's own.
+        command: Its command; empty for the image's own.
         env: Its environment.
-        secrets: The names of those values of the Job's `secrets` that it gets as environment.
-        directory: The directory of the volume that it finds at `DATA_PATH`, and then nothing
-            else; "" for the whole volume at `MOUNT_PATH`.
-        as_root: Whether it runs as root, whatever the image says.
+        secrets: The names of the Job's `secrets` that it gets as environment variables.
+        directory: The only directory of the volume that it mounts, at `DATA_PATH`; "" for the
+            whole volume, at `MOUNT_PATH`.
+        as_root: Whether it runs as root, whatever the image's user.
     """
 
     name: str
@@ -51,19 +51,19 @@ class DesiredJob:
 
     Attributes:
         name: Its name.
-        kind: What it is for: "probe", "dataset", ...
-        main: The container whose end is the Job's.
-        before: The containers that run before it, one after the other.
+        kind: Its purpose: "probe", "dataset", ...
+        main: The main container; the Job ends with it.
+        before: The init containers, which run before it, one after the other.
         secrets: Secret values by name: kept in a Kubernetes Secret.
         files: Files by name, mounted at `FILES_PATH`: kept in an immutable ConfigMap named by its
             content, so that a later pod of the Job runs what the first one ran.
         labels: Further labels of the Job and its pods.
         annotations: The Job's annotations.
-        zone: The availability zone that it has to run in.
-        prefer_node: The node that it shall run on if that one takes it.
-        retries: How many failures of a pod are forgiven; what disrupts one does not count.
-        parallelism: How many pods there are, an index each, on nodes and in zones of their own as
-            far as there are some; 0 for one that has none.
+        zone: The availability zone in which it must run.
+        prefer_node: The node on which it runs if possible.
+        retries: The number of times that a failed pod is replaced; disruptions do not count.
+        parallelism: The number of pods, each with an index, spread over nodes and zones where
+            possible; 0 for one pod without an index.
     """
 
     name: str
@@ -80,34 +80,34 @@ class DesiredJob:
     parallelism: int = 0
 
 
-def start(cluster: client.Cluster, wanted: DesiredJob) -> None:
-    """Start a Job; one of that name that is ours already is left to run.
+def start(cluster: client.Cluster, job: DesiredJob) -> None:
+    """Start a Job; one of ours that has the name already keeps running.
 
-    Its Secret and ConfigMap belong to the Job and go with it. So it is made suspended, and let go
-    when they are there; after a crash in between, the next start goes on.
+    The Job owns its Secret and ConfigMap, so it is created first, suspended, and resumed when
+    they exist. After a crash in between, the next start continues.
 
     Args:
         cluster: The cluster.
-        wanted: The Job.
+        job: The Job.
 
     Raises:
         problems.Blocked: A foreign Job has that name, or Kubernetes refuses ours.
     """
-    job = cluster.find(batch_v1.Job, wanted.name, cluster.namespace)
-    if job is not None and not cluster.owns(job):
-        raise problems.Blocked(f"job {cluster.namespace}/{wanted.name} exists and is not ours")
-    if job is None:
-        made: batch_v1.Job = manifests.resource(_manifest(cluster, wanted))
-        job = cluster.apply(made, known=False)
-    if not (job.spec and job.spec.suspend):
+    observed = cluster.find(batch_v1.Job, job.name, cluster.namespace)
+    if observed is not None and not cluster.owns(observed):
+        raise problems.Blocked(f"job {cluster.namespace}/{job.name} exists and is not ours")
+    if observed is None:
+        resource: batch_v1.Job = manifests.resource(_manifest(cluster, job))
+        observed = cluster.apply(resource, known=False)
+    if not (observed.spec and observed.spec.suspend):
         return
-    uid = objects.meta(job).uid or ""
-    owner = meta_v1.OwnerReference(apiVersion="batch/v1", kind="Job", name=wanted.name, uid=uid)
-    if wanted.secrets:
-        job_inputs.save_secret(cluster, owner, wanted.secrets)
-    if wanted.files:
-        job_inputs.share_files(cluster, owner, wanted.files)
-    cluster.patch(batch_v1.Job, wanted.name, cluster.namespace, {"spec": {"suspend": False}})
+    uid = objects.meta(observed).uid or ""
+    owner = meta_v1.OwnerReference(apiVersion="batch/v1", kind="Job", name=job.name, uid=uid)
+    if job.secrets:
+        job_inputs.save_secret(cluster, owner, job.secrets)
+    if job.files:
+        job_inputs.share_files(cluster, owner, job.files)
+    cluster.patch(batch_v1.Job, job.name, cluster.namespace, {"spec": {"suspend": False}})
 
 
 def wait(
@@ -116,31 +116,31 @@ def wait(
     timeout_seconds: float,
     done: Callable[[job_observe.ObservedJob], bool] = lambda _: False,
 ) -> job_observe.ObservedJob | None:
-    """Wait until a Job is over, or needs the user, or the time is up.
+    """Wait until a Job has ended, or needs the user, or the time is up.
 
     Args:
         cluster: The cluster.
         name: Its name.
-        timeout_seconds: How long to wait.
-        done: What else ends the waiting.
+        timeout_seconds: The longest time to wait.
+        done: Tells of an observed Job whether to stop waiting.
     """
 
-    def decided(seen: job_observe.ObservedJob | None) -> bool:
-        return seen is None or seen.finished or seen.stuck or done(seen)
+    def decided(job: job_observe.ObservedJob | None) -> bool:
+        return job is None or job.finished or job.stuck or done(job)
 
     return polling.poll(lambda: job_observe.observe(cluster, name), decided, timeout_seconds)
 
 
 def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -> None:
-    """Wait until the pods of a Job that was removed are gone, so that another can take its name.
+    """Wait until the pods of a removed Job are gone, so that another Job can have its name.
 
     Args:
         cluster: The cluster.
         name: The Job's name.
-        timeout_seconds: How long to wait: a pod has 30 s to end, by default.
+        timeout_seconds: The longest time to wait; a pod has `GRACE_SECONDS` to end.
 
     Raises:
-        problems.Waiting: One is still there.
+        problems.Waiting: One still exists.
     """
 
     def left() -> list[core_v1.Pod]:
@@ -148,8 +148,8 @@ def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -
             core_v1.Pod, {job_observe.JOB_NAME: name}, namespace=cluster.namespace
         )
 
-    if polling.poll(left, lambda found: not found, timeout_seconds):
-        raise problems.Waiting(f"the pod of job {name} is still ending: run it again")
+    if polling.poll(left, lambda pods: not pods, timeout_seconds):
+        raise problems.Waiting(f"the pod of job {name} is still terminating: run it again")
 
 
 def label(cluster: client.Cluster, name: str, labels: Mapping[str, str]) -> None:
@@ -168,7 +168,7 @@ def remove(
     cluster: client.Cluster,
     name: str = "",
     *,
-    say: Callable[[str], object] = bool,
+    report: Callable[[str], object] = bool,
     dry_run: bool = False,
 ) -> list[str]:
     """Remove our Jobs, and with them their pods, Secrets and ConfigMaps.
@@ -176,33 +176,33 @@ def remove(
     Args:
         cluster: The cluster.
         name: The one to remove; "" for all.
-        say: Told of each as it goes.
-        dry_run: Only tell what would go.
+        report: Gets a line for each Job.
+        dry_run: Only report what would be deleted.
 
     Returns:
-        What was said.
+        The reported lines.
     """
     lines: list[str] = []
     one = cluster.find(batch_v1.Job, name, cluster.namespace) if name else None
-    found = cluster.ours(batch_v1.Job) if not name else [one] if one else []
-    for job in found:
+    jobs = cluster.ours(batch_v1.Job) if not name else [one] if one else []
+    for job in jobs:
         metadata = objects.meta(job)
         if cluster.owns(job) and metadata.deletionTimestamp is None:
             if not dry_run:
                 cluster.delete(batch_v1.Job, metadata.name or "", metadata.namespace or "")
             lines.append(f"{'would delete' if dry_run else 'deleted'} job {metadata.name}")
-            say(lines[-1])
+            report(lines[-1])
     return lines
 
 
-def _manifest(cluster: client.Cluster, wanted: DesiredJob) -> manifests.Manifest:
+def _manifest(cluster: client.Cluster, job: DesiredJob) -> manifests.Manifest:
     return manifests.render(
         "job",
-        job=wanted,
+        job=job,
         namespace=cluster.namespace,
         claim=cluster.namespace,
-        labels={**cluster.labels, **wanted.labels, job_observe.KIND: wanted.kind},
-        files=job_inputs.files_name(wanted.files) if wanted.files else "",
+        labels={**cluster.labels, **job.labels, job_observe.KIND: job.kind},
+        files=job_inputs.files_name(job.files) if job.files else "",
         files_path=FILES_PATH,
         mount_path=MOUNT_PATH,
         data_path=DATA_PATH,

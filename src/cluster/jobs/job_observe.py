@@ -1,4 +1,4 @@
-"""How far our Jobs are: read from the Job, the newest pod of each index, and warnings."""
+"""Observe our Jobs: from the Job itself, the newest pod of each index, and warning events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightkube.resources import batch_v1, core_v1
 from cluster import client, objects, pods
 
 KIND = "aws-efs/kind"
-# The Job controller puts it on the pods of each Job.
+# The label that the Job controller puts on a Job's pods.
 JOB_NAME = "batch.kubernetes.io/job-name"
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
@@ -30,10 +30,10 @@ class ObservedPod:
         name: Its name.
         index: The index; 0 for the only one of a plain Job.
         phase: queued, running, succeeded or failed.
-        ended: The end of the container that decided its own; None while it runs.
-        cause: What keeps it from running.
-        node: Where it is.
-        before: The same of the pod that it replaced.
+        ended: The termination of the container that ended it; None while it runs.
+        cause: The cause that keeps it from running.
+        node: Its node.
+        before: The termination of the pod that it replaced.
     """
 
     name: str
@@ -52,17 +52,17 @@ class ObservedPod:
 
 @dataclasses.dataclass(frozen=True)
 class ObservedJob:
-    """How far a Job is.
+    """A Job and its pods, as observed.
 
     Attributes:
         name: Its name.
         phase: queued (no container runs yet), running, succeeded or failed.
-        created: When it was made, in seconds since 1970.
-        ended: When it was over, in seconds since 1970; 0 before.
-        parallelism: How many pods it has at once.
+        created: Its time of creation, in seconds since 1970.
+        ended: The time at which it ended, in seconds since 1970; 0 before.
+        parallelism: The number of its pods.
         pods: The newest pod of each index, in the order of the indexes.
-        failed: The indexes that are given up.
-        cause: What keeps all of it from running, or made it fail before it could say anything.
+        failed: The indexes that failed for good.
+        cause: The cause that keeps all of it from running, or made it fail.
         labels: Its labels.
         annotations: Its annotations.
     """
@@ -80,28 +80,28 @@ class ObservedJob:
 
     @property
     def finished(self) -> bool:
-        """Whether it is over, either way."""
+        """Tell whether it has ended, either way."""
         return self.phase in (SUCCEEDED, FAILED)
 
     @property
     def stuck(self) -> bool:
-        """Whether it can not begin before the user has mended something."""
+        """Tell whether it cannot start before the user has fixed something."""
         return self.phase == QUEUED and self.cause is not None and self.cause.blocked
 
     @property
     def message(self) -> str:
-        """The last words of the first pod that has any, a failed one's before all others'."""
+        """Return the termination message of the first pod that has one; failed pods come first."""
         failed = [pod.message for pod in self.pods if pod.phase == FAILED and pod.message]
         return next(iter([*failed, *(pod.message for pod in self.pods if pod.message)]), "")
 
     @property
-    def why(self) -> str:
-        """The most telling thing there is to say of a Job that has not succeeded."""
+    def reason(self) -> str:
+        """Return the reason why it has not succeeded: a pod's message, else the cause."""
         return self.message or (self.cause.sentence if self.cause else "")
 
 
 def observe(cluster: client.Cluster, name: str) -> ObservedJob | None:
-    """How far a Job is; None where there is none.
+    """Observe a Job; return None where there is none.
 
     Args:
         cluster: The cluster.
@@ -114,64 +114,66 @@ def observe(cluster: client.Cluster, name: str) -> ObservedJob | None:
 
 
 def observe_all(cluster: client.Cluster, kind: str, *, without: str = "") -> list[ObservedJob]:
-    """How far all Jobs of a kind are: one call where there is none, else two or three.
+    """Observe all Jobs of a kind: one call if there are none, else two or three.
 
     Args:
         cluster: The cluster.
-        kind: What they are for.
-        without: A label that they do not have.
+        kind: Their kind.
+        without: A label that they must not have.
     """
     selector: dict[str, Any] = {without: operators.not_exists()} if without else {}
-    found = cluster.ours(batch_v1.Job, {KIND: kind, **selector})
-    return _observe_jobs(cluster, found, {**cluster.labels, KIND: kind}) if found else []
+    jobs = cluster.ours(batch_v1.Job, {KIND: kind, **selector})
+    return _observe_jobs(cluster, jobs, {**cluster.labels, KIND: kind}) if jobs else []
 
 
 def observe_phases(cluster: client.Cluster, kind: str) -> list[ObservedJob]:
-    """As `states`, but one call, and without pods, where all have succeeded.
+    """Observe all Jobs of a kind: one call, without pods, if all have succeeded.
 
     Args:
         cluster: The cluster.
-        kind: What they are for.
+        kind: Their kind.
     """
-    found = cluster.ours(batch_v1.Job, {KIND: kind})
-    if all(_phase(job, ()) == SUCCEEDED for job in found):
-        return [_observed_job(job, [], [], cluster.namespace) for job in found]
-    return _observe_jobs(cluster, found, {**cluster.labels, KIND: kind})
+    jobs = cluster.ours(batch_v1.Job, {KIND: kind})
+    if all(_phase(job, ()) == SUCCEEDED for job in jobs):
+        return [_observed_job(job, [], [], cluster.namespace) for job in jobs]
+    return _observe_jobs(cluster, jobs, {**cluster.labels, KIND: kind})
 
 
 def _observe_jobs(
     cluster: client.Cluster, jobs: list[batch_v1.Job], selector: Mapping[str, str]
 ) -> list[ObservedJob]:
     namespace = cluster.namespace
-    found: dict[str, list[core_v1.Pod]] = {}
+    job_pods: dict[str, list[core_v1.Pod]] = {}
     for pod in cluster.select(core_v1.Pod, selector, namespace=namespace):
-        found.setdefault(objects.labels_of(pod).get(_JOB_UID, ""), []).append(pod)
+        job_pods.setdefault(objects.labels_of(pod).get(_JOB_UID, ""), []).append(pod)
     warnings: list[core_v1.Event] = []
     if any(not _end_phase(job) for job in jobs):
         fields = {"type": "Warning"}
         warnings = cluster.select(core_v1.Event, {}, namespace=namespace, fields=fields)
     application = cluster.owner.application
     return [
-        _observed_job(job, found.get(objects.meta(job).uid or "", []), warnings, application)
+        _observed_job(job, job_pods.get(objects.meta(job).uid or "", []), warnings, application)
         for job in jobs
     ]
 
 
 def _observed_job(
     job: batch_v1.Job,
-    found: list[core_v1.Pod],
+    job_pods: list[core_v1.Pod],
     warnings: list[core_v1.Event],
     application: str,
 ) -> ObservedJob:
-    newest = tuple(_newest_pods(found, warnings, application))
+    newest = tuple(_newest_pods(job_pods, warnings, application))
     phase = _phase(job, newest)
     cause = None
     if phase == QUEUED:
         cause = next((pod.cause for pod in newest if pod.cause), None)
         cause = cause or pods.find_refusal(job, warnings)
     if phase == FAILED:
-        said = next((c.message for c in _conditions(job) if c.type == "Failed"), None)
-        cause = pods.Cause(said or "it failed", blocked=True, stamp=objects.meta(job).uid or "")
+        message = next((c.message for c in _conditions(job) if c.type == "Failed"), None)
+        cause = pods.Cause(
+            message or "the Job failed", blocked=True, stamp=objects.meta(job).uid or ""
+        )
     ended = [_seconds(c.lastTransitionTime) for c in _conditions(job) if _is_end(c)]
     return ObservedJob(
         name=objects.name(job),
@@ -188,13 +190,13 @@ def _observed_job(
 
 
 def _newest_pods(
-    found: list[core_v1.Pod], warnings: list[core_v1.Event], application: str
+    job_pods: list[core_v1.Pod], warnings: list[core_v1.Event], application: str
 ) -> Iterator[ObservedPod]:
     by_index: dict[int, list[core_v1.Pod]] = {}
-    for pod in sorted(found, key=lambda pod: str(objects.meta(pod).creationTimestamp)):
+    for pod in sorted(job_pods, key=lambda pod: str(objects.meta(pod).creationTimestamp)):
         by_index.setdefault(int(objects.annotations_of(pod).get(_INDEX, "0")), []).append(pod)
-    for index, every in sorted(by_index.items()):
-        pod = every[-1]
+    for index, attempts in sorted(by_index.items()):
+        pod = attempts[-1]
         yield ObservedPod(
             name=objects.name(pod),
             index=index,
@@ -202,7 +204,7 @@ def _newest_pods(
             ended=pods.find_termination(pod),
             cause=pods.find_cause(pod, warnings, application),
             node=(pod.spec and pod.spec.nodeName) or "",
-            before=pods.find_termination(every[-2]) if every[1:] else None,
+            before=pods.find_termination(attempts[-2]) if attempts[1:] else None,
         )
 
 
@@ -234,12 +236,12 @@ def _conditions(job: batch_v1.Job) -> list[batch_models.JobCondition]:
 
 
 def _indexes(text: str | None) -> frozenset[int]:
-    """The numbers in "0-2,5"."""
-    found: set[int] = set()
+    """Return the numbers in "0-2,5"."""
+    numbers: set[int] = set()
     for part in filter(None, (text or "").split(",")):
         first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
 
 
 def _seconds(when: Any) -> float:

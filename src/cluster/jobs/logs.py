@@ -1,4 +1,4 @@
-"""What the pods of a Job have in their logs: the end of each, in a bounded time."""
+"""Read the last lines of the logs of a Job's pods, in a bounded time."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ _TIMEOUT_SECONDS = 10.0
 
 
 def read_ends(
-    cluster: client.Cluster, state: job_observe.ObservedJob, container: str
+    cluster: client.Cluster, job: job_observe.ObservedJob, container: str
 ) -> dict[int, str]:
-    """The last lines of the log of each pod that runs, by index.
+    """Return the last lines of the log of each running pod, by index.
 
     Args:
         cluster: The cluster.
-        state: The Job with its pods.
-        container: The container that is asked.
+        job: The Job with its pods.
+        container: The container whose log is read.
 
     Returns:
-        Those that were to be had: a node that does not answer is no reason to wait for long.
+        The logs that could be read in time: a node may not answer.
     """
-    found: dict[int, str] = {}
+    ends: dict[int, str] = {}
     deadline = time.monotonic() + _TIMEOUT_SECONDS
-    for pod in state.pods:
+    for pod in job.pods:
         if pod.phase != job_observe.RUNNING or time.monotonic() > deadline:
             continue
         try:
-            found[pod.index] = cluster.log(pod.name, container, tail_lines=_LINES)
+            ends[pod.index] = cluster.log(pod.name, container, tail_lines=_LINES)
         except errors.UnreachableError:
             break
         except problems.Waiting:
             continue
-    return found
+    return ends

@@ -1,1 +1,1 @@
-"""The storage class, the volumes and their claims: observed, planned, applied, removed."""
+"""The storage class, volumes and claims: observed, planned, applied, removed."""

@@ -1,4 +1,4 @@
-"""Reads what is ours of volumes and claims, and which pods use them: a fixed number of calls."""
+"""Observe our volumes and claims, and the pods that use them, in a fixed number of calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = "kubernetes.io/metadata.name"
 
 @dataclasses.dataclass(frozen=True)
 class ClaimUser:
-    """A pod, as far as claims are concerned with it.
+    """A pod and the claims that it mounts.
 
     Attributes:
         namespace: Its namespace.
@@ -34,17 +34,17 @@ class ClaimUser:
 def observe(
     cluster: client.Cluster, namespaces: Iterable[str]
 ) -> volume_resources.ObservedVolumes:
-    """What is ours: four calls, whatever the number of namespaces.
+    """Observe our volumes: four calls, whatever the number of namespaces.
 
     Args:
         cluster: The cluster.
-        namespaces: The names of the namespaces that matter.
+        namespaces: The names of the namespaces to look up.
     """
-    found = [
+    observed = [
         _namespace(cluster, n) for n in cluster.select(core_v1.Namespace, {_NAME: namespaces})
     ]
     return volume_resources.ObservedVolumes(
-        namespaces={namespace.name: namespace for namespace in found},
+        namespaces={namespace.name: namespace for namespace in observed},
         storage_classes=tuple(map(_storage_class, cluster.ours(storage_v1.StorageClass))),
         volumes=tuple(map(_volume, cluster.ours(core_v1.PersistentVolume))),
         claims=tuple(map(_claim, cluster.ours(core_v1.PersistentVolumeClaim))),
@@ -52,7 +52,7 @@ def observe(
 
 
 def list_claim_users(cluster: client.Cluster) -> list[ClaimUser]:
-    """All pods of the cluster, finished ones, too: they hold the claims that they mounted.
+    """Return all pods of the cluster, finished ones included: they keep their claims in use.
 
     Args:
         cluster: The cluster.
@@ -61,20 +61,20 @@ def list_claim_users(cluster: client.Cluster) -> list[ClaimUser]:
 
 
 def find_claim_users(cluster: client.Cluster) -> dict[tuple[str, str], tuple[str, ...]]:
-    """The pods that use each claim, by its namespace and name.
+    """Return the pods that use each claim, by its namespace and name.
 
     Args:
         cluster: The cluster.
     """
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    users: dict[tuple[str, str], tuple[str, ...]] = {}
     for pod in list_claim_users(cluster):
         for claim in pod.claims:
             key = (pod.namespace, claim)
-            found[key] = (*found.get(key, ()), pod.name)
-    return found
+            users[key] = (*users.get(key, ()), pod.name)
+    return users
 
 
-# The readers take Any: lightkube leaves labels, capacities and requests untyped.
+# These functions take Any: lightkube leaves labels, capacities and requests untyped.
 
 
 def _namespace(cluster: client.Cluster, namespace: Any) -> volume_resources.ObservedNamespace:
@@ -86,12 +86,12 @@ def _namespace(cluster: client.Cluster, namespace: Any) -> volume_resources.Obse
     )
 
 
-def _storage_class(found: Any) -> volume_resources.ObservedStorageClass:
-    fixed = (found.provisioner, found.volumeBindingMode, found.reclaimPolicy)
+def _storage_class(resource: Any) -> volume_resources.ObservedStorageClass:
+    fixed = (resource.provisioner, resource.volumeBindingMode, resource.reclaimPolicy)
     return volume_resources.ObservedStorageClass(
-        name=found.metadata.name,
-        sound=fixed == ("kubernetes.io/no-provisioner", "Immediate", "Retain"),
-        expands=found.allowVolumeExpansion is True,
+        name=resource.metadata.name,
+        matches=fixed == ("kubernetes.io/no-provisioner", "Immediate", "Retain"),
+        expands=resource.allowVolumeExpansion is True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Plans what to change of volumes and claims, from what is wanted and observed, without I/O."""
+"""Plan the changes of volumes and claims, from desired and observed ones, without I/O."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Step:
     """One change, safe to repeat.
 
     Attributes:
-        group: The namespace whose claim it is for: a refusal ends that namespace's steps alone.
-            "" is what all claims need.
+        group: The namespace whose claim needs it: a refusal ends only that namespace's steps.
+            "" for steps that all claims need.
     """
 
     group: str
@@ -36,19 +36,19 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Check(Step):
-    """Ask whether the namespace takes the claim (quota, policies) before a volume is made."""
+    """Ask whether the namespace accepts the claim (quota, policies) before a volume is made."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Apply(Step):
-    """Create or change the object of this kind that the group shall have."""
+    """Create or change the group's object of this kind."""
 
     kind: str
 
 
 @dataclasses.dataclass(frozen=True)
 class SetCapacity(Step):
-    """Say in the claim's status what it has, as a resizer would."""
+    """Set the capacity in the claim's status, as a resizer does."""
 
     claim: str
     capacity: str
@@ -56,7 +56,7 @@ class SetCapacity(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Rebind(Step):
-    """Point a volume that was bound to a claim of the past to the one that is there now."""
+    """Bind a volume that was bound to a former claim to the present one."""
 
     volume: str
     uid: str
@@ -64,7 +64,7 @@ class Rebind(Step):
 
 @dataclasses.dataclass(frozen=True)
 class ClearJobs(Step):
-    """Remove our Jobs: their pods hold the claim, finished ones, too."""
+    """Remove our Jobs: their pods, finished ones included, keep the claim in use."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,81 +77,81 @@ class Delete(Step):
 
 @dataclasses.dataclass(frozen=True)
 class VolumePlan:
-    """What to do.
+    """The steps to take.
 
     Attributes:
-        steps: In this order.
-        problems: What keeps the rest from being done, by namespace.
-        doomed: Claims that have to go. None of them is touched before the observation says
-            which pods use them.
+        steps: The steps, in this order.
+        problems: The problems that keep others from being taken, by namespace.
+        obsolete: Claims that must be deleted. None of them is touched before the pods that use
+            them were observed.
     """
 
     steps: tuple[Step, ...] = ()
     problems: tuple[tuple[str, problems.Problem], ...] = ()
-    doomed: frozenset[tuple[str, str]] = frozenset()
+    obsolete: frozenset[tuple[str, str]] = frozenset()
 
 
 def plan(
-    wanted: volume_resources.DesiredVolumes,
+    desired: volume_resources.DesiredVolumes,
     owner: identity.Owner,
     observed: volume_resources.ObservedVolumes,
 ) -> VolumePlan:
-    """The steps from what is to what shall be; none where it is so already.
+    """Return the steps from the observed to the desired state; none if they agree.
 
     Args:
-        wanted: What the user asked for.
-        owner: Who we are.
-        observed: What is there.
+        desired: The desired volumes.
+        owner: The application.
+        observed: The observed volumes.
     """
-    pairs = list(volume_resources.desired_pairs(wanted, owner))
-    parts = [VolumePlan(steps=tuple(_class_steps(wanted, observed)))]
-    parts += [_pair_plan(pair, wanted, observed) for pair in pairs]
-    named = {pair.namespace for pair in pairs}
-    there = {v.namespace for v in observed.volumes} | {c.namespace for c in observed.claims}
-    parts += [_removal(namespace, observed) for namespace in sorted(there - named)]
-    parts.append(VolumePlan(steps=tuple(_stale_class_steps(wanted, observed))))
+    pairs = list(volume_resources.desired_pairs(desired, owner))
+    parts = [VolumePlan(steps=tuple(_class_steps(desired, observed)))]
+    parts += [_pair_plan(pair, desired, observed) for pair in pairs]
+    kept = {pair.namespace for pair in pairs}
+    used = {v.namespace for v in observed.volumes} | {c.namespace for c in observed.claims}
+    parts += [_removal(namespace, observed) for namespace in sorted(used - kept)]
+    parts.append(VolumePlan(steps=tuple(_stale_class_steps(desired, observed))))
     return VolumePlan(
         steps=tuple(step for part in parts for step in part.steps),
         problems=tuple(problem for part in parts for problem in part.problems),
-        doomed=frozenset(claim for part in parts for claim in part.doomed),
+        obsolete=frozenset(claim for part in parts for claim in part.obsolete),
     )
 
 
 def _class_steps(
-    wanted: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
+    desired: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
 ) -> Iterator[Step]:
-    found = next((c for c in observed.storage_classes if c.name == wanted.storage_class), None)
-    if found and not found.sound:
-        # Nothing that is bound looks at its class again, so it can be made anew at any time.
-        yield Delete("", STORAGE_CLASS, found.name)
-    if not (found and found.sound and found.expands):
+    current = next((c for c in observed.storage_classes if c.name == desired.storage_class), None)
+    if current and not current.matches:
+        # A bound volume or claim does not use its class any more: it can be replaced at any time.
+        yield Delete("", STORAGE_CLASS, current.name)
+    if not (current and current.matches and current.expands):
         yield Apply("", STORAGE_CLASS)
 
 
 def _stale_class_steps(
-    wanted: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
+    desired: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
 ) -> Iterator[Step]:
     used = {item.storage_class for item in (*observed.volumes, *observed.claims)}
-    for found in observed.storage_classes:
-        if found.name != wanted.storage_class and found.name not in used:
-            yield Delete("", STORAGE_CLASS, found.name)
+    for each in observed.storage_classes:
+        if each.name != desired.storage_class and each.name not in used:
+            yield Delete("", STORAGE_CLASS, each.name)
 
 
 def _pair_plan(
     pair: volume_resources.DesiredPair,
-    wanted: volume_resources.DesiredVolumes,
+    desired: volume_resources.DesiredVolumes,
     observed: volume_resources.ObservedVolumes,
 ) -> VolumePlan:
-    """What one namespace needs; the first thing that is in the way decides."""
+    """Plan one namespace; the first obstacle decides."""
     namespace = observed.namespaces.get(pair.namespace)
     volumes = [v for v in observed.volumes if v.namespace == pair.namespace]
     claims = [c for c in observed.claims if c.namespace == pair.namespace]
-    opening: tuple[Step, ...] = ()
+    first_steps: tuple[Step, ...] = ()
     if pair.own:
         if namespace and not namespace.ours and not namespace.terminating:
             return _problem(pair, problems.Blocked, _FOREIGN)
         if namespace is None or namespace.enforce != "baseline":
-            opening = (Apply(pair.namespace, NAMESPACE),)
+            first_steps = (Apply(pair.namespace, NAMESPACE),)
     if namespace and namespace.terminating:
         orphans = () if claims else _deletions(volumes, [])
         return _problem(
@@ -160,51 +160,51 @@ def _pair_plan(
     if namespace is None and not pair.own:
         hint = f"does not exist: kubectl create namespace {pair.namespace}"
         return _problem(pair, problems.Waiting, hint, _deletions(volumes, []))
-    if not all(_fits(v, pair, wanted) for v in volumes) or not all(
-        _names(c, pair) for c in claims
+    if not all(_volume_fits(v, pair, desired) for v in volumes) or not all(
+        _claim_fits(c, pair) for c in claims
     ):
         removal = _removal(pair.namespace, observed, own=pair.own)
-        return dataclasses.replace(removal, steps=(*opening, *removal.steps))
+        return dataclasses.replace(removal, steps=(*first_steps, *removal.steps))
     claim = claims[0] if claims else None
     if claim and claim.deleting:
-        return _held(claim, observed, "is being deleted")
+        return _await_users(claim, observed, "is being deleted")
     volume = volumes[0] if volumes else None
-    return VolumePlan(steps=(*opening, *_pair_steps(pair, wanted, volume, claim)))
+    return VolumePlan(steps=(*first_steps, *_pair_steps(pair, desired, volume, claim)))
 
 
 def _problem(
     pair: volume_resources.DesiredPair,
     kind: type[problems.Problem],
-    what: str,
+    state: str,
     steps: tuple[Step, ...] = (),
 ) -> VolumePlan:
-    problem = kind(f"namespace {pair.namespace} {what}")
+    problem = kind(f"namespace {pair.namespace} {state}")
     return VolumePlan(steps=steps, problems=((pair.namespace, problem),))
 
 
-def _fits(
+def _volume_fits(
     volume: volume_resources.ObservedVolume,
     pair: volume_resources.DesiredPair,
-    wanted: volume_resources.DesiredVolumes,
+    desired: volume_resources.DesiredVolumes,
 ) -> bool:
-    """Whether the volume can stay: what differs in it can be changed."""
-    there = (volume.name, volume.server, volume.storage_class, volume.claim, volume.deleting)
-    return there == (pair.volume, wanted.server, pair.storage_class, pair.claim, False)
+    """Tell whether the volume can stay: all that differs can be changed in place."""
+    fixed = (volume.name, volume.server, volume.storage_class, volume.claim, volume.deleting)
+    return fixed == (pair.volume, desired.server, pair.storage_class, pair.claim, False)
 
 
-def _names(claim: volume_resources.ObservedClaim, pair: volume_resources.DesiredPair) -> bool:
-    there = (claim.name, claim.storage_class, claim.volume)
-    return there == (pair.claim, pair.storage_class, pair.volume)
+def _claim_fits(claim: volume_resources.ObservedClaim, pair: volume_resources.DesiredPair) -> bool:
+    fixed = (claim.name, claim.storage_class, claim.volume)
+    return fixed == (pair.claim, pair.storage_class, pair.volume)
 
 
 def _pair_steps(
     pair: volume_resources.DesiredPair,
-    wanted: volume_resources.DesiredVolumes,
+    desired: volume_resources.DesiredVolumes,
     volume: volume_resources.ObservedVolume | None,
     claim: volume_resources.ObservedClaim | None,
 ) -> Iterator[Step]:
     group = pair.namespace
-    stale = volume is None or _differs(volume, pair, wanted)
+    stale = volume is None or _differs(volume, pair, desired)
     if claim is None:
         yield Check(group)
         if stale:
@@ -224,11 +224,11 @@ def _pair_steps(
 def _differs(
     volume: volume_resources.ObservedVolume,
     pair: volume_resources.DesiredPair,
-    wanted: volume_resources.DesiredVolumes,
+    desired: volume_resources.DesiredVolumes,
 ) -> bool:
     return (
         size(volume.capacity) != size(pair.capacity)
-        or volume.mount_options != wanted.mount_options
+        or volume.mount_options != desired.mount_options
         or volume.policy != "Retain"
     )
 
@@ -236,10 +236,10 @@ def _differs(
 def _resize_steps(
     pair: volume_resources.DesiredPair, claim: volume_resources.ObservedClaim, *, stale: bool
 ) -> Iterator[Step]:
-    """A live claim's change of size, for which we are the resizer.
+    """Resize a bound claim, as its resizer.
 
-    A claim may not ask for less than its status says it has, so on the way down the status goes
-    first, to just below what will be asked for; on the way up the volume goes first.
+    A claim may not request less than the capacity in its status. So to shrink, first set that
+    capacity to just below the new request; to grow, first change the volume.
     """
     group, request = pair.namespace, size(pair.request)
     shrinks, grows = size(claim.request) > request, size(claim.request) < request
@@ -260,37 +260,39 @@ def _resize_steps(
 def _removal(
     namespace: str, observed: volume_resources.ObservedVolumes, *, own: bool = False
 ) -> VolumePlan:
-    """Take the claims and volumes of a namespace away, once no pod uses them."""
+    """Delete the claims and volumes of a namespace, once no pod uses them."""
     volumes = [v for v in observed.volumes if v.namespace == namespace]
     claims = [c for c in observed.claims if c.namespace == namespace]
     if own:
         clear = (ClearJobs(namespace),) if claims else ()
         return VolumePlan(steps=(*clear, *_deletions(volumes, claims)))
-    held = [_held(claim, observed, "has to go") for claim in claims]
-    doomed = frozenset((c.namespace, c.name) for c in claims)
-    if any(part.problems for part in held) or (doomed and observed.users is None):
-        return VolumePlan(problems=tuple(p for part in held for p in part.problems), doomed=doomed)
-    return VolumePlan(steps=_deletions(volumes, claims), doomed=doomed)
+    waiting = [_await_users(claim, observed, "must be deleted") for claim in claims]
+    obsolete = frozenset((c.namespace, c.name) for c in claims)
+    if any(part.problems for part in waiting) or (obsolete and observed.users is None):
+        problems_ = tuple(problem for part in waiting for problem in part.problems)
+        return VolumePlan(problems=problems_, obsolete=obsolete)
+    return VolumePlan(steps=_deletions(volumes, claims), obsolete=obsolete)
 
 
-def _held(
-    claim: volume_resources.ObservedClaim, observed: volume_resources.ObservedVolumes, what: str
+def _await_users(
+    claim: volume_resources.ObservedClaim, observed: volume_resources.ObservedVolumes, state: str
 ) -> VolumePlan:
+    """Report the pods that keep a claim from being deleted."""
     pods = (observed.users or {}).get((claim.namespace, claim.name), ())
-    doomed = frozenset({(claim.namespace, claim.name)})
+    obsolete = frozenset({(claim.namespace, claim.name)})
     if not pods:
-        return VolumePlan(doomed=doomed)
+        return VolumePlan(obsolete=obsolete)
     users = volume_resources.format_pods(pods)
     problem = problems.Waiting(
-        f"claim {claim.namespace}/{claim.name} {what} but is used: delete {users}"
+        f"claim {claim.namespace}/{claim.name} {state} but is used: delete {users}"
     )
-    return VolumePlan(problems=((claim.namespace, problem),), doomed=doomed)
+    return VolumePlan(problems=((claim.namespace, problem),), obsolete=obsolete)
 
 
 def _deletions(
     volumes: list[volume_resources.ObservedVolume], claims: list[volume_resources.ObservedClaim]
 ) -> tuple[Step, ...]:
-    """Claims first: Kubernetes holds a volume back until its claim is gone."""
+    """Delete claims first: Kubernetes keeps a volume until its claim is gone."""
     return (
         *(Delete(c.namespace, CLAIM, c.name) for c in claims if not c.deleting),
         *(Delete(v.namespace, VOLUME, v.name) for v in volumes if not v.deleting),
@@ -298,9 +300,9 @@ def _deletions(
 
 
 def size(text: str) -> int:
-    """A quantity in bytes; 0 for none.
+    """Return a quantity in bytes; 0 for none.
 
     Args:
-        text: As Kubernetes writes it: 100Gi, 1Ti, 5e3.
+        text: The quantity, as in 100Gi, 1Ti or 5e3.
     """
     return int(quantity.parse_quantity(text or "0") or 0)

@@ -1,4 +1,4 @@
-"""StorageClass, volumes and claims in the cluster: brought to what is wanted, and removed."""
+"""Bring the storage class, volumes and claims in the cluster to the desired state."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _KINDS: dict[str, type[Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class VolumesOutcome:
-    """What came of a reconcile.
+    """The result of a reconcile.
 
     Attributes:
-        claims: The users' claims that there are, in the order in which they were asked for.
-        problems: What is wrong with single namespaces; the others are served all the same.
+        claims: The users' claims that exist, in the order of the option `namespaces`.
+        problems: The problems of single namespaces; the others have their claims all the same.
     """
 
     claims: tuple[volume_resources.ObservedClaim, ...]
@@ -38,104 +38,109 @@ class VolumesOutcome:
 
 
 def render_manifests(
-    wanted: volume_resources.DesiredVolumes, owner: identity.Owner
+    desired: volume_resources.DesiredVolumes, owner: identity.Owner
 ) -> list[manifests.Manifest]:
-    """All that is applied, in an order in which it can be.
+    """Return all manifests, in an order in which they can be applied.
 
     Args:
-        wanted: What the user asked for.
-        owner: Whose labels it carries.
+        desired: The desired volumes.
+        owner: The application.
     """
-    return list(_render(wanted, owner).values())
+    return list(_render(desired, owner).values())
 
 
 def reconcile(
-    cluster: client.Cluster, wanted: volume_resources.DesiredVolumes, *, timeout_seconds: float
+    cluster: client.Cluster, desired: volume_resources.DesiredVolumes, *, timeout_seconds: float
 ) -> VolumesOutcome:
-    """Bring the cluster's volumes and claims to what is wanted.
+    """Bring the cluster's volumes and claims to the desired state.
 
     Args:
         cluster: The cluster.
-        wanted: What the user asked for.
-        timeout_seconds: How long to wait for claims to be bound, or to go.
+        desired: The desired volumes.
+        timeout_seconds: The longest time to wait for claims to be bound, or deleted.
 
     Raises:
-        problems.Problem: What stands in the way of all claims.
+        problems.Problem: A problem that concerns all claims.
     """
     own = cluster.owner.application
-    if own in wanted.namespaces:
-        raise problems.Blocked(f"namespace {own} is the charm's own: take it off namespaces")
-    attempt = _Attempt(cluster, wanted)
-    polling.poll(attempt.go_on, lambda settled: settled, timeout_seconds)
-    return attempt.state()
+    if own in desired.namespaces:
+        raise problems.Blocked(
+            f"namespace {own} is the charm's own: remove it from the option namespaces"
+        )
+    attempt = _Attempt(cluster, desired)
+    polling.poll(attempt.run_round, lambda settled: settled, timeout_seconds)
+    return attempt.outcome()
 
 
 class _Attempt:
-    """One reconcile: rounds of observe, plan and apply, until nothing is left to do or await."""
+    """A reconcile: rounds of observe, plan and apply, until nothing is left to do or await."""
 
-    def __init__(self, cluster: client.Cluster, wanted: volume_resources.DesiredVolumes) -> None:
+    def __init__(self, cluster: client.Cluster, desired: volume_resources.DesiredVolumes) -> None:
         self._cluster = cluster
-        self._wanted = wanted
+        self._desired = desired
         self._pairs = {
-            p.namespace: p for p in volume_resources.desired_pairs(wanted, cluster.owner)
+            p.namespace: p for p in volume_resources.desired_pairs(desired, cluster.owner)
         }
-        self._manifests = _render(wanted, cluster.owner)
+        self._manifests = _render(desired, cluster.owner)
         self._observed = volume_resources.ObservedVolumes()
         self._planned = volume_plan.VolumePlan()
         self._refused: dict[str, problems.Problem] = {}
 
-    def go_on(self) -> bool:
-        """One round; whether it is settled."""
+    def run_round(self) -> bool:
+        """Observe, plan and apply once; tell whether nothing is left to do or await."""
         self._observed = volume_observe.observe(self._cluster, self._pairs)
         self._planned = self._plan()
-        if self._planned.doomed:
-            found = volume_observe.find_claim_users(self._cluster)
-            self._observed = dataclasses.replace(self._observed, users=found)
+        if self._planned.obsolete:
+            users = volume_observe.find_claim_users(self._cluster)
+            self._observed = dataclasses.replace(self._observed, users=users)
             self._planned = self._plan()
         steps = [s for s in self._planned.steps if s.group not in self._refused]
         for step in steps:
-            self._take(step)
+            self._try_step(step)
         return not steps and not self._pending()
 
-    def state(self) -> VolumesOutcome:
-        """What the last round saw."""
-        wrong = {**dict(self._planned.problems), **self._refused}
+    def outcome(self) -> VolumesOutcome:
+        """Return the outcome of the last round."""
+        failures = {**dict(self._planned.problems), **self._refused}
         for namespace, name in self._pending():
-            if namespace not in wrong:
-                wrong[namespace] = self._unsettled(namespace, name)
+            if namespace not in failures:
+                failures[namespace] = self._unsettled(namespace, name)
         claims = {c.namespace: c for c in self._observed.claims}
-        served = [claims[n] for n in self._wanted.namespaces if n in claims]
-        return VolumesOutcome(claims=tuple(served), problems=tuple(wrong.values()))
+        existing = [claims[n] for n in self._desired.namespaces if n in claims]
+        return VolumesOutcome(claims=tuple(existing), problems=tuple(failures.values()))
 
     def _plan(self) -> volume_plan.VolumePlan:
-        return volume_plan.plan(self._wanted, self._cluster.owner, self._observed)
+        return volume_plan.plan(self._desired, self._cluster.owner, self._observed)
 
     def _pending(self) -> list[tuple[str, str]]:
-        """The claims that are still to be bound, or to go."""
+        """Return the claims that are not yet bound, or not yet deleted."""
         stopped = {*self._refused, *(namespace for namespace, _ in self._planned.problems)}
         bound = {(c.namespace, c.name) for c in self._observed.claims if c.bound}
-        wanted = {(p.namespace, p.claim) for p in self._pairs.values()}
-        waiting = (wanted - bound) | self._planned.doomed
+        desired = {(p.namespace, p.claim) for p in self._pairs.values()}
+        waiting = (desired - bound) | self._planned.obsolete
         return sorted(each for each in waiting if each[0] not in stopped)
 
     def _unsettled(self, namespace: str, name: str) -> problems.Problem:
-        found = [c for c in self._observed.claims if (c.namespace, c.name) == (namespace, name)]
-        phase = "not there" if not found else "going" if found[0].deleting else found[0].phase
+        claims = {(c.namespace, c.name): c for c in self._observed.claims}
+        claim = claims.get((namespace, name))
+        phase = claim.phase if claim else "missing"
+        if claim and claim.deleting:
+            phase = "being deleted"
         return problems.Waiting(
             f"claim {namespace}/{name} is {phase}: kubectl -n {namespace} describe pvc {name}"
         )
 
-    def _take(self, step: volume_plan.Step) -> None:
+    def _try_step(self, step: volume_plan.Step) -> None:
         if step.group in self._refused:
             return
         try:
-            self._do(step)
+            self._run_step(step)
         except problems.Problem as problem:
             if not step.group or isinstance(problem, errors.UnreachableError):
                 raise
             self._refused[step.group] = problem
 
-    def _do(self, step: volume_plan.Step) -> None:
+    def _run_step(self, step: volume_plan.Step) -> None:
         cluster, namespace = self._cluster, step.group
         if isinstance(step, volume_plan.Check):
             self._apply(volume_plan.CLAIM, namespace, dry_run=True)
@@ -161,41 +166,41 @@ class _Attempt:
         self._cluster.apply(manifests.resource(manifest), known=known, dry_run=dry_run)
 
     def _known(self, kind: str, namespace: str) -> set[str]:
-        """The names of the objects of a kind that were seen with our labels."""
-        seen = self._observed
+        """Return the names of the objects of a kind that were observed with our labels."""
+        observed = self._observed
         if kind == volume_plan.NAMESPACE:
-            return {n.name for n in seen.namespaces.values() if n.ours}
+            return {n.name for n in observed.namespaces.values() if n.ours}
         if kind == volume_plan.STORAGE_CLASS:
-            return {c.name for c in seen.storage_classes if c.sound}
+            return {c.name for c in observed.storage_classes if c.matches}
         if kind == volume_plan.VOLUME:
-            return {v.name for v in seen.volumes}
-        return {c.name for c in seen.claims if c.namespace == namespace}
+            return {v.name for v in observed.volumes}
+        return {c.name for c in observed.claims if c.namespace == namespace}
 
 
 def _render(
-    wanted: volume_resources.DesiredVolumes, owner: identity.Owner
+    desired: volume_resources.DesiredVolumes, owner: identity.Owner
 ) -> dict[tuple[str, str], manifests.Manifest]:
-    """What is applied, by kind and by the namespace that it is for."""
+    """Return the manifests by kind and by the namespace whose claim needs them."""
     render, labels, own = manifests.render, client.labels(owner), owner.application
-    made = {
+    rendered = {
         (volume_plan.NAMESPACE, own): render("namespace", name=own, labels=labels),
         (volume_plan.STORAGE_CLASS, ""): render(
-            "storage-class", name=wanted.storage_class, labels=labels
+            "storage-class", name=desired.storage_class, labels=labels
         ),
     }
-    for pair in volume_resources.desired_pairs(wanted, owner):
-        made[volume_plan.VOLUME, pair.namespace] = render(
+    for pair in volume_resources.desired_pairs(desired, owner):
+        rendered[volume_plan.VOLUME, pair.namespace] = render(
             "volume",
             name=pair.volume,
             labels=labels,
             storage_class=pair.storage_class,
             capacity=pair.capacity,
-            mount_options=list(wanted.mount_options),
-            server=wanted.server,
+            mount_options=list(desired.mount_options),
+            server=desired.server,
             namespace=pair.namespace,
             claim=pair.claim,
         )
-        made[volume_plan.CLAIM, pair.namespace] = render(
+        rendered[volume_plan.CLAIM, pair.namespace] = render(
             "claim",
             name=pair.claim,
             namespace=pair.namespace,
@@ -204,4 +209,4 @@ def _render(
             volume=pair.volume,
             request=pair.request,
         )
-    return made
+    return rendered

@@ -1,4 +1,4 @@
-"""What there is, and what there shall be, of volumes and claims: plain values, no client."""
+"""Values for desired and observed volumes and claims; no client."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class DesiredVolumes:
-    """What the user asked for.
+    """The volumes and claims that the options ask for.
 
     Attributes:
         server: The file system's DNS name.
-        capacity: What each volume says it holds. EFS itself has no size.
-        claim_capacity: What each claim asks for.
+        capacity: The nominal capacity of each volume. EFS itself has no size.
+        claim_capacity: The request of each claim.
         claim_name: The claims' name.
-        namespaces: Where there shall be a claim.
+        namespaces: The namespaces that get a claim.
         storage_class: The name of our storage class.
         mount_options: The volumes' NFS options.
     """
@@ -35,16 +35,16 @@ class DesiredVolumes:
 
 @dataclasses.dataclass(frozen=True)
 class DesiredPair:
-    """A volume and the claim that is bound to it: what one namespace shall have.
+    """The desired volume of one namespace and the claim that is bound to it.
 
     Attributes:
         namespace: The claim's namespace.
         claim: The claim's name.
         volume: The volume's name.
-        storage_class: The class that both name.
-        capacity: What the volume holds.
-        request: What the claim asks for.
-        own: Whether it is the one for our Jobs.
+        storage_class: The class of both.
+        capacity: The volume's capacity.
+        request: The claim's request.
+        own: Whether it is the pair for our Jobs.
     """
 
     namespace: str
@@ -79,12 +79,12 @@ class ObservedStorageClass:
 
     Attributes:
         name: Its name.
-        sound: Whether what can not be changed in it is as we make it.
+        matches: Whether its immutable fields are as we make them.
         expands: Whether it allows claims to grow.
     """
 
     name: str
-    sound: bool = True
+    matches: bool = True
     expands: bool = True
 
 
@@ -97,11 +97,11 @@ class ObservedVolume:
         server: The NFS server.
         storage_class: Its class.
         mount_options: Its NFS options.
-        capacity: What it says it holds.
+        capacity: Its nominal capacity.
         policy: Its reclaim policy.
-        namespace: The namespace of the claim that it is for.
-        claim: That claim's name.
-        claim_uid: The claim that it is bound to, or was; "" for none yet.
+        namespace: The namespace of its claim.
+        claim: The name of its claim.
+        claim_uid: The uid of the claim that it is or was bound to; "" for none yet.
         deleting: Whether it is being deleted.
     """
 
@@ -125,10 +125,10 @@ class ObservedClaim:
         namespace: Its namespace.
         name: Its name.
         phase: Pending, Bound or Lost.
-        capacity: What its status says it has, "" until it is bound.
-        request: What it asks for.
+        capacity: The capacity in its status, "" until it is bound.
+        request: Its request.
         storage_class: Its class.
-        volume: The volume that it names.
+        volume: The volume in its spec.
         uid: Its uid.
         deleting: Whether it is being deleted.
     """
@@ -145,20 +145,20 @@ class ObservedClaim:
 
     @property
     def bound(self) -> bool:
-        """Whether pods can use it."""
+        """Tell whether pods can use it."""
         return self.phase == "Bound" and not self.deleting
 
 
 @dataclasses.dataclass(frozen=True)
 class ObservedVolumes:
-    """What is ours in the cluster, and the namespaces that matter.
+    """Our objects in the cluster, and the namespaces of the desired claims.
 
     Attributes:
-        namespaces: By name: those that exist of the wanted ones and our own.
+        namespaces: The existing ones of the desired namespaces and our own, by name.
         storage_classes: Our storage classes.
         volumes: Our volumes.
         claims: Our claims.
-        users: The pods that use a claim, by its namespace and name; None where nobody looked.
+        users: The pods that use a claim, by its namespace and name; None if not observed.
     """
 
     namespaces: Mapping[str, ObservedNamespace] = dataclasses.field(
@@ -170,14 +170,14 @@ class ObservedVolumes:
     users: Mapping[tuple[str, str], tuple[str, ...]] | None = None
 
 
-def desired_pairs(wanted: DesiredVolumes, owner: identity.Owner) -> Iterator[DesiredPair]:
-    """The volumes and claims that there shall be, our own first.
+def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[DesiredPair]:
+    """Yield the desired pairs of volume and claim, our own first.
 
     Args:
-        wanted: What the user asked for.
-        owner: Who we are.
+        desired: The desired volumes.
+        owner: The application.
     """
-    # No class, no size worth changing: neither config nor a quota ever disturbs our Jobs' claim.
+    # Neither options nor quotas affect our Jobs' claim: it has no class, and a fixed size.
     yield DesiredPair(
         namespace=owner.application,
         claim=own_claim_name(owner),
@@ -187,38 +187,38 @@ def desired_pairs(wanted: DesiredVolumes, owner: identity.Owner) -> Iterator[Des
         request="1Gi",
         own=True,
     )
-    for namespace in wanted.namespaces:
+    for namespace in desired.namespaces:
         yield DesiredPair(
             namespace=namespace,
-            claim=wanted.claim_name,
+            claim=desired.claim_name,
             volume=volume_name(owner, namespace),
-            storage_class=wanted.storage_class,
-            capacity=wanted.capacity,
-            request=wanted.claim_capacity,
+            storage_class=desired.storage_class,
+            capacity=desired.capacity,
+            request=desired.claim_capacity,
         )
 
 
 def own_claim_name(owner: identity.Owner) -> str:
-    """The name of the claim that our Jobs mount, in the namespace named after the application.
+    """Return the name of our Jobs' claim, which is in the namespace of the same name.
 
     Args:
-        owner: Who we are.
+        owner: The application.
     """
     return owner.application
 
 
 def volume_name(owner: identity.Owner, namespace: str) -> str:
-    """The name of the volume for a namespace's claim: volumes of all models share one cluster.
+    """Return the name of a namespace's volume; it differs between models that share a cluster.
 
     Args:
-        owner: Who we are.
+        owner: The application.
         namespace: The namespace.
     """
     return f"{owner.application}-{owner.short_model}-{namespace}"
 
 
 def format_pods(pods: Sequence[str]) -> str:
-    """Pods as a message names them: the first two, and how many more.
+    """Return pods as a message names them: the first two, and the number of others.
 
     Args:
         pods: Their names.
