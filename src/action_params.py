@@ -1,4 +1,4 @@
-"""The parameters of actions.yaml as checked values; a refusal comes before any change."""
+"""Validate the parameters of actions, before an action changes anything."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from problems import quote
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LONGEST_WAIT_SECONDS = 600
-# A value of `env` that is to be read from a Juju secret instead of standing in the clear.
+# A value of `env` that names a key of a Juju secret, so that it is not stored in plain text.
 SECRET_VALUE = re.compile(r"secret:(?P<id>[\w/-]+)/(?P<key>[a-z][a-z0-9-]*)")
 
 
 class Parameters(pydantic.BaseModel):
-    """What all actions share: no unknown parameter, and no value in an error."""
+    """The base of all action parameters: unknown ones are refused, errors contain no values."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class SetupParams(Parameters):
-    """`setup` takes none."""
+    """The parameters of `setup`: none."""
 
 
 class TeardownParams(Parameters):
-    """What `teardown` takes."""
+    """The parameters of `teardown`."""
 
     confirm: str = ""
     dry_run: bool = False
@@ -47,7 +47,7 @@ def _path(value: str) -> str:
 
 
 class ShowMountParams(Parameters):
-    """What `show-mount` takes."""
+    """The parameters of `show-mount`."""
 
     path: Annotated[str, pydantic.AfterValidator(_path)] = "/mnt/efs"
 
@@ -56,18 +56,18 @@ def _words(value: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(value))
     except ValueError as error:
-        raise ValueError(f"can not be split into words ({error}): check its quotes") from None
+        raise ValueError(f"cannot be split into words ({error}): check its quotes") from None
 
 
 def _environment(value: str) -> dict[str, str]:
     environment: dict[str, str] = {}
     for number, pair in enumerate(_words(value), 1):
         key, equals, text = pair.partition("=")
-        # The pair itself is not repeated: what is not KEY=VALUE may be a bare secret.
+        # The error does not repeat the word: one that is not KEY=VALUE may be a secret.
         if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-            raise ValueError(f"word {number} is not KEY=VALUE: write them separated by spaces")
+            raise ValueError(f"word {number} is not KEY=VALUE: separate the pairs by spaces")
         if key in environment:
-            raise ValueError(f"has {key} twice: give each key once")
+            raise ValueError(f"has {key} twice: set each key once")
         if text.startswith("secret:") and not SECRET_VALUE.fullmatch(text):
             raise ValueError(f"{key} is not secret:<id>/<key>: name the secret's key too")
         environment[key] = text
@@ -75,7 +75,7 @@ def _environment(value: str) -> dict[str, str]:
 
 
 def _secret(value: str) -> str:
-    # Not repeated: what is no secret's URI may be the secret itself.
+    # The error does not repeat the value: one that is not a secret's URI may be the secret itself.
     if not re.fullmatch(r"secret:[\w/-]+", value):
         raise ValueError("is not the secret: URI that juju add-secret printed")
     return value
@@ -90,12 +90,12 @@ def _sources(value: str) -> tuple[str, ...]:
         except ValueError as error:
             raise ValueError(f"{where}{error}") from None
         if sources.index(source) != number - 1:
-            raise ValueError(f"{where}is there twice: name each once")
+            raise ValueError(f"{where}is listed twice: list each source once")
     return sources
 
 
 def _unpack(value: object) -> str:
-    # Juju reads true and false as booleans, unless it was told to take all for strings.
+    # Juju parses true and false as booleans, except with --string-args.
     text = str(value).lower() if isinstance(value, (bool, str)) else ""
     if text not in dataset.UNPACK:
         raise ValueError("is not one of true, false and recursive: use one of them")
@@ -103,12 +103,12 @@ def _unpack(value: object) -> str:
 
 
 def _text(value: object) -> object:
-    # Juju reads a number for one, even where it stands for a mode or for a user.
+    # Juju parses digits as a number, also where they are a mode or a user id.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _checked(check: Callable[[str], str]) -> Any:
-    """A parameter that may be empty."""
+    """Return a validator for a parameter that may be empty."""
     return pydantic.AfterValidator(lambda value: check(value) if value else "")
 
 
@@ -117,7 +117,7 @@ Wait = Annotated[int, pydantic.Field(ge=0, le=LONGEST_WAIT_SECONDS)]
 
 
 class CreateDatasetParams(Parameters):
-    """What `create-dataset` takes."""
+    """The parameters of `create-dataset`."""
 
     name: Name
     source: Annotated[tuple[str, ...], pydantic.BeforeValidator(_sources)] = ()
@@ -142,20 +142,20 @@ class CreateDatasetParams(Parameters):
             self._check_image()
         elif not self.source and not self.source_list:
             raise ValueError(
-                "give source, source-list, or image with command: one of them is needed"
+                "give source, source-list, or image with command: one of them is required"
             )
         elif self.command or self.env:
             raise ValueError("command and env go with image: leave them out with source")
         if self.checksum and (len(self.source) != 1 or self.source_list):
             raise ValueError(
-                "checksum goes with one source alone: give those of several in a source-list"
+                "checksum goes with one source only: for several, put checksums into a source-list"
             )
         self._check_services()
         return self
 
     def _check_image(self) -> None:
         if self.source or self.source_list:
-            raise ValueError("give either source or source-list, or image: one of them")
+            raise ValueError("give either source and source-list, or image: not both")
         plain = CreateDatasetParams.model_fields
         for name in ("checksum", "unpack", "endpoint", "region", "credentials", "parallelism"):
             if getattr(self, name) != plain[name].default:
@@ -164,23 +164,27 @@ class CreateDatasetParams(Parameters):
                 )
 
     def _check_services(self) -> None:
-        kinds = self.wanted().kinds
-        # What a source list holds is not known yet: it may well be on S3.
+        kinds = self.to_dataset().kinds
+        # The content of a source list is not known yet: its sources may be on S3.
         for name in () if self.source_list else ("endpoint", "credentials", "region"):
             if getattr(self, name) and not any(name in each.parameters for each in kinds):
                 takers = [row.shown for row in table.ROWS if name in row.parameters]
                 raise ValueError(f"{name} goes with {' and '.join(takers)} sources: leave it out")
         services = [each.shown for each in kinds if "endpoint" in each.parameters]
         if self.endpoint and len(services) > 1:
-            raise ValueError(f"endpoint is of {' or of '.join(services)} sources: load them apart")
-        # A request to S3 is signed; to the Hub it carries the token itself.
+            raise ValueError(
+                f"endpoint cannot serve both {' and '.join(services)}: use a data set for each"
+            )
+        # Requests to S3 are signed, but requests to the Hub contain the token itself.
         host = urllib.parse.urlsplit(self.endpoint)
         clear = host.scheme == "http" and host.hostname not in LOOPBACK
         if clear and self.credentials and any(each.sends_secret for each in kinds):
-            raise ValueError("endpoint is not https, and a token goes nowhere else: use https://")
+            raise ValueError(
+                "endpoint is not https, but requests to it contain the token: use https://"
+            )
 
-    def wanted(self) -> dataset.Dataset:
-        """The data set that is asked for."""
+    def to_dataset(self) -> dataset.Dataset:
+        """Return the requested data set."""
         return dataset.Dataset(
             name=self.name,
             sources=self.source,
@@ -200,34 +204,34 @@ class CreateDatasetParams(Parameters):
 
     @property
     def secrets(self) -> dict[str, tuple[str, str]]:
-        """The environment variables that come from Juju secrets: name -> (secret id, key)."""
+        """Return the environment variables from Juju secrets: name -> (secret id, key)."""
         found = {key: SECRET_VALUE.fullmatch(text) for key, text in self.env.items()}
         return {key: (match["id"], match["key"]) for key, match in found.items() if match}
 
 
 class ListDatasetsParams(Parameters):
-    """What `list-datasets` takes."""
+    """The parameters of `list-datasets`."""
 
     refresh: bool = False
     wait: Wait = 40
 
 
 class ShowDatasetParams(Parameters):
-    """What `show-dataset` takes."""
+    """The parameters of `show-dataset`."""
 
     name: Name
     wait: Wait = 40
 
 
 class VerifyDatasetParams(Parameters):
-    """What `verify-dataset` takes."""
+    """The parameters of `verify-dataset`."""
 
     name: Name
     wait: Wait = 40
 
 
 class DeleteDatasetParams(Parameters):
-    """What `delete-dataset` takes."""
+    """The parameters of `delete-dataset`."""
 
     name: Name
     force: bool = False

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What Juju tells us becomes one reconcile, a few actions and one status; nothing else is here."""
+"""The charm: handle each Juju event with a reconcile or an action, and set the status."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# ops sends every record of every library to juju-log, a process each; and botocore's DEBUG
-# records carry request headers and bodies, credentials among them.
+# ops starts a juju-log process for each log record of each library, and botocore's DEBUG records
+# contain request headers and bodies, with credentials.
 for _library in ("botocore", "urllib3", "lightkube", "httpx2", "httpcore2", "hpack"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
-# How long a hook waits for what it began; then it reports Waiting, and the next event goes on.
+# The time that a hook waits for AWS. Then it reports Waiting, and the next event continues.
 AWS_TIMEOUT_SECONDS = 180
-# An action of the operator's may take longer: `juju run --wait` says how long they mean to.
+# An action may take longer, since the user waits for it: `juju run --wait` limits that.
 TEARDOWN_TIMEOUT_SECONDS = 900
 STATUS_LIMIT = 120
 
@@ -37,7 +37,7 @@ Results = dict[str, str]
 
 
 class AwsEfsCharm(ops.CharmBase):
-    """One shared, proven EFS volume for the related cluster."""
+    """A charm that provides one shared, proven EFS volume for the related cluster."""
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
@@ -61,15 +61,15 @@ class AwsEfsCharm(ops.CharmBase):
         framework.observe(on.teardown_action, self._on_teardown)
         framework.observe(on.collect_unit_status, self._on_collect_unit_status)
 
-    # --- every change is one reconcile
+    # --- the reconcile after each change
 
     def _on_change(self, event: ops.EventBase) -> None:
         self._control_plane.request()
         if not self.unit.is_leader():
             self._statuses.append(ops.ActiveStatus("standby"))
             return
-        # Juju shows nothing of a hook that runs: install does not wait, so that the user sees
-        # what it began. The hooks that follow it at once do.
+        # Juju shows a status only after the hook has ended. Install does not wait, so that the
+        # user soon sees a status; the hooks that follow it do wait.
         timeout_seconds = 0 if isinstance(event, ops.InstallEvent) else AWS_TIMEOUT_SECONDS
         try:
             self._reconcile(timeout_seconds)
@@ -80,13 +80,15 @@ class AwsEfsCharm(ops.CharmBase):
         if peers.load(self).torn_down:
             raise problems.Blocked(torn_down(self.app.name))
         context = self._context()
-        # Here, and not at the top: a hook that needs no API does not load their clients.
+        # Imported here so that a hook that calls no API does not load the API clients.
         from app import reconcile
 
         outcome = reconcile.reconcile(context, timeout_seconds=timeout_seconds)
         if outcome.file_system_id:
-            made = peers.Record(file_system_id=outcome.file_system_id, region=context.aws.region)
-            peers.save(self, made)
+            record = peers.PeerRecord(
+                file_system_id=outcome.file_system_id, region=context.aws.region
+            )
+            peers.save(self, record)
         if outcome.manifests is not None:
             self._control_plane.publish(outcome.manifests)
         for problem in outcome.problems:
@@ -106,10 +108,10 @@ class AwsEfsCharm(ops.CharmBase):
         from cluster import client
 
         with client.Cluster(self._control_plane.access(), self._owner) as cluster:
-            ground = actions.Ground(
+            context = actions.ActionContext(
                 cluster, options, cloud.proxy_environment(), self._cloud.secret
             )
-            return actions.act(ground, params)
+            return actions.run(context, params)
 
     def _on_setup(self, event: ops.ActionEvent) -> None:
         self._act(event, action_params.SetupParams, self._setup)
@@ -118,7 +120,7 @@ class AwsEfsCharm(ops.CharmBase):
         from aws import teardown
 
         teardown.unmark(self._context().aws, self._owner)
-        peers.save(self, peers.Record())
+        peers.save(self, peers.PeerRecord())
         self._on_change(event)
         return {"file-system": peers.load(self).file_system_id or "none yet: see juju status"}
 
@@ -149,7 +151,7 @@ class AwsEfsCharm(ops.CharmBase):
         lines = "\n".join(removed) or "nothing"
         if params.dry_run:
             return {"would-delete": lines}
-        peers.save(self, peers.Record(region=context.aws.region, torn_down=True))
+        peers.save(self, peers.PeerRecord(region=context.aws.region, torn_down=True))
         self._control_plane.publish([])
         self._report(problems.Blocked(torn_down(self.app.name)))
         return {"deleted": lines}
@@ -170,11 +172,11 @@ class AwsEfsCharm(ops.CharmBase):
                 )
             event.set_results(handler(params, event))
         except pydantic.ValidationError as error:
-            event.fail(config.sentence(error))
+            event.fail(config.format_error(error))
         except problems.Problem as problem:
             event.fail(problem.message)
 
-    # --- what Juju lends us
+    # --- inputs from Juju
 
     @property
     def _owner(self) -> identity.Owner:
@@ -184,15 +186,15 @@ class AwsEfsCharm(ops.CharmBase):
         try:
             return self.load_config(config.Settings)
         except pydantic.ValidationError as error:
-            raise problems.Blocked(f"{config.sentence(error)} (juju config)") from None
+            raise problems.Blocked(f"{config.format_error(error)} (juju config)") from None
 
-    def _file_system(self) -> peers.Record:
+    def _file_system(self) -> peers.PeerRecord:
         record = peers.load(self)
         if record.torn_down or not record.file_system_id:
             raise problems.Blocked("there is no file system: see juju status")
         return record
 
-    def _region(self, options: config.Settings, record: peers.Record) -> str:
+    def _region(self, options: config.Settings, record: peers.PeerRecord) -> str:
         region = self._cloud.region(options.region)
         if record.file_system_id and record.region != region:
             raise problems.Blocked(
@@ -236,15 +238,15 @@ class AwsEfsCharm(ops.CharmBase):
         self._statuses.append(status(message))
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
-        # Where nothing was observed (most actions) there is none to add: the old one stands.
+        # Most actions observe nothing and add no status: Juju keeps the old one.
         for status in self._statuses:
             event.add_status(status)
 
 
 def torn_down(application: str) -> str:
-    """The status after a teardown."""
+    """Return the status message after a teardown."""
     return (
-        f"torn down: juju run {application}/leader setup makes it anew, "
+        f"torn down: juju run {application}/leader setup creates it again, "
         f"or juju remove-application {application}"
     )
 

@@ -1,4 +1,4 @@
-"""The options of config.yaml as one checked value; a refusal names option and form."""
+"""Validate the options of config.yaml; an error names the option and its valid values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import identity
 from problems import quote
 
 UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
-# A Kubernetes quantity is kept in 64 bits.
+# Kubernetes stores a quantity in 64 bits.
 LARGEST_CAPACITY_BYTES = 2**63 - 1
-# EFS takes 50 tags a file system (Tag restrictions in its user guide); some are ours.
+# EFS allows 50 tags per file system (Tag restrictions in its user guide); the charm needs some.
 MOST_TAGS = 40
 LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
@@ -24,7 +24,7 @@ IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]*")
 
 
 def bytes_of(capacity: str) -> int:
-    """The bytes that a capacity such as `100Gi` stands for.
+    """Return the number of bytes of a capacity such as `100Gi`.
 
     Raises:
         ValueError: It is not a whole number with one of the units, or out of range.
@@ -65,7 +65,7 @@ def _namespaces(value: str) -> tuple[str, ...]:
     for name in names:
         _label(name)
         if names.count(name) > 1:
-            raise ValueError(f"{quote(name)} is there twice: name each namespace once")
+            raise ValueError(f"{quote(name)} is listed twice: list each namespace once")
     return names
 
 
@@ -90,7 +90,7 @@ def _tags(value: str) -> dict[str, str]:
         if key.lower().startswith(("aws:", "aws-efs/", "juju-")) or key == "Name":
             raise ValueError(f"{quote(key)} is reserved: choose another key")
         if key in tags:
-            raise ValueError(f"{quote(key)} is there twice: give each key once")
+            raise ValueError(f"{quote(key)} is set twice: set each key once")
         tags[key] = text
     if len(tags) > MOST_TAGS:
         raise ValueError(f"has {len(tags)} tags: at most {MOST_TAGS}")
@@ -107,10 +107,10 @@ def _matching(pattern: str, expected: str) -> Any:
 
 
 def image_name(value: str) -> str:
-    """Returns the value if it can name a container image.
+    """Return the value if it is a valid name of a container image.
 
     Raises:
-        ValueError: It can not; the text says what one looks like.
+        ValueError: It is not; the message shows a valid one.
     """
     if not IMAGE.fullmatch(value):
         raise ValueError(
@@ -120,7 +120,7 @@ def image_name(value: str) -> str:
 
 
 class Settings(pydantic.BaseModel):
-    """What `juju config aws-efs` holds; the names are config.yaml's, with underscores."""
+    """The options of `juju config aws-efs`, by their names in config.yaml with underscores."""
 
     model_config = pydantic.ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -165,12 +165,12 @@ class Settings(pydantic.BaseModel):
                 "performance-mode maxIO does not go with throughput-mode elastic: set bursting"
             )
         if self.kms_key and not self.encrypted:
-            raise ValueError("kms-key needs encrypted=true: set it, or empty kms-key")
+            raise ValueError("kms-key needs encrypted=true: set it, or unset kms-key")
         return self
 
     @property
     def claim_request(self) -> str:
-        """The capacity that each claim asks for."""
+        """Return the capacity that each claim requests."""
         return self.claim_capacity or self.capacity
 
     def claim(self, owner: identity.Owner) -> str:
@@ -178,8 +178,8 @@ class Settings(pydantic.BaseModel):
         return self.claim_name or owner.application
 
 
-def sentence(error: pydantic.ValidationError) -> str:
-    """The first of pydantic's complaints: the option or parameter, and what it takes."""
+def format_error(error: pydantic.ValidationError) -> str:
+    """Return the first validation error: the option or parameter, and its valid values."""
     first = error.errors(include_url=False, include_input=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     name = ".".join(str(part) for part in first["loc"]).replace("_", "-")

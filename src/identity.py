@@ -1,4 +1,4 @@
-"""Who we are to the cloud and the cluster: the owner of all we make, and the keys we were lent."""
+"""The owner of the resources, and the credentials for AWS and the cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """The application whose resources these are: AWS tags and Kubernetes labels name it.
+    """The application that owns the resources, as AWS tags and Kubernetes labels name it.
 
     Attributes:
         model_uuid: The Juju model's uuid.
@@ -19,13 +19,13 @@ class Owner:
 
     @property
     def short_model(self) -> str:
-        """The model uuid's first eight characters, for names that people read."""
+        """Return the first eight characters of the model uuid, for names that people read."""
         return self.model_uuid[:8]
 
 
 @dataclasses.dataclass(frozen=True)
 class AwsCredentials:
-    """An access key, as lent by a Juju secret or by the cloud's own credential."""
+    """An AWS access key from a Juju secret or from the cloud's credential."""
 
     access_key: str = dataclasses.field(repr=False)
     secret_key: str = dataclasses.field(repr=False)
@@ -34,11 +34,11 @@ class AwsCredentials:
 
 @dataclasses.dataclass(frozen=True)
 class ClusterAccess:
-    """What it takes to reach the Kubernetes API.
+    """The address and credentials of the Kubernetes API.
 
     Attributes:
         endpoint: The API server's URL.
-        ca: The certificate authority that its certificate is verified with, in PEM.
+        ca: The CA certificate that verifies the API server, in PEM.
         token: The bearer token.
     """
 

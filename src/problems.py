@@ -1,4 +1,4 @@
-"""What stands between the user and a working volume: a typed sentence that says what to do."""
+"""Problems that keep the volume from working, with a message that tells what to do."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ LONGEST_QUOTE = 30
 
 
 class Problem(Exception):  # noqa: N818 - also kept as a value, and shown
-    """A state that the user is told of in `juju status` or as an action's failure.
+    """A problem that is shown in `juju status` or as the failure of an action.
 
     Args:
-        message: What is so, then what to do, in at most 120 characters where it can be a
-            status line. It never carries a secret.
+        message: The fact, then the remedy, in at most 120 characters where it can be a status. It
+            never contains a secret.
     """
 
     def __init__(self, message: str) -> None:
@@ -19,15 +19,15 @@ class Problem(Exception):  # noqa: N818 - also kept as a value, and shown
 
 
 class Waiting(Problem):
-    """It mends itself, or another charm or API does: the next event goes on from here."""
+    """A problem that resolves itself, or that another charm or API resolves: retry later."""
 
 
 class Blocked(Problem):
-    """It needs the user: the message names the command that mends it."""
+    """A problem that the user has to solve: the message names the command."""
 
 
 def quote(value: str) -> str:
-    """Return a user's value quoted, and short enough for a status.
+    """Return a user's value quoted, and cut to fit into a status.
 
     Args:
         value: The value.

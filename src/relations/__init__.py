@@ -1,1 +1,1 @@
-"""What other charms tell us and we tell them; only these modules and the charm import ops."""
+"""Read and write relation data. Besides these modules only the charm imports ops."""

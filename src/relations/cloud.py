@@ -1,4 +1,4 @@
-"""What Juju knows of the cloud: the region, a credential that the user lends us, and proxies."""
+"""Read the cloud's region, credentials, secrets and proxies from Juju."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class JujuCloud:
     """The model's cloud as Juju shows it to the charm.
 
     Args:
-        charm: The charm that asks.
+        charm: The charm.
     """
 
     def __init__(self, charm: ops.CharmBase) -> None:
         self._charm = charm
 
     def region(self, option: str) -> str:
-        """The region to use: the option's, else the model's own.
+        """Return the region of the option, or else of the model.
 
         Raises:
             problems.Blocked: Neither is known.
         """
-        # Without trust there is no cloud spec, but the machine's zone tells the region too.
+        # Without trust there is no cloud spec, but the machine's zone contains the region.
         zone = os.environ.get("JUJU_AVAILABILITY_ZONE", "")
         match = re.fullmatch(r"([a-z]{2}(?:-[a-z]+)+-\d)[a-z]", zone)
         if region := option or self._spec_region() or (match[1] if match else ""):
@@ -42,13 +42,13 @@ class JujuCloud:
         )
 
     def credentials(self, option: str) -> identity.AwsCredentials | None:
-        """The access key to use: of the secret in the option, else of the model's credential.
+        """Return the access key from the secret in the option, or else the model's credential.
 
         Returns:
-            None where boto's own chain is to find one: the machine's instance profile.
+            None where botocore finds credentials itself: the machine's instance profile.
 
         Raises:
-            problems.Blocked: The secret can not be read, or lacks a key.
+            problems.Blocked: The secret cannot be read, or lacks a key.
         """
         if option:
             return self._from_secret(option)
@@ -62,7 +62,7 @@ class JujuCloud:
         )
 
     def secret(self, uri: str, *, option: str) -> dict[str, str]:
-        """The content of a secret that the user granted us.
+        """Return the content of a secret that the user granted to the application.
 
         Args:
             uri: The secret's URI or bare id.
@@ -73,13 +73,13 @@ class JujuCloud:
         """
         if not self._charm.model.juju_version.has_secrets:
             raise problems.Blocked(
-                f"{option}: this Juju has no secrets: leave it out, juju trust lends a credential"
+                f"{option}: this Juju version has no secrets: leave it empty, and run juju trust"
             )
         try:
             return self._charm.model.get_secret(id=uri).get_content(refresh=True)
         except ops.ModelError:
             raise problems.Blocked(
-                f"{option}: the secret can not be read: juju grant-secret <its name> "
+                f"{option}: the secret cannot be read: juju grant-secret <its name> "
                 f"{self._charm.app.name}"
             ) from None
 
@@ -102,7 +102,7 @@ class JujuCloud:
         try:
             return self._charm.model.get_cloud_spec()
         except ops.ModelError:
-            logger.debug("the model's credential is not for us: juju trust was not given")
+            logger.debug("no access to the model's credential: the application is not trusted")
             return None
 
     def _spec_region(self) -> str:
@@ -111,16 +111,16 @@ class JujuCloud:
 
 
 def proxies() -> dict[str, str]:
-    """The model's proxies, as the charm is to use them: http, https and no_proxy, where set."""
-    found = {
+    """Return the model's proxies for charms: http, https and no_proxy, as far as they are set."""
+    settings = {
         "http": os.environ.get("JUJU_CHARM_HTTP_PROXY", ""),
         "https": os.environ.get("JUJU_CHARM_HTTPS_PROXY", ""),
         "no_proxy": os.environ.get("JUJU_CHARM_NO_PROXY", ""),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in settings.items() if value}
 
 
 def proxy_environment() -> dict[str, str]:
-    """The same as the environment of a pod that downloads."""
+    """Return the proxies as environment variables for a pod that downloads."""
     names = {"http": "http_proxy", "https": "https_proxy", "no_proxy": "no_proxy"}
     return {names[name]: value for name, value in proxies().items()}

@@ -1,4 +1,4 @@
-"""kube-control and certificates: the way into the cluster, and the manifests we publish."""
+"""Read the cluster's address and credentials from kube-control and certificates."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ logger = logging.getLogger(__name__)
 
 ENDPOINT = "kube-control"
 CERTIFICATES = "certificates"
-# We make cluster-wide objects (persistent volumes, storage classes): no narrower group of Charmed
-# Kubernetes may.
+# The charm creates cluster-wide objects (persistent volumes, storage classes). No narrower group
+# of Charmed Kubernetes is allowed to do that.
 GROUP = "system:masters"
 MANIFESTS = "kubernetes_manifests"
 
 
-# The library logs what it could not parse, and that may be a token.
+# The library logs values that it could not parse, and these may contain a token.
 logging.getLogger("KubeControlRequirer").setLevel(logging.CRITICAL)
 
 
 class _Requirer(requires.KubeControlRequirer):
-    """The library's requirer, but for how it merges the provider's units.
+    """The library's requirer with another way to merge the data of the provider's units.
 
-    It lets the last of an unordered set of units win, and a unit that is not the leader may
-    publish an empty `creds`.
+    The library takes the values of the last unit of an unordered set, but a unit that is not the
+    leader may publish an empty `creds`.
     """
 
     @functools.cached_property
@@ -44,7 +44,7 @@ class _Requirer(requires.KubeControlRequirer):
             for unit in sorted(relation.units, key=lambda unit: unit.name):
                 merged.update({k: v for k, v in relation.data[unit].items() if v})
         if not merged:
-            raise requires.RelationNotReady("no unit has published anything yet")
+            raise requires.RelationNotReady("no unit has published data yet")
         return model.Data.model_validate(merged)
 
 
@@ -52,34 +52,34 @@ class ControlPlane:
     """The control plane as its relations show it to this unit.
 
     Args:
-        charm: The charm whose endpoints these are.
+        charm: The charm.
     """
 
     def __init__(self, charm: ops.CharmBase) -> None:
         self._charm = charm
-        # Schema 1 lets the provider keep our credentials in Juju secrets. Juju 2.9 has none: asked
-        # for schema 1 there, the provider's hook fails.
+        # With schema 1 the provider keeps credentials in Juju secrets. Juju 2.9 has no secrets:
+        # the provider's hook would fail there.
         schemas = "0,1" if charm.model.juju_version.has_secrets else "0"
         self._requirer = _Requirer(charm, ENDPOINT, schemas=schemas)
 
     @property
     def relation(self) -> ops.Relation | None:
-        """The kube-control relation, if there is one; one that is being removed is none."""
+        """Return the kube-control relation; None without one, or while it is being removed."""
         return self._charm.model.get_relation(ENDPOINT)
 
     def request(self) -> None:
-        """Ask for a user of our own. Every unit asks: any of them may lead one day."""
+        """Request a Kubernetes user for this unit; every unit does, since it may become leader."""
         if self.relation is not None:
             self._requirer.set_auth_request(  # pyright: ignore[reportUnknownMemberType]
                 self._charm.unit.name, GROUP
             )
 
     def access(self) -> identity.ClusterAccess:
-        """What it takes to reach the cluster's API.
+        """Return the address and credentials of the cluster's API.
 
         Raises:
-            problems.Waiting: The control plane has not sent it all yet.
-            problems.Blocked: There is no relation, or nothing that brings a certificate authority.
+            problems.Waiting: The control plane has not sent all of them yet.
+            problems.Blocked: There is no relation, or none that provides the CA certificate.
         """
         if self.relation is None:
             raise problems.Blocked(f"juju relate {self._app}:{ENDPOINT} kubernetes-control-plane")
@@ -91,27 +91,27 @@ class ControlPlane:
             credentials = self._requirer.get_auth_credentials(user)  # pyright: ignore
             ca = self._ca()
         except (ops.ModelError, pydantic.ValidationError) as error:
-            # A secret that is published but not granted yet: the library lets it through.
-            logger.info("the cluster's credentials can not be read yet: %s", type(error).__name__)
+            # The library does not catch the error of a secret that is not granted yet.
+            logger.info("the cluster's credentials cannot be read yet: %s", type(error).__name__)
             raise problems.Waiting("waiting for the control plane to grant its secrets") from None
         if not endpoints:
             raise problems.Waiting("waiting for the control plane to send its address")
         if credentials is None:
             raise problems.Waiting("waiting for the control plane to send credentials")
-        # Charmed Kubernetes hands everyone the admin's own token as client_token; kubelet_token is
-        # ours alone, and revoked when we leave. Canonical Kubernetes may leave it empty.
+        # Charmed Kubernetes sends the admin's token to everybody as client_token; kubelet_token is
+        # this unit's own, and revoked with the relation. Canonical Kubernetes may leave it empty.
         token = credentials["kubelet_token"] or credentials["client_token"]
         if not token:
             raise problems.Waiting("waiting for the control plane to send credentials")
         return identity.ClusterAccess(endpoint=endpoints[0].rstrip("/"), ca=ca, token=token)
 
     def addresses(self) -> Iterator[str]:
-        """The private addresses of the control plane's units."""
+        """Yield the private addresses of the control plane's units."""
         if self.relation is not None:
             yield from unit_addresses(self.relation)
 
     def publish(self, manifests: Sequence[dict[str, Any]]) -> None:
-        """Show the manifests to people and other tools: we apply them ourselves."""
+        """Publish the manifests for people and other tools; the charm applies them itself."""
         if self.relation is None:
             return
         bag = self.relation.data[self._charm.app]
@@ -120,8 +120,8 @@ class ControlPlane:
             bag[MANIFESTS] = text
 
     def _ca(self) -> str:
-        if sent := self._requirer.get_ca_certificate():
-            return sent.decode()
+        if certificate := self._requirer.get_ca_certificate():
+            return certificate.decode()
         relation = self._charm.model.get_relation(CERTIFICATES)
         if relation is None:
             raise problems.Blocked(
@@ -138,10 +138,10 @@ class ControlPlane:
 
 
 def unit_addresses(relation: ops.Relation) -> Iterator[str]:
-    """The private address of each unit at the other end.
+    """Yield the private address of each remote unit.
 
-    Across models Juju hands out public addresses, under both names: those are in no subnet, and
-    the Nodes that the API server lists stand in for them.
+    Across models Juju publishes public addresses under both names. They are in no subnet, so they
+    are skipped: the addresses of the Nodes are used instead.
     """
     for unit in relation.units:
         bag = relation.data[unit]

@@ -1,4 +1,4 @@
-"""The application's own record: what can not be observed in AWS, kept for the next leader."""
+"""Store facts that cannot be observed in AWS in the peer relation, for the next leader."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ ENDPOINT = "peers"
 KEY = "record"
 
 
-class Record(pydantic.BaseModel):
-    """What we did once.
+class PeerRecord(pydantic.BaseModel):
+    """The file system as the application recorded it.
 
     Attributes:
-        file_system_id: The file system that we created, or "". By it one that is gone is noticed,
-            and never silently replaced by an empty one.
-        region: The region that it is in.
-        torn_down: Whether teardown removed it; then nothing is made until the `setup` action.
+        file_system_id: The file system that the application created, or "". With it the loss of a
+            file system is noticed, which must not be replaced by an empty one.
+        region: Its region.
+        torn_down: Whether teardown deleted it; then nothing is created until the `setup` action.
     """
 
     model_config = pydantic.ConfigDict(frozen=True)
@@ -26,17 +26,18 @@ class Record(pydantic.BaseModel):
     torn_down: bool = False
 
 
-def load(charm: ops.CharmBase) -> Record:
-    """The record; an empty one at install, when Juju has made no peer relation yet."""
+def load(charm: ops.CharmBase) -> PeerRecord:
+    """Return the record; an empty one at install, before Juju creates the peer relation."""
     relation = charm.model.get_relation(ENDPOINT)
     text = relation.data[charm.app].get(KEY) if relation else None
-    return Record.model_validate_json(text) if text else Record()
+    return PeerRecord.model_validate_json(text) if text else PeerRecord()
 
 
-def save(charm: ops.CharmBase, record: Record) -> None:
-    """Keep the record. Leader only.
+def save(charm: ops.CharmBase, record: PeerRecord) -> None:
+    """Save the record; leader only.
 
-    At install there is no place for it yet: until then the creation token stands in.
+    Before Juju creates the peer relation the record is not saved. The file system is then found by
+    its creation token.
     """
     relation = charm.model.get_relation(ENDPOINT)
     if relation is not None and load(charm) != record:

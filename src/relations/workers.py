@@ -1,4 +1,4 @@
-"""juju-info with the workers: machines whose zones count before they show up as Nodes."""
+"""Read the addresses of workers from juju-info, before these machines show up as Nodes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ ENDPOINT = "workers"
 
 
 def addresses(charm: ops.CharmBase) -> Iterator[str]:
-    """The private addresses of all units of all applications related as workers."""
+    """Yield the private addresses of all units of the applications related as workers."""
     for relation in charm.model.relations[ENDPOINT]:
         yield from control_plane.unit_addresses(relation)

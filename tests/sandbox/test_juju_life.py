@@ -192,7 +192,7 @@ def test_juju_2_9_refuses_a_secret_with_a_sentence(stage: Stage) -> None:
     old = Stage(stage.cloud, stage.plane, stage.nodes, version="2.9")
     old.deploy(config={"credentials": "secret:d0nt2exist0000000000"})
     assert old.status().name == "blocked"
-    assert old.status().message.startswith("credentials: this Juju has no secrets")
+    assert old.status().message.startswith("credentials: this Juju version has no secrets")
     old.model.reset(APPLICATION, "credentials")
     assert "ready in us-east-1" in old.status().message
 

@@ -134,7 +134,7 @@ def test_each_event_of_a_relation_is_a_reconcile(
         ({"performance-mode": "maxIO"}, {}, "performance-mode maxIO does not go with"),
         ({"encrypted": False, "kms-key": "abc"}, {}, "kms-key needs encrypted=true"),
         ({"region": ""}, {}, "the region is not known: juju config aws-efs region=us-east-1"),
-        ({}, {"torn_down": True}, "torn down: juju run aws-efs/leader setup makes it anew"),
+        ({}, {"torn_down": True}, "torn down: juju run aws-efs/leader setup creates it again"),
         (
             {"region": "eu-west-1"},
             {"file_system_id": "fs-1", "region": "us-east-1"},

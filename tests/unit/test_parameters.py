@@ -33,7 +33,7 @@ def taken(**params: Any) -> action_params.CreateDatasetParams:
 def refusal(**params: Any) -> str:
     with pytest.raises(pydantic.ValidationError) as refused:
         taken(**params)
-    return config.sentence(refused.value)
+    return config.format_error(refused.value)
 
 
 def test_actions_yaml_declares_what_the_models_take_with_their_defaults():
@@ -55,16 +55,16 @@ def test_actions_yaml_declares_what_the_models_take_with_their_defaults():
 
 
 def test_one_source_or_several_are_taken():
-    assert taken().wanted().sources == (SOURCE,)
+    assert taken().to_dataset().sources == (SOURCE,)
     several = taken(source=f" {SOURCE}\n s3://bucket/key  hf://datasets/a/b ")
-    assert several.wanted().sources == (SOURCE, "s3://bucket/key", "hf://datasets/a/b")
-    assert several.wanted().schemes == {"https", "s3", "hf"}
+    assert several.to_dataset().sources == (SOURCE, "s3://bucket/key", "hf://datasets/a/b")
+    assert several.to_dataset().schemes == {"https", "s3", "hf"}
 
 
 def test_a_wrong_source_among_several_is_told_by_its_number():
     assert refusal(source=f"{SOURCE} ftp://a.example/x").startswith("source number 2 is not a URL")
     assert refusal(source=f"{SOURCE} {SOURCE}") == (
-        "source number 2 is there twice: name each once"
+        "source number 2 is listed twice: list each source once"
     )
     secret = refusal(source=f"{SOURCE} https://me:hunter2@a.example/x")
     assert secret.startswith("source number 2 has credentials")
@@ -82,7 +82,7 @@ def test_a_wrong_source_among_several_is_told_by_its_number():
     ],
 )
 def test_unpack_is_taken_as_juju_hands_it(value: object, unpack: str):
-    assert taken(unpack=value).wanted().unpack == unpack
+    assert taken(unpack=value).to_dataset().unpack == unpack
 
 
 @pytest.mark.parametrize("value", ["", "yes", 1, None, "all"])
@@ -91,9 +91,9 @@ def test_unpack_of_another_kind_is_refused(value: object):
 
 
 def test_numbers_that_juju_makes_of_owner_and_mode_are_taken():
-    wanted = taken(owner=1000, mode=640).wanted()
+    wanted = taken(owner=1000, mode=640).to_dataset()
     assert (wanted.owner, wanted.mode) == ("1000:1000", "0640")
-    assert (taken().wanted().owner, taken().wanted().mode) == ("", "0644")
+    assert (taken().to_dataset().owner, taken().to_dataset().mode) == ("", "0644")
     # YAML's 0644.
     assert refusal(mode=0o644).startswith("mode '420': use three octal digits")
     assert refusal(mode=True).startswith("mode ")
@@ -104,7 +104,7 @@ def test_numbers_that_juju_makes_of_owner_and_mode_are_taken():
     ("params", "sentence"),
     [
         ({"source": ""}, "give source, source-list, or image"),
-        ({"image": "busybox"}, "give either source or source-list, or image"),
+        ({"image": "busybox"}, "give either source and source-list, or image"),
         ({"source": "", "source_list": SOURCE, "image": "busybox"}, "give either source"),
         ({"command": "ls"}, "command and env go with image"),
         ({"env": "A=1"}, "command and env go with image"),
@@ -117,7 +117,7 @@ def test_numbers_that_juju_makes_of_owner_and_mode_are_taken():
         ({"credentials": "secret:abc"}, "credentials goes with s3:// and hf://"),
         (
             {"source": "s3://bucket/a hf://datasets/a/b", "endpoint": "https://a.example"},
-            "endpoint is of s3:// or of hf://",
+            "endpoint cannot serve both s3:// and hf://",
         ),
         ({"source_list": "file:///etc/passwd"}, "source-list is not a URL of a kind"),
         ({"source_list": "https://me:pw@a.example/l"}, "source-list has credentials"),
@@ -155,7 +155,7 @@ def test_what_does_not_go_together_or_is_none_is_refused(params: dict[str, Any],
 def test_an_image_takes_none_of_what_is_for_sources(param: dict[str, Any]):
     (name,) = param
     assert refusal(source="", image="busybox", **param).startswith(f"{name} goes with source")
-    assert taken(source="", image="busybox", owner=5, mode=600).wanted().owner == "5:5"
+    assert taken(source="", image="busybox", owner=5, mode=600).to_dataset().owner == "5:5"
 
 
 def test_a_source_list_may_need_an_endpoint_and_credentials():
@@ -166,15 +166,15 @@ def test_a_source_list_may_need_an_endpoint_and_credentials():
         region="garage",
         credentials="secret:a/b-c",
     )
-    assert params.wanted().endpoint == "http://minio"
-    assert params.wanted().task(request="").region == "garage"
+    assert params.to_dataset().endpoint == "http://minio"
+    assert params.to_dataset().task(request="").region == "garage"
 
 
 def test_a_token_of_the_hub_goes_over_https_alone():
     hub = {"source": "hf://datasets/a/b", "credentials": "secret:a"}
     assert "use https://" in refusal(**hub, endpoint="http://hub.example")
     for endpoint in ("https://hub.example", "http://127.0.0.1:8000", ""):
-        assert taken(**hub, endpoint=endpoint).wanted().endpoint == endpoint
+        assert taken(**hub, endpoint=endpoint).to_dataset().endpoint == endpoint
 
 
 @pytest.mark.parametrize("name", ["../etc", "a/b", "", ".versions", "A", "x" * 51])
@@ -182,4 +182,4 @@ def test_a_name_that_no_data_set_has_is_refused_by_all(name: str):
     for action in ("create-dataset", "show-dataset", "verify-dataset", "delete-dataset"):
         with pytest.raises(pydantic.ValidationError) as refused:
             MODELS[action].model_validate({"name": name})
-        assert config.sentence(refused.value).startswith("name "), action
+        assert config.format_error(refused.value).startswith("name "), action

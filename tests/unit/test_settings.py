@@ -32,7 +32,7 @@ def load(**changes: Any) -> config.Settings:
 def refusal(**changes: Any) -> str:
     with pytest.raises(pydantic.ValidationError) as caught:
         load(**changes)
-    return config.sentence(caught.value)
+    return config.format_error(caught.value)
 
 
 def test_config_yaml_and_the_settings_agree_on_names_and_types() -> None:

@@ -1,4 +1,4 @@
-"""The data set actions: each one's parameters, and what is done for it in the cluster."""
+"""Run a data set action by its parameters."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ if TYPE_CHECKING:
     import config
     from cluster import client
 
-# Reads a Juju secret; `option` names the parameter that it is of.
-Reader = Callable[..., Mapping[str, str]]
+# Reads a Juju secret; `option` is the name of the parameter, for messages.
+SecretReader = Callable[..., Mapping[str, str]]
 Results = dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Ground:
-    """What the actions need of the charm.
+class ActionContext:
+    """The inputs of the actions besides their parameters.
 
     Attributes:
         cluster: The cluster.
         options: The application's options.
-        environment: Further environment of the loader: proxies.
-        secret: Reads a Juju secret.
+        environment: Further environment variables of the loader: proxies.
+        secret: The function that reads a Juju secret.
     """
 
     cluster: client.Cluster
     options: config.Settings
     environment: Mapping[str, str]
-    secret: Reader
+    secret: SecretReader
 
     @property
     def loader(self) -> loader_jobs.Loader:
-        """Where the loader runs."""
+        """Return the loader's cluster, image and environment."""
         return loader_jobs.Loader(self.cluster, self.options.loader_image, self.environment)
 
 
-def act(ground: Ground, params: action_params.DataSetParams) -> Results:
-    """Do what an action is for.
+def run(context: ActionContext, params: action_params.DataSetParams) -> Results:
+    """Run an action.
 
     Args:
-        ground: What it needs.
-        params: Its parameters: they tell which action it is.
+        context: The inputs.
+        params: The action's parameters; their class selects the action.
 
     Raises:
-        problems.Problem: It can not be done, or not yet.
+        problems.Problem: The action failed, or is not possible yet.
     """
-    loader = ground.loader
+    loader = context.loader
     if isinstance(params, action_params.CreateDatasetParams):
-        return _create(ground, params)
+        return _create(context, params)
     if isinstance(params, action_params.ListDatasetsParams):
         return show.table(loader, refresh=params.refresh, wait_seconds=params.wait)
     if isinstance(params, action_params.ShowDatasetParams):
         return show.details(
             loader,
             params.name,
-            claim=ground.options.claim(ground.cluster.owner),
-            namespaces=ground.options.namespaces,
+            claim=context.options.claim(context.cluster.owner),
+            namespaces=context.options.namespaces,
             wait_seconds=params.wait,
         )
     if isinstance(params, action_params.VerifyDatasetParams):
@@ -70,30 +70,32 @@ def act(ground: Ground, params: action_params.DataSetParams) -> Results:
     return delete.delete(loader, params.name, force=params.force, wait_seconds=params.wait)
 
 
-def _create(ground: Ground, params: action_params.CreateDatasetParams) -> Results:
+def _create(context: ActionContext, params: action_params.CreateDatasetParams) -> Results:
     secrets = {
-        name: _value(ground.secret(f"secret:{secret_id}", option="env"), key, "env")
+        name: _value(context.secret(f"secret:{secret_id}", option="env"), key, "env")
         for name, (secret_id, key) in params.secrets.items()
     }
     return create.create(
-        ground.loader,
-        params.wanted(),
-        credentials=_credentials(ground, params),
+        context.loader,
+        params.to_dataset(),
+        credentials=_credentials(context, params),
         secrets=secrets,
         wait_seconds=params.wait,
     )
 
 
-def _credentials(ground: Ground, params: action_params.CreateDatasetParams) -> Mapping[str, str]:
-    """What opens the sources: of the secret's values, only those that the loader knows."""
+def _credentials(
+    context: ActionContext, params: action_params.CreateDatasetParams
+) -> Mapping[str, str]:
+    """Return the credentials for the sources: only those values of the secret that it needs."""
     if not params.credentials:
         return {}
-    content = ground.secret(params.credentials, option="credentials")
+    content = context.secret(params.credentials, option="credentials")
     rows = table.WITH_CREDENTIALS
-    needed = [row for row in rows if row in params.wanted().kinds]
-    # What a source list holds is not known yet: one kind of key has to be there.
-    whole = any(all(map(content.get, row.keys)) for row in rows)
-    for row in needed or ([] if whole else rows[:1]):
+    needed = [row for row in rows if row in params.to_dataset().kinds]
+    # The content of a source list is not known yet: the keys of one kind must be complete.
+    complete = any(all(map(content.get, row.keys)) for row in rows)
+    for row in needed or ([] if complete else rows[:1]):
         for key in row.keys:
             _value(content, key, "credentials")
     known = {key for row in rows for key in (*row.keys, *row.optional_keys)}
@@ -102,5 +104,7 @@ def _credentials(ground: Ground, params: action_params.CreateDatasetParams) -> M
 
 def _value(content: Mapping[str, str], key: str, option: str) -> str:
     if not content.get(key):
-        raise problems.Blocked(f"{option}: the secret has no {key}: juju update-secret ...")
+        raise problems.Blocked(
+            f"{option}: the secret has no {key}: juju update-secret <its name> ..."
+        )
     return content[key]
