@@ -106,7 +106,7 @@ class Dataset:
     @property
     def shown_source(self) -> str:
         """Where it comes from, without what may be secret in it."""
-        return self.image or self.task(request="").shown
+        return self.image or self.task(request="").redacted_sources
 
     def task(
         self,

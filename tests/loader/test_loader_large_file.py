@@ -116,7 +116,7 @@ def test_a_full_volume_is_told_and_the_memory_is_given_back(
     buffers = buffer_pool.BufferPool()
     for _ in range(2 * buffer_pool.MOST_BUFFERS):
         file = begun(pathlib.Path("/dev/full"), pool, buffers)
-        with pytest.raises(failure.Failure, match="no room is left on the volume"):
+        with pytest.raises(failure.Failure, match="no space is left on the volume"):
             for _ in range(20):
                 file.write(b"x" * SPARE)
         file.write(b"a block that is not full yet")
@@ -128,5 +128,5 @@ def test_a_full_volume_is_told_when_the_file_is_closed_at_the_latest(
 ) -> None:
     file = begun(pathlib.Path("/dev/full"), pool, buffer_pool.BufferPool())
     file.write(b"x")
-    with pytest.raises(failure.Failure, match="no room is left on the volume"):
+    with pytest.raises(failure.Failure, match="no space is left on the volume"):
         file.close()

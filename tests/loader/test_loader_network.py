@@ -31,9 +31,9 @@ def broken(served: origin_server.Origin, archive_format: str = "tar.gz", **fault
     [
         (404, "nothing is there; check the source"),
         (410, "nothing is there; check the source"),
-        (401, "wants credentials, or a signed link has expired"),
-        (403, "wants credentials, or a signed link has expired"),
-        (407, "the proxy wants credentials"),
+        (401, "requires credentials, or a signed link has expired"),
+        (403, "requires credentials, or a signed link has expired"),
+        (407, "the proxy requires credentials"),
         (418, "answers 418: check the source"),
         (300, "redirects in a circle"),
     ],
@@ -222,14 +222,14 @@ def test_a_task_with_credentials_in_its_source_is_refused_and_not_repeated(
 ):
     source = broken(served).replace("//", f"//me:{SECRET}@")
     run = rig.load(source)
-    assert "the loader was given a task that it does not understand" in run.error
+    assert "the loader does not understand its task" in run.error
     assert SECRET not in run.log + run.message
     assert not served.requests
 
 
 @pytest.mark.parametrize("task", ["", "{}", "[]", "x", '{"name": "x"}'])
 def test_a_task_that_makes_no_sense_is_refused(rig: loader_rig.Rig, task: str):
-    assert "a task that it does not understand" in rig.run(task).error
+    assert "the loader does not understand its task" in rig.run(task).error
 
 
 @pytest.mark.parametrize("field", ["name", "request", "fingerprint"])

@@ -155,7 +155,7 @@ def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
     process.send_signal(signal.SIGTERM)
     run = rig.end(process)
     assert run.code == 128 + signal.SIGTERM
-    assert "was stopped before its end: try again" in run.error
+    assert "was stopped before it finished: try again" in run.error
     assert not (rig.volume / "datasets/x").exists()
     begun = {path: path.stat().st_mtime_ns for path in rig.volume.rglob("d?/*")}
     served.release()
@@ -236,7 +236,7 @@ def test_a_full_volume_is_told(tmp_path: pathlib.Path, served: origin_server.Ori
         pytest.skip("this machine does not let tests mount")
     try:
         source = served.put("s.csv", b"1" * 2_000_000)
-        assert "no room is left on the volume" in rig.refused(source)
+        assert "no space is left on the volume" in rig.refused(source)
     finally:
         subprocess.run(["umount", rig.volume], check=True)
 

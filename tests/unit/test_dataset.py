@@ -228,7 +228,7 @@ def test_the_loader_is_one_program_whose_bytes_depend_on_its_code_alone(tmp_path
         check=False,
     )
     assert ended.returncode == 1
-    assert "a task that it does not understand" in message.read_text()
+    assert "the loader does not understand its task" in message.read_text()
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""Run the loader from its package; the zipapp has a line of its own that does the same."""
+"""Run the loader from its package; the zipapp has its own line for this."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ EXIT_FAILED, EXIT_TROUBLE, EXIT_STOPPED = 1, 75, 128 + signal.SIGTERM
 
 
 class _Stopped(BaseException):
-    """Kubernetes has sent SIGTERM."""
+    """The signal SIGTERM from Kubernetes."""
 
 
 def run() -> NoReturn:
@@ -72,8 +72,8 @@ def main() -> int:
 def _verb(name: str) -> Callable[[tasks.Task, report.Report, int], Sequence[pathlib.Path]]:
     """Return the function of a verb.
 
-    It takes the task, the reporter and the pod's index, and returns what is to be removed once
-    its result is reported: removal takes time, and the pod may be killed meanwhile.
+    It takes the task, the reporter and the pod's index, and returns the paths to remove after its
+    result is reported: removal takes time, and the pod may be killed meanwhile.
     """
     return importlib.import_module(f"{__package__}.verbs.{VERBS[name]}").run
 
@@ -98,10 +98,10 @@ def _failures_reported(reporter: report.Report) -> Generator[None]:
         sentence = str(failure.from_os(error))
         code = EXIT_TROUBLE
     except _Stopped:
-        sentence = "the loader was stopped before its end: try again"
+        sentence = "the loader was stopped before it finished: try again"
         code = EXIT_STOPPED
     except Exception as error:  # noqa: BLE001 - an error of any kind is reported to the user
-        # The trace without the error's text, which could hold a URL.
+        # The trace without the error's text, which could contain a URL.
         traceback.print_tb(error.__traceback__)
         sentence = (
             f"the loader has a bug ({type(error).__name__}): report it to the charm's developers "

@@ -76,7 +76,7 @@ def _lines(body: byte_streams.Readable) -> Iterator[int]:
         *lines, rest = (rest + byte_streams.exactly(body, BLOCK_BYTES)).split(b"\n")
         yield from map(byte_streams.parse_decimal, lines)
         if len(rest) > byte_streams.MOST_DIGITS and rest.strip(b"\0"):
-            raise byte_streams.damaged("a number can not be read")
+            raise byte_streams.damaged("a number cannot be read")
 
 
 def _fields(table: bytes) -> list[tuple[int, int]]:
@@ -92,7 +92,7 @@ def _number(field: bytes) -> int:
     try:
         return tar_header.number(field)
     except ValueError:
-        raise byte_streams.damaged("a number can not be read") from None
+        raise byte_streams.damaged("a number cannot be read") from None
 
 
 def _check_count(count: int) -> None:

@@ -1,4 +1,4 @@
-"""Streams of bytes as archives are read from, and the two ways in which archives go wrong."""
+"""Byte streams that archives are read from, and the failures of bad archives."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Protocol
 from . import failure
 
 CHUNK_BYTES = 2**18
-# What comes first shows what it is: a slow connection would take its time to bring more.
+# These bytes show the format; more of them would take long over a slow connection.
 FIRST_BYTES = 2**16
 MOST_DIGITS = 19
 
 
 class Damaged(failure.Failure):
-    """An archive is not whole."""
+    """A truncated or damaged archive."""
 
 
 class Readable(Protocol):
-    """What a stream of bytes can do."""
+    """A readable stream of bytes."""
 
     def read(self, count: int, /) -> bytes:
-        """The next bytes, `count` at the most; none at the end."""
+        """Return the next bytes, at most `count`; none at the end."""
         ...
 
 
 class BufferedReader:
-    """A stream that is read in large pieces, and given out in small ones.
+    """A reader that reads a stream in large pieces and returns small ones.
 
     Args:
         raw: The stream.
@@ -38,7 +38,7 @@ class BufferedReader:
         self._at = 0
 
     def read(self, count: int) -> bytes:
-        """The next bytes, `count` at the most; none at the end."""
+        """Return the next bytes, at most `count`; none at the end."""
         if self._at == len(self._data):
             self._data, self._at = self._raw.read(CHUNK_BYTES), 0
         chunk = self._data[self._at : self._at + count]
@@ -46,26 +46,26 @@ class BufferedReader:
         return chunk
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes, or all that are left."""
+        """Return the next `count` bytes, or all that are left."""
         end = self._at + count
         if end <= len(self._data):
             chunk = self._data[self._at : end]
             self._at = end
             return chunk
-        held = [self._data[self._at :]]
+        chunks = [self._data[self._at :]]
         self._data, self._at = b"", 0
-        left = count - len(held[0])
+        left = count - len(chunks[0])
         while left and (chunk := self.read(left)):
-            held.append(chunk)
+            chunks.append(chunk)
             left -= len(chunk)
-        return b"".join(held)
+        return b"".join(chunks)
 
 
 def pieces(stream: Readable, count: int) -> Iterator[bytes]:
-    """The next `count` bytes, a piece at a time.
+    """Yield the next `count` bytes in pieces.
 
     Raises:
-        Failure: The stream ends before.
+        Failure: The stream ends earlier.
     """
     while count:
         piece = stream.read(min(count, CHUNK_BYTES))
@@ -76,40 +76,40 @@ def pieces(stream: Readable, count: int) -> Iterator[bytes]:
 
 
 def exactly(stream: Readable, count: int) -> bytes:
-    """The next `count` bytes at once.
+    """Return exactly the next `count` bytes.
 
     Raises:
-        Failure: The stream ends before.
+        Failure: The stream ends earlier.
     """
     return b"".join(pieces(stream, count))
 
 
 def drain(stream: Readable) -> None:
-    """Reads to the end: what follows counts in a checksum, and a stream's own check is there."""
+    """Read a stream to its end: checksums cover all of it, and its own check may be there."""
     while stream.read(CHUNK_BYTES):
         pass
 
 
 def parse_decimal(text: bytes) -> int:
-    """A number as text.
+    """Return the number that a text of decimal digits stands for.
 
     Raises:
-        Failure: It is none, or larger than any size can be.
+        Failure: It is not a number, or larger than any size can be.
     """
     if not text.isdigit() or len(text) > MOST_DIGITS:
-        raise damaged("a number can not be read")
+        raise damaged("a number cannot be read")
     return int(text)
 
 
 def truncated() -> Damaged:
-    """The archive stops before its end."""
+    """Return the failure of an archive that ends too early."""
     return Damaged(
         "the archive ends in the middle: it is truncated where it comes from; check the source"
     )
 
 
-def damaged(why: str) -> Damaged:
-    """The archive contradicts itself."""
+def damaged(reason: str) -> Damaged:
+    """Return the failure of an archive that contradicts itself."""
     return Damaged(
-        f"the archive is damaged, {why}: check the source, and give its checksum if it has one"
+        f"the archive is damaged, {reason}: check the source, and give its checksum if it has one"
     )

@@ -1,4 +1,4 @@
-"""Finds duplicates among millions of names, in eight bytes a name."""
+"""Find duplicates among millions of names, in eight bytes a name."""
 
 from __future__ import annotations
 

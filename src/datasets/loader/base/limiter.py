@@ -1,4 +1,4 @@
-"""Stops a source that exceeds the limits of a load."""
+"""Stop a source that exceeds the limits of a load."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ class Limiter:
         allowed = self._limits.most_expansion * self._received
         if used > self._limits.free_bytes and used > allowed:
             raise failure.Failure(
-                f"the archive grows to more than {self._limits.most_expansion} times its size, as "
-                "a bomb does: check the source; if this is intended, offer it uncompressed"
+                f"the archive grows to more than {self._limits.most_expansion} times its size, "
+                "like an archive bomb: check the source; if this is intended, offer it "
+                "uncompressed"
             )

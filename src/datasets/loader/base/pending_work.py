@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 # The limit of bytes that wait in memory to be written. It also limits the number of directories
-# that are written to at once, where an archive holds one directory after the other.
+# that are written to at once, if an archive holds one directory after the other.
 AHEAD_BYTES = 96 * 2**20
 
 

@@ -15,8 +15,8 @@ WINDOW_SECONDS = 15.0
 class Counter:
     """A counter of the bytes and files that a pod has fetched and written.
 
-    The work of earlier pods with the same index counts as well, so that a load that is continued
-    does not look as if it began anew.
+    The work of earlier pods with the same index counts as well, so that a continued load does not
+    seem to start again.
 
     Args:
         clock: A monotonic clock, in seconds.
@@ -26,7 +26,7 @@ class Counter:
         files: The files that are on the volume.
         bytes: The sum of their sizes.
         total: The bytes of the whole load; None if unknown.
-        shared: True if other pods fetch a part of the load: no pod can tell alone what is left.
+        shared: True if other pods load a part: one pod alone cannot tell what is left.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,7 +36,7 @@ class Counter:
         self.reset()
 
     def reset(self) -> None:
-        """Count from zero: the load begins anew."""
+        """Count from zero: the load starts over."""
         with self._lock:
             self._seen = collections.deque([(self._clock(), 0)])
             self._before = self.fetched = self.files = self.bytes = 0
@@ -65,7 +65,7 @@ class Counter:
         now = self._clock()
         with self._lock:
             fetched, files, size = self.fetched, self.files, self.bytes
-            there = self._before + fetched
+            done = self._before + fetched
         self._seen.append((now, fetched))
         while now - self._seen[0][0] > WINDOW_SECONDS and len(self._seen) > 2:
             self._seen.popleft()
@@ -73,9 +73,9 @@ class Counter:
         rate = round((fetched - before) / (now - since)) if now > since else 0
         eta = None
         if self.total is not None and rate and not self.shared:
-            eta = round(max(0, self.total - there) / rate)
+            eta = round(max(0, self.total - done) / rate)
         return {
-            "fetched": there,
+            "fetched": done,
             "total": self.total,
             "files": files,
             "bytes": size,

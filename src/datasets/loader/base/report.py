@@ -1,4 +1,4 @@
-"""Tells the world how far the load is: progress in the log, its end in the termination message."""
+"""Report the progress of a load in the log, and its end in the termination message."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ... import protocol
 from . import tasks
 
 PROGRESS_SECONDS = 1.0
-# Kubernetes cuts the message at 4,096 bytes, and a cut JSON says nothing. A character may take 12
-# bytes in JSON, but only the names in a sentence are not ASCII, and those are short.
+# Kubernetes truncates the message at 4,096 bytes, and truncated JSON cannot be parsed. A character
+# may take 12 bytes in JSON, but only the names in a sentence are not ASCII, and those are short.
 LONGEST_ERROR = 600
 
 
 class Report:
-    """Where the load's progress and end are written.
+    """A reporter of a load's progress and end.
 
     Args:
-        termination_log: The file that Kubernetes reads the container's last words from.
+        termination_log: The file that Kubernetes reads the termination message from.
         index: The pod's index.
-        clock: Tells seconds; monotonic.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """How long the load has been running."""
+        """Return the seconds since the load began."""
         return round(self._clock() - self._started, 3)
 
     def state(self, state: str, **fields: Any) -> None:
-        """Writes a line of progress at once: the load has come to another state."""
+        """Write a line of progress at once, for a new state."""
         self._next = self._clock() + PROGRESS_SECONDS
         line = json.dumps(
             {"state": state, "index": self._index, "seconds": self.seconds, **fields}
@@ -51,29 +51,34 @@ class Report:
         sys.stdout.flush()
 
     def progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
-        """Writes a line of progress, with what it is to say, if none was written for a while."""
+        """Write a line of progress if none was written for a while.
+
+        Args:
+            state: The state.
+            fields: Returns the other fields of the line.
+        """
         if self._clock() >= self._next:
             self.state(state, **fields())
 
     def published(self, result: tasks.Result) -> None:
-        """Tells that the data set is there."""
+        """Report the published data set."""
         fields = {"state": protocol.PUBLISHED, **dataclasses.asdict(result)}
         self.state(**fields)
-        self._last_words(fields)
+        self._write_termination_message(fields)
 
     def ended(self, state: str, **fields: Any) -> None:
-        """Tells that what was to be done is done, other than publishing."""
+        """Report the success of work that publishes nothing."""
         fields = {"state": state, "index": self._index, "seconds": self.seconds, **fields}
         self.state(**fields)
-        self._last_words(fields)
+        self._write_termination_message(fields)
 
     def failed(self, error: str) -> None:
-        """Tells why there is no data set."""
+        """Report the reason of a failure."""
         error = error if len(error) <= LONGEST_ERROR else error[:LONGEST_ERROR] + "..."
         self.state(protocol.FAILED, error=error)
-        self._last_words({"state": protocol.FAILED, "error": error})
+        self._write_termination_message({"state": protocol.FAILED, "error": error})
 
-    def _last_words(self, fields: dict[str, Any]) -> None:
-        # Without that file the log's last line says the same.
+    def _write_termination_message(self, fields: dict[str, Any]) -> None:
+        # If that file cannot be written, the last line of the log has the same fields.
         with contextlib.suppress(OSError), open(self._termination_log, "w") as log:  # noqa: PTH123
             json.dump(fields, log)

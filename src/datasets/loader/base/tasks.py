@@ -1,4 +1,4 @@
-"""The loader's task as one checked value, and the limits that it holds a source to."""
+"""The loader's task as one checked value, and the limits of its sources."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from ... import protocol
 from . import failure, urls
 
-# The Job's name is made from it, and Kubernetes takes 63 characters there.
+# The Job's name contains it, and Kubernetes allows 63 characters there.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
 REQUEST = re.compile(r"[a-z0-9][-a-z0-9]{0,62}")
-# Of sources, in a sentence.
+# The most sources that a message names.
 MOST_SHOWN = 3
 FINGERPRINT = re.compile(r"[0-9a-f]*")
 CHECKSUM = re.compile(rf"(?:{'|'.join(protocol.DIGEST_DIGITS)}):[0-9a-f]+")
@@ -23,13 +23,13 @@ CHECKSUM = re.compile(rf"(?:{'|'.join(protocol.DIGEST_DIGITS)}):[0-9a-f]+")
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How much a source may bring: what goes beyond is taken for a bomb, or for a mistake.
+    """The limits of a source: more than that is taken for an archive bomb, or a mistake.
 
     Attributes:
         most_bytes: The bytes of all files together.
         most_members: The members of an archive.
-        most_expansion: How many times its own size an archive may grow...
-        free_bytes: ...once it has grown beyond this: small archives of zeros do no harm.
+        most_expansion: The factor by which an archive may grow beyond `free_bytes`.
+        free_bytes: The bytes that any archive may grow to: small archives of zeros do no harm.
     """
 
     most_bytes: int = 16 * 2**40
@@ -40,12 +40,12 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One place that data come from.
+    """A source of data.
 
     Attributes:
         url: Its URL: http, https, s3 or hf.
-        checksum: `algorithm:digest` of what is fetched, or empty.
-        path: Where it goes in the data set; empty for its own name.
+        checksum: `algorithm:digest` of its content, or empty.
+        path: Its path in the data set; empty for its own name.
     """
 
     url: str
@@ -55,29 +55,29 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What the loader is told to do.
+    """A task of the loader.
 
     Attributes:
         name: The data set's name.
-        request: The identity of the create-dataset that asked for it; the same for all its pods.
-        fingerprint: What two loads have in common that would bring the same data set.
-        sources: Where the data come from; none where a loader of the user's own brings them.
+        request: The identity of the create-dataset that requested it; the same for all its pods.
+        fingerprint: The digest of the parameters: loads of the same data set have the same one.
+        sources: The sources; none if a custom loader writes the files.
         source_list: The URL of a list of further sources, or empty.
-        unpack: `true`, `false`, or `recursive`: archives inside of others are unpacked, too.
-        overwrite: Whether a data set of that name that was made otherwise is replaced.
-        root: Where the volume is mounted.
-        endpoint: The S3 service, where it is not AWS's.
-        region: The region of the buckets; found out where it is empty.
-        hub: The Hub, where it is not huggingface.co.
-        credentials: What opens the sources: access-key and secret-key, or token.
-        owner: `uid:gid` of what is written; empty for the loader's own.
+        unpack: `true`, `false`, or `recursive`: archives in archives are unpacked, too.
+        overwrite: Whether a data set of that name with other parameters is replaced.
+        root: The mount point of the volume.
+        endpoint: The S3 service; empty for AWS.
+        region: The region of the buckets; determined if empty.
+        hub: The Hub; empty for huggingface.co.
+        credentials: The credentials for the sources: access-key and secret-key, or token.
+        owner: `uid:gid` of the files and directories; empty for the loader's own.
         mode: The files' permissions as octal digits; a directory gets an x for each r.
-        indexes: How many pods work on it.
-        opening_seconds: How long a source may refuse to begin: short, so that a user who waits
-            for the action learns of a wrong source from it.
-        patience_seconds: How long a source that had begun may bring nothing.
-        timeout_seconds: How long one look at the network may take.
-        limits: How much the source may bring.
+        indexes: The number of pods.
+        opening_seconds: The longest time that a source may refuse to begin: short, so that the
+            action that a user waits for reports a wrong source.
+        patience_seconds: The longest time without data from a source that has begun.
+        timeout_seconds: The timeout of one network operation.
+        limits: The limits of the sources.
     """
 
     name: str
@@ -102,14 +102,14 @@ class Task:
 
     @classmethod
     def from_json(cls, text: str, check_url: Callable[[str], object] = urls.split) -> Task:
-        """Read what `to_json` wrote.
+        """Parse a task that `to_json` returned.
 
         Args:
-            text: The task.
+            text: The JSON.
             check_url: Refuses a source's URL by a ValueError.
 
         Raises:
-            Failure: It is not a task that this loader knows.
+            Failure: It is not a task of this version.
         """
         try:
             fields: dict[str, Any] = json.loads(text)
@@ -121,47 +121,46 @@ class Task:
                     check_url(url)
         except (AttributeError, TypeError, ValueError):
             raise failure.Failure(
-                "the loader was given a task that it does not understand: upgrade the charm, "
-                "then try again"
+                "the loader does not understand its task: upgrade the charm, then try again"
             ) from None
         # These become parts of paths, so they are not trusted a second time.
         if not NAME.fullmatch(task.name) or not REQUEST.fullmatch(task.request):
             raise failure.Failure(
-                "the name or the request of the data set is not one: use a-z0-9-"
+                "the name or the request of the data set is invalid: use a-z0-9-"
             )
         if not FINGERPRINT.fullmatch(task.fingerprint):
-            raise failure.Failure("the fingerprint is not one: use hexadecimal digits")
+            raise failure.Failure("the fingerprint is invalid: use hexadecimal digits")
         if any(each.checksum and not CHECKSUM.fullmatch(each.checksum) for each in sources):
             raise failure.Failure("the checksum is not algorithm:digest: use sha256:<hex>")
         return task
 
     def to_json(self) -> str:
-        """The task as it is given to the pod."""
+        """Return the task as JSON."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @property
-    def shown(self) -> str:
-        """Where it comes from, without what may be secret in it."""
-        found = [source.url for source in self.sources] + [self.source_list] * bool(
+    def redacted_sources(self) -> str:
+        """Return the URLs of the sources, without what may be secret in them."""
+        every = [source.url for source in self.sources] + [self.source_list] * bool(
             self.source_list
         )
-        shown = [urls.redact(url) for url in found[:MOST_SHOWN]]
-        more = len(found) - len(shown)
-        return " ".join(shown) + (f" and {more} more" if more > 0 else "")
+        redacted = [urls.redact(url) for url in every[:MOST_SHOWN]]
+        more = len(every) - len(redacted)
+        return " ".join(redacted) + (f" and {more} more" if more > 0 else "")
 
     @property
     def file_mode(self) -> int:
-        """The permissions of a file."""
+        """Return the permissions of a file."""
         return int(self.mode, 8)
 
     @property
     def directory_mode(self) -> int:
-        """The permissions of a directory, or of a file that may be executed."""
+        """Return the permissions of a directory, or of an executable file."""
         return self.file_mode | (self.file_mode & 0o444) >> 2
 
     @property
     def owner_ids(self) -> tuple[int, int] | None:
-        """The user and the group that files shall belong to; None for the loader's own."""
+        """Return the user and the group that own the files; None for the loader's own."""
         if not self.owner:
             return None
         user, _, group = self.owner.partition(":")
@@ -170,19 +169,19 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a load brought.
+    """The result of a load.
 
     Attributes:
         files: The number of files.
-        bytes: Their sizes together.
-        seconds: How long it took.
-        path: Where the data set is, from the volume's root.
-        version: The directory under `.versions` that `path` leads to.
+        bytes: The sum of their sizes.
+        seconds: The duration of the load.
+        path: The path of the data set, from the volume's root.
+        version: The directory under `.versions` that `path` links to.
         checksum: `algorithm:digest` of what was fetched.
         fetched: The bytes that were fetched.
-        archive_format: What the source was: `file`, `tar`, `tar.gz`, ...; `many` for several.
-        shards: Into how many parts the work could be divided.
-        existing: Whether it was there before.
+        archive_format: The format of the source: `file`, `tar`, `tar.gz`, ...; `many` for several.
+        shards: The number of shards of the load.
+        existing: Whether it existed before.
     """
 
     files: int
@@ -198,7 +197,7 @@ class Result:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Result:
-        """The result in a decoded answer or record, which may have other fields too.
+        """Return the result in a decoded answer or record, which may have other fields too.
 
         Raises:
             TypeError: A field is missing.
@@ -208,5 +207,5 @@ class Result:
 
 
 def hasher(algorithm: str) -> Any:
-    """A new hash; md5 tells damage here, not forgery, so it works where md5 is forbidden."""
+    """Return a new hash; MD5 detects damage here, not forgery, so it may be used."""
     return hashlib.new(algorithm, usedforsecurity=False)

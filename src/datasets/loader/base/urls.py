@@ -1,6 +1,6 @@
-"""Checks of URLs that are the same for all schemes, and URLs without their secrets for messages.
+"""Check URLs in ways that are the same for all schemes, and redact them for messages.
 
-A query is never shown: it is where signed links keep what opens them.
+A query is never shown: signed links have their signature in it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def split(url: str, forms: str = WEB_FORM) -> urllib.parse.SplitResult:
         forms: The forms of URL to use instead, for the refusal.
 
     Raises:
-        ValueError: What is wrong with it, without repeating it.
+        ValueError: It is wrong; the text does not repeat it.
     """
     if not re.fullmatch(r"[!-~]*", url):
         raise ValueError("has blanks or letters beyond ASCII: write them as %20 and the like")
@@ -47,7 +47,7 @@ def check_web(url: str, forms: str = WEB_FORM) -> None:
         forms: The forms of URL to use instead, for the refusal.
 
     Raises:
-        ValueError: What is wrong with it, without repeating it.
+        ValueError: It is wrong; the text does not repeat it.
     """
     parts = split(url, forms)
     if parts.scheme not in WEB:
@@ -57,7 +57,7 @@ def check_web(url: str, forms: str = WEB_FORM) -> None:
 
 
 def scheme(url: str) -> str:
-    """Its scheme, in lower case."""
+    """Return the scheme of a URL, in lower case."""
     return urllib.parse.urlsplit(url).scheme
 
 
@@ -70,7 +70,7 @@ def split_plain(url: str) -> urllib.parse.SplitResult:
     parts = urllib.parse.urlsplit(url)
     if "?" in url or "#" in url:
         raise ValueError(
-            "has a query or a fragment, which it can not have: write ? and # as %3F "
+            "has a query or a fragment, which it cannot have: write ? and # as %3F "
             "and %23 where they belong to a name"
         )
     return parts
@@ -92,18 +92,18 @@ def unquote(text: str) -> str:
 
 
 def redact(url: str) -> str:
-    """The URL without what may be secret in it."""
+    """Return a URL without what may be secret in it."""
     parts = urllib.parse.urlsplit(url)
     netloc = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{netloc}{parts.path}" + ("?..." if parts.query else "")
 
 
 def file_name(url: str) -> str:
-    """The last part of the URL's path; empty where there is none."""
+    """Return the last part of a URL's path; empty if there is none."""
     return safe_name(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
 
 
 def safe_name(path: str) -> str:
-    """The last part of a path as the name of one file; empty where it can not be one."""
+    """Return the last part of a path as a file name; empty if it cannot be one."""
     name = posixpath.basename(path.replace("\\", "/")).strip()
     return name if name.isprintable() and name not in {".", ".."} else ""

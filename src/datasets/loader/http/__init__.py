@@ -1,6 +1,6 @@
-"""HTTP requests, and objects that are read by one connection or by many.
+"""HTTP requests, and objects that are read over one connection or many.
 
-It knows redirects, proxies and ranges, and no kind of source.
+It handles redirects, proxies and ranges, and knows no kind of source.
 """
 
 from __future__ import annotations

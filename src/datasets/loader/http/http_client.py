@@ -1,7 +1,7 @@
-"""HTTP requests over connections that are kept, and what their failure means: come again, or not.
+"""HTTP client that reuses connections, and raises RetryLater where a retry may help.
 
-It speaks http and https and nothing else, through the environment's proxies, and verifies
-certificates. No text of an exception is passed on: those can carry URLs.
+It supports only http and https, uses the environment's proxies, and verifies certificates. Texts
+of exceptions are not passed on: they can contain URLs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from . import proxies, responses
 
 USER_AGENT = "aws-efs-loader/1"
 MOST_REDIRECTS = 10
-# Of an answer that says no: enough to see what it says.
+# The part of a refusal that is read: enough for its error code.
 REFUSAL_BYTES = 4096
 REDIRECTS = {301, 302, 303, 307, 308}
-# What a connection answers with that the other side had closed while nobody used it.
+# The errors of a connection that the other side closed while it was idle.
 STALE = (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
 
 Signer = Callable[[str, str], Mapping[str, str]]
@@ -36,13 +36,13 @@ Refused = responses.Refused
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """A small answer that was read to its end.
+    """A small response that was read to its end.
 
     Attributes:
         content: Its bytes.
         headers: Its headers.
         status: Its status.
-        url: Where it came from in the end.
+        url: Its URL after redirects.
     """
 
     content: bytes
@@ -52,53 +52,53 @@ class Body:
 
 
 class Response:
-    """An answer whose body is still to be read.
+    """A response whose body is still to be read.
 
     Attributes:
         status: Its status.
         headers: Its headers.
-        url: Where it came from in the end.
+        url: Its URL after redirects.
     """
 
-    def __init__(self, answer: Any, url: str, give_back: Callable[[bool], None]) -> None:
+    def __init__(self, answer: Any, url: str, release: Callable[[bool], None]) -> None:
         self._answer = answer
-        self._give_back = give_back
+        self._release = release
         self.status: int = answer.status
         self.headers: email_message.Message = answer.headers
         self.url = url
 
     def read(self, count: int) -> bytes:
-        """The next bytes, `count` at the most; none at the end.
+        """Return the next bytes, at most `count`; none at the end.
 
         Raises:
-            RetryLater: The connection is in trouble.
+            RetryLater: The connection failed.
         """
-        with translated(self.url):
+        with network_errors(self.url):
             return self._answer.read(count)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Reads the next bytes into a buffer; how many there were, 0 at the end.
+        """Read the next bytes into a buffer; return their number, 0 at the end.
 
         Raises:
-            RetryLater: The connection is in trouble.
+            RetryLater: The connection failed.
         """
-        with translated(self.url):
+        with network_errors(self.url):
             return self._answer.readinto(buffer)
 
     def close(self) -> None:
-        """Ends it; the connection is kept if all was read."""
-        whole = self._answer.isclosed()
+        """Close it; keep the connection if all was read."""
+        complete = self._answer.isclosed()
         self._answer.close()
-        self._give_back(whole)
+        self._release(complete)
 
 
 class Client:
-    """Asks origins. One serves many threads.
+    """An HTTP client, used by many threads.
 
     Args:
-        timeout_seconds: How long one look at the network may take.
-        signers: What signs requests, by name: gets method and URL, returns headers.
-        refused: By the same names, what a user is told to do where a request is refused.
+        timeout_seconds: The timeout of one network operation.
+        signers: The signers of requests, by name: each gets method and URL, and returns headers.
+        refused: By the same names, the advice to the user for a refused request.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Client:
         self._context: ssl.SSLContext | None = None
 
     def check(self) -> None:
-        """Raises a failure where nothing more is wanted of it."""
+        """Raise a failure if the client is closed."""
         if self._closed:
             raise failure.stopped()
 
@@ -129,18 +129,18 @@ class Client:
         auth: str = "",
         method: str = "GET",
     ) -> Response:
-        """Asks for a URL and returns the answer, with nothing of its body read.
+        """Request a URL; return the response with its body unread.
 
         Args:
             url: The URL: http or https.
             headers: Further headers.
-            auth: The name of the signer; its headers go to this URL's own host only.
+            auth: The name of the signer; its headers are sent to this URL's own host only.
             method: The method.
 
         Raises:
-            RetryLater: The origin or the way to it is in trouble.
-            Refused: The origin will not serve this.
-            Failure: It can not be done.
+            RetryLater: The origin or the network is in trouble.
+            Refused: The origin refuses the request.
+            Failure: The URL cannot be read.
         """
         self.check()
         first = urllib.parse.urlsplit(url)
@@ -151,12 +151,12 @@ class Client:
             response = self._exchange(method, url, {**headers, **signed})
             if response.status in REDIRECTS and "Location" in response.headers:
                 response.close()
-                url = responses.redirected(url, response.headers["Location"])
+                url = responses.redirect_target(url, response.headers["Location"])
             elif response.status >= 300:
                 raise self._refusal(response, url, auth)
             else:
                 return response
-        raise responses.circle(url)
+        raise responses.too_many_redirects(url)
 
     def body(
         self,
@@ -167,18 +167,18 @@ class Client:
         limit_bytes: int,
         patience_seconds: float,
     ) -> Body:
-        """A small answer, whole; what is in trouble is asked again.
+        """Return a small response; retry while the origin is in trouble.
 
         Args:
             url: The URL.
             headers: Further headers.
             auth: The name of the signer.
-            limit_bytes: How long it may be.
-            patience_seconds: How long the origin may be in trouble.
+            limit_bytes: The largest size allowed.
+            patience_seconds: The longest time that the origin may be in trouble.
 
         Raises:
-            Refused: The origin will not serve this.
-            Failure: It is too long, or the origin stays in trouble.
+            Refused: The origin refuses the request.
+            Failure: It is too large, or the origin stays in trouble.
         """
         backoff = responses.Backoff(url, patience_seconds)
         while True:
@@ -194,7 +194,7 @@ class Client:
                 content += chunk
                 if len(content) > limit_bytes:
                     raise failure.Failure(
-                        f"{urls.redact(url)} answers with more than {limit_bytes} bytes, where a "
+                        f"{urls.redact(url)} answers with more than {limit_bytes} bytes where a "
                         "list was expected: check the source"
                     )
             length = response.headers.get("Content-Length", "")
@@ -203,18 +203,18 @@ class Client:
             return Body(bytes(content), response.headers, response.status, response.url)
 
     def _exchange(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
-        """One request and the head of its answer, on a connection that is open if there is one."""
-        whole = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-        with translated(url):
+        """Send a request and read the head of its response, on an idle connection if possible."""
+        every = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        with network_errors(url):
             route = proxies.find_route(url, self._proxies)
-            whole.update(route.headers)
-            while kept := self._take(route.key):
+            every.update(route.headers)
+            while idle := self._take_idle(route.key):
                 with contextlib.suppress(*STALE):
-                    return self._ask(kept, method, url, route, whole)
-            return self._ask(self._connect(route), method, url, route, whole)
+                    return self._send(idle, method, url, route, every)
+            return self._send(self._connect(route), method, url, route, every)
         raise AssertionError  # not reached: for the type checker
 
-    def _ask(
+    def _send(
         self,
         connection: http.client.HTTPConnection,
         method: str,
@@ -228,25 +228,25 @@ class Client:
         except BaseException:
             connection.close()
             raise
-        return Response(answer, url, lambda whole: self._keep(route.key, connection, whole))
+        return Response(answer, url, lambda complete: self._keep(route.key, connection, complete))
 
-    def _take(self, key: tuple[str, str]) -> http.client.HTTPConnection | None:
+    def _take_idle(self, key: tuple[str, str]) -> http.client.HTTPConnection | None:
         with self._lock:
             idle = self._idle.get(key)
             return idle.pop() if idle else None
 
     def _keep(
-        self, key: tuple[str, str], connection: http.client.HTTPConnection, whole: bool
+        self, key: tuple[str, str], connection: http.client.HTTPConnection, complete: bool
     ) -> None:
-        """Keeps a connection for the next request, if it stands where that can begin."""
+        """Keep a connection for the next request, if its response was read completely."""
         with self._lock:
-            if whole and not self._closed:
+            if complete and not self._closed:
                 self._idle.setdefault(key, []).append(connection)
                 return
         connection.close()
 
     def close(self) -> None:
-        """Ends the connections that nobody uses; those in use end when they are given back."""
+        """Close the idle connections; those in use are closed when they are released."""
         with self._lock:
             self._closed = True
             idle = [connection for each in self._idle.values() for connection in each]
@@ -279,8 +279,8 @@ class Client:
 
 
 @contextlib.contextmanager
-def translated(url: str) -> Generator[None]:
-    """Turns what the network raises into RetryLater or Failure."""
+def network_errors(url: str) -> Generator[None]:
+    """Raise network errors as RetryLater or Failure."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:

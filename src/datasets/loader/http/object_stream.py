@@ -1,8 +1,8 @@
-"""An object's bytes in their order.
+"""An object's bytes in order, fetched over one connection or several.
 
-Origins cap a connection, and a file system far away takes more than one connection gives: each of
-several fetches the next piece that nobody fetches; pieces wait, a bounded number of them, until
-those before them have been read.
+Origins limit the rate of a connection, and the volume can write faster than that: each connection
+takes the next unassigned piece. A limited number of pieces wait in memory until those before them
+have been read.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ PIECE_BYTES, PIECES_AHEAD = 2 * 2**20, 24
 LEAST_BYTES = 4 * PIECE_BYTES
 
 
-def share(pieces: int, lines: int) -> int:
-    """Some connections' share of the pieces in memory: other lanes have connections, too."""
-    return max(2, pieces * lines // MOST_CONNECTIONS)
+def share(pieces: int, connections: int) -> int:
+    """Return some connections' share of the pieces in memory: other lanes have some, too."""
+    return max(2, pieces * connections // MOST_CONNECTIONS)
 
 
-class Pieces(Protocol):
-    """What gives out an object piece by piece."""
+class PieceSource(Protocol):
+    """A source of the pieces of an object."""
 
-    def piece(self) -> buffer_pool.Buffer | None:
-        """The next bytes; None at the end.
+    def next_piece(self) -> buffer_pool.Buffer | None:
+        """Return the next bytes; None at the end.
 
-        What several connections bring stays until it is done with, what one brings until the next
-        call.
+        A piece of several connections is valid until it is released, a piece of one connection
+        until the next call.
         """
         ...
 
     def close(self) -> None:
-        """Ends its connections."""
+        """Close the connections."""
         ...
 
 
@@ -49,16 +49,16 @@ def open_stream(
     piece_bytes: int = PIECE_BYTES,
     ahead: int = PIECES_AHEAD,
 ) -> ObjectStream:
-    """Opens a part of an object; by one connection where it can not be divided.
+    """Open a part of an object; with one connection if it cannot be divided.
 
     Args:
         source: The object.
-        start: Where the part begins.
-        end: Where it ends; None for the object's end.
-        head: What was read of it before.
-        most: How many connections may be used at once.
-        piece_bytes: How much one request asks for.
-        ahead: How many pieces there may be in memory.
+        start: The position where the part begins.
+        end: The position where it ends; None for the object's end.
+        head: The bytes of it that were read before.
+        most: The most connections at once.
+        piece_bytes: The size of one request.
+        ahead: The most pieces in memory.
     """
     end = source.size if end is None else end
     start += len(head)
@@ -75,33 +75,33 @@ _NO_PIECE = buffer_pool.Buffer(memoryview(b""))
 
 
 class ObjectStream:
-    """A stream of bytes; see `open_stream`.
+    """A stream of an object's bytes; see `open_stream`.
 
     Args:
-        pieces: What gives them out.
-        head: What was read of them before.
-        paged: Whether pieces begin where pages of memory do, and all but the last are whole pages.
+        pieces: The source of its pieces.
+        head: The bytes that were read before.
+        paged: Whether pieces begin at a page of memory, and all but the last are whole pages.
     """
 
-    def __init__(self, pieces: Pieces, head: bytes = b"", *, paged: bool = False) -> None:
+    def __init__(self, pieces: PieceSource, head: bytes = b"", *, paged: bool = False) -> None:
         self.paged = paged
         self._pieces = pieces
         self._piece = buffer_pool.Buffer(memoryview(head))
 
     def next_piece(self) -> buffer_pool.Buffer | None:
-        """The next bytes, as many as have come; None at the end."""
+        """Return the next bytes, as many as there are; None at the end."""
         piece, self._piece = self._piece, _NO_PIECE
-        return piece if piece.data else self._pieces.piece()
+        return piece if piece.data else self._pieces.next_piece()
 
     def read(self, count: int) -> bytes:
-        """The next bytes, `count` at the most; none at the end.
+        """Return the next bytes, at most `count`; none at the end.
 
         Raises:
-            StartOver: It broke off and can not be gone on with.
+            StartOver: It broke off and cannot be continued.
             Failure: It broke off for good.
         """
         if not self._piece.data:
-            self._piece = self._pieces.piece() or _NO_PIECE
+            self._piece = self._pieces.next_piece() or _NO_PIECE
         data = self._piece.data
         chunk, left = bytes(data[:count]), data[count:]
         if left:
@@ -112,7 +112,7 @@ class ObjectStream:
         return chunk
 
     def peek(self, count: int) -> bytes:
-        """The next `count` bytes, or all that are left; they stay to be read."""
+        """Return the next `count` bytes, or all that are left, and keep them to be read."""
         head = bytearray()
         while len(head) < count and (piece := self.next_piece()):
             head += piece.data
@@ -121,7 +121,7 @@ class ObjectStream:
         return bytes(head[:count])
 
     def close(self) -> None:
-        """Ends its connections."""
+        """Close the connections."""
         self._pieces.close()
 
 
@@ -133,7 +133,7 @@ class _SingleConnection:
         self._buffer = memoryview(bytearray(remote_object.CHUNK_BYTES))
         self._bytes = byte_streams.FIRST_BYTES
 
-    def piece(self) -> buffer_pool.Buffer | None:
+    def next_piece(self) -> buffer_pool.Buffer | None:
         view = self._buffer[: self._bytes]
         self._bytes = remote_object.CHUNK_BYTES
         count = self._reader.readinto(view)
@@ -144,7 +144,7 @@ class _SingleConnection:
 
 
 class HashingReader:
-    """A stream that is hashed as it is read.
+    """A reader that hashes what it reads.
 
     Args:
         stream: The stream.
@@ -156,7 +156,7 @@ class HashingReader:
         self._digest = digest
 
     def read(self, count: int) -> bytes:
-        """The next bytes, `count` at the most; none at the end."""
+        """Return the next bytes, at most `count`; none at the end."""
         chunk = self._stream.read(count)
         self._digest.update(chunk)
         return chunk

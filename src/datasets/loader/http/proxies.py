@@ -1,4 +1,4 @@
-"""The way to a URL: straight, or through the environment's proxy."""
+"""The route to a URL: direct, or through the environment's proxy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Route:
-    """How a URL is reached.
+    """A route to a URL.
 
     Attributes:
-        scheme: What is spoken with `connect_to`... with https, through the tunnel.
+        scheme: The protocol to use with `connect_to`; https goes through the tunnel, if any.
         connect_to: Host and port to connect to.
-        target: What the request asks for there.
-        headers: What the request tells a proxy.
-        tunnel_to: Host and port that a proxy is asked to connect to; empty for none.
-        tunnel_headers: What that question tells the proxy.
+        target: The target in the request line.
+        headers: The request's headers for a proxy.
+        tunnel_to: Host and port that a proxy connects to; empty for none.
+        tunnel_headers: The headers of the CONNECT request.
     """
 
     scheme: str
@@ -31,21 +31,21 @@ class Route:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What requests have in common that can use the same connection."""
+        """Return a key that is the same for requests that can share a connection."""
         return self.connect_to, f"{self.scheme} {self.tunnel_to}"
 
 
 def from_environment() -> Mapping[str, str]:
-    """The environment's proxies; to find them takes as long as half a request."""
+    """Return the environment's proxies; finding them takes as long as half a request."""
     return urllib.request.getproxies()
 
 
 def find_route(url: str, known: Mapping[str, str]) -> Route:
-    """How a URL is reached from here.
+    """Return the route to a URL.
 
     Args:
         url: The URL.
-        known: What `from_environment` has found.
+        known: The proxies, as `from_environment` returns them.
     """
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

@@ -1,7 +1,7 @@
-"""An object's pieces in their order, fetched by several connections at once.
+"""Fetch an object's pieces over several connections at once, and return them in order.
 
-There are no more connections than it takes, and than the origin takes: one more while the reader
-has to wait for pieces, one less where the origin refuses one of them.
+The number of connections adapts: one more while the reader has to wait for pieces, one less when
+the origin refuses one.
 """
 
 from __future__ import annotations
@@ -15,48 +15,48 @@ from typing import Protocol
 from ..base import buffer_pool
 from . import remote_object, responses
 
-# How many are begun with; and how long the reader waits, all in all, until there is one more.
+# The number of connections at first, and the reader's total wait after which one is added.
 FIRST, WAIT_SECONDS = 8, 0.005
-# After one was refused there is no further one for so long; each time twice as long.
+# After a refusal none is added for this long; twice as long each time.
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
 class PieceReader(Protocol):
-    """A part of an object that is read from its beginning to its end."""
+    """A reader of a range of an object, from its beginning to its end."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Reads the next bytes into a buffer; how many there were, 0 at the end."""
+        """Read the next bytes into a buffer; return their number, 0 at the end."""
         ...
 
     def close(self) -> None:
-        """Ends it."""
+        """Close it."""
         ...
 
 
 class DivisibleObject(Protocol):
-    """What can be read from anywhere in it."""
+    """An object that can be read from any position."""
 
     size: int | None
 
     @property
     def divisible(self) -> bool:
-        """Whether parts of it can be read that surely belong together."""
+        """Return whether it has ranges that surely belong to one version of it."""
         ...
 
     def open_range(self, start: int, end: int | None, *, patient: bool = True) -> PieceReader:
-        """A part of it; who is not patient wants to know where it can not be begun with."""
+        """Open a range of it; raise RetryLater if it cannot begin and `patient` is false."""
         ...
 
 
 class RangeConnections:
-    """Connections that fetch an object, each in a thread of its own.
+    """Connections that fetch an object, one thread each.
 
     Args:
         source: The object.
-        span: Where the part of it begins and ends.
-        most: How many there may be.
-        piece_bytes: How much one request asks for.
-        ahead: How many pieces there may be in memory.
+        span: The positions where the part to fetch begins and ends.
+        most: The most connections.
+        piece_bytes: The size of one request.
+        ahead: The most pieces in memory.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class RangeConnections:
         self._start, self._end = start, end = span
         self._piece_bytes = piece_bytes
         self._count = -(-(end - start) // piece_bytes)
-        self._ahead, self._taken = ahead, 0
-        self._given = self._asked = 0
-        self._again: list[int] = []
-        self._there: dict[int, memoryview] = {}
-        self._spare: list[memoryview] = []
+        self._ahead, self._in_memory = ahead, 0
+        self._returned = self._assigned = 0
+        self._abandoned: list[int] = []
+        self._fetched: dict[int, memoryview] = {}
+        self._free: list[memoryview] = []
         self._error: BaseException | None = None
         self._closed = False
         self._changed = threading.Condition()
@@ -87,32 +87,32 @@ class RangeConnections:
             for _ in range(min(FIRST, self._most)):
                 self._connect()
 
-    def piece(self) -> buffer_pool.Buffer | None:
-        """The next piece; None at the end.
+    def next_piece(self) -> buffer_pool.Buffer | None:
+        """Return the next piece; None at the end.
 
         Raises:
-            StartOver: The object is another one now.
-            Failure: It can not be had.
+            StartOver: The object has changed.
+            Failure: It cannot be fetched.
         """
-        if self._given == self._count:
+        if self._returned == self._count:
             return None
         with self._changed:
-            while self._given not in self._there:
+            while self._returned not in self._fetched:
                 if self._error:
                     raise self._error
                 self._wait()
-            piece = self._there.pop(self._given)
-            self._given += 1
-            return buffer_pool.Buffer(piece, functools.partial(self._give_back, piece))
+            piece = self._fetched.pop(self._returned)
+            self._returned += 1
+            return buffer_pool.Buffer(piece, functools.partial(self._release, piece))
 
     def close(self) -> None:
-        """Ends them."""
+        """Close the connections."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def _wait(self) -> None:
-        """Waits for them; where that takes long there is one more."""
+        """Wait for a piece; add a connection if the waits have become long."""
         began = time.monotonic()
         self._changed.wait(WAIT_SECONDS)
         now = time.monotonic()
@@ -126,67 +126,67 @@ class RangeConnections:
         self._alive += 1
         threading.Thread(target=self._run, daemon=True).start()
 
-    def _give_back(self, piece: memoryview) -> None:
+    def _release(self, piece: memoryview) -> None:
         with self._changed:
-            self._spare.append(memoryview(piece.obj))
-            self._taken -= 1
+            self._free.append(memoryview(piece.obj))
+            self._in_memory -= 1
             self._changed.notify_all()
 
     def _run(self) -> None:
         try:
-            while (taken := self._take()) is not None:
-                number, memory = taken
+            while (assigned := self._assign()) is not None:
+                number, memory = assigned
                 try:
                     piece = self._fetch(number, memory, patient=False)
                 except responses.RetryLater as trouble:
-                    if self._leave(number, memory, trouble):
+                    if self._abandon(number, memory, trouble):
                         return
                     piece = self._fetch(number, memory, patient=True)
                 with self._changed:
-                    self._there[number] = piece
+                    self._fetched[number] = piece
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001 - the reader raises it
             with self._changed:
                 self._error = self._error or error
                 self._changed.notify_all()
 
-    def _take(self) -> tuple[int, memoryview] | None:
-        """The next piece to fetch, and room for it; None where there is none any more."""
+    def _assign(self) -> tuple[int, memoryview] | None:
+        """Return the next unassigned piece and memory for it; None if no piece is left."""
         with self._changed:
-            while self._taken >= self._room() and not self._is_over():
+            while self._in_memory >= self._memory_limit() and not self._is_over():
                 self._changed.wait()
             if self._is_over():
                 self._alive -= 1
                 return None
-            self._taken += 1
-            if self._again:
-                number = heapq.heappop(self._again)
+            self._in_memory += 1
+            if self._abandoned:
+                number = heapq.heappop(self._abandoned)
             else:
-                number, self._asked = self._asked, self._asked + 1
-            return number, self._spare.pop() if self._spare else buffer_pool.allocate(
+                number, self._assigned = self._assigned, self._assigned + 1
+            return number, self._free.pop() if self._free else buffer_pool.allocate(
                 self._piece_bytes
             )
 
-    def _room(self) -> int:
-        """How many pieces there may be: to touch more memory than is needed takes its time."""
-        # The reader may wait for one that was left, and those that are there for the reader.
-        return self._ahead if self._again else min(self._ahead, 2 * self._alive)
+    def _memory_limit(self) -> int:
+        """Return the most pieces in memory: touching more memory than needed takes time."""
+        # The reader may wait for an abandoned piece while the fetched ones wait for the reader.
+        return self._ahead if self._abandoned else min(self._ahead, 2 * self._alive)
 
     def _is_over(self) -> bool:
-        nothing_left = self._asked == self._count and not self._again
+        nothing_left = self._assigned == self._count and not self._abandoned
         return self._closed or self._error is not None or nothing_left
 
-    def _leave(self, number: int, memory: memoryview, trouble: responses.RetryLater) -> bool:
-        """Leaves a piece to the others, if there are any; returns whether there are."""
+    def _abandon(self, number: int, memory: memoryview, trouble: responses.RetryLater) -> bool:
+        """Leave a piece to the other connections, if there are any; return whether there are."""
         with self._changed:
             if self._alive == 1:
                 return False
             self._alive -= 1
-            heapq.heappush(self._again, number)
-            self._spare.append(memory)
-            self._taken -= 1
+            heapq.heappush(self._abandoned, number)
+            self._free.append(memory)
+            self._in_memory -= 1
             now = time.monotonic()
-            # Those that are refused in a pause were begun before it.
+            # Connections that are refused during a pause began before it.
             if now >= self._next_at:
                 self._next_at = now + max(self._pause_seconds, trouble.wait_seconds)
                 self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)

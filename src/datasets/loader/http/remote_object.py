@@ -1,6 +1,6 @@
-"""One object at an origin, as it was when it was looked at first; read from anywhere in it.
+"""One object at an origin, in the version that was seen first, readable from any position.
 
-It never goes on with another version of the object: `StartOver` says that there is one.
+It never continues with another version of the object, but raises StartOver.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ class RemoteObject:
     """An object at an origin.
 
     Args:
-        client: What asks for it.
+        client: The HTTP client.
         url: Its URL.
-        auth: The name of what signs requests for it.
-        size: Its bytes, where a list has said it.
-        validator: Its entity tag or its date, where a list has said it.
-        opening_seconds: How long the origin may refuse to begin.
-        patience_seconds: How long it may bring nothing once it has begun.
+        auth: The name of the signer of its requests.
+        size: Its bytes, if a list has them.
+        validator: Its entity tag or its date, if a list has one.
+        opening_seconds: The longest time that the origin may refuse to begin.
+        patience_seconds: The longest time without data once it has begun.
         on_received: Called with the number of bytes each time some arrive.
 
     Attributes:
-        size: The bytes that it has; None where the origin does not say.
-        name: What the file is called, empty where it has no name.
-        ranges: Whether the origin says that parts of it can be asked for.
-        validator: What tells this version of it from others; empty where nothing does.
+        size: Its bytes; None if the origin does not tell.
+        name: The file's name; empty if it has none.
+        ranges: Whether the origin serves ranges of it.
+        validator: The entity tag or date of this version; empty if there is none.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class RemoteObject:
         self._lock = threading.Lock()
 
     def probe(self) -> None:
-        """Asks for it, and learns what it is from the head of the answer.
+        """Request it, and learn its properties from the head of the response.
 
         Raises:
-            StartOver: It is not what the list said.
-            Failure: It is not to be had.
+            StartOver: It differs from the list's entry.
+            Failure: It cannot be fetched.
         """
         backoff = self.backoff()
         while True:
@@ -95,39 +95,39 @@ class RemoteObject:
 
     @property
     def divisible(self) -> bool:
-        """Whether parts of it can be read that surely belong together."""
+        """Return whether it has ranges that surely belong to one version of it."""
         return self.ranges and bool(self.validator) and self.size is not None
 
     def backoff(self) -> responses.Backoff:
-        """How long the origin is given from now on."""
+        """Return the retries that the origin is allowed from now on."""
         seconds = self._patience_seconds if self._begun else self._opening_seconds
         return responses.Backoff(self.url, seconds)
 
     def open_range(
         self, start: int = 0, end: int | None = None, *, patient: bool = True
     ) -> RangeReader:
-        """Its bytes over one connection, gone on with after a break.
+        """Return a reader of its bytes over one connection, which resumes after a break.
 
         Args:
-            start: Where they begin.
-            end: Where they end; None for the object's end.
-            patient: Whether an origin that is in trouble before the first byte is asked again;
-                RetryLater is raised otherwise.
+            start: The position of the first byte.
+            end: The position after the last byte; None for the object's end.
+            patient: Whether to retry if the origin is in trouble before the first byte; otherwise
+                RetryLater is raised.
         """
         return RangeReader(self, start, self.size if end is None else end, patient=patient)
 
     def close(self) -> None:
-        """Ends the answer that `probe` got, if nobody reads it."""
+        """Close the response that `probe` got, if nothing has read it."""
         first, self._first = self._first, None
         if first:
             first.close()
 
     def request(self, start: int, end: int | None) -> http_client.Response:
-        """Asks for a part of it.
+        """Request a range of it.
 
         Raises:
-            RetryLater: The origin or the way to it is in trouble.
-            StartOver: The origin does not give this part of this version.
+            RetryLater: The origin or the network is in trouble.
+            StartOver: The origin does not serve this range of this version.
         """
         if start == 0:
             with self._lock:
@@ -145,7 +145,7 @@ class RemoteObject:
         same = self._is_whole(response) if whole else self._is_part(response, start)
         if not same:
             response.close()
-            raise failure.StartOver("changed, or can not be read in parts")
+            raise failure.StartOver("changed, or cannot be read in ranges")
         return response
 
     def _is_whole(self, response: http_client.Response) -> bool:
@@ -164,10 +164,10 @@ class RemoteObject:
         )
 
     def count_received(self, count: int) -> None:
-        """Counts bytes that came.
+        """Count received bytes.
 
         Raises:
-            Failure: Nobody wants them any more.
+            Failure: The load has ended.
         """
         self._client.check()
         self._begun = True
@@ -175,10 +175,10 @@ class RemoteObject:
 
 
 class RangeReader:
-    """A part of an object over one connection, gone on with after a break; see `open_range`.
+    """A reader of a range of an object that resumes after a break; see `open_range`.
 
     Attributes:
-        position: Where in the object the next byte is.
+        position: The position of the next byte in the object.
     """
 
     def __init__(
@@ -193,30 +193,30 @@ class RangeReader:
         self.position = start
 
     def read(self, count: int) -> bytes:
-        """The next bytes, `count` at the most; none at the end.
+        """Return the next bytes, at most `count`; none at the end.
 
         Raises:
-            StartOver: It broke off and can not be gone on with.
+            StartOver: It broke off and cannot be continued.
             Failure: It broke off for good.
         """
         while not self._ended():
             with self._resumed():
                 chunk = self._open().read(self._limit(count))
-                if self._news(len(chunk)):
+                if self._advance(len(chunk)):
                     return chunk
         return b""
 
     def readinto(self, buffer: memoryview) -> int:
-        """As `read`, into a buffer; how many bytes came."""
+        """Read the next bytes into a buffer; return their number, 0 at the end."""
         while not self._ended():
             with self._resumed():
                 count = self._open().readinto(buffer[: self._limit(len(buffer))])
-                if self._news(count):
+                if self._advance(count):
                     return count
         return 0
 
     def close(self) -> None:
-        """Ends the connection, or keeps it for others if all was read."""
+        """Close the connection, or keep it for other requests if all was read."""
         if self._response:
             self._response.close()
         self._response = None
@@ -232,8 +232,12 @@ class RangeReader:
             self._response = self._remote.request(self.position, self._end)
         return self._response
 
-    def _news(self, count: int) -> bool:
-        """Takes note of what came; False where the stream ended too early and has to go on."""
+    def _advance(self, count: int) -> bool:
+        """Record received bytes; return whether there were any.
+
+        Raises:
+            RetryLater: The stream ended too early.
+        """
         if count:
             self.position += count
             self._remote.count_received(count)
@@ -246,7 +250,7 @@ class RangeReader:
 
     @contextlib.contextmanager
     def _resumed(self) -> Generator[None]:
-        """Lets the loop go on after a break, if the origin vouches that it is still the same."""
+        """Let the loop continue after a break, if the validator can detect another version."""
         try:
             yield
         except http_client.RetryLater as trouble:
@@ -259,8 +263,8 @@ class RangeReader:
 
 
 def validator_of(headers: email_message.Message) -> str:
-    """What tells this version of an object from others; empty where nothing does."""
-    # If-Range takes no weak entity tag (RFC 9110, 13.1.5).
+    """Return the entity tag or date of an object's version; empty if there is none."""
+    # If-Range allows no weak entity tag (RFC 9110, 13.1.5).
     tag = headers.get("ETag", "")
     return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 

@@ -1,4 +1,4 @@
-"""What an origin's answer, or its silence, means: come again, or tell the user."""
+"""Classify refusals and network errors: retry later, or fail with a message for the user."""
 
 from __future__ import annotations
 
@@ -12,30 +12,27 @@ from typing import Any
 
 from ..base import failure, urls
 
-WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504, 507, 509}
+RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504, 507, 509}
 LONGEST_RETRY_AFTER = 30.0
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 15.0
-# The first that fits counts. socket.timeout and ssl.SSLError are OSErrors of their own in 3.9.
+# The first match counts. socket.timeout and ssl.SSLError are OSErrors of their own in 3.9.
 TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((socket.gaierror,), "can not be reached: the host {host} does not resolve"),
+    ((socket.gaierror,), "cannot be reached: the host {host} does not resolve"),
     ((socket.timeout, TimeoutError), "did not answer in time"),
-    ((ssl.SSLError,), "can not be reached: TLS failed"),
-    ((ConnectionRefusedError,), "can not be reached: the connection was refused"),
+    ((ssl.SSLError,), "cannot be reached: TLS failed"),
+    ((ConnectionRefusedError,), "cannot be reached: the connection was refused"),
     ((ConnectionError, http.client.HTTPException), "broke the connection off"),
 )
-LOGIN = (
-    "it wants credentials, or a signed link has expired; use a link that can be read without a "
-    "login"
-)
+LOGIN = "it requires credentials, or a signed link has expired; use a link that needs no login"
 
 
-class RetryLater(Exception):  # noqa: N818 - not an error, an order
-    """It may work later.
+class RetryLater(Exception):  # noqa: N818 - not an error, an instruction
+    """A failure that may not last.
 
     Args:
         reason: What happened, as the end of a sentence about the source.
-        wait_seconds: How long the origin asked to be left alone.
+        wait_seconds: The wait that the origin asked for.
     """
 
     def __init__(self, reason: str, *, wait_seconds: float = 0) -> None:
@@ -45,11 +42,11 @@ class RetryLater(Exception):  # noqa: N818 - not an error, an order
 
 
 class Refused(failure.Failure):
-    """The origin will not serve this.
+    """A refusal of an origin.
 
     Args:
-        sentence: For the user.
-        status: The answer's status.
+        sentence: The text for the user.
+        status: The response's status.
         headers: Its headers.
         content: The beginning of its body.
     """
@@ -61,16 +58,16 @@ class Refused(failure.Failure):
         self.status = status
         self.headers = headers
         self.content = content
-        # Another try may have other credentials.
+        # Another attempt may have other credentials.
         self.resumable = status in {401, 403}
 
 
 class Backoff:
-    """How long an origin in trouble is asked again, at growing intervals.
+    """Retries of an origin in trouble, at growing intervals.
 
     Args:
-        url: The URL, for the sentence in the end.
-        seconds: How long it may bring nothing.
+        url: The URL, for the message.
+        seconds: The longest time without data.
     """
 
     def __init__(self, url: str, seconds: float) -> None:
@@ -80,10 +77,10 @@ class Backoff:
         self.seconds = seconds
 
     def wait(self, trouble: RetryLater) -> None:
-        """Waits before another try.
+        """Wait before another attempt.
 
         Raises:
-            Failure: It has been too long.
+            Failure: The origin was in trouble for too long.
         """
         wait = min(FIRST_WAIT_SECONDS * 2**self._waits, LONGEST_WAIT_SECONDS)
         wait = max(wait, trouble.wait_seconds)
@@ -96,8 +93,8 @@ class Backoff:
         time.sleep(wait)
 
 
-def redirected(url: str, location: str) -> str:
-    """Where a redirect leads, if that is as safe as the source itself.
+def redirect_target(url: str, location: str) -> str:
+    """Return the target of a redirect, if it is as safe as the source.
 
     Raises:
         Failure: It is not.
@@ -114,13 +111,13 @@ def redirected(url: str, location: str) -> str:
     if url.startswith("https:") and not target.startswith("https:"):
         raise failure.Failure(
             f"{urls.redact(url)} redirects from https to {urls.redact(target)}, which is not "
-            "safe: if that will do, give that one as the source, with a checksum"
+            "safe: if you accept that, use it as the source, with a checksum"
         )
     return target
 
 
-def circle(url: str) -> failure.Failure:
-    """There are too many redirects."""
+def too_many_redirects(url: str) -> failure.Failure:
+    """Return the failure of too many redirects."""
     return failure.Failure(
         f"{urls.redact(url)} redirects in a circle, or to something that is not http(s): use the "
         "link to the file itself"
@@ -130,17 +127,17 @@ def circle(url: str) -> failure.Failure:
 def refusal(
     status: int, headers: email_message.Message, content: bytes, url: str, advice: str
 ) -> Exception:
-    """What an answer that says no means.
+    """Return the error for a response that refuses a request.
 
     Args:
         status: Its status.
         headers: Its headers.
         content: The beginning of its body.
-        url: What was asked for.
-        advice: What the user is told to do where credentials do not suffice; empty: the usual.
+        url: The URL that was requested.
+        advice: The advice to the user if the credentials do not suffice; empty for the default.
     """
     source = urls.redact(url)
-    if status in WORTH_ANOTHER_TRY:
+    if status in RETRIED_STATUSES:
         after = headers.get("Retry-After", "")
         return RetryLater(
             f"answers {status} ({http.client.responses.get(status, 'unknown')})",
@@ -153,25 +150,25 @@ def refusal(
     elif status in {404, 410}:
         sentence = f"{source} answers {status}: nothing is there; check the source"
     elif status == 407:
-        sentence = f"the proxy wants credentials for {source}: check the model's proxy settings"
+        sentence = f"the proxy requires credentials for {source}: check the model's proxy settings"
     elif 300 <= status < 400:
-        sentence = str(circle(url))
+        sentence = str(too_many_redirects(url))
     else:
         sentence = f"{source} answers {status}: check the source"
     return Refused(sentence, status, headers, content)
 
 
 def trouble(error: Any, host: str | None) -> Exception:
-    """What an error of the network means."""
+    """Return the error for a network error."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return failure.Failure(
-            f"the certificate of {host} does not verify ({error.verify_message}): check the "
+            f"the certificate of {host} cannot be verified ({error.verify_message}): check the "
             "source, or use an image that trusts its authority"
         )
     if "Tunnel connection failed" in str(error):
-        return RetryLater("can not be reached: the proxy refused")
+        return RetryLater("cannot be reached: the proxy refused")
     for kinds, text in TROUBLES:
         if isinstance(error, kinds):
             return RetryLater(text.format(host=host))
     detail = error.strerror if isinstance(error, OSError) else None
-    return RetryLater(f"can not be reached: {detail or 'the network failed'}")
+    return RetryLater(f"cannot be reached: {detail or 'the network failed'}")

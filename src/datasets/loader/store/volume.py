@@ -227,7 +227,7 @@ class StoredDataSet:
             previous=before.version if before and before.version != version else "",
             result=result,
             request=task.request,
-            source=task.shown,
+            source=task.redacted_sources,
             published=round(time.time(), 3),
         )
         draft = file_list.with_name("record")

@@ -65,7 +65,7 @@ def _load(
     importing.start()
     reason = ""
     for attempt in range(MOST_ATTEMPTS):
-        reporter.state(protocol.PREPARING, source=task.shown)
+        reporter.state(protocol.PREPARING, source=task.redacted_sources)
         if attempt:
             counter.reset()
         with stored.locked():
@@ -102,7 +102,8 @@ def _load(
                     _discard(stored, directory)
                 raise error from None
     raise failure.Failure(
-        f"{task.shown} {reason}, {MOST_ATTEMPTS} times: check the source, or try again later"
+        f"{task.redacted_sources} {reason}, {MOST_ATTEMPTS} times: check the source, or try again "
+        "later"
     )
 
 
