@@ -179,7 +179,9 @@ def test_what_is_private_is_not_told_from_what_is_missing(served: sandbox_hub.Hu
     assert "answers 404: check the source, and that the token's user may read it" in refusal(
         served, "hf://datasets/org/private", "hf_other"
     )
-    assert "the token does not open it" in refusal(served, "hf://datasets/org/private", "wrong")
+    assert "the token gives no access to it" in refusal(
+        served, "hf://datasets/org/private", "wrong"
+    )
 
 
 def test_what_is_gated_wants_its_terms_accepted(served: sandbox_hub.Hub):
@@ -204,7 +206,7 @@ def test_a_path_that_is_not_there_is_refused(served: sandbox_hub.Hub, path: str)
 @pytest.mark.parametrize("path", ["a//b", "../x", "./x", "/x"])
 def test_a_path_that_can_not_be_one_is_refused(served: sandbox_hub.Hub, path: str):
     served.put("org/name", {path: b"x"})
-    assert "can not stand in a data set" in refusal(served, "hf://datasets/org/name")
+    assert "cannot be in a data set" in refusal(served, "hf://datasets/org/name")
 
 
 def test_files_misbehave_as_those_of_other_origins(served: sandbox_hub.Hub):
@@ -231,7 +233,7 @@ def test_what_is_no_hub_is_refused(answer: bytes, monkeypatch: pytest.MonkeyPatc
         return http_client.Body(answer, http.client.HTTPMessage(), 200, "")
 
     monkeypatch.setattr(http_client.Client, "body", body)
-    with pytest.raises(failure.Failure, match="does not speak as the Hub does: check endpoint="):
+    with pytest.raises(failure.Failure, match="is not a Hub: check endpoint="):
         list(
             hub.expand("hf://datasets/a/b", http_client.Client(1), hub.HubService("http://x.test"))
         )
@@ -253,7 +255,7 @@ def test_a_list_that_is_none_is_refused(page: object, monkeypatch: pytest.Monkey
         return http_client.Body(json.dumps(answer).encode(), http.client.HTTPMessage(), 200, "")
 
     monkeypatch.setattr(http_client.Client, "body", body)
-    with pytest.raises(failure.Failure, match="does not speak as the Hub does: check endpoint="):
+    with pytest.raises(failure.Failure, match="is not a Hub: check endpoint="):
         list(
             hub.expand("hf://datasets/a/b", http_client.Client(1), hub.HubService("http://x.test"))
         )

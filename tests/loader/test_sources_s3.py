@@ -120,7 +120,7 @@ def check(url: str, region: str, **token: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_signature_is_the_one_that_botocore_makes(key: str):
-    path = s3_signature.encode(key, but="/")
+    path = s3_signature.encode(key, safe="/")
     check(f"https://bucket.s3.eu-west-1.amazonaws.com/{path}", "eu-west-1")
     check(f"http://127.0.0.1:9000/bucket/{path}", "us-east-1")
     check(
@@ -135,7 +135,7 @@ def test_a_signature_is_the_one_that_botocore_makes(key: str):
     key=strategies.text(min_size=1), value=strategies.text(), other=strategies.text()
 )
 def test_any_key_and_query_are_signed_as_botocore_does(key: str, value: str, other: str):
-    path = s3_signature.encode(key.encode(errors="replace").decode(), but="/")
+    path = s3_signature.encode(key.encode(errors="replace").decode(), safe="/")
     values = {
         "prefix": value.encode(errors="replace").decode(),
         "list-type": "2",
@@ -285,7 +285,7 @@ def test_a_bucket_that_is_new_in_its_region_is_found(served: s3_server.Buckets, 
 def test_an_endpoint_of_another_region_says_which(served: s3_server.Buckets):
     served.make("far-away", region="eu-west-1")
     error = refusal(served, "s3://far-away/k")
-    assert "is in the region 'eu-west-1', says the service: give region=" in error
+    assert "is in the region 'eu-west-1': set region=" in error
     served.put("far-away", {"k": b"1"})
     assert expand(served, "s3://far-away/k", region="eu-west-1")
 
@@ -314,7 +314,7 @@ def test_refusals_say_what_to_do(served: s3_server.Buckets):
     assert "the secret-key does not belong" in refusal(
         served, source, **keys(served, secret_key="wrong")
     )
-    assert "nobody there knows the access-key" in refusal(
+    assert "the service does not know the access-key" in refusal(
         served, source, **keys(served, access_key="wrong")
     )
     assert "the credentials have expired" in refusal(
@@ -342,7 +342,7 @@ def test_archived_objects_have_to_be_restored(served: s3_server.Buckets, source:
     served.make("private-data")
     served.put("private-data", {"p/k": b"1"}, storage="GLACIER")
     error = refusal(served, source)
-    assert "s3://private-data/p/k can not be read (InvalidObjectState)" in error
+    assert "s3://private-data/p/k cannot be read (InvalidObjectState)" in error
     assert "restore it" in error
 
 
@@ -368,7 +368,7 @@ def test_what_is_no_s3_is_refused(body: bytes, monkeypatch: pytest.MonkeyPatch):
         return http_client.Body(body, http.client.HTTPMessage(), 200, "")
 
     monkeypatch.setattr(http_client.Client, "body", answer)
-    found = s3.Buckets(http_client.Client(1), s3_service.S3Service("http://127.0.0.1:1"))
+    found = s3.S3Reader(http_client.Client(1), s3_service.S3Service("http://127.0.0.1:1"))
     with pytest.raises(failure.Failure, match=r"does not list it as S3 does .*check endpoint="):
         list(found.expand("s3://bucket/p/"))
 
@@ -406,8 +406,8 @@ def test_xml_is_read_in_little_memory():
 @pytest.mark.parametrize(
     ("start", "chunk", "said"),
     [
-        (b"<r>", b"<k>" * 10, "stand more than 64 deep"),
-        (b"<r>", b"<x>" * 10, "stand more than 64 deep"),
+        (b"<r>", b"<k>" * 10, "nested more than 64 deep"),
+        (b"<r>", b"<x>" * 10, "nested more than 64 deep"),
         (b"<r a='", b"x" * 2**14, "a tag has more than 1048576 bytes"),
         (b"<r><k>", b"x" * 2**14, "an element has more than 1048576 bytes"),
         (b"<r><k>", b"<p/>" * 2**10, "an element has more than 1048576 bytes"),

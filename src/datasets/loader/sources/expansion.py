@@ -1,4 +1,4 @@
-"""Brings all sources of a task into one stream of entries, whatever kind of source they are."""
+"""Expand all sources of a task into one stream of objects, whatever their kind."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ CHUNK_BYTES = 2**16
 
 
 def expand(task: tasks.Task, client: http_client.Client) -> Iterator[SourceObject]:
-    """The entries of all sources of a task, as they are found.
+    """Yield the objects of all sources of a task, as they are found.
 
     Args:
         task: The task.
-        client: What asks; it has the signers of `signers`.
+        client: The HTTP client, with the signers of `signers`.
 
     Raises:
-        Failure: A source is not to be had, or two entries have one path; that is known in the end.
+        Failure: A source cannot be read, or two objects have one path, as is known at the end.
         StartOver: A list changed while it was read.
     """
     names = duplicate_names.DuplicateNames()
-    for _, each in _Sources(task, client).entries():
-        names.add(_name(each))
+    for _, each in _Sources(task, client).objects():
+        names.add(_identity(each))
         yield each
     suspects = names.suspects()
     if suspects:
-        _look_again(task, client, suspects)
+        _refuse_duplicates(task, client, suspects)
 
 
 def signers(task: tasks.Task) -> tuple[Mapping[str, http_client.Signer], Mapping[str, str]]:
-    """What signs requests for the entries of a task, and what is said where that does not do.
+    """Return the signers of requests for a task's objects, and the advice for refused requests.
 
     Args:
         task: The task.
 
     Returns:
-        By the name that entries have in `auth`: the signers, and the ends of sentences.
+        The signers and the advice, by the name that objects have in `auth`.
     """
     used = {table.row_of(source.url) for source in task.sources}
-    found: dict[str, http_client.Signer] = {}
+    by_name: dict[str, http_client.Signer] = {}
     advice: dict[str, str] = {}
     for row in table.WITH_CREDENTIALS:
         # A source list may name objects of each listable kind.
         if row in used or (task.source_list and row.listable):
             module = row.load()
-            found[module.AUTH] = module.signer(task)
+            by_name[module.AUTH] = module.signer(task)
             advice[module.AUTH] = module.advice(task)
-    return found, advice
+    return by_name, advice
 
 
 class _Sources:
-    """The sources of a task; each entry comes with who named it."""
+    """The sources of a task; each object comes with the source or line that names it."""
 
     def __init__(self, task: tasks.Task, client: http_client.Client) -> None:
         self._task = task
@@ -69,7 +69,7 @@ class _Sources:
             self._readers[row.module] = row.load().reader(self._client, self._task)
         return self._readers[row.module]
 
-    def entries(self) -> Iterator[tuple[str, SourceObject]]:
+    def objects(self) -> Iterator[tuple[str, SourceObject]]:
         for number, source in enumerate(self._task.sources):
             for found in self._source(number, source):
                 yield f"the source {urls.redact(source.url)}", found
@@ -83,54 +83,54 @@ class _Sources:
         for each in self._reader(source.url).expand(source.url):
             if each.listed and source.checksum:
                 raise failure.Failure(
-                    f"{shown} is many files, which one checksum can not stand for: leave checksum "
+                    f"{shown} has many files, which one checksum cannot cover: leave checksum "
                     "out, or name one file"
                 )
             checksum = source.checksum or each.checksum
             own = number if each.url == source.url else -1
-            yield dataclasses.replace(each, path=_below(path, each), checksum=checksum, source=own)
+            yield dataclasses.replace(each, path=_path(path, each), checksum=checksum, source=own)
 
     def _read_source_list(self, url: str) -> Iterator[tuple[int, SourceObject]]:
         from . import source_list
 
         listed = self._reader(url).locate(url)
         for line, found in source_list.parse(self._chunks(listed), url):
-            yield line, self._located(found)
+            yield line, self._resolve(found)
 
-    def _located(self, found: SourceObject) -> SourceObject:
-        """An entry of a list with the URL that is asked for."""
-        place = self._reader(found.url).locate(found.url)
-        if place.url == found.url:
+    def _resolve(self, found: SourceObject) -> SourceObject:
+        """Return an object of a list with the URL to request."""
+        located = self._reader(found.url).locate(found.url)
+        if located.url == found.url:
             return found
-        return dataclasses.replace(found, url=place.url, auth=place.auth)
+        return dataclasses.replace(found, url=located.url, auth=located.auth)
 
     def _chunks(self, listed: SourceObject) -> Iterator[bytes]:
-        whole = remote_object.RemoteObject(
+        remote = remote_object.RemoteObject(
             self._client,
             listed.url,
             auth=listed.auth,
             opening_seconds=self._task.opening_seconds,
             patience_seconds=self._task.patience_seconds,
         )
-        with contextlib.closing(whole):
-            whole.probe()
-            with contextlib.closing(whole.open_range()) as line:
-                while chunk := line.read(CHUNK_BYTES):
+        with contextlib.closing(remote):
+            remote.probe()
+            with contextlib.closing(remote.open_range()) as data:
+                while chunk := data.read(CHUNK_BYTES):
                     yield chunk
 
 
-def _below(path: str, found: SourceObject) -> str:
-    """Where an entry goes whose source the user has given a path."""
+def _path(path: str, found: SourceObject) -> str:
+    """Return the path of an object whose source may have a path of its own."""
     if not found.listed or not path:
         return path or found.path
     return f"{path.rstrip('/')}/{found.path}"
 
 
-def _name(found: SourceObject) -> str:
-    """What no two entries may have in common: the path of the file, or else the URL.
+def _identity(found: SourceObject) -> str:
+    """Return what no two objects may share: the path of the file, or else the URL.
 
-    An archive is unpacked in a directory, where others may be, too; and the name of what a query
-    leads to is only known when it answers.
+    Archives may be unpacked in one directory; and the name of a file behind a URL with a query is
+    known only from the response.
     """
     if found.path and not found.path.endswith("/"):
         return found.path
@@ -140,17 +140,17 @@ def _name(found: SourceObject) -> str:
     return source_object.file_path(found.path, name)
 
 
-def _look_again(task: tasks.Task, client: http_client.Client, suspects: set[int]) -> None:
-    """Finds the two entries that have one name, if they really have."""
-    seen: dict[str, str] = {}
-    for where, each in _Sources(task, client).entries():
-        name = _name(each)
+def _refuse_duplicates(task: tasks.Task, client: http_client.Client, suspects: set[int]) -> None:
+    """Refuse two objects of one identity, unless only their hashes are the same."""
+    first: dict[str, str] = {}
+    for named_by, each in _Sources(task, client).objects():
+        name = _identity(each)
         if hash(name) not in suspects:
             continue
-        if name in seen:
-            what = f"the path {failure.quote(name)}" if name != each.url else urls.redact(name)
+        if name in first:
+            shown = f"the path {failure.quote(name)}" if name != each.url else urls.redact(name)
             raise failure.Failure(
-                f"{what} comes twice, by {seen[name]} and by {where}: give one of them another "
-                "path, or leave it out"
+                f"{shown} comes twice, by {first[name]} and by {named_by}: give one of them "
+                "another path, or leave it out"
             )
-        seen[name] = where
+        first[name] = named_by

@@ -8,17 +8,17 @@ import re
 from ..base import urls
 
 HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
-# The revisions that have slashes in them.
+# The revisions that contain slashes.
 HUB_REFERENCE = re.compile(r"(refs/(?:convert/[\w-]+|pr/\d+))(?:/(.*))?")
 
 
 @dataclasses.dataclass(frozen=True)
 class Repository:
-    """What an hf URL means.
+    """A repository of the Hub, as an hf URL names it.
 
     Attributes:
-        candidates: The repository's id and the path in it; two where the first part of the path
-            may be the second one of the id, since the oldest data sets have no organisation.
+        candidates: The repository's id and the path in it; two if the first part of the path may
+            belong to the id, since the oldest data sets have no organisation.
         revision: The branch, tag or commit; empty for the main branch.
     """
 
@@ -27,7 +27,7 @@ class Repository:
 
 
 def repository(url: str) -> Repository:
-    """The repository, revision and path that an hf URL names.
+    """Return the repository, revision and path that an hf URL names.
 
     Raises:
         ValueError: It names none.
@@ -41,24 +41,24 @@ def repository(url: str) -> Repository:
     second, _, below = rest.partition("/")
     if "@" in first:
         name, _, revision = parts.path[1:].partition("@")
-        found = _with_revision(name, revision)
+        parsed = _with_revision(name, revision)
     elif "@" in second:
         name, _, revision = rest.partition("@")
-        found = _with_revision(f"{first}/{name}", revision)
+        parsed = _with_revision(f"{first}/{name}", revision)
     elif second:
         candidates = [(f"{first}/{second}", urls.unquote(below)), (first, urls.unquote(rest))]
-        found = Repository(tuple(each for each in candidates if is_repository(each[0])), "")
+        parsed = Repository(tuple(each for each in candidates if is_repository(each[0])), "")
     else:
-        found = Repository(((first, ""),), "")
-    candidates = tuple((name, path.strip("/")) for name, path in found.candidates)
+        parsed = Repository(((first, ""),), "")
+    candidates = tuple((name, path.strip("/")) for name, path in parsed.candidates)
     if not candidates or not all(is_repository(name) for name, _ in candidates):
         raise ValueError(
             "names no data set of the Hub: use hf://datasets/org/name[@revision][/path]"
         )
     for _, path in candidates:
         if path and any(part in {"", ".", ".."} for part in path.split("/")):
-            raise ValueError("has a path that can not be one in a repository: leave out . and ..")
-    return Repository(candidates, found.revision)
+            raise ValueError("has a path that cannot be in a repository: leave out . and ..")
+    return Repository(candidates, parsed.revision)
 
 
 def _with_revision(name: str, text: str) -> Repository:
@@ -74,12 +74,12 @@ def _with_revision(name: str, text: str) -> Repository:
 
 
 def is_repository(name: str) -> bool:
-    """Whether a repository of the Hub can have this id."""
+    """Tell whether a repository of the Hub can have this id."""
     return name.count("/") < 2 and all(HUB_NAME.fullmatch(part) for part in name.split("/"))
 
 
 def check_listed(_url: str) -> None:
-    """Refuse each URL of the Hub in a source list.
+    """Refuse any URL of the Hub in a source list.
 
     Raises:
         ValueError: Always.

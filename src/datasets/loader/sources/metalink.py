@@ -1,4 +1,4 @@
-"""Reads Metalink, versions 3 and 4: files with their sizes, checksums and mirrors.
+"""Read Metalink, versions 3 and 4: files with their sizes, checksums and mirrors.
 
 See RFC 5854, and http://www.metalinker.org/Metalink_3.0_Spec.pdf.
 """
@@ -18,14 +18,14 @@ LAST_PRIORITY = 999_999
 
 @dataclasses.dataclass(frozen=True)
 class MetalinkFile:
-    """A file that a Metalink names.
+    """A file in a Metalink.
 
     Attributes:
         line: The line that it begins in.
-        name: Its path, as it stands there.
-        url: The mirror that the Metalink prefers.
+        name: Its path, as in the Metalink.
+        url: The preferred mirror.
         checksum: `algorithm:digest` of it, or empty.
-        size: Its bytes; None where the Metalink does not say.
+        size: Its bytes; None if the Metalink does not tell.
     """
 
     line: int
@@ -36,13 +36,13 @@ class MetalinkFile:
 
 
 def files(chunks: Iterable[bytes]) -> Iterator[MetalinkFile]:
-    """The files of a Metalink.
+    """Yield the files of a Metalink.
 
     Args:
         chunks: The Metalink's bytes.
 
     Raises:
-        Failure: It is none, or one of its files has no URL or no checksum that is of use.
+        Failure: It is not a Metalink, or a file in it has no supported URL or checksum.
     """
     try:
         for element in xml_reader.elements(chunks, ["file", "html", "HTML"]):
@@ -57,7 +57,7 @@ def files(chunks: Iterable[bytes]) -> Iterator[MetalinkFile]:
             )
     except xml_reader.Malformed as error:
         raise failure.Failure(
-            f"the list begins as XML does, but is no Metalink ({error}): use the link to the list "
+            f"the list begins like XML, but is not a Metalink ({error}): use the link to the list "
             "itself"
         ) from None
 
@@ -74,7 +74,7 @@ def _url(file: xml_reader.Element) -> str:
 
 
 def _rank(url: xml_reader.Element) -> int:
-    """The smaller, the better: a priority of version 4, or a preference of version 3."""
+    """Return a mirror's rank, best first: by version 4's priority, or version 3's preference."""
     preference = _number(url.attributes.get("preference", ""))
     if preference is not None:
         return -preference
@@ -92,8 +92,8 @@ def _checksum(file: xml_reader.Element) -> str:
             return f"{algorithm}:{found[algorithm]}"
     if found:
         raise failure.Failure(
-            f"line {file.line} of the list has a file with no checksum that is checked here: add "
-            "its sha-256, or take the others away"
+            f"line {file.line} of the list has a file with unsupported checksums only: add its "
+            "sha-256, or remove the others"
         )
     return ""
 

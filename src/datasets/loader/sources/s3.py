@@ -1,4 +1,4 @@
-"""Finds objects in S3, one that is named or all below a prefix, by S3's own API."""
+"""Find objects in S3, a named one or all under a prefix, with S3's API."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ REGION_HEADER = "x-amz-bucket-region"
 REASONS = {
     "SignatureDoesNotMatch": "the secret-key does not belong to the access-key: check the secret "
     "that credentials= names",
-    "InvalidAccessKeyId": "nobody there knows the access-key: check the secret that credentials= "
-    "names, and endpoint=",
+    "InvalidAccessKeyId": "the service does not know the access-key: check the secret that "
+    "credentials= names, and endpoint=",
     "ExpiredToken": "the credentials have expired: put new ones into the secret, then run "
     "create-dataset again",
-    "InvalidToken": "the session-token is not one: check the secret that credentials= names",
+    "InvalidToken": "the session-token is invalid: check the secret that credentials= names",
     "NoSuchBucket": "there is no such bucket: check the source, and endpoint= if it is not AWS's",
     "RequestTimeTooSkewed": "the clock of the pod's node is wrong: set it right, then run "
     "create-dataset again",
@@ -31,11 +31,11 @@ REASONS = {
 }
 
 
-class Buckets:
-    """The buckets of a service.
+class S3Reader:
+    """A reader of objects in S3.
 
     Args:
-        client: What asks; it signs with what is called AUTH.
+        client: The HTTP client; its signer's name is AUTH.
         service: The service.
     """
 
@@ -47,10 +47,10 @@ class Buckets:
         self._restored = False
 
     def expand(self, url: str) -> Iterator[SourceObject]:
-        """The object of an s3 URL; or, where there is none, those below it as a prefix.
+        """Yield the object of an s3 URL or, if there is none, the objects under it as a prefix.
 
         Raises:
-            Failure: There is nothing, or it can not be read.
+            Failure: There is nothing, or it cannot be read.
         """
         bucket, key = s3_url.bucket_and_key(url)
         if key and not key.endswith("/"):
@@ -59,13 +59,13 @@ class Buckets:
                 yield found
                 return
             key += "/"
-        yield from self._prefix(url, bucket, key)
+        yield from self._expand_prefix(url, bucket, key)
 
     def locate(self, url: str) -> SourceObject:
-        """The object of an s3 URL, as one that nobody has looked at.
+        """Return the object of an s3 URL, without a request for it.
 
         Raises:
-            Failure: It is not one object's URL, or its bucket can not be found.
+            Failure: It is not one object's URL, or its bucket cannot be found.
         """
         bucket, key = s3_url.bucket_and_key(url)
         if not key or key.endswith("/"):
@@ -73,109 +73,109 @@ class Buckets:
                 f"{urls.redact(url)} is not one object: name its key, or give it as a source"
             )
         if bucket not in self._bases and not (self._service.endpoint or self._service.region):
-            self._find(bucket, key)
+            self._find_region(bucket, key)
         return SourceObject(self._url(bucket, key), auth=AUTH)
 
-    def _find(self, bucket: str, key: str) -> None:
-        """Learns where a bucket is; whether its objects may be listed is another question."""
+    def _find_region(self, bucket: str, key: str) -> None:
+        """Learn the region of a bucket, even if its objects may not be listed."""
         try:
             self._page(bucket, {"prefix": key, "max-keys": "1"})
         except http_client.Refused as refused:
             if refused.status != 403:
-                raise self._explained(refused, bucket) from None
+                raise self._explain(refused, bucket) from None
 
     def _object(self, bucket: str, key: str) -> SourceObject | None:
         try:
             page = self._page(bucket, {"prefix": key, "max-keys": "1"})
         except http_client.Refused as refused:
-            # Who may not list the objects may read one all the same.
-            found = self._looked_at(bucket, key) if refused.status == 403 else None
+            # The permission to list objects is not needed to read one.
+            found = self._probe(bucket, key) if refused.status == 403 else None
             if found:
                 return found
-            raise self._explained(refused, bucket) from None
+            raise self._explain(refused, bucket) from None
         for found in page.objects:
             if found.key == key:
                 self._check_archived(bucket, found)
-                return self._entry(bucket, found)
+                return self._source_object(bucket, found)
         return None
 
-    def _looked_at(self, bucket: str, key: str) -> SourceObject | None:
+    def _probe(self, bucket: str, key: str) -> SourceObject | None:
         url = self._url(bucket, key)
-        looked = remote_object.RemoteObject(
+        remote = remote_object.RemoteObject(
             self._client, url, auth=AUTH, opening_seconds=self._service.opening_seconds
         )
         try:
-            looked.probe()
+            remote.probe()
         except http_client.Refused as refused:
             if _code(refused) in {"", "AccessDenied", "NoSuchKey"}:
                 return None
-            raise self._explained(refused, bucket, key) from None
-        looked.close()
-        return SourceObject(url, size=looked.size, validator=looked.validator, auth=AUTH)
+            raise self._explain(refused, bucket, key) from None
+        remote.close()
+        return SourceObject(url, size=remote.size, validator=remote.validator, auth=AUTH)
 
-    def _prefix(self, url: str, bucket: str, prefix: str) -> Iterator[SourceObject]:
+    def _expand_prefix(self, url: str, bucket: str, prefix: str) -> Iterator[SourceObject]:
         empty = True
-        for found in self._below(bucket, prefix):
-            # What consoles make to show an empty directory.
+        for found in self._list(bucket, prefix):
+            # Consoles create such keys to show an empty directory.
             if not found.key.endswith("/") or found.size:
                 empty = False
-                yield self._listed(bucket, found, prefix)
+                yield self._object_under(bucket, found, prefix)
         if empty:
             raise failure.Failure(
                 f"{urls.redact(url)} names no object, and there is none below it: check the source"
             )
 
-    def _below(self, bucket: str, prefix: str) -> Iterator[s3_list.ListedObject]:
+    def _list(self, bucket: str, prefix: str) -> Iterator[s3_list.ListedObject]:
         query = {"prefix": prefix}
         while True:
             try:
                 page = self._page(bucket, query)
             except http_client.Refused as refused:
-                raise self._explained(refused, bucket) from None
+                raise self._explain(refused, bucket) from None
             yield from page.objects
             if not page.more:
                 return
             if page.next in {"", query.get("continuation-token", "")}:
-                raise s3_list.no_list(bucket)
+                raise s3_list.not_a_list(bucket)
             query["continuation-token"] = page.next
 
-    def _listed(self, bucket: str, found: s3_list.ListedObject, prefix: str) -> SourceObject:
+    def _object_under(self, bucket: str, found: s3_list.ListedObject, prefix: str) -> SourceObject:
         path = found.key[len(prefix) :]
         reason = source_object.path_problem(path)
         if reason:
             raise failure.Failure(
-                f"the bucket {bucket} has the key {failure.quote(found.key)}, which can not stand "
-                f"in a data set ({reason}): rename it, or give others one by one as sources"
+                f"the bucket {bucket} has the key {failure.quote(found.key)}, which cannot be in "
+                f"a data set ({reason}): rename it, or give others one by one as sources"
             )
         self._check_archived(bucket, found)
-        return dataclasses.replace(self._entry(bucket, found), path=path, listed=True)
+        return dataclasses.replace(self._source_object(bucket, found), path=path, listed=True)
 
-    def _entry(self, bucket: str, found: s3_list.ListedObject) -> SourceObject:
+    def _source_object(self, bucket: str, found: s3_list.ListedObject) -> SourceObject:
         return SourceObject(
             self._url(bucket, found.key), size=found.size, validator=found.tag, auth=AUTH
         )
 
     def _check_archived(self, bucket: str, found: s3_list.ListedObject) -> None:
-        """Refuses what is archived; a list does not tell whether it has been restored.
+        """Refuse an archived object; a list does not tell whether it has been restored.
 
-        The first one is looked at: they are restored together.
+        Only the first one is probed: they are restored together.
         """
-        if found.archived and not self._restored and not self._looked_at(bucket, found.key):
+        if found.archived and not self._restored and not self._probe(bucket, found.key):
             raise failure.Failure(
-                f"s3://{bucket} does not let the object {failure.quote(found.key)} be read, which "
-                f"is archived: {self._service.advice}"
+                f"the object {failure.quote(found.key)} in s3://{bucket} is archived and cannot "
+                f"be read: {self._service.advice}"
             )
         self._restored = self._restored or found.archived
 
     def _url(self, bucket: str, key: str) -> str:
         base = self._bases.get(bucket) or self._service.base(bucket, self._service.region)
-        return f"{base}/{s3_signature.encode(key, but='/')}"
+        return f"{base}/{s3_signature.encode(key, safe='/')}"
 
     def _page(self, bucket: str, query: Mapping[str, str]) -> s3_list.ListPage:
-        """One page of a list, from where the bucket is.
+        """Return one page of a list, from the bucket's region.
 
         Raises:
-            Refused: S3 says no.
+            Refused: S3 refuses the request.
         """
         tried: set[str] = set()
         whole = {"list-type": "2", "encoding-type": "url", **query}
@@ -184,18 +184,18 @@ class Buckets:
             base = self._bases.get(bucket) or self._service.base(bucket, self._service.region)
             tried.add(base)
             try:
-                body = self._ask(f"{base}/?{text}")
+                body = self._request(f"{base}/?{text}")
             except http_client.Refused as refused:
-                self._learn(bucket, _region(refused))
-                # A redirect to where the bucket is takes no signature with it.
+                self._record_region(bucket, _region(refused))
+                # A redirect to the bucket's region loses the signature: it is sent again.
                 final = refused.status == 403 and not self._service.signed
                 if not final and self._bases.get(bucket, base) not in tried:
                     continue
                 raise
-            self._learn(bucket, body.headers.get(REGION_HEADER, ""))
+            self._record_region(bucket, body.headers.get(REGION_HEADER, ""))
             return s3_list.read(body.content, bucket)
 
-    def _ask(self, url: str) -> http_client.Body:
+    def _request(self, url: str) -> http_client.Body:
         service = self._service
         seconds = service.patience_seconds if self._begun else service.opening_seconds
         body = self._client.body(
@@ -204,23 +204,23 @@ class Buckets:
         self._begun = True
         return body
 
-    def _learn(self, bucket: str, region: str) -> None:
-        """Takes note of the region that a bucket is in."""
+    def _record_region(self, bucket: str, region: str) -> None:
+        """Record the region of a bucket."""
         if REGION.fullmatch(region) and not self._service.endpoint:
             self._bases[bucket] = self._service.base(bucket, region)
 
-    def _explained(
+    def _explain(
         self, refused: http_client.Refused, bucket: str, key: str = ""
     ) -> failure.Failure:
         code, region = _code(refused), _region(refused)
-        where = f"s3://{bucket}/{s3_signature.encode(key, but='/')}"
+        where = f"s3://{bucket}/{s3_signature.encode(key, safe='/')}"
         if code in {"AuthorizationHeaderMalformed", "PermanentRedirect"} and region:
             return failure.Failure(
-                f"{where} is in the region {failure.quote(region)}, says the service: give "
-                "region= with it, and the endpoint= of that region"
+                f"{where} is in the region {failure.quote(region)}: set region= to it, and "
+                "endpoint= to the endpoint of that region"
             )
         if code in REASONS:
-            return failure.Failure(f"{where} can not be read ({code}): {REASONS[code]}")
+            return failure.Failure(f"{where} cannot be read ({code}): {REASONS[code]}")
         if refused.status in {401, 403}:
             return failure.Failure(
                 f"{where} answers {code or refused.status}: {self._service.advice}"
@@ -231,9 +231,9 @@ class Buckets:
         )
 
 
-def reader(client: http_client.Client, task: tasks.Task) -> Buckets:
+def reader(client: http_client.Client, task: tasks.Task) -> S3Reader:
     """Return the reader of a task's s3 sources."""
-    return Buckets(client, s3_service.of_task(task))
+    return S3Reader(client, s3_service.of_task(task))
 
 
 def signer(task: tasks.Task) -> http_client.Signer:
@@ -242,22 +242,22 @@ def signer(task: tasks.Task) -> http_client.Signer:
 
 
 def advice(task: tasks.Task) -> str:
-    """Return what a user is told to do where a request is refused."""
+    """Return the advice to the user for a refused request."""
     return s3_service.of_task(task).advice
 
 
 def _code(refused: http_client.Refused) -> str:
-    """S3's own word for why it says no; empty where there is none."""
-    code = _said(refused, "Code")
+    """Return S3's error code; empty if there is none."""
+    code = _element_text(refused, "Code")
     return code if re.fullmatch(r"[A-Za-z0-9.]{1,64}", code) else ""
 
 
 def _region(refused: http_client.Refused) -> str:
-    region = refused.headers.get(REGION_HEADER, "") or _said(refused, "Region")
+    region = refused.headers.get(REGION_HEADER, "") or _element_text(refused, "Region")
     return region if REGION.fullmatch(region) else ""
 
 
-def _said(refused: http_client.Refused, name: str) -> str:
+def _element_text(refused: http_client.Refused, name: str) -> str:
     try:
         return next((each.text for each in xml_reader.elements([refused.content], [name])), "")
     except xml_reader.Malformed:

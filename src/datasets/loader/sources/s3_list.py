@@ -1,4 +1,4 @@
-"""Reads a page of a list of S3's: the answer of its action ListObjectsV2."""
+"""Parse a page of a list of objects in S3: the response of ListObjectsV2."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import urllib.parse
 from ..base import failure
 from . import xml_reader
 
-# Of 1,000 objects: a key has 1,024 bytes at the most, and three times as many when encoded.
+# A page lists 1,000 objects; a key has at most 1,024 bytes, three times as many when encoded.
 PAGE_BYTES = 8 * 2**20
-# Classes that an object has to be restored from before it can be read.
+# Storage classes whose objects have to be restored before they can be read.
 ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
 
 
 @dataclasses.dataclass(frozen=True)
 class ListedObject:
-    """An object as a list tells of it.
+    """An object in a list.
 
     Attributes:
         key: Its key.
         size: Its bytes.
-        tag: Its entity tag; empty where it can not be compared.
-        archived: Whether it has to be restored before it can be read, or has had to be.
+        tag: Its entity tag; empty if it cannot be compared.
+        archived: Whether it has to be restored before it can be read, or has been restored.
     """
 
     key: str
@@ -36,9 +36,9 @@ class ListPage:
     """A page of a list.
 
     Attributes:
-        objects: What it tells of.
-        more: Whether there are further pages...
-        next: ...and the token of the next one.
+        objects: The objects on it.
+        more: Whether there are further pages.
+        next: The token of the next page.
     """
 
     objects: list[ListedObject]
@@ -47,21 +47,21 @@ class ListPage:
 
 
 def read(content: bytes, bucket: str) -> ListPage:
-    """Reads a page.
+    """Parse a page.
 
     Args:
         content: The XML.
         bucket: The bucket's name.
 
     Raises:
-        Failure: It is none.
+        Failure: It is not a page of a list.
     """
     try:
         (root,) = xml_reader.elements([content], ["ListBucketResult"], PAGE_BYTES)
         url = root.value("EncodingType") == "url"
         found = [_object(each, url=url) for each in root.all("Contents")]
     except ValueError:
-        raise no_list(bucket) from None
+        raise not_a_list(bucket) from None
     more = root.value("IsTruncated") == "true"
     return ListPage(found, more, root.value("NextContinuationToken"))
 
@@ -77,9 +77,9 @@ def _object(element: xml_reader.Element, *, url: bool) -> ListedObject:
     )
 
 
-def no_list(bucket: str) -> failure.Failure:
-    """What answers is no page of a list."""
+def not_a_list(bucket: str) -> failure.Failure:
+    """Return the failure of a service that does not list objects as S3 does."""
     return failure.Failure(
-        f"what answers for s3://{bucket} does not list it as S3 does (ListObjectsV2): check "
-        "endpoint="
+        f"the service that answers for s3://{bucket} does not list it as S3 does (ListObjectsV2): "
+        "check endpoint="
     )

@@ -8,8 +8,8 @@ from ..base import tasks
 from . import s3_signature
 
 SIGNED_ADVICE = (
-    "the credentials do not open it, or have expired; check the secret that credentials= names, "
-    "and that its key may do s3:GetObject and s3:ListBucket there"
+    "the credentials give no access to it, or have expired; check the secret that credentials= "
+    "names, and that its key may do s3:GetObject and s3:ListBucket there"
 )
 UNSIGNED_ADVICE = (
     "it is not public; give credentials=secret:<id> with access-key and secret-key in it"
@@ -18,14 +18,14 @@ UNSIGNED_ADVICE = (
 
 @dataclasses.dataclass(frozen=True)
 class S3Service:
-    """Where S3 is, and how it is spoken to.
+    """The S3 service that a task uses.
 
     Attributes:
-        endpoint: The service's URL; empty for AWS.
-        region: The buckets' region; empty where it is to be found out.
+        endpoint: Its URL; empty for AWS.
+        region: The buckets' region; empty if it is to be determined.
         signed: Whether requests are signed.
-        opening_seconds: How long it may refuse to begin.
-        patience_seconds: How long it may be in trouble once it has begun.
+        opening_seconds: The longest time that it may refuse to begin.
+        patience_seconds: The longest time that it may be in trouble once it has begun.
     """
 
     endpoint: str = ""
@@ -36,25 +36,25 @@ class S3Service:
 
     @property
     def advice(self) -> str:
-        """What a user is told to do where a request is refused."""
+        """Return the advice to the user for a refused request."""
         return SIGNED_ADVICE if self.signed else UNSIGNED_ADVICE
 
     def base(self, bucket: str, region: str) -> str:
-        """The URL of a bucket in a region; in one that is not known yet where that is empty."""
+        """Return the URL of a bucket in a region; empty for a region that is not known yet."""
         if self.endpoint:
             return f"{self.endpoint.rstrip('/')}/{bucket}"
         suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         host = f"s3.{region}.{suffix}" if region else f"s3.{suffix}"
-        # A name with dots does not fit into the host's certificate.
+        # The host's wildcard certificate does not cover a name with dots.
         return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
 
 
 def of_task(task: tasks.Task) -> S3Service:
-    """Return the service that a task's s3 sources are at."""
+    """Return the service of a task's s3 sources."""
     return S3Service(
         endpoint=task.endpoint,
         region=task.region,
-        signed=s3_signature.signs(task.credentials),
+        signed=s3_signature.has_key(task.credentials),
         opening_seconds=task.opening_seconds,
         patience_seconds=task.patience_seconds,
     )

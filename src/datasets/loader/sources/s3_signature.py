@@ -1,4 +1,4 @@
-"""Signs requests to S3: AWS's signature version 4, with the body left out of it.
+"""Sign requests to S3: AWS's signature version 4, without the body.
 
 See https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html.
 """
@@ -29,14 +29,14 @@ def signer(
     region: str = "",
     now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.timezone.utc),
 ) -> Signer:
-    """What signs requests to S3; it adds nothing where there is no key to sign with.
+    """Return the signer of requests to S3; it adds nothing if there is no key.
 
     Args:
-        credentials: access-key, secret-key, and session-token for keys that are lent.
-        region: The region of the service, where it is not AWS's, whose hosts tell it.
-        now: The time.
+        credentials: access-key, secret-key, and session-token for temporary keys.
+        region: The region of a service other than AWS, whose hosts name it.
+        now: Returns the time.
     """
-    if not signs(credentials):
+    if not has_key(credentials):
         return lambda _method, _url: {}
 
     def sign(method: str, url: str) -> Mapping[str, str]:
@@ -47,21 +47,21 @@ def signer(
     return sign
 
 
-def signs(credentials: Mapping[str, str]) -> bool:
-    """Whether there is a key to sign with."""
+def has_key(credentials: Mapping[str, str]) -> bool:
+    """Tell whether there is a key to sign with."""
     return bool(credentials.get(protocol.ACCESS_KEY) and credentials.get(protocol.SECRET_KEY))
 
 
 def region_of(url: str) -> str:
-    """The region that a host of AWS's is in; empty for other hosts."""
+    """Return the region of an AWS host; empty for other hosts."""
     host = urllib.parse.urlsplit(url).hostname or ""
-    found = HOST.fullmatch(host)
-    return (found[1] or DEFAULT_REGION) if found else ""
+    match = HOST.fullmatch(host)
+    return (match[1] or DEFAULT_REGION) if match else ""
 
 
-def encode(text: str, *, but: str = "") -> str:
-    """Text as S3 encodes it in URLs; `but` is left as it is."""
-    return urllib.parse.quote(text, safe=but)
+def encode(text: str, *, safe: str = "") -> str:
+    """Return text as S3 encodes it in URLs; the characters in `safe` stay as they are."""
+    return urllib.parse.quote(text, safe=safe)
 
 
 def _headers(
@@ -102,7 +102,7 @@ def _headers(
         f"{ALGORITHM} Credential={credentials[protocol.ACCESS_KEY]}/{scope}, "
         f"SignedHeaders={names}, Signature={_hmac(key, text).hex()}"
     )
-    # The host is what the connection says by itself.
+    # The HTTP connection adds the host itself.
     return {
         **{name: signed[name] for name in signed if name != "host"},
         "Authorization": authorization,
@@ -110,14 +110,14 @@ def _headers(
 
 
 def _host(parts: urllib.parse.SplitResult) -> str:
-    """The host as the request names it: with its port, where that is not the scheme's own."""
+    """Return the host as in the header Host: with its port unless it is the scheme's default."""
     if parts.port == DEFAULT_PORTS.get(parts.scheme):
         return parts.netloc.rpartition(":")[0]
     return parts.netloc
 
 
 def _query(query: str) -> str:
-    """The query in its canonical order and encoding."""
+    """Return the query in canonical order and encoding."""
     halves = [part.partition("=") for part in query.split("&") if part]
     pairs = [
         (encode(urllib.parse.unquote(name)), encode(urllib.parse.unquote(value)))

@@ -6,13 +6,13 @@ import re
 
 from ..base import urls
 
-# Of S3, for buckets that were made since 2018.
+# S3's rule for buckets that were created since 2018.
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
 def bucket_and_key(url: str) -> tuple[str, str]:
-    """The bucket and the key that an s3 URL names.
+    """Return the bucket and the key that an s3 URL names.
 
     Raises:
         ValueError: It names none.
@@ -31,7 +31,7 @@ def check_listed(url: str) -> None:
     """Refuse a URL that cannot be in a source list: a prefix.
 
     Raises:
-        ValueError: It is one.
+        ValueError: It is a prefix.
     """
     if not urls.file_name(url):
         raise ValueError("is a prefix: name it as a source of its own")

@@ -1,6 +1,6 @@
-"""Reads a list of sources: lines of URLs, lines as sha256sum writes them, or Metalink.
+"""Parse a source list: lines of URLs, lines as sha256sum writes them, or Metalink.
 
-It knows nothing of where the list comes from, and fetches nothing.
+It does not know where the list comes from, and fetches nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ MOST_LINE_BYTES = 16 * 2**10
 MOST_ENTRIES = 5_000_000
 MOST_BYTES = 2**31
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LOOKS_LIKE = "a line is `URL [checksum] [path]`, or `<hex digits>  path` as sha256sum writes it"
+LINE_FORMAT = "a line is `URL [checksum] [path]`, or `<hex digits>  path` as sha256sum writes it"
 ALGORITHMS = {digits: name for name, digits in protocol.DIGEST_DIGITS.items()}
 UNUSED_ALGORITHMS = {40: "sha1", 56: "sha224", 96: "sha384"}
 DIGEST = "|".join(f"[0-9a-fA-F]{{{digits}}}" for digits in (*ALGORITHMS, *UNUSED_ALGORITHMS))
-# GNU's tools put a backslash before a line whose path has some.
+# GNU's tools put a backslash before a line whose path contains one.
 SUM_LINE = re.compile(rf"(\\?)({DIGEST})[ \t][ *]?(.+)")
 BSD_LINE = re.compile(r"([A-Za-z0-9/-]+) ?\((.+)\) ?= ?([0-9a-fA-F]+)")
 CHECKSUM = re.compile(rf"(?:([A-Za-z0-9-]+)[:=])?({DIGEST})")
@@ -34,14 +34,14 @@ ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
 
 def parse(chunks: Iterable[bytes], base_url: str) -> Iterator[tuple[int, SourceObject]]:
-    """The entries of a list, each with the number of its line; their URLs are http(s) or s3.
+    """Yield the objects of a list, each with its line's number; their URLs are http(s) or s3.
 
     Args:
-        chunks: The list's bytes, cut anywhere.
-        base_url: The list's own URL, which paths and relative URLs in it start from.
+        chunks: The list's bytes, split anywhere.
+        base_url: The list's own URL, the base of paths and relative URLs in it.
 
     Raises:
-        Failure: A line is not one of a list, or there are none; the text names the line.
+        Failure: A line is invalid, or there are none; the text names the line.
     """
     count = 0
     for number, found in _entries(_bounded(chunks), base_url):
@@ -53,7 +53,7 @@ def parse(chunks: Iterable[bytes], base_url: str) -> Iterator[tuple[int, SourceO
             )
         yield number, found
     if not count:
-        raise failure.Failure(f"the list names nothing: {LOOKS_LIKE}")
+        raise failure.Failure(f"the list names nothing: {LINE_FORMAT}")
 
 
 def _bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -96,31 +96,31 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, str]]:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             number += 1
-            yield number, _decoded(number, line)
+            yield number, _decode(number, line)
         if len(rest) > MOST_LINE_BYTES:
-            _decoded(number + 1, rest)
+            _decode(number + 1, rest)
     if rest:
-        yield number + 1, _decoded(number + 1, rest)
+        yield number + 1, _decode(number + 1, rest)
 
 
-def _decoded(number: int, line: bytes) -> str:
+def _decode(number: int, line: bytes) -> str:
     if len(line) > MOST_LINE_BYTES:
         raise failure.Failure(
-            f"line {number} of the list has more than {MOST_LINE_BYTES} bytes: {LOOKS_LIKE}"
+            f"line {number} of the list has more than {MOST_LINE_BYTES} bytes: {LINE_FORMAT}"
         )
     try:
         text = line.decode()
     except UnicodeDecodeError:
         raise failure.Failure(
-            f"line {number} of the list is not UTF-8: write it so; {LOOKS_LIKE}"
+            f"line {number} of the list is not UTF-8: convert it; {LINE_FORMAT}"
         ) from None
     if "\0" in text:
-        raise failure.Failure(f"line {number} of the list has a zero byte: {LOOKS_LIKE}")
+        raise failure.Failure(f"line {number} of the list has a zero byte: {LINE_FORMAT}")
     return text.rstrip("\r")
 
 
 class _Reader:
-    """Reads one line after the other, or one file of a Metalink after the other.
+    """A reader of the lines of a list, or of the files of a Metalink.
 
     Args:
         base_url: The list's own URL.
@@ -135,28 +135,28 @@ class _Reader:
         self._directory = self._joined(".")
 
     def line(self, text: str) -> SourceObject | None:
-        """What a line names; None where it is empty or a comment."""
+        """Return the object that a line names; None if it is empty or a comment."""
         stripped = text.strip(" \t")
         if not stripped or stripped.startswith("#"):
             return None
         if OPTION.match(text):
-            raise self._wrong("is an option of another tool: write the path behind the URL")
+            raise self._failure("is an option of another tool: write the path after the URL")
         sums = SUM_LINE.fullmatch(text.lstrip())
         if sums:
             escaped, digest, path = sums.groups()
             if escaped:
                 path = re.sub(r"\\[\\nr]", lambda each: ESCAPES[each[0]], path)
-            return self._beside(path, self._checksum("", digest))
+            return self._relative(path, self._checksum("", digest))
         bsd = BSD_LINE.fullmatch(stripped)
         if bsd:
-            return self._beside(bsd[2], self._checksum(bsd[1], bsd[3]))
+            return self._relative(bsd[2], self._checksum(bsd[1], bsd[3]))
         return self._url_line(stripped)
 
     def metalink(self, file: metalink.MetalinkFile) -> SourceObject:
-        """What a file of a Metalink names."""
+        """Return the object that a file of a Metalink names."""
         path = self._path(file.name)
         if not path or path.endswith("/"):
-            raise self._wrong("names no file")
+            raise self._failure("names no file")
         found = self._absolute(file.url, file.checksum)
         if path.rpartition("/")[2] == urls.file_name(file.url):
             path = path[: path.rfind("/") + 1]
@@ -167,28 +167,28 @@ class _Reader:
         rest = rest.strip()
         word, _, path = rest.partition(" ")
         checksum = ""
-        found = CHECKSUM.fullmatch(word)
-        if found:
-            checksum, rest = self._checksum(found[1] or "", found[2]), path.strip()
+        match = CHECKSUM.fullmatch(word)
+        if match:
+            checksum, rest = self._checksum(match[1] or "", match[2]), path.strip()
         elif word == "-":
             rest = path.strip()
         elif NAMED_CHECKSUM.fullmatch(word):
-            raise self._wrong("has a checksum of another length than its algorithm's")
+            raise self._failure("has a checksum of another length than its algorithm's")
         if ABSOLUTE.match(url):
-            made = self._absolute(url, checksum)
-            return SourceObject(made.url, self._path(rest), checksum=checksum)
+            found = self._absolute(url, checksum)
+            return SourceObject(found.url, self._path(rest), checksum=checksum)
         relative = urllib.parse.unquote(url)
         if url.startswith("/") or "?" in url or ".." in relative.split("/"):
             return self._absolute(self._joined(url), checksum, self._path(rest))
-        made = self._beside(relative, checksum)
-        return SourceObject(made.url, self._path(rest) or made.path, checksum=checksum)
+        found = self._relative(relative, checksum)
+        return SourceObject(found.url, self._path(rest) or found.path, checksum=checksum)
 
-    def _beside(self, path: str, checksum: str) -> SourceObject:
-        """A file that is named by its path from where the list is."""
+    def _relative(self, path: str, checksum: str) -> SourceObject:
+        """Return the file at a path relative to the list."""
         path = path.removeprefix("./")
         checked = self._path(path)
         if not checked or checked.endswith("/"):
-            raise self._wrong("names no file")
+            raise self._failure("names no file")
         url = self._directory + urllib.parse.quote(checked)
         return SourceObject(url, checked[: checked.rfind("/") + 1], checksum=checksum)
 
@@ -197,31 +197,31 @@ class _Reader:
             table.check(url)
             table.row_of(url).check_listed(url)
         except ValueError as error:
-            raise self._wrong(f"has a URL that {error}") from None
+            raise self._failure(f"has a URL that {error}") from None
         return SourceObject(urllib.parse.urldefrag(url).url, path, checksum=checksum)
 
     def _joined(self, url: str) -> str:
         scheme, colon, rest = self._base_url.partition(":")
         if scheme.lower() in urls.WEB:
             return urllib.parse.urljoin(self._base_url, url)
-        # What urljoin does not know as a scheme with paths.
+        # urljoin resolves no paths of schemes that it does not know.
         joined = urllib.parse.urljoin(f"https:{rest}", url)
         return scheme + colon + joined.partition(":")[2]
 
     def _checksum(self, algorithm: str, digest: str) -> str:
         by_length = ALGORITHMS.get(len(digest), "")
-        wanted = algorithm.lower().replace("-", "").replace("/", "")
-        if not by_length or wanted not in {"", by_length}:
+        name = algorithm.lower().replace("-", "").replace("/", "")
+        if not by_length or name not in {"", by_length}:
             other = algorithm or UNUSED_ALGORITHMS.get(len(digest), "a checksum")
-            raise self._wrong(
-                f"has {other} with {len(digest)} hex digits, which is not checked here: use "
-                "sha256, sha512 or md5"
+            raise self._failure(
+                f"has {other} with {len(digest)} hex digits, which is not supported: use sha256, "
+                "sha512 or md5"
             )
         return f"{by_length}:{digest.lower()}"
 
     def _path(self, path: str) -> str:
         return source_object.check_path(path, f"line {self.number} of the list")
 
-    def _wrong(self, what: str) -> failure.Failure:
-        mark = ";" if ": " in what else ":"
-        return failure.Failure(f"line {self.number} of the list {what}{mark} {LOOKS_LIKE}")
+    def _failure(self, problem: str) -> failure.Failure:
+        mark = ";" if ": " in problem else ":"
+        return failure.Failure(f"line {self.number} of the list {problem}{mark} {LINE_FORMAT}")

@@ -1,4 +1,4 @@
-"""One object that belongs to a data set: where it is, and where it goes."""
+"""An object of a data set: its URL at an origin, and its path in the data set."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ class SourceObject:
 
     Attributes:
         url: Its URL: http or https.
-        path: Where it goes in the data set, or the directory that it is unpacked in. One that ends
-            with a slash is the directory that it goes into under its own name, or is unpacked in.
+        path: Its path in the data set, or the directory that it is unpacked in. With a slash at
+            the end it is the directory of a file that keeps its name, or of an unpacked archive.
             Empty for the data set's root.
-        size: Its bytes; None where no list says it.
-        validator: What tells this version of it from others, as If-Range takes it; empty where no
-            list says it.
+        size: Its bytes; None if no list has them.
+        validator: The entity tag or date of its version, for If-Range; empty if no list has one.
         checksum: `algorithm:digest` of it, or empty.
-        auth: The name of what signs requests for it, or empty.
-        listed: Whether it came out of a prefix or a repository, which is taken as it is, and was
-            not named itself.
-        source: The number of the task's source whose own URL this is; -1 for others.
+        auth: The name of the signer of its requests, or empty.
+        listed: Whether it is from a prefix or a repository, whose objects are loaded as they are,
+            and was not named itself.
+        source: The number of the task's source that has this URL; -1 for others.
     """
 
     url: str
@@ -40,22 +39,22 @@ UNNAMED = "data"
 
 
 def file_path(path: str, name: str) -> str:
-    """Where an entry goes that stays a file.
+    """Return the path in the data set of an object that stays a file.
 
     Args:
-        path: The entry's path.
-        name: What the file is called at its origin.
+        path: The object's path.
+        name: The file's name at its origin.
     """
     return path + name if path.endswith("/") or not path else path
 
 
 def directory(path: str) -> str:
-    """Where an entry with this path goes that is unpacked; empty for the data set's root."""
+    """Return the directory that an archive of this path is unpacked in; empty for the root."""
     return path.rstrip("/")
 
 
 def path_problem(path: str) -> str:
-    """Why a path can not stand in a tree of files; empty where it can."""
+    """Return the reason why a path cannot be in a data set; empty if it can."""
     if path.startswith("/"):
         return "it is absolute"
     if "\0" in path:
@@ -68,20 +67,20 @@ def path_problem(path: str) -> str:
     return ""
 
 
-def check_path(path: str, said_by: str) -> str:
-    """A path that the user has chosen, which may end with a slash.
+def check_path(path: str, owner: str) -> str:
+    """Check and return a path that the user chose, which may end with a slash.
 
     Args:
         path: The path.
-        said_by: What has it, as the beginning of a sentence.
+        owner: The source or line that has it, as the beginning of a sentence.
 
     Raises:
-        Failure: It can not stand in a data set.
+        Failure: It cannot be in a data set.
     """
     reason = path_problem(path.removesuffix("/")) if path else ""
     if reason:
         raise failure.Failure(
-            f"{said_by} has the path {failure.quote(path)}, which can not stand in a data set "
+            f"{owner} has the path {failure.quote(path)}, which cannot be in a data set "
             f"({reason}): use one such as train/images"
         )
     return path

@@ -1,6 +1,6 @@
-"""The table of source kinds: one row for each, with its module and what the charm needs of it.
+"""The table of source kinds: one row for each, with its module and its parameters.
 
-The charm reads it, too: it imports a kind's module only when that is loaded from.
+The charm reads it, too: a kind's module is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SourceReader(Protocol):
-    """The sources of one kind in one task."""
+    """A reader of a task's sources of one kind."""
 
     def expand(self, url: str) -> Iterator[SourceObject]:
         """Return all objects that a URL stands for.
@@ -33,7 +33,7 @@ class SourceReader(Protocol):
         ...
 
     def locate(self, url: str) -> SourceObject:
-        """Return the one object that a URL names, without a look at it.
+        """Return the one object that a URL names, without a request for it.
 
         Raises:
             Failure: It does not name one object.
@@ -42,11 +42,11 @@ class SourceReader(Protocol):
 
 
 class SourceModule(Protocol):
-    """The functions that the module of each kind has."""
+    """A module of one kind of source, with the functions that each of them has."""
 
     @property
     def AUTH(self) -> str:  # noqa: N802 - a module's constant
-        """The name of its signer, as `SourceObject.auth` has it; empty where there is none."""
+        """Return the name of its signer, as in `SourceObject.auth`; empty if it has none."""
         ...
 
     def reader(self, client: http_client.Client, task: tasks.Task) -> SourceReader:
@@ -54,11 +54,11 @@ class SourceModule(Protocol):
         ...
 
     def signer(self, task: tasks.Task) -> http_client.Signer:
-        """Return the signer of its requests; asked only of kinds with credentials."""
+        """Return the signer of its requests; called only for kinds with credentials."""
         ...
 
     def advice(self, task: tasks.Task) -> str:
-        """Return what a user is told to do where a request is refused."""
+        """Return the advice to the user for a refused request."""
         ...
 
 
@@ -76,7 +76,7 @@ class SourceKind:
         parameters: The parameters of create-dataset that go with it.
         keys: The keys that its secret must have.
         optional_keys: The keys that its secret may have besides.
-        sends_secret: Whether requests carry the secret itself: then only by https.
+        sends_secret: Whether requests contain the secret itself: then only https is allowed.
         endpoint_field: The field of the task for its service.
     """
 
@@ -93,8 +93,8 @@ class SourceKind:
     endpoint_field: str = "endpoint"
 
     @property
-    def shown(self) -> str:
-        """The beginning of its URLs, for messages."""
+    def url_prefix(self) -> str:
+        """Return the beginning of its URLs, for messages."""
         return f"{self.schemes[0]}://"
 
     def load(self) -> SourceModule:
@@ -141,7 +141,7 @@ def check(url: str) -> None:
     """Refuse a URL that cannot be a source, or that carries credentials.
 
     Raises:
-        ValueError: What is wrong with it, without repeating it.
+        ValueError: It is wrong; the text does not repeat it.
     """
     row = BY_SCHEME.get(urls.split(url, FORMS).scheme)
     if row is None:
@@ -153,7 +153,7 @@ def check_service(url: str) -> None:
     """Refuse a URL that is not one of a service: http(s), without credentials or a query.
 
     Raises:
-        ValueError: What is wrong with it, without repeating it.
+        ValueError: It is wrong; the text does not repeat it.
     """
     check(url)
     parts = urllib.parse.urlsplit(url)

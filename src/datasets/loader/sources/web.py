@@ -12,7 +12,7 @@ AUTH = ""
 
 
 class WebReader:
-    """The objects of web servers."""
+    """A reader of objects on web servers."""
 
     def expand(self, url: str) -> Iterator[SourceObject]:
         """Return the object of a URL."""
@@ -35,5 +35,5 @@ def signer(_task: tasks.Task) -> http_client.Signer:
 
 
 def advice(_task: tasks.Task) -> str:
-    """Return no advice: what to do is in the refusal itself."""
+    """Return no advice: the message of a refusal has its own."""
     return ""

@@ -1,4 +1,4 @@
-"""Reads elements out of XML as it streams by; refuses what XML can blow up with."""
+"""Read elements of XML as it streams by; refuse XML that could fill the memory."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from xml.parsers import expat
 
-# Of one element with all that is in it; and of a tag, which can only be read as a whole.
+# The limit of an element with its content, and of a tag, which the parser reads as a whole.
 MOST_BYTES = 2**20
 MOST_DEPTH = 64
 CHUNK_BYTES = 2**16
 
 
 class Malformed(ValueError):  # noqa: N818 - what it is
-    """It is not XML, or not such as is read here."""
+    """Malformed XML, or XML that is not supported."""
 
 
 @dataclasses.dataclass
 class Element:
-    """An element with what is in it.
+    """An element with its content.
 
     Attributes:
         name: Its name, without a namespace.
@@ -35,29 +35,29 @@ class Element:
     parts: list[Element] = dataclasses.field(default_factory=list["Element"])
 
     def all(self, *path: str) -> list[Element]:
-        """The elements at a path below this one."""
+        """Return the elements at a path in this one."""
         found: list[Element] = [self]
         for name in path:
             found = [part for each in found for part in each.parts if part.name == name]
         return found
 
     def value(self, *path: str) -> str:
-        """The text of the first element at a path below this one, without blanks around it."""
+        """Return the stripped text of the first element at a path in this one."""
         return next((each.text.strip() for each in self.all(*path)), "")
 
 
 def elements(
     chunks: Iterable[bytes], names: Iterable[str], most_bytes: int = MOST_BYTES
 ) -> Iterator[Element]:
-    """The outermost elements of some names, each when its end has come.
+    """Yield the outermost elements of some names, each when it is complete.
 
     Args:
         chunks: The XML.
         names: The names, without namespaces.
-        most_bytes: How large one of them may be, with all that is in it.
+        most_bytes: The most bytes of one of them with its content.
 
     Raises:
-        Malformed: It is no XML, declares a document type, or has an element that is too large.
+        Malformed: It is not XML, declares a document type, or has an element that is too large.
     """
     reader = _Reader(frozenset(names), most_bytes)
     for chunk in chunks:
@@ -98,13 +98,13 @@ class _Reader:
         name = name.rpartition(" ")[2]
         self._depth += 1
         if self._depth > MOST_DEPTH:
-            raise Malformed(f"elements stand more than {MOST_DEPTH} deep in each other")
+            raise Malformed(f"elements are nested more than {MOST_DEPTH} deep")
         if not self._open and name not in self._names:
             return
-        made = Element(name, self._parser.CurrentLineNumber, attributes)
+        element = Element(name, self._parser.CurrentLineNumber, attributes)
         if self._open:
-            self._open[-1].parts.append(made)
-        self._open.append(made)
+            self._open[-1].parts.append(element)
+        self._open.append(element)
         self._grow(100 + sum(len(key) + len(value) for key, value in attributes.items()))
 
     def _text(self, text: str) -> None:
