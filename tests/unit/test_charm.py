@@ -14,12 +14,14 @@ from ops import testing
 import charm
 from sandbox.aws import aws_cloud
 from sandbox.juju import hook_process
+from tests.unit import api_server
 
 ROOT = pathlib.Path(__file__).parents[2]
 APPLICATION = "aws-efs"
 UUID = "6f4bf1dd-0000-4000-8000-000000000000"
 EVENTS = ["install", "start", "config_changed", "leader_elected", "update_status", "upgrade_charm"]
 RELATION_EVENTS = ["relation_created", "relation_changed", "relation_broken"]
+UNIT_EVENTS = ["relation_joined", "relation_changed", "relation_departed"]
 ACTIONS = {
     "create-dataset": {"name": "x", "source": "https://a.example/x"},
     "list-datasets": {},
@@ -125,6 +127,35 @@ def test_each_event_of_a_relation_is_a_reconcile(
     assert after.unit_status.message.startswith("capacity 'much'" if leader else "standby")
 
 
+@pytest.mark.parametrize("endpoint", ["kube-control", "certificates", "workers"])
+@pytest.mark.parametrize("event", UNIT_EVENTS)
+@pytest.mark.parametrize("leader", [True, False])
+def test_each_event_of_a_related_unit_is_a_reconcile(
+    context: testing.Context[charm.AwsEfsCharm], endpoint: str, event: str, leader: bool
+) -> None:
+    relation = testing.Relation(endpoint, remote_units_data={0: {}})
+    before = state(peers(), relation, leader=leader, capacity="much")
+    after = context.run(getattr(context.on, event)(relation, remote_unit=0), before)
+    assert after.unit_status.message.startswith("capacity 'much'" if leader else "standby")
+
+
+@pytest.mark.parametrize("leader", [True, False])
+def test_a_secret_that_changes_is_a_reconcile(
+    context: testing.Context[charm.AwsEfsCharm], secret: testing.Secret, leader: bool
+) -> None:
+    before = state(peers(), secret=secret, leader=leader, capacity="much")
+    after = context.run(context.on.secret_changed(secret), before)
+    assert after.unit_status.message.startswith("capacity 'much'" if leader else "standby")
+
+
+def test_what_a_leader_recorded_changes_nothing_but_the_next_reconcile(
+    context: testing.Context[charm.AwsEfsCharm],
+) -> None:
+    relation = peers(torn_down=True)
+    after = context.run(context.on.relation_changed(relation), state(relation))
+    assert after.unit_status.message.startswith("torn down: ")
+
+
 # --- statuses
 
 
@@ -188,6 +219,153 @@ def test_a_control_plane_that_has_sent_nothing_is_waited_for(
     assert after.unit_status == testing.WaitingStatus(
         "waiting for the control plane to send its address"
     )
+
+
+def kube_control(plane: api_server.ApiServer, **changed: str) -> testing.Relation:
+    tokens = {"client_token": "admin", "kubelet_token": "ours", "proxy_token": ""}
+    published = {
+        "api-endpoints": json.dumps([plane.endpoint]),
+        "creds": json.dumps({"aws-efs/0": {**tokens, "scope": "kubernetes-control-plane/0"}}),
+        "cluster-tag": "kubernetes-6f4bf1dd",
+        "default-cni": '"calico"',
+        "domain": "cluster.local",
+        "enable-kube-dns": "true",
+        "has-xcp": "false",
+        "port": "53",
+        "registry-location": "registry.invalid",
+    }
+    data = {name: value for name, value in {**published, **changed}.items() if value}
+    return testing.Relation(
+        "kube-control",
+        remote_app_name="kubernetes-control-plane",
+        remote_units_data={0: data},
+    )
+
+
+def certificates(ca: str) -> testing.Relation:
+    data = {"ca": ca} if ca else {}
+    return testing.Relation("certificates", remote_app_name="easyrsa", remote_units_data={0: data})
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[api_server.ApiServer]:
+    running = api_server.ApiServer(tmp_path_factory.mktemp("api"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def cluster(plane: api_server.ApiServer, cloud: aws_cloud.Cloud) -> api_server.ApiServer:
+    plane.objects.clear()
+    plane.refusal = None
+    for name in ("default", "research"):
+        plane.add("namespaces", {"metadata": {"name": name}})
+    for number, zone in enumerate(cloud.subnets):
+        instance = cloud.launch(str(number), zone, model_uuid=UUID)
+        node = {
+            "metadata": {
+                "name": f"node-{number}",
+                "labels": {"topology.kubernetes.io/zone": zone},
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {"providerID": instance.provider_id},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": instance.private_address}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }
+        plane.add("nodes", node)
+    return plane
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (
+            ({"creds": "{}"}, "any"),
+            testing.WaitingStatus("waiting for the control plane to send credentials"),
+        ),
+        (
+            ({"api-endpoints": "[]"}, "any"),
+            testing.WaitingStatus("waiting for the control plane to send its address"),
+        ),
+        (({}, ""), testing.WaitingStatus("waiting for easyrsa to send its CA certificate")),
+        (
+            ({}, None),
+            testing.BlockedStatus(
+                "the cluster's CA is missing: juju relate aws-efs:certificates easyrsa"
+            ),
+        ),
+        (
+            ({}, "no certificate"),
+            testing.BlockedStatus(
+                "the CA from the relation is no certificate: relate certificates again"
+            ),
+        ),
+        (
+            ({"api-endpoints": '["http://127.0.0.1:1"]'}, "any"),
+            testing.BlockedStatus(
+                "the API address from kube-control is not https: no token goes there"
+            ),
+        ),
+    ],
+)
+def test_what_the_relations_lack_is_a_status(
+    context: testing.Context[charm.AwsEfsCharm],
+    cluster: api_server.ApiServer,
+    secret: testing.Secret,
+    sent: tuple[dict[str, str], str | None],
+    status: testing.WaitingStatus,
+) -> None:
+    changed, ca = sent
+    relations = [peers(), kube_control(cluster, **changed)]
+    relations += [] if ca is None else [certificates(cluster.ca if ca == "any" else ca)]
+    after = context.run(context.on.config_changed(), state(*relations, secret=secret))
+    assert after.unit_status == status
+
+
+def test_an_api_server_that_refuses_is_a_status_with_its_whole_reason_in_the_log(
+    context: testing.Context[charm.AwsEfsCharm],
+    cluster: api_server.ApiServer,
+    secret: testing.Secret,
+) -> None:
+    reason = "admission webhook denied it: " + "because " * 20 + "of the last word"
+    cluster.refusal = (403, reason)
+    before = state(peers(), kube_control(cluster), certificates(cluster.ca), secret=secret)
+    after = context.run(context.on.config_changed(), before)
+    assert len(after.unit_status.message) == 120
+    assert [each.message for each in context.juju_log if "of the last word" in each.message]
+
+
+@pytest.mark.parametrize("namespaces", ["default", "default research"])
+def test_a_whole_reconcile_is_active_and_publishes_its_manifests(
+    context: testing.Context[charm.AwsEfsCharm],
+    cloud: aws_cloud.Cloud,
+    cluster: api_server.ApiServer,
+    secret: testing.Secret,
+    namespaces: str,
+) -> None:
+    relation = kube_control(cluster)
+    before = state(
+        peers(), relation, certificates(cluster.ca), secret=secret, namespaces=namespaces
+    )
+    after = context.run(context.on.config_changed(), before)
+    (made,) = cloud.file_systems()
+    claims = {
+        "default": "claim default/aws-efs bound",
+        "default research": "claims default/aws-efs, research/aws-efs bound",
+    }[namespaces]
+    assert after.unit_status == testing.ActiveStatus(
+        f"{made.id} in us-east-1: 3 zones proven, {claims} (100Gi)"
+    )
+    published = json.loads(after.get_relation(relation.id).local_app_data["kubernetes_manifests"])
+    assert {each["kind"] for each in published} == {
+        *("Namespace", "StorageClass", "PersistentVolume", "PersistentVolumeClaim")
+    }
+    writes = len(cloud.calls)
+    again = context.run(context.on.update_status(), after)
+    assert again.unit_status == after.unit_status
+    assert not [call.operation for call in cloud.calls[writes:] if call.write]
 
 
 def test_a_long_status_is_cut_and_whole_in_the_log(
