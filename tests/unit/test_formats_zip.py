@@ -269,8 +269,8 @@ def test_kinds_and_permissions_come_from_the_list():
         (Packed(b"/a", b"1"), "absolute path"),
         (Packed(b"a/../../b", b"1"), "leads out of it"),
         (Packed(b"../", b""), "leads out of it"),
-        (Packed(b"a\0b", b"1"), "impossible name"),
-        (Packed(b"l", b"x" * 5000, mode=LINK), "is no path"),
+        (Packed(b"a\0b", b"1"), "invalid name"),
+        (Packed(b"l", b"x" * 5000, mode=LINK), "has no path as its target"),
     ],
 )
 def test_what_a_data_set_must_not_have_is_refused(how: str, packed: Packed, why: str):
@@ -349,7 +349,7 @@ def test_something_may_stand_in_front_where_ranges_are_served(large: bool):
     packed = [Packed(b"a", b"1"), Packed(b"b", b"2")]
     content = zipped(*packed, front=b"#!/bin/sh\n", comment=b"c", wide=large)
     assert read("ranges", content) == [file("a", b"1"), file("b", b"2")]
-    assert "something in front" in refused("stream", content)
+    assert "other data before its files" in refused("stream", content)
 
 
 def test_a_comment_may_look_like_an_end():

@@ -1,6 +1,6 @@
-"""Archives: each format is read into members.
+"""Archives: each format is read as a sequence of members.
 
-It knows neither where an archive comes from nor where its members go.
+It does not know where an archive comes from, or where its members are written.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def read(
     Args:
         stream: The archive.
         archive_format: Its format, as `formats.recognise` returns it.
-        count: Called with the number of bytes that came out of a decompressor.
+        count: Called with the number of bytes that a decompressor returned.
         recursive: Whether archives in it are unpacked as well, each into a directory of its name.
         inner: Whether it is in an archive itself.
 
@@ -72,7 +72,7 @@ def _inside(
 def _nested(
     outer: members.File, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
-    """Read the members of an archive in an archive; yield the file if only its name is one's."""
+    """Read the members of an inner archive; yield the file itself if it is not an archive."""
     source = _Inner(outer)
     with source.named():
         archive_format = formats.recognise_inner(formats.head_of(source.peek), outer.path)
@@ -107,21 +107,21 @@ class _Inner:
         self._outer_error: byte_streams.Damaged | None = None
 
     def peek(self, count: int) -> bytes:
-        """Return the first bytes, `count` at the most; they will be read again."""
-        held = bytearray(self._head)
-        while len(held) < count and (chunk := self._next()):
-            held += chunk
-        self._head = bytes(held)
+        """Return the first bytes, at most `count`, and keep them to be read."""
+        head = bytearray(self._head)
+        while len(head) < count and (chunk := self._next()):
+            head += chunk
+        self._head = bytes(head)
         return self._head[:count]
 
     def read(self, count: int) -> bytes:
-        """Return the next bytes, `count` at the most; none at the end."""
+        """Return the next bytes, at most `count`; none at the end."""
         data = self._head or self._next()
         self._head = data[count:]
         return data[:count]
 
     def rest(self) -> Iterator[bytes]:
-        """Yield all that was not read."""
+        """Yield the bytes that were not read."""
         while chunk := self.read(byte_streams.CHUNK_BYTES):
             yield chunk
 

@@ -1,4 +1,4 @@
-"""A compressed stream read through its decompressor, a chunk at a time."""
+"""Read a compressed stream through its decompressor, a chunk at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Inflater:
         self._full = False
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Decompress what is left from before, then `data`."""
+        """Decompress the data that are left from before, then `data`."""
         chunk = self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
         # zlib may have taken all of its input and still hold back output that had no room.
         self._full = len(chunk) == max_length
@@ -38,12 +38,12 @@ class Inflater:
 
     @property
     def eof(self) -> bool:
-        """Return whether the end of the compressed data was reached."""
+        """Return whether the compressed data have ended."""
         return self._inflate.eof
 
     @property
     def needs_input(self) -> bool:
-        """Return whether it needs more data to go on."""
+        """Return whether it needs more data to continue."""
         return not self._inflate.unconsumed_tail and not self._full
 
     @property
@@ -53,7 +53,7 @@ class Inflater:
 
 
 def zstd_decompressor() -> Any:
-    """Return Python's own decompressor of zstd, which it has from 3.14 on.
+    """Return Python's own decompressor of zstd, available since 3.14.
 
     Raises:
         RefusedArchive: This Python is older.
@@ -91,7 +91,7 @@ class DecompressedStream:
     Args:
         raw: The compressed stream.
         decompressor: Makes a decompressor.
-        count: Called with the number of bytes that came out, each time some do.
+        count: Called with the number of decompressed bytes, each time there are some.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class DecompressedStream:
         self._ahead = b""
 
     def read(self, count: int) -> bytes:
-        """Return the next bytes, `count` at the most; none at the end.
+        """Return the next bytes, at most `count`; none at the end.
 
         Raises:
             Failure: The stream is damaged or cut off.
@@ -134,7 +134,7 @@ class DecompressedStream:
                 return chunk
 
     def _following(self) -> bytes:
-        """Return what follows a stream that ended, without the zeros that some tools pad with."""
+        """Return the data after an ended stream, without the zeros that some tools pad with."""
         data = self._decompressor.unused_data.lstrip(b"\0")
         while not data and (chunk := self._raw.read(byte_streams.CHUNK_BYTES)):
             data = chunk.lstrip(b"\0")
@@ -142,7 +142,7 @@ class DecompressedStream:
 
 
 def step(decompressor: Any, data: bytes) -> bytes:
-    """Return what a decompressor makes of its next input, a chunk at the most.
+    """Return the output of a decompressor for its next input, at most a chunk.
 
     Raises:
         Failure: The data are damaged, or take too much memory.
@@ -152,7 +152,7 @@ def step(decompressor: Any, data: bytes) -> bytes:
     except MemoryError:
         raise _too_much_memory() from None
     except Exception as error:
-        # zstd's own error is in a module that older Pythons lack.
+        # zstd's own error class is in a module that older versions of Python lack.
         if not isinstance(error, ERRORS) and type(error).__name__ != "ZstdError":
             raise
         if any(text in str(error) for text in MEMORY_MESSAGES):

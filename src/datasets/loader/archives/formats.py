@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from ..base import byte_streams, failure, file_names
 from . import decompress, members, tar_reader
 
-# A decompressor may return nothing before a whole block is read: bzip2's have up to 900 kB.
+# A decompressor may return nothing before a whole block is read: bzip2's blocks have up to 900 kB.
 HEAD_BYTES = 2**20
 FILE, TAR, ZIP = "file", "tar", "zip"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -21,14 +21,14 @@ class Recogniser(Protocol):
     """A check of the first bytes of an archive, behind its decompressor if it has one."""
 
     def __call__(self, data: bytes, *, named: bool) -> bool:
-        """Return whether the bytes begin an archive; `named` if the file's name says so."""
+        """Tell whether the bytes begin an archive; `named` if the file has an archive's name."""
         ...
 
 
 def begins_tar(data: bytes, *, named: bool) -> bool:
-    """Return whether these bytes begin a tar archive."""
+    """Tell whether these bytes begin a tar archive."""
     block = data[: tar_reader.BLOCK_BYTES]
-    # A tar archive without members is of zeros, as other files may be.
+    # A tar archive without members consists of zeros, as other files may.
     return tar_reader.is_header(block) or (named and block == bytes(tar_reader.BLOCK_BYTES))
 
 
@@ -36,7 +36,7 @@ class ArchiveFormat(NamedTuple):
     """A row of the table of archive formats.
 
     Attributes:
-        name: The name, as results have it.
+        name: The name, as in results.
         magic: The first bytes, one of these; none where only the recogniser can tell.
         endings: The endings of file names.
         reader: The module of this package that reads it, imported on demand; empty where the
@@ -115,8 +115,8 @@ READABLE = tuple(row for row in FORMATS if row.reader)
 LARGE_DECOMPRESSOR_ENDINGS = tuple(
     ending for row in FORMATS if row.large_decompressor for ending in row.endings
 )
-# Formats such as .npz, .docx and .pt are zip archives too, but are meant to stay as they are; an
-# ending that is no word, as in "v1.0", is none.
+# Formats such as .npz, .docx and .pt are zip archives too, but stay as they are; an ending that is
+# not a word, as in "v1.0", does not count.
 OTHER_ENDING = re.compile(r"\.(?!(?:gz|bz2|xz|zst)$)[a-z]\w{0,7}$", re.IGNORECASE)
 PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<(?:!--.*?--|\?xml.*?\?)>\s*)*<(?:!doctype\s+html|html|head|body)\b",
@@ -126,12 +126,12 @@ PAGE_NAME = re.compile(r"\.x?html?$", re.IGNORECASE)
 
 
 def takes_much_memory(name: str) -> bool:
-    """Return whether a file of this name needs a decompressor that takes much memory."""
+    """Tell whether a file of this name needs a decompressor that takes much memory."""
     return name.lower().endswith(LARGE_DECOMPRESSOR_ENDINGS)
 
 
 def has_range_reader(archive_format: str) -> bool:
-    """Return whether an archive of this format is read from any position, where it can be."""
+    """Tell whether an archive of this format is read in ranges if its origin serves them."""
     return bool(BY_NAME[archive_format].range_reader)
 
 
@@ -159,7 +159,7 @@ def read_stream(
     Args:
         archive_format: Its format, as `recognise` returns it.
         stream: The archive.
-        count: Called with the number of bytes that came out of a decompressor.
+        count: Called with the number of bytes that a decompressor returned.
 
     Raises:
         Failure: It is cut off, damaged, or has what a data set must not have.
@@ -171,7 +171,7 @@ def read_stream(
 
 
 def _module(name: str) -> Any:
-    # On demand: most loads need one reader only.
+    # Imported on demand: most loads need one reader only.
     return importlib.import_module(f".{name}", __package__)
 
 
@@ -179,7 +179,7 @@ def head_of(peek: Callable[[int], bytes]) -> bytes:
     """Return the first bytes of a source, as many as its recognition needs.
 
     Args:
-        peek: Returns so many of its first bytes, or all that there are.
+        peek: Returns as many of its first bytes, or all if there are fewer.
     """
     head = peek(byte_streams.FIRST_BYTES)
     needed = max((row.head_bytes for row in READABLE if _has_magic(row, head)), default=0)
@@ -199,10 +199,10 @@ def recognise(head: bytes, name: str, *, unpack: str) -> str:
         unpack: `true`, `false` or `recursive`: whether archives are unpacked.
 
     Returns:
-        `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz`, `tar.zst`; or `file` for what stays as it is.
+        `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz`, `tar.zst`; or `file` if it stays as it is.
 
     Raises:
-        Failure: It is not what its name says, or cannot be read.
+        Failure: Its content does not fit its name, or cannot be read.
     """
     if not head:
         raise failure.Failure("the source is empty: check that it is the right one")
@@ -223,7 +223,7 @@ def recognise(head: bytes, name: str, *, unpack: str) -> str:
 
 
 def recognise_inner(head: bytes, name: str) -> str:
-    """Return the format of a file in an archive: `file` if only its name is an archive's.
+    """Return the format of a file in an archive; `file` if its content is not an archive.
 
     Args:
         head: Its first bytes, from `head_of`.
@@ -233,7 +233,7 @@ def recognise_inner(head: bytes, name: str) -> str:
         As `recognise`.
 
     Raises:
-        Failure: It is compressed, and damaged; or this Python cannot decompress it.
+        Failure: Its compressed data are damaged, or this Python cannot decompress it.
     """
     return _archive(head, named=True) if file_names.ARCHIVE_NAME.search(name) else FILE
 
@@ -257,7 +257,7 @@ def _unpacked(head: bytes, decompressor: Callable[[], Any], *, named: bool) -> b
         stream = decompress.DecompressedStream(io.BytesIO(head), decompressor)
         return byte_streams.BufferedReader(stream).take(tar_reader.BLOCK_BYTES)
     except failure.Failure:
-        # A compressed file that is no archive stays as it is, whatever its compression.
+        # A compressed file that is not an archive stays as it is, whatever its compression.
         if named:
             raise
         return b""

@@ -1,4 +1,4 @@
-"""What an archive is made of, whatever its format: members with names that stay inside it."""
+"""Members of archives, whatever the format, with names that stay inside the archive."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ REMEDY = "make the archive again without it, or take another source"
 
 
 class RefusedArchive(byte_streams.Damaged):
-    """An archive has what a data set must not have, or what can not be read here."""
+    """An archive with something that a data set must not have, or that cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One entry of an archive.
+    """A member of an archive.
 
     Attributes:
         path: Its path in the archive, without "." and "..", and without a slash at either end.
@@ -36,10 +36,10 @@ class File(Member):
     """A file.
 
     Attributes:
-        executable: Whether it may be executed.
-        chunks: Its bytes. What is not in a tuple has to be read before the archive is asked for
-            its next member.
-        size: How many they are; None where that is not known before they have been read.
+        executable: Whether it is executable.
+        chunks: Its bytes. If they are not a tuple, they must be read before the next member is
+            requested.
+        size: The number of bytes; None if it is not known before they have been read.
     """
 
     executable: bool
@@ -49,10 +49,10 @@ class File(Member):
 
 @dataclasses.dataclass(frozen=True)
 class SymbolicLink(Member):
-    """A symbolic link that leads to a place inside the archive.
+    """A symbolic link to a path inside the archive.
 
     Attributes:
-        target: What it leads to, from the directory that it is in. It climbs only at its start.
+        target: Its target, relative to its directory. It contains ".." only at its start.
     """
 
     target: str
@@ -71,19 +71,19 @@ class HardLink(Member):
 
 @dataclasses.dataclass(frozen=True)
 class BecomesExecutable(Member):
-    """An earlier file may be executed: some archives say that only at their end."""
+    """A note that an earlier file is executable: some archives tell that only at their end."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BecomesLink(Member):
-    """An earlier file holds what a symbolic link of its name leads to."""
+    """A note that an earlier file is a symbolic link, whose target is its content."""
 
 
 def inside_path(name: str) -> str:
-    """A name out of an archive as a path that stays inside; empty for the archive's root.
+    """Return a name in an archive as a path that stays inside; empty for the archive's root.
 
     Raises:
-        Failure: It is absolute, climbs, or is no name.
+        Failure: It is absolute, contains "..", or is not a name.
     """
     if name.startswith("/"):
         raise RefusedArchive(f"the archive has the absolute path {failure.quote(name)}: {REMEDY}")
@@ -93,35 +93,33 @@ def inside_path(name: str) -> str:
             f"the archive has the path {failure.quote(name)}, which leads out of it: {REMEDY}"
         )
     if "\0" in name:
-        raise RefusedArchive(
-            f"the archive has the impossible name {failure.quote(name)}: {REMEDY}"
-        )
+        raise RefusedArchive(f"the archive has the invalid name {failure.quote(name)}: {REMEDY}")
     return "/".join(parts)
 
 
 def symbolic_link(path: str, target: str) -> SymbolicLink:
-    """A symbolic link, once it is sure that it stays inside.
+    """Return a symbolic link that is checked to stay inside.
 
-    All directories that it can be in are real ones (the tree makes links last, and never in or
-    over one another), so a target that climbs only at its start ends where its text says. What it
-    passes through on its way down may be links: of those, the same was made sure.
+    All directories that it can be in are real ones (the tree creates links last, and never in or
+    over one another), so a target with ".." only at its start ends where its text says. Its
+    further parts may be links, for which the same is checked.
 
     Raises:
         Failure: It leads out of the archive.
     """
-    # "a/../b" climbs in its middle, which a link "a" could abuse; "b" is what was meant.
-    straight = posixpath.normpath(target)
-    where = posixpath.normpath(posixpath.join(posixpath.dirname(path), straight))
-    if not target or "\0" in target or target.startswith("/") or where.split("/")[0] == "..":
+    # "a/../b" has ".." in its middle, which a link "a" could abuse: it is normalized to "b".
+    normalized = posixpath.normpath(target)
+    end = posixpath.normpath(posixpath.join(posixpath.dirname(path), normalized))
+    if not target or "\0" in target or target.startswith("/") or end.split("/")[0] == "..":
         raise RefusedArchive(
             f"the archive has the link {failure.quote(path)} to {failure.quote(target)}, which "
             f"leads out of it: {REMEDY}"
         )
-    return SymbolicLink(path, straight)
+    return SymbolicLink(path, normalized)
 
 
 def refused(name: str, what: str) -> failure.Failure:
-    """A member that is neither file, directory nor link."""
+    """Return the failure of a member that is neither file, directory nor link."""
     return RefusedArchive(
         f"the archive has {failure.quote(name)}, which is {what}: a data set has only files, "
         f"directories and links; {REMEDY}"

@@ -1,4 +1,4 @@
-"""One header of a tar archive, read by hand: tarfile takes ten times as long."""
+"""Parse a header of a tar archive by hand: tarfile takes ten times as long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..base import byte_streams
 
 BLOCK_BYTES = 512
 ENCODING = ("utf-8", "surrogateescape")
-# The kinds of members, as the header's type field has them.
+# The types of members, in the header's type field.
 REGULAR = (b"0", b"\0", b"7")
 HARD_LINK, SYMBOLIC_LINK, DIRECTORY = b"1", b"2", b"5"
 CHARACTER_DEVICE, BLOCK_DEVICE, PIPE = b"3", b"4", b"6"
@@ -26,14 +26,14 @@ _ADLER_MODULUS = 65521
 
 
 class TarHeader(NamedTuple):
-    """What stands in a header.
+    """A header of a member.
 
     Attributes:
         name: The member's name, with its prefix.
         mode: Its permissions.
-        size: The bytes that follow.
-        type: What it is.
-        target: What a link leads to.
+        size: The size of its body.
+        type: Its type.
+        target: The target of a link.
     """
 
     name: str
@@ -44,10 +44,10 @@ class TarHeader(NamedTuple):
 
 
 def parse(block: bytes) -> TarHeader | None:
-    """The header in a block; None where the block is of zeros.
+    """Return the header in a block; None if the block consists of zeros.
 
     Raises:
-        Failure: There is no header in it.
+        Failure: It is not a header.
     """
     if len(block) != BLOCK_BYTES:
         raise byte_streams.truncated()
@@ -60,7 +60,7 @@ def parse(block: bytes) -> TarHeader | None:
     name = name.partition(b"\0")[0]
     if fields[9] == _USTAR and fields[15][0]:
         name = fields[15].partition(b"\0")[0] + b"/" + name
-    # Before there were types, a directory was a name with a slash at its end.
+    # In the oldest format, a directory is a file whose name ends with a slash.
     if kind == b"\0" and name.endswith(b"/"):
         kind = DIRECTORY
     try:
@@ -79,21 +79,21 @@ def parse(block: bytes) -> TarHeader | None:
 
 
 def is_header(block: bytes) -> bool:
-    """Whether a block is a header, by its checksum."""
+    """Tell whether a block is a header, by its checksum."""
     if len(block) != BLOCK_BYTES:
         return False
     try:
-        wanted = number(block[_CHECKSUM])
+        expected = number(block[_CHECKSUM])
     except ValueError:
         return False
-    # Adler-32 has this sum, but for its modulus, in its lower half: ten times as fast as `sum`.
+    # The lower half of Adler-32 is this sum, modulo a prime: it is ten times as fast as `sum`.
     rest = _adler_sum(block[:148]) + _adler_sum(block[156:]) + _BLANK_CHECKSUM
-    if (rest - wanted) % _ADLER_MODULUS == 0 <= wanted <= 255 * BLOCK_BYTES:
+    if (rest - expected) % _ADLER_MODULUS == 0 <= expected <= 255 * BLOCK_BYTES:
         return True
     rest = sum(block) - sum(block[_CHECKSUM]) + _BLANK_CHECKSUM
     # Some old tars added signed bytes.
     negative = sum(byte > 127 for byte in block[:148]) + sum(byte > 127 for byte in block[156:])
-    return rest - 256 * negative == wanted
+    return rest - 256 * negative == expected
 
 
 def _adler_sum(data: bytes) -> int:
@@ -101,15 +101,15 @@ def _adler_sum(data: bytes) -> int:
 
 
 def number(field: bytes) -> int:
-    """A number: octal text, or, with the top bit set, the bytes themselves.
+    """Return the number in a field: octal text or, if the top bit is set, binary.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a number.
     """
     if field[0] & 0x80:
         value = int.from_bytes(field, "big")
         bits = 8 * len(field)
-        # 0x80 means positive and 0xff negative; the top bit itself is no digit.
+        # 0x80 means positive and 0xff negative; the top bit itself is not a digit.
         return value - (1 << bits) if field[0] == 0xFF else value - (0x80 << (bits - 8))
     text = field.partition(b"\0")[0].strip()
     return int(text, 8) if text else 0

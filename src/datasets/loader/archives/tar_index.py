@@ -1,4 +1,4 @@
-"""Finds the members of a tar archive by its headers alone: their bodies are not fetched."""
+"""Find the members of a tar archive by its headers alone: their bodies are not fetched."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 from ..base import byte_streams
 from . import members, tar_extensions, tar_header, tar_reader
 
-# Small members are looked at many at a time; where large ones follow each other, a header each.
+# Many small members are read at once; where large ones follow each other, single headers.
 WINDOW_BYTES, HEADERS_BYTES = 2**16, 2**12
 
 
 class NotPlain(Exception):  # noqa: N818 - not an error: it is read in its order instead
-    """The archive has members that only make sense in its order."""
+    """An archive with members that can only be read in its order."""
 
 
 class IndexedMember(NamedTuple):
@@ -21,9 +21,9 @@ class IndexedMember(NamedTuple):
 
     Attributes:
         path: Its path.
-        offset: Where its content begins, in bytes.
-        size: How many bytes it has.
-        executable: Whether it may be executed.
+        offset: The position of its content, in bytes.
+        size: Its size in bytes.
+        executable: Whether it is executable.
         directory: Whether it is a directory.
     """
 
@@ -35,11 +35,11 @@ class IndexedMember(NamedTuple):
 
 
 def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[IndexedMember]:
-    """The files and directories of an archive, and where they are.
+    """Yield the files and directories of an archive, with their positions.
 
     Args:
-        read_at: Reads so many bytes from an offset on.
-        size: The archive's bytes.
+        read_at: Reads a number of bytes from an offset on: `read_at(offset, count)`.
+        size: The archive's size in bytes.
 
     Raises:
         NotPlain: It has links, sparse files, or other things that are not plain.
@@ -60,7 +60,7 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[IndexedMem
             tar_extensions.check_size(length)
             names.add(header.type, window.read(at, length))
         else:
-            fields = names.of_member()
+            fields = names.take_fields()
             if tar_extensions.is_sparse(fields):
                 raise NotPlain
             path = members.inside_path(fields.get("path") or header.name)
@@ -86,14 +86,14 @@ class _Window:
         self._data = b""
 
     def read(self, offset: int, count: int) -> bytes:
-        """All of the bytes from an offset on."""
+        """Return exactly `count` bytes from an offset on."""
         if not self._start <= offset <= offset + count <= self._start + len(self._data):
             if offset + count > self._size:
                 raise byte_streams.truncated()
             far = offset > self._start + len(self._data) + WINDOW_BYTES
-            wanted = max(HEADERS_BYTES if far else WINDOW_BYTES, count)
-            wanted = min(wanted, self._size - offset)
-            self._start, self._data = offset, self._read_at(offset, wanted)
+            size = max(HEADERS_BYTES if far else WINDOW_BYTES, count)
+            size = min(size, self._size - offset)
+            self._start, self._data = offset, self._read_at(offset, size)
         at = offset - self._start
         data = self._data[at : at + count]
         if len(data) < count:

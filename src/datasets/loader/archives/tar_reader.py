@@ -1,7 +1,7 @@
 """Read a tar archive as it streams by: ustar, GNU and PAX, with long names and sparse files.
 
-Headers are taken one by one because tarfile keeps every member in memory, and reads an extension
-header of any size.
+Headers are parsed here because tarfile keeps every member in memory, and reads an extension header
+of any size.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..base import byte_streams
 from . import members, tar_extensions, tar_header, tar_sparse
 
 BLOCK_BYTES = tar_header.BLOCK_BYTES
-# A smaller file is taken whole, so that it can be handed on while the archive is read further.
+# A smaller file is read whole, so that it can be written while the archive is read further.
 SMALL_BYTES = 2**20
 REFUSED = {
     tar_header.CHARACTER_DEVICE: "a character device",
@@ -26,7 +26,7 @@ WITHOUT_BODY = {
     tar_header.SYMBOLIC_LINK,
     tar_header.HARD_LINK,
 }
-# What is none of these is a file; kinds that nobody knows are read as one, as POSIX wants it.
+# All other types are files; POSIX has unknown types read as regular files, too.
 NO_PLAIN_FILE = {
     *WITHOUT_BODY,
     tar_header.GNU_DIRECTORY,
@@ -41,7 +41,7 @@ def read(
 ) -> Iterator[members.Member]:
     """Read the members of an archive, in its order.
 
-    A large file's content is to be read before the next member is asked for.
+    A large file's content must be read before the next member is requested.
 
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
@@ -51,7 +51,7 @@ def read(
     ended = False
     while block := stream.take(BLOCK_BYTES):
         header = tar_header.parse(block)
-        # Zeros end an archive, but another archive may stand behind it, as `tar -A` makes them.
+        # Zeros end an archive, but another archive may follow, as `tar -A` writes them.
         ended = header is None
         if header is None:
             continue
@@ -59,7 +59,7 @@ def read(
             tar_extensions.check_size(header.size)
             names.add(header.type, _whole(stream, header.size))
             continue
-        fields = names.of_member()
+        fields = names.take_fields()
         if header.type in NO_PLAIN_FILE or tar_extensions.is_sparse(fields):
             yield from _other(stream, header, block, fields)
         else:
@@ -69,7 +69,7 @@ def read(
 
 
 def _whole(stream: byte_streams.BufferedReader, size: int) -> bytes:
-    """What follows a header, less what pads it to whole blocks."""
+    """Return the body after a header, without the padding to whole blocks."""
     padded = size + -size % BLOCK_BYTES
     data = stream.take(padded)
     if len(data) < padded:
@@ -103,7 +103,7 @@ def _other(
     if header.type in REFUSED:
         raise members.refused(name, REFUSED[header.type])
     path = members.inside_path(name)
-    # What follows an old sparse file's header belongs to the header, not to the body.
+    # The blocks that follow an old sparse file's header belong to the header, not to the body.
     old = header.type == tar_header.GNU_SPARSE
     sparse = tar_sparse.old_map(stream, block) if old else None
     bodiless = header.type in WITHOUT_BODY
@@ -124,10 +124,10 @@ def _other(
 
 
 class _Body:
-    """What follows a header, and is padded to whole blocks.
+    """The body of a member, which is padded to whole blocks.
 
     Attributes:
-        left: How many bytes of it were not read.
+        left: The number of its bytes that were not read.
     """
 
     def __init__(self, stream: byte_streams.BufferedReader, size: int) -> None:

@@ -1,6 +1,7 @@
-"""The maps of sparse files in tar archives: where the bytes that were kept belong.
+"""Read sparse files in tar archives: their maps have the positions of the stored data.
 
-Holes are given out as zeros. GNU tar's own format and PAX 1.0, which tar writes today, are read.
+Holes are returned as zeros. GNU tar's old format and PAX 1.0, which tar writes today, are
+supported.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ ZEROS = bytes(byte_streams.CHUNK_BYTES)
 
 @dataclasses.dataclass(frozen=True)
 class SparseMap:
-    """A sparse file.
+    """The map of a sparse file.
 
     Attributes:
-        size: Its size, holes included.
-        extents: Offset and length of what was kept, in order.
+        size: The file's size, with its holes.
+        extents: Offset and length of the stored data, in order.
     """
 
     size: int
@@ -31,7 +32,7 @@ class SparseMap:
 
 
 def pieces(body: byte_streams.Readable, sparse: SparseMap) -> Iterator[bytes]:
-    """The file's bytes, holes filled with zeros."""
+    """Yield the file's bytes, with zeros in its holes."""
     position = 0
     for offset, length in sparse.extents:
         if offset < position or offset + length > sparse.size:
@@ -43,7 +44,7 @@ def pieces(body: byte_streams.Readable, sparse: SparseMap) -> Iterator[bytes]:
 
 
 def old_map(stream: byte_streams.Readable, header: bytes) -> SparseMap:
-    """The map in a GNU header, which goes on in the blocks that follow it."""
+    """Return the map in a GNU header, which continues in the blocks that follow it."""
     extents = _fields(header[386:482])
     more, size = header[482], _number(header[483:495])
     while more:
@@ -55,11 +56,11 @@ def old_map(stream: byte_streams.Readable, header: bytes) -> SparseMap:
 
 
 def pax_map(body: byte_streams.Readable, extended: Mapping[str, str]) -> SparseMap:
-    """The map at the beginning of a sparse PAX member's body."""
+    """Return the map at the beginning of a sparse PAX member's body."""
     if extended.get("GNU.sparse.major") != "1":
         raise members.RefusedArchive(
-            "the archive has a sparse file in a format of 2006: make it again with a newer tar, "
-            "or without --sparse"
+            "the archive has a sparse file in an old format (PAX 0.x): make it again with a newer "
+            "tar, or without --sparse"
         )
     numbers = _lines(body)
     count = next(numbers)
@@ -70,7 +71,7 @@ def pax_map(body: byte_streams.Readable, extended: Mapping[str, str]) -> SparseM
 
 
 def _lines(body: byte_streams.Readable) -> Iterator[int]:
-    """Decimal numbers, one a line, in as many blocks as it takes."""
+    """Yield decimal numbers, one a line, from as many blocks as needed."""
     rest = b""
     while True:
         *lines, rest = (rest + byte_streams.exactly(body, BLOCK_BYTES)).split(b"\n")
@@ -88,7 +89,7 @@ def _fields(table: bytes) -> list[tuple[int, int]]:
 
 
 def _number(field: bytes) -> int:
-    """A number in a header: octal text, or, with the top bit set, the bytes themselves."""
+    """Return the number in a field, as `tar_header.number` does."""
     try:
         return tar_header.number(field)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The headers of zip archives, and how their members are compressed.
+"""Parse the headers of zip archives, and decompress their members.
 
-Headers are read one by one because zipfile keeps all of them in memory.
+Headers are parsed here because zipfile keeps all of them in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import decompress, members
 END = struct.Struct("<4s4H2LH")
 LOCAL_SIGNATURE, ENTRY_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 END64_SIGNATURE, LOCATOR_SIGNATURE = b"PK\6\6", b"PK\6\7"
-# What stands behind the list; an archive without members begins with it.
+# The signatures after the central directory; an archive without members begins with one.
 END_SIGNATURES = (END_SIGNATURE, END64_SIGNATURE)
 LONGEST_COMMENT = 2**16
 LOCATOR = struct.Struct("<4sLQL")
@@ -28,10 +28,10 @@ ENTRY = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
 EXTRA = struct.Struct("<2H")
 ENCRYPTED, UTF8 = 0x1, 0x800
-# What stands in the 32 bits of a number that is in the extra field instead.
+# The value of a 32-bit field whose number is in the extra field instead.
 IN_EXTRA = 0xFFFFFFFF
 SIZES_EXTRA, NAME_EXTRA = 0x0001, 0x7075
-# The systems whose archives carry a file's mode: Unix and macOS.
+# The systems whose archives have a file's mode: Unix and macOS.
 UNIX = (3, 19)
 LONGEST_TARGET = 4096
 REFUSED = {
@@ -49,7 +49,7 @@ METHODS: dict[int, Callable[[], Any]] = {
 
 
 class ZipStream:
-    """A stream that is read in large pieces, given out in small ones, and takes some back.
+    """A stream that is read in large pieces, returns small ones, and can take bytes back.
 
     Args:
         raw: The stream.
@@ -63,11 +63,11 @@ class ZipStream:
 
     @property
     def position(self) -> int:
-        """How many bytes were given out."""
+        """Return the number of bytes that were returned."""
         return self._before + self._at
 
     def read(self, count: int) -> bytes:
-        """The next bytes, `count` at the most; none at the end."""
+        """Return the next bytes, at most `count`; none at the end."""
         if self._at == len(self._data):
             self._fill(1)
         chunk = self._data[self._at : self._at + count]
@@ -75,10 +75,10 @@ class ZipStream:
         return chunk
 
     def exactly(self, count: int) -> bytes:
-        """The next `count` bytes, some kilobytes at the most.
+        """Return exactly the next `count` bytes, which are at most some kilobytes.
 
         Raises:
-            Failure: The stream ends before.
+            Failure: The stream ends earlier.
         """
         if self._at + count > len(self._data):
             self._fill(count)
@@ -87,8 +87,8 @@ class ZipStream:
             raise byte_streams.truncated()
         return chunk
 
-    def give_back(self, count: int) -> None:
-        """Gives back the last bytes of what was given out last."""
+    def unread(self, count: int) -> None:
+        """Take back the last `count` bytes of those that were returned last."""
         self._at -= count
 
     def _fill(self, count: int) -> None:
@@ -100,17 +100,17 @@ class ZipStream:
 
 @dataclasses.dataclass(frozen=True)
 class ZipEntry:
-    """What a header says of a member.
+    """A header of a member.
 
     Attributes:
         name: Its name.
-        mode: Its permissions and kind, as Unix has them; 0 where it does not say.
+        mode: Its Unix permissions and kind; 0 if the header has none.
         flags: The header's flags.
-        method: How it is compressed.
+        method: The compression method.
         check: Its CRC-32.
-        packed: Its bytes in the archive.
-        size: Its bytes.
-        offset: Where its own header begins in the archive.
+        packed: Its compressed size in bytes.
+        size: Its size in bytes.
+        offset: The position of its local header in the archive.
     """
 
     name: str
@@ -124,14 +124,14 @@ class ZipEntry:
 
 
 def read_listed(stream: ZipStream, signature: bytes = b"") -> ZipEntry:
-    """The next entry of the list at the end.
+    """Return the next entry of the central directory.
 
     Args:
-        stream: Stands before it.
-        signature: Its signature, where that was read already.
+        stream: The archive from the entry on.
+        signature: The entry's signature, if it was read already.
 
     Raises:
-        Failure: There is none.
+        Failure: There is no further entry.
     """
     head = signature + stream.exactly(ENTRY.size - len(signature))
     fields = ENTRY.unpack(head)
@@ -156,7 +156,7 @@ def read_listed(stream: ZipStream, signature: bytes = b"") -> ZipEntry:
 
 
 def read_local(stream: ZipStream, offset: int) -> ZipEntry:
-    """The header before a member, whose signature was read already."""
+    """Return the local header of a member, whose signature was read already."""
     fields = LOCAL.unpack(LOCAL_SIGNATURE + stream.exactly(LOCAL.size - 4))
     _, _, flags, method, _, _, check, packed, size, name_length, extra_length = fields
     raw_name = stream.exactly(name_length)
@@ -167,13 +167,13 @@ def read_local(stream: ZipStream, offset: int) -> ZipEntry:
 
 
 def _wide(extras: dict[int, bytes], *fields: int) -> tuple[int, ...]:
-    """Numbers that have no room in the header stand in its extra field, in the same order."""
+    """Return numbers, from the extra field if the header has no room: they have its order."""
     wide = iter(struct.iter_unpack("<Q", _whole(extras.get(SIZES_EXTRA, b""))))
     return tuple(next(wide, (IN_EXTRA,))[0] if each == IN_EXTRA else each for each in fields)
 
 
 def _extras(text: bytes) -> dict[int, bytes]:
-    """The extra fields: identifier and length, then the field."""
+    """Return the extra fields by identifier."""
     fields: dict[int, bytes] = {}
     while len(text) >= EXTRA.size:
         identifier, length = EXTRA.unpack_from(text)
@@ -183,12 +183,12 @@ def _extras(text: bytes) -> dict[int, bytes]:
 
 
 def _whole(field: bytes) -> bytes:
-    """The field without what is no whole number of 8 bytes (the disk's number stands there)."""
+    """Return a field cut to whole numbers of 8 bytes (the disk's number follows them)."""
     return field[: len(field) // 8 * 8]
 
 
 def _name(raw: bytes, flags: int, extra: bytes) -> str:
-    # Info-ZIP puts the UTF-8 name there, with a check that it goes with the other one.
+    # Info-ZIP puts the UTF-8 name there, with a checksum of the name that it belongs to.
     if len(extra) > 5 and extra[1:5] == struct.pack("<L", zlib.crc32(raw)):
         raw, flags = extra[5:], UTF8
     try:
@@ -198,30 +198,32 @@ def _name(raw: bytes, flags: int, extra: bytes) -> str:
 
 
 def check_kind(entry: ZipEntry) -> None:
-    """Refuses what is neither file, directory nor link."""
+    """Refuse a member that is neither file, directory nor link."""
     kind = stat.S_IFMT(entry.mode)
     if kind in REFUSED:
         raise members.refused(entry.name, REFUSED[kind])
 
 
 def is_directory(entry: ZipEntry) -> bool:
-    """Whether it is a directory."""
+    """Tell whether a member is a directory."""
     return entry.name.endswith("/") or stat.S_IFMT(entry.mode) == stat.S_IFDIR
 
 
 def is_link(entry: ZipEntry) -> bool:
-    """Whether its content is what a symbolic link leads to."""
+    """Tell whether a member's content is the target of a symbolic link."""
     return stat.S_IFMT(entry.mode) == stat.S_IFLNK
 
 
 def check_link(entry: ZipEntry) -> None:
-    """Refuses a link that leads to more than a path can be."""
+    """Refuse a link whose target is longer than a path can be."""
     if entry.size > LONGEST_TARGET:
-        raise byte_streams.damaged(f"the link {failure.quote(entry.name)} is no path")
+        raise byte_streams.damaged(
+            f"the link {failure.quote(entry.name)} has no path as its target"
+        )
 
 
 def check_readable(entry: ZipEntry) -> None:
-    """Refuses what can not be unpacked here."""
+    """Refuse a member that cannot be unpacked."""
     if entry.flags & ENCRYPTED:
         raise members.RefusedArchive(
             f"the archive has {failure.quote(entry.name)} encrypted: make it again without a "
@@ -235,7 +237,7 @@ def check_readable(entry: ZipEntry) -> None:
 
 
 def split_archive() -> failure.Failure:
-    """The archive is one part of several."""
+    """Return the failure of an archive that is one part of several."""
     return members.RefusedArchive(
         "the archive is split in several parts, of which this is one: join them with zip -s 0 "
         "--out, or make it again in one part"
@@ -243,11 +245,11 @@ def split_archive() -> failure.Failure:
 
 
 def decompressed(packed: Iterable[bytes], decompressor: Any) -> Iterator[bytes]:
-    """What comes out of a member's decompressor, in chunks that are not empty.
+    """Yield a member's content, in chunks that are not empty.
 
     Args:
-        packed: What goes in.
-        decompressor: None leaves it as it is.
+        packed: Its compressed data.
+        decompressor: Its decompressor; None for stored data.
 
     Raises:
         Failure: The data are damaged.

@@ -1,7 +1,7 @@
-"""Reads a zip archive whose parts can be asked for: its list of members stands at its end.
+"""Read a zip archive from an origin that serves ranges: its central directory is at its end.
 
-The members are taken from one stream of the whole archive, so that it can be hashed as it comes;
-their list from another.
+The members are read from one stream of the whole archive, so that it can be hashed; the central
+directory from another.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..base import byte_streams, failure
 from . import members, zip_headers
 
 SMALL_BYTES = 2**20
-# To read over so many bytes is faster than to ask for what stands behind them.
+# Skipping this many bytes is faster than a new request for the bytes behind them.
 GAP_BYTES = 2**18
-# What stands in the fields of 16 bits where the number has no room.
+# The value of a 16-bit field that has no room for its number.
 MOST_COUNTED = 0xFFFF
 
 
@@ -25,28 +25,28 @@ class ArchivePart(byte_streams.Readable, Protocol):
     """A stream that has to be closed."""
 
     def close(self) -> None:
-        """Ends it."""
+        """Close it."""
         ...
 
 
 class RangeArchive(Protocol):
-    """An archive that can be read from anywhere in it."""
+    """An archive that can be read from any position."""
 
     size: int
 
     def stream(self, offset: int, /) -> ArchivePart:
-        """Its bytes from an offset on."""
+        """Return its bytes from an offset on."""
         ...
 
 
 def read(archive: RangeArchive, data: byte_streams.Readable) -> Iterator[members.Member]:
-    """The members of the archive, in its list's order.
+    """Yield the members of an archive, in the order of its central directory.
 
-    A large file's content is to be read before the next member is asked for.
+    A large file's content must be read before the next member is requested.
 
     Args:
-        archive: The archive, for its list, and for members that stand where they should not.
-        data: All of the archive from its beginning; it is read as far as the last member goes.
+        archive: The archive, for its central directory, and for members out of order.
+        data: The archive from its beginning; it is read up to the end of its last member.
 
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
@@ -66,13 +66,13 @@ def read(archive: RangeArchive, data: byte_streams.Readable) -> Iterator[members
 
 
 class _List(NamedTuple):
-    """Where the list of members is.
+    """The position of the central directory.
 
     Attributes:
-        start: Where it begins, in bytes.
-        length: How long it is, in bytes.
-        members: The number of them, or what is left of it in 16 bits.
-        base: Where the archive begins: something may have been put in front of it.
+        start: The position of its first byte.
+        length: Its length in bytes.
+        members: The number of its entries, modulo 2**16.
+        base: The position where the archive begins: other data may precede it.
     """
 
     start: int
@@ -99,7 +99,7 @@ def _find_list(archive: RangeArchive) -> _List:
 
 
 def _end(tail: bytes) -> int:
-    """Where the record at the archive's end begins: its comment may hold anything."""
+    """Return the position of the end record: the comment in it may contain anything."""
     size = zip_headers.END.size
     at = last = tail.rfind(zip_headers.END_SIGNATURE, 0, len(tail) - size + 4)
     if at < 0:
@@ -108,18 +108,18 @@ def _end(tail: bytes) -> int:
         if at + size + int.from_bytes(tail[at + size - 2 : at + size], "little") == len(tail):
             return at
         at = tail.rfind(zip_headers.END_SIGNATURE, 0, at)
-    # Something stands behind the archive.
+    # Other data follow the archive.
     return last
 
 
 def _end64(archive: RangeArchive, end: int, locator: bytes) -> tuple[int, tuple[int, int, int]]:
-    """Where the record for large archives begins, and the list's count, length and offset."""
-    _, _, told, disks = zip_headers.LOCATOR.unpack(locator)
+    """Return the position of the zip64 end record, and the count, length and offset in it."""
+    _, _, stated, disks = zip_headers.LOCATOR.unpack(locator)
     if disks > 1:
         raise zip_headers.split_archive()
-    # It stands right before its locator if nothing was added to it, and where the locator says
-    # if nothing was put before the archive.
-    for where in (end - zip_headers.END64.size, told):
+    # It is right before its locator unless it was extended, and where the locator says unless
+    # other data precede the archive.
+    for where in (end - zip_headers.END64.size, stated):
         if 0 <= where <= end - zip_headers.END64.size:
             fields = zip_headers.END64.unpack(_part(archive, where, zip_headers.END64.size))
             if fields[0] == zip_headers.END64_SIGNATURE:
@@ -135,7 +135,7 @@ def _part(archive: RangeArchive, offset: int, count: int) -> bytes:
 
 
 class _Content:
-    """The archive's data, read forward; what stands behind is fetched again."""
+    """The archive's data, read forward; earlier data are fetched again."""
 
     def __init__(self, archive: RangeArchive, data: byte_streams.Readable) -> None:
         self._archive = archive
@@ -145,16 +145,16 @@ class _Content:
         self._again_start = 0
 
     def at(self, offset: int) -> zip_headers.ZipStream:
-        """The data from an offset on."""
+        """Return the data from an offset on."""
         if offset >= self._data.position:
             stream, gap = self._data, offset - self._data.position
         else:
-            stream, gap = self._behind(offset)
+            stream, gap = self._reread(offset)
         for _ in byte_streams.pieces(stream, gap):
             pass
         return stream
 
-    def _behind(self, offset: int) -> tuple[zip_headers.ZipStream, int]:
+    def _reread(self, offset: int) -> tuple[zip_headers.ZipStream, int]:
         gap = offset - self._again_start - self._again.position
         if not self._part or not 0 <= gap <= GAP_BYTES:
             self.close()
@@ -186,7 +186,7 @@ def _member(content: _Content, entry: zip_headers.ZipEntry, base: int) -> member
 
 
 def _chunks(content: _Content, entry: zip_headers.ZipEntry, base: int) -> Iterator[bytes]:
-    """What the member holds, compared with its size and its check."""
+    """Yield a member's content, and compare it with its size and CRC."""
     data = content.at(base + entry.offset)
     header = zip_headers.LOCAL.unpack(data.exactly(zip_headers.LOCAL.size))
     if header[0] != zip_headers.LOCAL_SIGNATURE:
@@ -203,4 +203,4 @@ def _chunks(content: _Content, entry: zip_headers.ZipEntry, base: int) -> Iterat
         yield chunk
     if (size, check) != (entry.size, entry.check):
         raise byte_streams.damaged(f"{failure.quote(entry.name)} is not what the list says")
-    # What a decompressor had no need of is skipped with the next member.
+    # Data that the decompressor did not need are skipped with the next member.

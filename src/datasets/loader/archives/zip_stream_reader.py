@@ -1,7 +1,7 @@
-"""Reads a zip archive as it streams by, from an origin that gives no parts.
+"""Read a zip archive as it streams by, from an origin that serves no ranges.
 
-What it holds stands before each member; its list at the end only says which of them may be
-executed, and which are links. Of what is listed and what has come, the sums are compared.
+Members are read by their local headers; the central directory at the end only tells which of them
+are executable, and which are links. Checksums over both are compared.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..base import byte_streams, failure
 from . import members, zip_headers
 
 SMALL_BYTES = 2**20
-# What is read for a member of unknown length grows from this: the most of it may be the next one.
+# Reads of a member of unknown length grow from this: most of one may belong to the next member.
 FIRST_BYTES = 2**12
 DESCRIPTOR_SIGNATURE = SPLIT_SIGNATURE = b"PK\7\10"
 DESCRIPTOR_FLAG = 0x8
 STORED = 0
-# What can stand behind a member.
+# The signatures that can follow a member.
 FOLLOWING = (
     zip_headers.LOCAL_SIGNATURE,
     zip_headers.ENTRY_SIGNATURE,
@@ -33,42 +33,42 @@ FOLLOWING = (
 def read(
     raw: byte_streams.Readable, count: Callable[[int], None] = lambda _: None
 ) -> Iterator[members.Member]:
-    """The members of the archive, in its order; then what its list says of them.
+    """Yield the members of an archive, in its order; then what its central directory adds.
 
-    A large file's content is to be read before the next member is asked for.
+    A large file's content must be read before the next member is requested.
 
     Args:
         raw: The archive.
-        count: Is told how many bytes came out of a decompressor.
+        count: Called with the number of bytes that a decompressor returned.
 
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
     stream = zip_headers.ZipStream(raw)
-    came, listed = _Sum(), _Sum()
+    received, listed = _Sum(), _Sum()
     signature = stream.exactly(4)
     if signature == SPLIT_SIGNATURE:
         raise zip_headers.split_archive()
     if signature not in FOLLOWING:
         raise members.RefusedArchive(
-            "the archive has something in front of its files, and comes from an origin that gives "
-            "no parts of it: offer it as tar.gz, or where ranges are served"
+            "the archive has other data before its files, and its origin serves no ranges: offer "
+            "it as tar.gz, or from an origin that serves ranges"
         )
     while signature == zip_headers.LOCAL_SIGNATURE:
-        yield from _member(stream, came, count)
+        yield from _member(stream, received, count)
         signature = stream.exactly(4)
     while signature == zip_headers.ENTRY_SIGNATURE:
         entry = zip_headers.read_listed(stream, signature)
         listed.add(entry, entry.size, entry.check)
-        yield from _afterwards(entry)
+        yield from _listed_changes(entry)
         signature = stream.exactly(4)
     _end(stream, signature)
-    if came.value != listed.value:
+    if received.value != listed.value:
         raise byte_streams.damaged("its list of files does not fit its files")
 
 
 class _Sum:
-    """What a number of members have in common with the same ones in another order."""
+    """A checksum of members that is the same in any order."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -80,7 +80,7 @@ class _Sum:
 
 
 def _member(
-    stream: zip_headers.ZipStream, came: _Sum, count: Callable[[int], None]
+    stream: zip_headers.ZipStream, received: _Sum, count: Callable[[int], None]
 ) -> Iterator[members.Member]:
     entry = zip_headers.read_local(stream, stream.position - len(zip_headers.LOCAL_SIGNATURE))
     path = members.inside_path(entry.name)
@@ -88,45 +88,45 @@ def _member(
     directory = entry.name.endswith("/")
     if _is_endless(entry) and not directory:
         raise members.RefusedArchive(
-            f"the archive has {failure.quote(entry.name)} stored without its size, and comes from "
-            "an origin that gives no parts of it: offer it as tar.gz, or where ranges are served"
+            f"the archive has {failure.quote(entry.name)} stored without its size, and its origin "
+            "serves no ranges: offer it as tar.gz, or from an origin that serves ranges"
         )
-    content = _content(stream, entry, came, count)
+    content = _content(stream, entry, received, count)
     yield members.Directory(path) if directory else _file(path, entry, content)
     for _ in content:
         pass
 
 
 def _is_endless(entry: zip_headers.ZipEntry) -> bool:
-    """Whether nothing tells where the content ends."""
+    """Tell whether the end of the content is unknown."""
     return _is_described(entry) and entry.method == STORED and not entry.packed
 
 
 def _is_described(entry: zip_headers.ZipEntry) -> bool:
-    """Whether its size and check stand behind the content."""
+    """Tell whether its size and CRC are in a data descriptor after the content."""
     return bool(entry.flags & DESCRIPTOR_FLAG)
 
 
 def _file(path: str, entry: zip_headers.ZipEntry, content: Iterator[bytes]) -> members.File:
-    """A small file has been read when it is given out, also where nobody knew that it is small."""
-    held: list[bytes] = []
+    """Return a file; a small one is read whole, even if its size was unknown."""
+    chunks: list[bytes] = []
     size = 0
     for chunk in content:
-        held.append(chunk)
+        chunks.append(chunk)
         size += len(chunk)
         if size > SMALL_BYTES:
             known = None if _is_described(entry) else entry.size
-            return members.File(path, False, itertools.chain(held, content), known)
-    return members.File(path, False, (b"".join(held),), size)
+            return members.File(path, False, itertools.chain(chunks, content), known)
+    return members.File(path, False, (b"".join(chunks),), size)
 
 
 def _content(
     stream: zip_headers.ZipStream,
     entry: zip_headers.ZipEntry,
-    came: _Sum,
+    received: _Sum,
     count: Callable[[int], None],
 ) -> Iterator[bytes]:
-    """What the member holds, compared with what the archive says of it."""
+    """Yield a member's content, and compare it with what the archive says of it."""
     decompressor = zip_headers.METHODS[entry.method]()
     packed = _Packed(stream, entry, decompressor)
     size, check = 0, 0
@@ -138,20 +138,20 @@ def _content(
         if size > entry.size and not _is_described(entry):
             break
         yield chunk
-    found = (check, packed.count, size)
-    wanted = (entry.check, entry.packed, entry.size)
+    actual = (check, packed.count, size)
+    stated = (entry.check, entry.packed, entry.size)
     if _is_described(entry):
-        wanted = _descriptor(stream, found)
-    if found != wanted:
+        stated = _descriptor(stream, actual)
+    if actual != stated:
         raise byte_streams.damaged(f"{failure.quote(entry.name)} is not what its header says")
-    came.add(entry, size, check)
+    received.add(entry, size, check)
 
 
 class _Packed:
-    """A member as it is in the archive; where its length is unknown, its decompressor finds it.
+    """The compressed data of a member; its decompressor finds the end if that is unknown.
 
     Attributes:
-        count: How many bytes it has.
+        count: The number of bytes that were read.
     """
 
     def __init__(
@@ -164,9 +164,9 @@ class _Packed:
         self.count = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        wanted = FIRST_BYTES if self._size is None else byte_streams.CHUNK_BYTES
+        step = FIRST_BYTES if self._size is None else byte_streams.CHUNK_BYTES
         while self._size is None or self.count < self._size:
-            most = wanted if self._size is None else min(wanted, self._size - self.count)
+            most = step if self._size is None else min(step, self._size - self.count)
             chunk = self._stream.read(most)
             if not chunk:
                 raise byte_streams.truncated()
@@ -174,33 +174,33 @@ class _Packed:
             yield chunk
             if self._decompressor is not None and self._decompressor.eof:
                 rest = len(self._decompressor.unused_data)
-                self._stream.give_back(rest)
+                self._stream.unread(rest)
                 self.count -= rest
                 return
-            wanted = min(2 * wanted, byte_streams.CHUNK_BYTES)
+            step = min(2 * step, byte_streams.CHUNK_BYTES)
 
 
 def _descriptor(
-    stream: zip_headers.ZipStream, found: tuple[int, int, int]
+    stream: zip_headers.ZipStream, actual: tuple[int, int, int]
 ) -> tuple[int, int, int]:
-    """What stands behind the content: with a signature or without, in 32 bits or in 64."""
+    """Return the data descriptor: with or without a signature, in 32 or in 64 bits."""
     data = stream.exactly(4)
     if data == DESCRIPTOR_SIGNATURE:
         data = stream.exactly(4)
     short = data + stream.exactly(8)
     check, packed, size = struct.unpack("<3L", short)
-    if (check, packed, size) == found:
-        # That of an empty file in 64 bits begins like this, too.
+    if (check, packed, size) == actual:
+        # The 64-bit descriptor of an empty file begins like this, too.
         following = stream.exactly(4)
-        stream.give_back(4)
+        stream.unread(4)
         if following in FOLLOWING:
             return check, packed, size
     check, packed, size = struct.unpack("<LQQ", short + stream.exactly(8))
     return check, packed, size
 
 
-def _afterwards(entry: zip_headers.ZipEntry) -> Iterator[members.Member]:
-    """What the list says of a member that is in the tree already."""
+def _listed_changes(entry: zip_headers.ZipEntry) -> Iterator[members.Member]:
+    """Yield what the central directory adds to a member that was read already."""
     if entry.name.endswith("/"):
         return
     zip_headers.check_kind(entry)
@@ -208,8 +208,8 @@ def _afterwards(entry: zip_headers.ZipEntry) -> Iterator[members.Member]:
     if zip_headers.is_directory(entry):
         raise members.RefusedArchive(
             f"the archive has the directory {failure.quote(entry.name)} without a slash at its "
-            "end, and comes from an origin that gives no parts of it: offer it as tar.gz, or "
-            "where ranges are served"
+            "end, and its origin serves no ranges: offer it as tar.gz, or from an origin that "
+            "serves ranges"
         )
     if zip_headers.is_link(entry):
         zip_headers.check_link(entry)
@@ -219,7 +219,7 @@ def _afterwards(entry: zip_headers.ZipEntry) -> Iterator[members.Member]:
 
 
 def _end(stream: zip_headers.ZipStream, signature: bytes) -> None:
-    """What stands behind the list: an archive that ends in it is not whole."""
+    """Check the records after the central directory: an archive without them is truncated."""
     if signature == zip_headers.END64_SIGNATURE:
         length = int.from_bytes(stream.exactly(8), "little")
         for _ in byte_streams.pieces(stream, length):
