@@ -47,9 +47,9 @@ def test_a_pod_whose_work_was_taken_over_can_not_end_it(pod: Pod) -> None:
     after = begun(next_one)
     assert after.completed.has(0, 0)
 
-    with pytest.raises(failure.Later, match="another pod has taken this work over"):
+    with pytest.raises(failure.Later, match="another pod has taken over this work"):
         lost.record_finished([(before, finished(0))])
-    with pytest.raises(failure.Later, match="another pod has taken this work over"):
+    with pytest.raises(failure.Later, match="another pod has taken over this work"):
         before.fence()
     assert not next_one.finished_shards()
 

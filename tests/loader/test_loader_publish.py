@@ -213,7 +213,7 @@ def test_a_file_where_a_directory_is_needed_is_told_and_left_alone(
     else:
         path.symlink_to(rig.path)
     error = rig.refused(put(served, "s.tar", FILES))
-    assert "but is no directory: move it away" in error
+    assert "is not a directory: move it away" in error
     assert sorted(entry.name for entry in rig.path.iterdir() if entry.is_dir()) == ["volume"]
 
 

@@ -1,1 +1,1 @@
-"""What the loader keeps on the volume beside the files: versions, loads, journals and locks."""
+"""The loader's data on the volume beside the files: versions, loads, journals and locks."""

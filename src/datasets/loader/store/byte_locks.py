@@ -1,4 +1,4 @@
-"""Locks of bytes of files, which the server keeps on NFSv4: they go with their process."""
+"""Lock bytes of files; with NFSv4 the server keeps the locks, and they end with the process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import fcntl
 import time
 from collections.abc import Callable
 
-ALL = 0  # as many bytes as there may ever be
-# Most are let go of at once; but a thousand pods may wait for the one that makes the plan.
+ALL = 0  # all bytes, also beyond the end of the file
+# Most locks are short; but a thousand pods may wait for the one that makes the plan.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.1
 
 
 def try_lock(descriptor: int, byte: int, count: int = 1) -> bool:
-    """Locks bytes of a file against all other processes; False where one of them has any."""
+    """Lock bytes of a file against all other processes; return False if one of them has any."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, count, byte)
     except OSError as error:
@@ -26,12 +26,12 @@ def try_lock(descriptor: int, byte: int, count: int = 1) -> bool:
 def lock(
     descriptor: int, byte: int, wait_seconds: float, between: Callable[[], None] = lambda: None
 ) -> bool:
-    """Waits for a byte of a file, at growing intervals.
+    """Lock a byte of a file; retry at growing intervals.
 
     Args:
         descriptor: The file, open for writing.
         byte: The byte.
-        wait_seconds: How long.
+        wait_seconds: The longest wait.
         between: Called before each wait.
 
     Returns:
@@ -49,5 +49,5 @@ def lock(
 
 
 def unlock(descriptor: int, byte: int) -> None:
-    """Lets go of a byte."""
+    """Unlock a byte of a file."""
     fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)

@@ -1,6 +1,6 @@
-"""What an attempt at a shard has done, line by line, so that the next one need not do it again.
+"""The journal of an attempt at a shard: its completed work, so that the next one continues.
 
-A line is written when what it tells of is on the volume. A line that was cut off is no line.
+A line is written when the work that it records is on the volume. Truncated lines are ignored.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from . import readback
 FILE, LINK, REPLACED = "file", "link", "replaced"
 VERSION, POSITION, ENDED = "version", "position", "ended"
 _FILE_START = f'["{FILE}"'
-# So much of each journal that waits to be read is in memory.
+# The part of each journal that is read ahead into memory.
 BUFFER_BYTES = 2**15
 
 
 class JournalLine(NamedTuple):
-    """One line.
+    """A line of a journal.
 
     Attributes:
-        kind: What it tells of.
+        kind: The kind of the line.
         item: The number of the item in the plan.
-        number: Which member of the item it is, counted from 0; or a position in bytes.
+        number: The number of the member in the item, from 0; or a position in bytes.
         path: The path in the tree.
-        size: The file's bytes.
-        text: A file's checksum, what a link leads to, or the item's result as JSON.
-        link_kind: What kind of a link it is.
+        size: The file's size in bytes.
+        text: A file's checksum, a link's target, or the item's result as JSON.
+        link_kind: The kind of the link.
     """
 
     kind: str
@@ -51,20 +51,20 @@ class JournalLine(NamedTuple):
 def _text(line: JournalLine) -> str:
     if line.kind != FILE:
         return json.dumps(line) + "\n"
-    # The same by hand, as there are so many: all but the path is known to need no quoting.
+    # Formatted by hand for speed, as there are so many: only the path may need quoting.
     path = json.dumps(line.path)
     return f'["{FILE}", {line.item}, {line.number}, {path}, {line.size}, "{line.text}"]\n'
 
 
 class Journal:
-    """A journal that is being written. One serves many threads.
+    """A journal that is written by many threads.
 
     Args:
-        path: Its file, which is made.
+        path: Its file, which is created.
 
     Attributes:
-        files: How many files it tells of.
-        bytes: Their sizes together.
+        files: The number of files in it.
+        bytes: The sum of their sizes.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -73,52 +73,52 @@ class Journal:
         self.files = self.bytes = 0
 
     def add(self, *lines: JournalLine) -> None:
-        """Adds lines; they are in the file after the next `flush`."""
+        """Add lines; they are on the volume after the next `flush`."""
         text = "".join(map(_text, lines))
         sizes = [line.size for line in lines if line.kind == FILE]
         with self._lock:
             self.files += len(sizes)
             self.bytes += sum(sizes)
-            # What was stopped does not write down what comes after.
+            # A closed journal ignores lines of work that was cancelled.
             if not self._file.closed:
                 self._file.write(text)
 
     def flush(self) -> None:
-        """Brings all lines to the volume."""
+        """Write all lines to the volume."""
         with self._lock:
-            # A journal that was closed has brought them already.
+            # Closing has written them already.
             if self._file.closed:
                 return
             self._file.flush()
         try:
             os.fdatasync(self._file.fileno())
         except ValueError:
-            # It was closed meanwhile, which brings all lines, too.
+            # It was closed meanwhile, which has written them, too.
             return
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
 
     def close(self) -> None:
-        """Brings all lines to the volume, and ends."""
+        """Write all lines to the volume, and close the file."""
         with self._lock:
             self._file.close()
 
 
 def read(paths: Iterable[pathlib.Path], *, files: bool = True) -> Iterator[JournalLine]:
-    """The lines of journals; none of a journal that is not there.
+    """Yield the lines of journals; none of a journal that does not exist.
 
     Args:
         paths: The journals.
-        files: Whether lines that tell of files are wanted: they are many.
+        files: Whether to yield lines of kind FILE, which are many.
     """
-    for file in readback.map_concurrently(_opened, paths):
+    for file in readback.map_concurrently(_open, paths):
         with file:
             yield from _lines(file, files=files)
 
 
-def _opened(path: pathlib.Path) -> TextIO:
-    """A journal of which the beginning is in memory: for a short one that is all."""
+def _open(path: pathlib.Path) -> TextIO:
+    """Open a journal and read its beginning into memory; of a short one, all of it."""
     try:
         file = io.BufferedReader(io.FileIO(path), BUFFER_BYTES)
     except FileNotFoundError:
@@ -131,21 +131,22 @@ def _lines(file: TextIO, *, files: bool) -> Iterator[JournalLine]:
     for text in file:
         if not files and text.startswith(_FILE_START):
             continue
-        # What a lost node had not written out is missing, or zeros.
+        # Lines that a lost node had not written are missing, or zeros.
         with contextlib.suppress(ValueError, TypeError):
             fields: list[Any] = json.loads(text)
             yield JournalLine(*fields)
 
 
 class CompletedWork:
-    """What earlier attempts at a shard have done, in little memory.
+    """The completed work of earlier attempts at a shard, in little memory.
 
     Attributes:
         members: For each item, the members that are on the volume.
-        positions: For each item that is one large file, up to where it is on the volume.
-        ended: The items that are all done.
-        versions: For each item, what told the version of its object that was begun with.
-        replaced: The paths of which there was more than one.
+        positions: For each item that is one large file, the position up to which it is on the
+            volume.
+        ended: The items that are complete.
+        versions: For each item, the validator of the version of its object that it began with.
+        replaced: The paths of files that were replaced.
     """
 
     def __init__(self) -> None:
@@ -156,13 +157,13 @@ class CompletedWork:
         self.replaced: set[str] = set()
 
     def add(self, line: JournalLine) -> None:
-        """Takes a line into account."""
+        """Add the work in a line."""
         if line.kind in {FILE, LINK}:
             self.members.setdefault(line.item, number_set.NumberSet()).add(line.number)
         elif line.kind == POSITION:
             self.positions[line.item] = max(line.number, self.positions.get(line.item, 0))
         elif line.kind == REPLACED:
-            # It was begun anew, or another member of that name came: the last one counts.
+            # It was started over, or another member has this path: the last one counts.
             self.positions.pop(line.item, None)
             self.replaced.add(line.path)
         elif line.kind == VERSION:
@@ -171,9 +172,9 @@ class CompletedWork:
             self.ended.add(line.item)
 
     def has(self, item: int, number: int) -> bool:
-        """Whether a member of an item is on the volume."""
+        """Tell whether a member of an item is on the volume."""
         return number in self.members.get(item, ())
 
     def begun(self, item: int) -> bool:
-        """Whether anything of an item is on the volume."""
+        """Tell whether any part of an item is on the volume."""
         return item in self.members or item in self.positions

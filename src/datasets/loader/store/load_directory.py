@@ -1,12 +1,12 @@
-"""The directory of a load that is not finished: shared by its pods, and left to the next ones.
+"""The directory of an unfinished load: shared by its pods, and continued by the next ones.
 
-plan            the shards, once and for all
-lock            one byte of it is locked for the plan, the ledger, the end, and each shard
-ledger          one line for each shard that is done
-superseded      why it has to be done again from the beginning, if it has
+plan            the shards, written once
+lock            one byte each is locked for the plan, the ledger, the end, and each shard
+ledger          one line for each finished shard
+superseded      the reason why the load has to start over, if it has to
 tree/           the files
-shard-<n>/owner         which attempt works on the shard
-shard-<n>/<attempt>     the journal of what the attempt has done
+shard-<n>/owner         the attempt that works on the shard
+shard-<n>/<attempt>     the journal of the attempt
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ PLAN, LEDGER, END, FIRST_SHARD = 0, 1, 2, 8
 TREE, SUPERSEDED = "tree", "superseded"
 
 
-class LoadGone(Exception):  # noqa: N818 - not an error, an order
-    """Another pod has published or removed it: what is there now has to be looked at again."""
+class LoadGone(Exception):  # noqa: N818 - not an error, an instruction
+    """An instruction to look again: another pod has published or removed the load."""
 
 
 class FinishedShard(NamedTuple):
-    """A shard that is done: a line of the ledger.
+    """A finished shard: a line of the ledger.
 
     Attributes:
         shard: Its number.
-        pod: The index of the pod that did the last of it.
-        fetched: The bytes that its items have at their origins, as far as the plan knows.
-        files: The files that it brought.
-        bytes: Their sizes together.
+        pod: The index of the pod that finished it.
+        fetched: The bytes of its items at their origins, as far as the plan has them.
+        files: The number of its files.
+        bytes: The sum of their sizes.
     """
 
     shard: int
@@ -72,46 +72,46 @@ class LoadDirectory:
         self._mutex = threading.Lock()
 
     def close(self) -> None:
-        """Lets go of all locks; nothing more may be asked of it."""
-        # What is late finds no descriptor, and not one that is something else's by now.
+        """Release all locks; the object must not be used any more."""
+        # A late call finds no descriptor, rather than one that is reused for another file.
         descriptor, self._locks = self._locks, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     def has_files(self) -> bool:
-        """Whether anything of the data set is on the volume."""
+        """Tell whether any file of the load is on the volume."""
         try:
             return bool(os.listdir(self.tree))  # noqa: PTH208 - an iterator would stay open
         except FileNotFoundError:
-            # It is where it is published.
+            # It was moved to where it is published.
             return True
 
     # --- locks
 
     def try_lock(self, byte: int) -> bool:
-        """Locks a byte against all other processes; False where one of them has it."""
+        """Lock a byte against all other processes; return False if one of them has it."""
         return byte_locks.try_lock(self._locks, byte)
 
     def is_alone(self) -> bool:
-        """Whether no other process works on it: all bytes are locked then."""
+        """Tell whether no other process works on the load; lock all bytes then."""
         return byte_locks.try_lock(self._locks, 0, byte_locks.ALL)
 
     def unlock(self, byte: int) -> None:
-        """Lets go of a byte."""
+        """Unlock a byte."""
         byte_locks.unlock(self._locks, byte)
 
     @contextlib.contextmanager
     def locked(self, byte: int) -> Generator[None]:
-        """Keeps all others away from what a byte stands for.
+        """Hold the lock of a byte against other threads and processes.
 
         Raises:
-            Failure: Another one does not let go.
+            Failure: Another process does not release it.
         """
         with self._mutex:
             if not byte_locks.lock(self._locks, byte, LOCK_WAIT_SECONDS, self.check):
                 raise failure.Later(
-                    "another pod of this load holds it up: look at its pods in the cluster, "
-                    "then run create-dataset again",
+                    "another pod blocks this load: look at its pods in the cluster, then run "
+                    "create-dataset again",
                     soon=True,
                 )
             try:
@@ -122,19 +122,19 @@ class LoadDirectory:
     # --- the ledger
 
     def read_ledger(self) -> Iterator[FinishedShard]:
-        """What is written down of the shards that are done."""
+        """Yield the finished shards in the ledger."""
         with contextlib.suppress(FileNotFoundError):
             for line in self._ledger.read_text().splitlines():
-                # One that is being written, or was cut off, is no line.
+                # Lines that are being written, or were truncated, are ignored.
                 with contextlib.suppress(ValueError, TypeError):
                     yield FinishedShard(*map(int, json.loads(line)))
 
     def finished_shards(self) -> set[int]:
-        """The shards that are done."""
+        """Return the finished shards."""
         return {each.shard for each in self.read_ledger()}
 
     def record_finished(self, shards: Iterable[tuple[ShardAttempt, FinishedShard]]) -> None:
-        """Writes down that shards are done, each by its attempt.
+        """Record that shards are finished, each by its attempt.
 
         Raises:
             Failure: Another attempt has taken one over.
@@ -143,27 +143,27 @@ class LoadDirectory:
             text = ""
             for attempt, each in shards:
                 attempt.fence()
-                # What somebody could not finish to write is ended first, and is no line.
+                # The newline first ends a line that another pod could not finish.
                 text += f"\n{json.dumps(each)}\n"
             append(self._ledger, text.encode())
 
     # --- starting over
 
     def supersede(self, reason: str) -> None:
-        """Has all pods begin anew elsewhere: what is here does not belong together."""
-        # A draft of one's own: two pods may come to it at once.
+        """Make all pods start over in another directory: these files are of different versions."""
+        # Each pod has its own draft: two pods may do this at once.
         draft = self.path / f"superseded-{secrets.token_hex(4)}"
-        # Where all of it is gone, nobody goes on with it anyway.
+        # A directory that is removed is not continued anyway.
         with contextlib.suppress(FileNotFoundError):
             draft.write_text(reason)
             draft.replace(self.path / SUPERSEDED)
 
     def check(self) -> None:
-        """Raises StartOver where another pod has found that all has to begin anew.
+        """Check that the load can continue.
 
         Raises:
-            LoadGone: The directory is not there any more.
-            StartOver: All has to begin anew.
+            LoadGone: The directory does not exist any more.
+            StartOver: Another pod has superseded the load.
         """
         with contextlib.suppress(FileNotFoundError):
             raise failure.StartOver((self.path / SUPERSEDED).read_text())
@@ -173,17 +173,17 @@ class LoadDirectory:
     # --- the shards
 
     def begin_attempt(self, shard: int) -> ShardAttempt | None:
-        """Takes a shard, or takes it over from whoever worked on it before. Its byte is locked.
+        """Begin an attempt at a shard, or take it over from an earlier one. Its byte is locked.
 
         Returns:
-            None where it is finished, maybe by a pod whose node was lost and came back.
+            None if it is finished, maybe by a pod whose node was lost and came back.
         """
         path = self._shard(shard)
         try:
             path.mkdir()
             return ShardAttempt(path, taken_over=False)
         except FileExistsError:
-            # So that the one before either finds its fence or has finished.
+            # With the lock, the attempt before either has finished or will find the fence.
             with self.locked(LEDGER):
                 return (
                     None
@@ -192,20 +192,20 @@ class LoadDirectory:
                 )
 
     def journals(self, shards: int) -> list[pathlib.Path]:
-        """The journals of the attempts that did the shards, or did the most of them."""
-        found = readback.map_concurrently(_owned, map(self._shard, range(shards)))
-        return [path for path in found if path]
+        """Return the journals of the attempts that own the shards."""
+        journals = readback.map_concurrently(_owner_journal, map(self._shard, range(shards)))
+        return [path for path in journals if path]
 
     def _shard(self, shard: int) -> pathlib.Path:
         return self.path / f"shard-{shard}"
 
 
 class ShardAttempt:
-    """One attempt at a shard, with what those before it have done.
+    """One attempt at a shard.
 
     Attributes:
-        completed: That.
-        journal: Where it writes down what it does.
+        completed: The completed work of earlier attempts.
+        journal: The journal of this attempt.
     """
 
     def __init__(self, shard: pathlib.Path, *, taken_over: bool) -> None:
@@ -223,7 +223,7 @@ class ShardAttempt:
             raise _taken_over() from None
 
     def _take_over(self, shard: pathlib.Path) -> None:
-        before = _owned(shard)
+        before = _owner_journal(shard)
         for line in journal.read([before] if before else []):
             self.completed.add(line)
             self.journal.add(line)
@@ -233,10 +233,10 @@ class ShardAttempt:
         draft.replace(self._owner)
 
     def fence(self) -> None:
-        """Raises where another attempt has taken the shard over.
+        """Raise a failure if another attempt has taken over the shard.
 
-        A node that was lost may come back, and its pod go on: what it wrote does no harm, since it
-        is the same; what it would remove does.
+        A node that was lost may come back, and its pod may continue: files that it writes do no
+        harm, as they are the same; files that it removes do.
         """
         if self._owner.read_text() != self._token:
             raise _taken_over()
@@ -244,12 +244,12 @@ class ShardAttempt:
 
 def _taken_over() -> failure.Failure:
     return failure.Later(
-        "another pod has taken this work over: nothing is to be done, it goes on", soon=True
+        "another pod has taken over this work: nothing to do, it continues", soon=True
     )
 
 
-def _owned(shard: pathlib.Path) -> pathlib.Path | None:
-    """The journal of the attempt that works on a shard; None where there is none yet."""
+def _owner_journal(shard: pathlib.Path) -> pathlib.Path | None:
+    """Return the journal of the attempt that owns a shard; None if there is none yet."""
     token = ""
     with contextlib.suppress(FileNotFoundError):
         token = (shard / "owner").read_text()
@@ -257,18 +257,18 @@ def _owned(shard: pathlib.Path) -> pathlib.Path | None:
 
 
 def is_superseded(path: pathlib.Path) -> bool:
-    """Whether a load's directory is one that is not to be gone on with."""
+    """Tell whether the load in a directory was superseded, and is not to be continued."""
     return (path / SUPERSEDED).exists()
 
 
 def create_text(path: pathlib.Path) -> TextIO:
-    """Opens a file that all may read, to be written anew; closing it brings it to the volume."""
+    """Open a new, empty file that all may read; closing it writes it to the volume."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     return os.fdopen(os.open(path, flags, 0o644), "w", encoding="ascii")
 
 
 def append(path: pathlib.Path, data: bytes) -> None:
-    """Adds bytes to a file; closing it brings them to the volume."""
+    """Append bytes to a file on the volume."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         os.write(descriptor, data)

@@ -1,4 +1,4 @@
-"""Reads files of the volume back, with several reads under way at once."""
+"""Read files of the volume back, with several reads at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..base import failure, tasks
 from ..http import object_stream
 
 READERS, PIECE_BYTES = 8, 4 * 2**20
-# Files that are read at once, and those that wait for their turn to be told of.
+# The files that are read at once, and those whose results wait for earlier ones.
 FILES_AT_ONCE, FILES_AHEAD = 64, 256
 CHUNK_BYTES = 2**20
 
@@ -23,7 +23,7 @@ Outcome = TypeVar("Outcome")
 
 
 class _LocalFile:
-    """A file of the volume, read as an object at an origin is."""
+    """A file of the volume, with the interface of an object at an origin."""
 
     divisible = True
 
@@ -38,7 +38,7 @@ class _LocalFile:
 
 
 class _Span:
-    """A part of a file."""
+    """A range of a file."""
 
     def __init__(self, descriptor: int, start: int, end: int) -> None:
         self._descriptor = descriptor
@@ -46,29 +46,29 @@ class _Span:
         self._end = end
 
     def readinto(self, buffer: memoryview) -> int:
-        wanted = buffer[: self._end - self._position]
-        count = os.preadv(self._descriptor, [wanted], self._position) if wanted else 0
-        if wanted and not count:
+        room = buffer[: self._end - self._position]
+        count = os.preadv(self._descriptor, [room], self._position) if room else 0
+        if room and not count:
             raise failure.Failure("a file became shorter while it was read: read it again")
         self._position += count
         return count
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: the file is open for all ranges."""
 
 
 def digests(
     path: pathlib.Path, algorithms: Collection[str], tick: Callable[[], None]
 ) -> dict[str, str]:
-    """The digests of a file's content in hex, by their algorithms' names.
+    """Return the digests of a file's content in hex, by the names of the algorithms.
 
     Args:
         path: The file; a link is not followed.
-        algorithms: What the digests are made with.
+        algorithms: The names of the algorithms.
         tick: Called now and then.
 
     Raises:
-        OSError: It can not be read.
+        OSError: It cannot be read.
     """
     local = _LocalFile(path)
     hashes = {name: tasks.hasher(name) for name in algorithms}
@@ -90,10 +90,10 @@ def digests(
 
 
 def sha256(path: pathlib.Path) -> tuple[int, str]:
-    """The size of a file, and the checksum of its content in hex.
+    """Return the size of a file, and the checksum of its content in hex.
 
     Raises:
-        OSError: It can not be read, or is a link.
+        OSError: It cannot be read, or is a link.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     digest = tasks.hasher("sha256")
@@ -108,10 +108,10 @@ def sha256(path: pathlib.Path) -> tuple[int, str]:
 
 
 def are_same(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether two names are one file; or a copy of it, as EFS takes 177 names of one.
+    """Tell whether two paths are one file, or copies: EFS allows 177 hard links to a file.
 
     Raises:
-        OSError: One of them is not there, or can not be read.
+        OSError: One of them does not exist, or cannot be read.
     """
     status, others = one.lstat(), other.lstat()
     if os.path.samestat(status, others):
@@ -123,7 +123,7 @@ def are_same(one: pathlib.Path, other: pathlib.Path) -> bool:
 def map_concurrently(
     function: Callable[[Argument], Outcome], items: Iterable[Argument]
 ) -> Iterator[Outcome]:
-    """What a function answers for each of many items, in their order, many at once."""
+    """Yield a function's result for each item, in order, while many run at once."""
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         waiting: collections.deque[concurrent.futures.Future[Outcome]] = collections.deque()
         for item in items:

@@ -1,7 +1,7 @@
-"""The versions and loads of one data set on the volume: their names, and which of them are litter.
+"""The versions and loads of one data set on the volume: their names, and which ones are trash.
 
-A version is litter when neither the link leads to it nor it was there just before; a load, when
-another version is published.
+A version is trash unless it is the published one or the one before; a load, when another version
+is published.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ RECORD_SUFFIX, FILE_LIST_SUFFIX = ".json", ".files"
 
 @dataclasses.dataclass(frozen=True)
 class VersionRecord:
-    """What is known of a published version.
+    """The record of a published version.
 
     Attributes:
         version: Its directory's name.
-        fingerprint: What it was made from.
-        previous: The version that it replaced, empty for none; it stays for its readers.
-        result: What the load brought; None where that is lost.
+        fingerprint: The fingerprint of its parameters.
+        previous: The version that it replaced, empty for none; it is kept for its readers.
+        result: The result of its load; None if the record is lost.
         request: The request that made it.
-        source: Where it came from, without what may be secret.
-        published: When, in seconds since 1970.
+        source: Its sources, without what may be secret.
+        published: The time of its publication, in seconds since 1970.
     """
 
     version: str
@@ -42,16 +42,16 @@ class VersionRecord:
 
     @property
     def kept(self) -> frozenset[str]:
-        """The versions that are read: it, and the one before it."""
+        """Return the versions that may be read: it, and the one before it."""
         return frozenset({self.version, self.previous} - {""})
 
 
 class PublishedVersion(NamedTuple):
-    """A data set that is there.
+    """A published version of a data set.
 
     Attributes:
-        result: What it is.
-        trash: What no reader and no load needs any more, for `removal`.
+        result: The result of its load.
+        trash: The paths that no reader and no load needs any more, to be removed.
     """
 
     result: tasks.Result
@@ -63,8 +63,8 @@ class UnfinishedLoad(NamedTuple):
 
     Attributes:
         path: Its directory.
-        fingerprint: What it is made from.
-        version: The version that it becomes.
+        fingerprint: The fingerprint of its parameters.
+        version: The version that it will become.
     """
 
     path: pathlib.Path
@@ -73,18 +73,18 @@ class UnfinishedLoad(NamedTuple):
 
 
 def load_name(fingerprint: str, version: str) -> str:
-    """What the directory of a load is called."""
+    """Return the name of a load's directory."""
     return f"{LOAD_PREFIX}{fingerprint}-{version}"
 
 
 def parse_load_name(path: pathlib.Path) -> UnfinishedLoad:
-    """What the name of a load's directory says."""
+    """Return the unfinished load in a directory, by the directory's name."""
     fingerprint, _, version = path.name[len(LOAD_PREFIX) :].partition("-")
     return UnfinishedLoad(path, fingerprint, version)
 
 
 def satisfies(current: VersionRecord, task: tasks.Task) -> bool:
-    """Return whether a published version is what the task would load.
+    """Tell whether a published version is the one that the task would load.
 
     A version of the task's own request is: a request is carried out only once.
 
@@ -97,8 +97,8 @@ def satisfies(current: VersionRecord, task: tasks.Task) -> bool:
         return False
     if not current.result or current.fingerprint != task.fingerprint:
         raise failure.Failure(
-            f"the data set {task.name} is there already, made with other parameters: choose "
-            "another name, or replace it with overwrite=true"
+            f"the data set {task.name} already exists, with other parameters: choose another "
+            "name, or replace it with overwrite=true"
         )
     return True
 
@@ -106,30 +106,31 @@ def satisfies(current: VersionRecord, task: tasks.Task) -> bool:
 def sweep(
     home: pathlib.Path, current: VersionRecord, *, ended: str | None = None
 ) -> list[pathlib.Path]:
-    """Renames what no reader and no load needs, and returns it. The slot is locked.
+    """Rename what no reader and no load needs to trash, and return it. The lock is held.
 
-    What can not be renamed is left to the next load of that name.
+    What cannot be renamed is left to the next load of that name.
 
     Args:
         home: The directory of the data set's versions.
-        current: What is published.
-        ended: The version whose load has ended, where others may go on; None to end them all.
+        current: The published version.
+        ended: The version whose load has ended, if other loads may continue; None to end them all.
     """
-    found: list[pathlib.Path] = []
+    trash: list[pathlib.Path] = []
     with contextlib.suppress(OSError):
-        entries = [(entry, *_parsed(entry)) for entry in home.iterdir()]
-        going_on: set[str] = set()
+        entries = [(entry, *_parse(entry)) for entry in home.iterdir()]
+        active: set[str] = set()
         if ended is not None:
-            going_on = {version for _, begun, version in entries if begun} - current.kept - {ended}
-        for entry, begun, version in entries:
-            if version not in going_on and (begun or version not in current.kept):
+            active = {version for _, is_load, version in entries if is_load}
+            active -= current.kept | {ended}
+        for entry, is_load, version in entries:
+            if version not in active and (is_load or version not in current.kept):
                 with contextlib.suppress(OSError):
-                    found.append(to_trash(entry))
-    return found
+                    trash.append(to_trash(entry))
+    return trash
 
 
-def _parsed(entry: pathlib.Path) -> tuple[bool, str]:
-    """Whether it is a load, and its version; none where it is litter already."""
+def _parse(entry: pathlib.Path) -> tuple[bool, str]:
+    """Return whether an entry is a load, and its version, which is empty for trash."""
     name = entry.name
     if name.startswith(LOAD_PREFIX):
         return True, parse_load_name(entry).version
@@ -143,7 +144,7 @@ def _parsed(entry: pathlib.Path) -> tuple[bool, str]:
 
 
 def to_trash(entry: pathlib.Path) -> pathlib.Path:
-    """Renames what is to be removed, so that nobody takes it for something else."""
+    """Rename an entry that is to be removed, so that it is not taken for anything else."""
     if entry.name.startswith(TRASH_PREFIX):
         return entry
     trash = entry.with_name(f"{TRASH_PREFIX}{entry.name.lstrip('.')}-{os.urandom(4).hex()}")

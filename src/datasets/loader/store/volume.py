@@ -1,15 +1,14 @@
-"""Where data sets live on the volume, and the one rename that publishes one.
+"""The layout of data sets on the volume, and the one rename that publishes a data set.
 
     /datasets/<name>                        -> .versions/<name>/<version>, a relative link
     /datasets/.versions/<name>/<version>    the files
-    /datasets/.versions/<name>/<version>.json    the record: what it was made from, and when
-    /datasets/.versions/<name>/<version>.files   the list of files: path, bytes and sha256
-    /datasets/.versions/<name>/.load-<fingerprint>-<version>     a load that is not finished: see
-                                                 place; the first of a version's two names is
-                                                 what it is made from
+    /datasets/.versions/<name>/<version>.json    the record: source, parameters, result and time
+    /datasets/.versions/<name>/<version>.files   the file list: path, bytes and sha256
+    /datasets/.versions/<name>/.load-<fingerprint>-<version>     an unfinished load: see
+                                                 load_directory
     /datasets/.versions/.lock               one byte of it is locked for each data set
 
-A reader sees one version or the next, never half of one. What of it is trash tells `versions`.
+A reader sees one version or the next, never half of one.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ LOCK_WAIT_SECONDS = 120.0
 
 
 def custom_loader_files(name: str, version: str) -> str:
-    """The directory, from the volume's root, that a loader of the user's own fills."""
+    """Return the directory, from the volume's root, that a custom loader writes to."""
     return f"{DATASETS}/{VERSIONS}/{name}/{versions.CUSTOM_PREFIX}{version}/{FILES}"
 
 
 class StoredDataSet:
-    """The place of one data set on the volume.
+    """One data set on the volume.
 
     Args:
-        root: Where the volume is mounted.
+        root: The mount point of the volume.
         name: The data set's name.
     """
 
@@ -52,23 +51,23 @@ class StoredDataSet:
         self.link = self._datasets / name
         self._versions = self._datasets / VERSIONS
         self.home = self._versions / name
-        self._looked = False
+        self._prepared = False
 
     @contextlib.contextmanager
     def locked(self) -> Generator[None]:
-        """Keeps all other processes away; the lock goes with the process that holds it.
+        """Hold the data set's lock against all other processes; it ends with this process.
 
-        What those before it have published is seen.
+        Their earlier publications are visible then.
 
         Raises:
-            Failure: Another one does not end, or a file stands where a directory is needed.
+            Failure: Another process does not release it, or a file is in the place of a directory.
         """
-        if not self._looked:
+        if not self._prepared:
             for directory in (self._datasets, self._versions):
                 _make_directory(directory)
-            self._looked = True
-        # One file for all: a lock file of each data set would have to be removed, and a lock on
-        # a removed file keeps nobody away.
+            self._prepared = True
+        # One file for all data sets: a lock file of each would have to be removed, and a lock on a
+        # removed file excludes no one.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._versions / ".lock", flags, 0o644)
         try:
@@ -80,28 +79,28 @@ class StoredDataSet:
 
     def _lock(self, descriptor: int) -> None:
         digest = hashlib.sha256(self._name.encode()).digest()
-        where = int.from_bytes(digest[:7], "big")
-        if not byte_locks.lock(descriptor, where, LOCK_WAIT_SECONDS):
+        byte = int.from_bytes(digest[:7], "big")
+        if not byte_locks.lock(descriptor, byte, LOCK_WAIT_SECONDS):
             raise failure.Later(
                 f"another load of {self._name} is still running: wait for it, then try again"
             )
 
-    # --- what is published
+    # --- the published version
 
     def refresh(self) -> None:
-        """Has the system ask the volume again what is published.
+        """Make the kernel read the directory of data sets from the volume again.
 
-        A node may trust what it knows of a directory for a minute (acdirmax in nfs(5)), also that
-        something is not there; what it changes there itself makes it look again.
+        It may cache a directory for a minute (acdirmax in nfs(5)), also that a name does not
+        exist; its own change of the directory ends that.
         """
         with contextlib.suppress(OSError):
             os.utime(self._datasets)
 
     def current(self) -> versions.VersionRecord | None:
-        """The version that is published; None where there is none.
+        """Return the published version; None if there is none.
 
         Raises:
-            Failure: Something that is not ours stands in its place.
+            Failure: Something that the charm did not make has its path.
         """
         version = self._current_version()
         if not version:
@@ -110,7 +109,7 @@ class StoredDataSet:
             fields: dict[str, Any] = json.loads(self.record_of(version).read_text())
             result = tasks.Result.from_fields(fields.pop("result"))
             return versions.VersionRecord(**fields, result=result)
-        # It is ours by its link, but what it was made from is lost: it can only be replaced.
+        # Its link is the charm's, but its record is lost: it can only be replaced.
         return versions.VersionRecord(version=version, fingerprint="", previous="", result=None)
 
     def _current_version(self) -> str:
@@ -132,70 +131,70 @@ class StoredDataSet:
         )
 
     def record_of(self, version: str) -> pathlib.Path:
-        """The file that a version's record is in."""
+        """Return the file of a version's record."""
         return self.home / f"{version}{versions.RECORD_SUFFIX}"
 
     def file_list_of(self, version: str) -> pathlib.Path:
-        """The file that a version's list of files is in."""
+        """Return the file of a version's file list."""
         return self.home / f"{version}{versions.FILE_LIST_SUFFIX}"
 
-    # --- what is not finished
+    # --- unfinished loads
 
     def unfinished_loads(self) -> Iterator[versions.UnfinishedLoad]:
-        """The loads that are not finished and can be gone on with, the oldest first."""
-        found = map(versions.parse_load_name, self.home.glob(f"{versions.LOAD_PREFIX}*"))
-        for each in sorted(found, key=lambda each: each.version):
+        """Yield the unfinished loads that can be continued, the oldest first."""
+        loads = map(versions.parse_load_name, self.home.glob(f"{versions.LOAD_PREFIX}*"))
+        for each in sorted(loads, key=lambda each: each.version):
             if not load_directory.is_superseded(each.path):
                 yield each
 
     def open_load(
         self, task: tasks.Task, current: versions.VersionRecord | None
     ) -> load_directory.LoadDirectory:
-        """The unfinished load of what a task asks for, or a new one. The slot is locked.
+        """Return the unfinished load of a task, or a new one. The lock is held.
 
         Args:
             task: The task.
-            current: What is published.
+            current: The published version.
         """
         version = task.request
         if not self.make_home():
-            # What is left of those that made them is trash.
+            # What is left of the loads of kept versions is trash.
             kept = current.kept if current else frozenset[str]()
             for each in self.unfinished_loads():
                 if each.fingerprint == task.fingerprint and each.version not in kept:
-                    # It may have been cut off between the renames that publish it.
+                    # It may have been killed between the renames that publish it.
                     with contextlib.suppress(OSError):
                         (self.home / each.version).rename(each.path / load_directory.TREE)
                     return load_directory.LoadDirectory(each.path, each.version)
             version = self._unused(version)
         path = self.home / versions.load_name(task.fingerprint, version)
-        # For the loader alone: what is in it keeps no mode of its own.
+        # For the loader alone: the modes in it do not protect it.
         path.mkdir(mode=0o700)
         return load_directory.LoadDirectory(path, version)
 
     def make_home(self) -> bool:
-        """Makes the directory of the data set's versions; False where it is there."""
+        """Make the directory of the data set's versions; return False if it exists."""
         return _make_directory(self.home)
 
     def remove_home(self) -> None:
-        """Removes it, if nothing is in it, nor is about to be."""
+        """Remove the directory of the data set's versions, if it is empty."""
         with contextlib.suppress(failure.Failure, OSError), self.locked():
             self.home.rmdir()
 
     def _unused(self, version: str) -> str:
-        """A version's name that nothing has, like this one."""
-        number, found = 1, version
-        while self._is_used(found):
+        """Return the name for a version, with a number if it is used already."""
+        number, unused = 1, version
+        while self._is_used(unused):
             number += 1
-            found = f"{version}-{number}"
-        return found
+            unused = f"{version}-{number}"
+        return unused
 
     def _is_used(self, version: str) -> bool:
         begun = any(self.home.glob(versions.load_name("*", version)))
         return begun or self.record_of(version).exists() or (self.home / version).exists()
 
     def custom_loader_directory(self, version: str) -> pathlib.Path:
-        """Where a loader of the user's own leaves its files: known before it runs."""
+        """Return the directory of a custom loader's files, which is known before it runs."""
         return self.home / f"{versions.CUSTOM_PREFIX}{version}"
 
     # --- publishing
@@ -203,23 +202,23 @@ class StoredDataSet:
     def publish(
         self, tree: pathlib.Path, file_list: pathlib.Path, task: tasks.Task, result: tasks.Result
     ) -> versions.PublishedVersion:
-        """Makes a finished tree the data set, by one rename. The slot is locked.
+        """Publish a finished tree as the data set, by one rename. The lock is held.
 
-        It can be cut off anywhere, and called again.
+        It can be killed anywhere, and called again.
 
         Args:
-            tree: The directory that holds the files.
-            file_list: The list of them.
-            task: What was asked for.
-            result: What was brought.
+            tree: The directory of the files.
+            file_list: The file list.
+            task: The task.
+            result: The result of the load.
 
         Returns:
-            What is published, and what is trash now.
+            The published version, with the paths that are trash now.
         """
         version = result.version
         before = self.current()
         if before and before.version == version and before.result:
-            # By a pod that was killed before its load had ended.
+            # It was published by a pod that was killed before it could end the load.
             return self.keep_current(before, before.result, version)
         record = versions.VersionRecord(
             version=version,
@@ -244,7 +243,7 @@ class StoredDataSet:
         except FileExistsError:
             link_draft.unlink()
             link_draft.symlink_to(target)
-        # The rename would put it over a file of somebody else's that came meanwhile.
+        # The rename would replace a file that someone else has created meanwhile.
         self._current_version()
         link_draft.replace(self.link)
         return versions.PublishedVersion(result, versions.sweep(self.home, record))
@@ -252,28 +251,28 @@ class StoredDataSet:
     def keep_current(
         self, current: versions.VersionRecord, result: tasks.Result, version: str
     ) -> versions.PublishedVersion:
-        """What a load ends with that finds the data set there. The slot is locked.
+        """Return the published version, for a load that finds it done. The lock is held.
 
-        Pods may come late: what other loads of that name have begun is left alone.
+        Pods may be late: other unfinished loads of that name are kept.
 
         Args:
-            current: What is published.
-            result: What it brought.
-            version: The version that the load would have become, or is.
+            current: The published version.
+            result: Its result.
+            version: The version that the load is, or would have become.
         """
         trash = versions.sweep(self.home, current, ended=version)
         return versions.PublishedVersion(result, trash)
 
 
 def _make_directory(path: pathlib.Path) -> bool:
-    """Makes a directory; False where it is there."""
+    """Make a directory; return False if it exists."""
     try:
         path.mkdir(mode=0o755)
         return True
     except FileExistsError:
         if not stat.S_ISDIR(path.lstat().st_mode):
             raise failure.Failure(
-                f"{failure.quote(path.name)} is on the volume, but is no directory: move it away, "
-                "then try again"
+                f"{failure.quote(path.name)} on the volume is not a directory: move it away, then "
+                "try again"
             ) from None
         return False

@@ -1,6 +1,6 @@
-"""The tree of files of one data set: created, written and removed, many files at once.
+"""The tree of files of one data set: many files are created, written or removed at once.
 
-It knows no archive and no origin.
+It knows nothing of archives and origins.
 """
 
 from __future__ import annotations

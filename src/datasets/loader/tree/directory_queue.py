@@ -1,7 +1,7 @@
-"""Whose turn it is to create: one thread in each directory, many directories at once.
+"""Allow one file creation at a time per directory, in many directories at once.
 
-Linux holds the parent directory's lock while a file is created in it, so a second creator would
-only wait there. What follows the creation (data, closing) happens outside of the turn.
+Linux holds the parent directory's lock while a file is created in it, so a second creation would
+only wait for the lock. The steps after the creation (writing, closing) run in parallel.
 """
 
 from __future__ import annotations
@@ -16,127 +16,127 @@ from ..base import pending_work
 THREADS = 128
 MOST_DIRECTORIES_REMEMBERED = 50_000
 
-# Creates something in its directory's turn, and returns what is to be done outside of it.
+# Creates something in its directory, and returns the steps that may run in parallel.
 Create = Callable[[], "Callable[[], None] | None"]
 
 
 class _Directory:
-    """A directory and what waits to be created in it."""
+    """A directory and its pending creations."""
 
-    __slots__ = ("busy", "made", "path", "pending")
+    __slots__ = ("busy", "exists", "path", "pending")
 
-    def __init__(self, path: str, *, made: bool) -> None:
+    def __init__(self, path: str, *, exists: bool) -> None:
         self.path = path
-        self.made = made
+        self.exists = exists
         self.busy = False
         self.pending: collections.deque[tuple[Create, int]] = collections.deque()
 
 
 class DirectoryQueue(pending_work.PendingWork):
-    """Work that is done in its directories' turns.
+    """A queue of creations, in order for each directory.
 
     Args:
-        make: Makes a directory, whose parent is there.
-        threads: How many do it.
+        make: Makes a directory whose parent exists.
+        threads: The most threads.
     """
 
     def __init__(self, make: Callable[[str], None], threads: int = THREADS) -> None:
         super().__init__()
         self._make = make
         self._most = threads
-        self._directories = {"": _Directory("", made=True)}
+        self._directories = {"": _Directory("", exists=True)}
         self._ready: queue.SimpleQueue[_Directory | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def submit(self, directory: str, create: Create, weight: int) -> None:
-        """Has something created; returns when there is room for the next.
+        """Queue a creation; return when there is room for the next one.
 
         Args:
-            directory: The path of the directory; it is made if need be.
-            create: Creates it.
-            weight: The bytes that wait for it.
+            directory: The path of the directory; it is made if needed.
+            create: Creates the file.
+            weight: The bytes that the creation keeps in memory.
 
         Raises:
-            BaseException: What an earlier one raised.
+            BaseException: The error of earlier work.
         """
         self.begin(weight)
         with self._lock:
-            self._enqueue(self._place(directory), create, weight)
+            self._enqueue(self._directory(directory), create, weight)
 
     def close(self) -> None:
-        """Ends the threads, when nothing is left to be done."""
+        """End the threads, when no work is pending."""
         for _ in self._threads:
             self._ready.put(None)
         for thread in self._threads:
             thread.join()
         self._threads = []
 
-    def _enqueue(self, place: _Directory, create: Create, weight: int) -> None:
+    def _enqueue(self, directory: _Directory, create: Create, weight: int) -> None:
         if weight:
-            place.pending.append((create, weight))
+            directory.pending.append((create, weight))
         else:
-            # A directory: what waits for it can be done beside what waits here.
-            place.pending.appendleft((create, weight))
-        self._start(place)
+            # A directory comes first: its own creations can then run beside those in this one.
+            directory.pending.appendleft((create, weight))
+        self._start(directory)
 
-    def _start(self, place: _Directory) -> None:
-        """Has a thread create what waits in a directory, if none does."""
-        if place.busy or not place.made or not place.pending:
+    def _start(self, directory: _Directory) -> None:
+        """Start the creations in a directory, if none runs there."""
+        if directory.busy or not directory.exists or not directory.pending:
             return
-        place.busy = True
-        self._put(place)
+        directory.busy = True
+        self._put(directory)
 
-    def _put(self, place: _Directory) -> None:
-        """Makes it some thread's turn, and has one more thread where all are at work."""
-        self._ready.put(place)
+    def _put(self, directory: _Directory) -> None:
+        """Have a thread run the next creation in a directory; add a thread if all are busy."""
+        self._ready.put(directory)
         if len(self._threads) < min(self._most, self.count):
             thread = threading.Thread(target=self._run, daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _place(self, path: str) -> _Directory:
-        place = self._directories.get(path)
-        if place is None:
+    def _directory(self, path: str) -> _Directory:
+        directory = self._directories.get(path)
+        if directory is None:
             if len(self._directories) > MOST_DIRECTORIES_REMEMBERED:
                 self._forget()
-            place = self._directories[path] = _Directory(path, made=False)
-            parent = self._place(path.rpartition("/")[0])
-            made = place
+            directory = self._directories[path] = _Directory(path, exists=False)
+            parent = self._directory(path.rpartition("/")[0])
+            new = directory
             self.add()
-            self._enqueue(parent, lambda: self._make_directory(made), 0)
-        return place
+            self._enqueue(parent, lambda: self._make_directory(new), 0)
+        return directory
 
     def _forget(self) -> None:
-        """Forgets the directories in which nothing waits; they are found again if need be."""
+        """Forget the directories without pending creations; they are added again if needed."""
         self._directories = {
-            path: place
-            for path, place in self._directories.items()
-            if not path or place.busy or place.pending or not place.made
+            path: each
+            for path, each in self._directories.items()
+            if not path or each.busy or each.pending or not each.exists
         }
 
-    def _make_directory(self, place: _Directory) -> None:
-        self._make(place.path)
+    def _make_directory(self, directory: _Directory) -> None:
+        self._make(directory.path)
         with self._lock:
-            place.made = True
-            self._start(place)
+            directory.exists = True
+            self._start(directory)
 
     def _run(self) -> None:
-        while place := self._ready.get():
-            create, weight = place.pending.popleft()
+        while directory := self._ready.get():
+            create, weight = directory.pending.popleft()
             try:
                 rest = create()
-                self._pass_on(place)
+                self._continue(directory)
                 if rest:
                     rest()
             except BaseException as error:  # noqa: BLE001 - the next call raises it
                 self.fail(error)
             self.end(weight)
 
-    def _pass_on(self, place: _Directory) -> None:
-        """Lets the next one create in the directory."""
+    def _continue(self, directory: _Directory) -> None:
+        """Start the next creation in a directory, if one is pending."""
         with self._lock:
-            if place.pending:
-                self._put(place)
+            if directory.pending:
+                self._put(directory)
             else:
-                place.busy = False
+                directory.busy = False

@@ -1,6 +1,6 @@
-"""Makes files and directories of a tree, with the mode and the owner that all of them get.
+"""Create files and directories of a tree, all with the task's mode and owner.
 
-While files are written there is not one symbolic link in the tree, so no path can lead out of it.
+While files are written the tree contains no symbolic link, so no path can lead out of it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import NamedTuple
 
 from ..base import failure, tasks
 
-# What a file takes beside its data while it waits.
+# The memory that a pending file takes beside its data.
 FILE_BYTES = 2048
 
 
 class NewFile(NamedTuple):
-    """A file that is to be made.
+    """A file to create.
 
     Attributes:
         path: Its path in the tree.
-        size: Its bytes.
-        executable: Whether it may be executed.
-        shared: Whether others may have made it.
+        size: Its size in bytes.
+        executable: Whether it is executable.
+        shared: Whether another pod or attempt may have created it.
     """
 
     path: str
@@ -32,17 +32,17 @@ class NewFile(NamedTuple):
     shared: bool = False
 
 
-def weight(wanted: Iterable[NewFile]) -> int:
-    """The bytes that files take in memory while they wait."""
-    return sum(each.size + FILE_BYTES for each in wanted)
+def weight(new_files: Iterable[NewFile]) -> int:
+    """Return the bytes that pending files take in memory."""
+    return sum(each.size + FILE_BYTES for each in new_files)
 
 
 class TreeFiles:
-    """The files of a tree as the system makes them. One serves many threads.
+    """The files of a tree; many threads may create them.
 
     Args:
         root: The tree's directory, which exists.
-        task: Tells mode and owner.
+        task: The task, with the mode and the owner.
     """
 
     def __init__(self, root: str, task: tasks.Task) -> None:
@@ -52,20 +52,20 @@ class TreeFiles:
         self._ids = task.owner_ids
 
     def full_path(self, path: str) -> str:
-        """A path in the tree as the system knows it."""
+        """Return the full path of a path in the tree."""
         return f"{self._root}/{path}" if path else self._root
 
     def set_root_owner(self) -> None:
-        """Gives the tree's own directory its mode and owner."""
+        """Set the mode and the owner of the tree's own directory."""
         os.chmod(self._root, self._directory_mode)  # noqa: PTH101
         if self._ids:
             os.chown(self._root, *self._ids)
 
     def make_directory(self, path: str) -> None:
-        """Makes a directory whose parent is there, if it is not there itself.
+        """Make a directory whose parent exists, unless it exists itself.
 
         Raises:
-            Failure: It can not be made.
+            Failure: It cannot be made.
         """
         full = self.full_path(path)
         try:
@@ -80,27 +80,27 @@ class TreeFiles:
         except OSError as error:
             raise failure.from_os(error, path) from None
 
-    def create(self, wanted: NewFile, replacing: Callable[[], None]) -> int:
-        """Creates a file in a directory that is there.
+    def create(self, new: NewFile, replacing: Callable[[], None]) -> int:
+        """Create a file in a directory that exists.
 
         Args:
-            wanted: The file.
-            replacing: Called before something of that path is removed.
+            new: The file.
+            replacing: Called before an existing file of that path is removed.
 
         Returns:
             Its descriptor.
 
         Raises:
-            Failure: It can not be made.
+            Failure: It cannot be created.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        mode = self._directory_mode if wanted.executable else self._file_mode
-        full = self.full_path(wanted.path)
+        mode = self._directory_mode if new.executable else self._file_mode
+        full = self.full_path(new.path)
         try:
             try:
-                descriptor = os.open(full, flags | (0 if wanted.shared else os.O_EXCL), mode)
+                descriptor = os.open(full, flags | (0 if new.shared else os.O_EXCL), mode)
             except FileExistsError:
-                # As in tar, the last one of a name counts.
+                # As in tar, the last file of a path counts.
                 if not stat.S_ISREG(os.lstat(full).st_mode):
                     raise
                 replacing()
@@ -109,16 +109,16 @@ class TreeFiles:
             if self._ids:
                 os.fchown(descriptor, *self._ids)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise path_conflict(wanted.path) from None
+            raise path_conflict(new.path) from None
         except OSError as error:
-            raise failure.from_os(error, wanted.path) from None
+            raise failure.from_os(error, new.path) from None
         return descriptor
 
     def open(self, path: str) -> int:
-        """Opens a file that was made, to write it.
+        """Open an existing file for writing.
 
         Raises:
-            Failure: It can not be opened.
+            Failure: It cannot be opened.
         """
         try:
             return os.open(self.full_path(path), os.O_WRONLY | os.O_CLOEXEC)
@@ -127,7 +127,7 @@ class TreeFiles:
 
 
 def close(descriptor: int, path: str) -> None:
-    """Closes a file: what the volume could not take is told by that at the latest."""
+    """Close a file: that reports the last errors of its writes."""
     try:
         os.close(descriptor)
     except OSError as error:
@@ -135,10 +135,10 @@ def close(descriptor: int, path: str) -> None:
 
 
 def write_all(descriptor: int, data: Sequence[memoryview], position: int) -> int:
-    """Writes one after the other at a position of a file; returns their bytes.
+    """Write blocks one after the other from a position on; return the sum of their sizes.
 
     Raises:
-        OSError: They can not be written.
+        OSError: They cannot be written.
     """
     left = [each for each in data if each]
     while left:
@@ -152,10 +152,10 @@ def write_all(descriptor: int, data: Sequence[memoryview], position: int) -> int
 
 
 def write(descriptor: int, data: memoryview, path: str) -> None:
-    """Writes the whole content of the file of that path.
+    """Write the whole content of a file, whose path is for messages.
 
     Raises:
-        Failure: It can not be written.
+        Failure: It cannot be written.
     """
     try:
         write_all(descriptor, [data], 0)
@@ -164,12 +164,12 @@ def write(descriptor: int, data: memoryview, path: str) -> None:
 
 
 def begin_write_out(descriptor: int) -> None:
-    """Has the system begin to write out what was written so far, and forget what it has."""
+    """Start to write a file's cached data to the volume, and drop them from the page cache."""
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def path_conflict(path: str) -> failure.Failure:
-    """Two things of one path that can not be one."""
+    """Return the failure of two different things with one path."""
     return failure.Failure(
         f"the source has {failure.quote(path)}, or a part of that path, twice, as different "
         "things (file, directory, link): make the archive again with one of them"

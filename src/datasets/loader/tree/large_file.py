@@ -1,8 +1,8 @@
-"""Fills a large file: what has come while one write was under way is written by the next one.
+"""Write a large file: data that arrive during one write are written by the next one.
 
-It goes past the page cache (O_DIRECT of open(2), which NFS has): nothing is copied, the memory of
-the container does not fill with what nobody there will read, and whatever could not be written is
-told at once. Where a file system has none of that, it goes through the page cache.
+Writes bypass the page cache (O_DIRECT, see open(2); NFS supports it): nothing is copied, the
+container's memory does not fill with pages that are not read again, and errors are reported at
+once. If the file system does not support it, the page cache is used.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from typing import Any
 from ..base import buffer_pool, failure
 from . import files
 
-# What may be on its way.
+# The most bytes that are pending.
 MOST_BYTES = 16 * 2**20
 
 
 class LargeFile:
-    """A file that is being filled from some position on. One thread uses it at a time.
+    """A file that is written from a position on. One thread uses it at a time.
 
     Args:
-        opening: Opens it, when that can be done; called in whatever thread, once.
-        path: Its path, for the user.
-        start: Where its first byte belongs.
-        digests: Hashes of what is written.
-        pool: Threads that write.
-        buffers: Memory for data that do not arrive in whole pages.
+        opening: Opens it, and waits until that is possible; called once, in any thread.
+        path: Its path, for messages.
+        start: The position of its first byte.
+        digests: The hashes of the data.
+        pool: The threads that write.
+        buffers: The memory for data that do not arrive in whole pages.
 
     Attributes:
         path: Its path.
-        position: Where in the file the next byte belongs.
-        written: All before it is written.
-        digests: The hashes.
+        position: The position of the next byte.
+        written: The position up to which all is written.
+        digests: The hashes of the data.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class LargeFile:
         self._filled = 0
 
     def write_block(self, buffer: buffer_pool.Buffer) -> None:
-        """Has a buffer written that begins where a page does, in memory and in the file.
+        """Queue a buffer that begins at a page, in memory and in the file, to be written.
 
         Args:
-            buffer: The buffer. All but the last one have whole pages.
+            buffer: The buffer. All but the last one consist of whole pages.
 
         Raises:
-            Failure: Something before it can not be written.
+            Failure: Earlier data could not be written.
         """
         for digest in self.digests.values():
             digest.update(buffer.data)
@@ -84,7 +84,7 @@ class LargeFile:
             self._wait_for(MOST_BYTES - len(buffer.data) if whole else 0)
             if not whole:
                 self._open()
-                self._go_through_cache()
+                self._disable_direct()
         except BaseException:
             buffer.release()
             raise
@@ -96,10 +96,10 @@ class LargeFile:
                 self._writing = True
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """Has bytes written that lie anywhere, with those that come before and after them.
+        """Queue bytes at any alignment to be written, together with their neighbours.
 
         Raises:
-            Failure: Something before them can not be written.
+            Failure: Earlier data could not be written.
         """
         view = memoryview(chunk)
         while view:
@@ -114,20 +114,20 @@ class LargeFile:
                 self._add_held()
 
     def wait(self) -> None:
-        """Returns when all is written.
+        """Wait until all data are written.
 
         Raises:
-            Failure: Something can not be.
+            Failure: Data could not be written.
         """
         self._add_held()
         self._wait_for(0)
         self._open()
 
     def sync(self) -> None:
-        """Makes sure that what is written is on the volume.
+        """Ensure that the written data are on the volume.
 
         Raises:
-            Failure: It can not be.
+            Failure: They could not be written.
         """
         try:
             os.fdatasync(self._descriptor)
@@ -135,10 +135,10 @@ class LargeFile:
             raise failure.from_os(error, self.path) from None
 
     def close(self) -> None:
-        """Closes the file, when all is written.
+        """Close the file, when all data are written.
 
         Raises:
-            Failure: Something could not be written.
+            Failure: Data could not be written.
         """
         try:
             self.wait()
@@ -148,14 +148,14 @@ class LargeFile:
         files.close(self._descriptor, self.path)
 
     def abandon(self) -> None:
-        """Closes the file, whatever is missing in it."""
+        """Close the file, even if it is incomplete."""
         with self._changed:
-            # A descriptor's number may be another file's as soon as it is closed.
+            # Once closed, a descriptor's number may belong to another file.
             while self._writing:
                 self._changed.wait()
         if self._held is not None:
             self._held.release()
-        # What is to be opened is there then, and nobody makes it any more.
+        # Opening waits for the creation, so that none is pending afterwards.
         with contextlib.suppress(Exception):
             os.close(self._open())
 
@@ -165,7 +165,7 @@ class LargeFile:
             self.write_block(buffer._replace(data=buffer.data[: self._filled]))
 
     def _wait_for(self, most: int) -> None:
-        """Returns when no more bytes than these are on their way."""
+        """Wait until at most this many bytes are pending."""
         with self._changed:
             while self._pending and self.position - self.written > most and not self._error:
                 self._changed.wait()
@@ -173,19 +173,19 @@ class LargeFile:
                 raise self._error
 
     def _write(self) -> None:
-        """Writes what there is until there is nothing, in some other thread."""
-        while taken := self._take():
+        """Write the pending buffers until there are none, in a thread of the pool."""
+        while buffers := self._next_buffers():
             size = 0
             try:
                 if not self._error:
-                    size = self._put([each.data for each in taken])
-            except BaseException as error:  # noqa: BLE001 - the thread that fills it raises it
+                    size = self._put([each.data for each in buffers])
+            except BaseException as error:  # noqa: BLE001 - the thread that uses it raises it
                 self._error = error
-            for each in taken:
+            for each in buffers:
                 each.release()
             with self._changed:
                 self.written += size
-                for _ in taken:
+                for _ in buffers:
                     self._pending.popleft()
                 self._changed.notify_all()
 
@@ -194,10 +194,10 @@ class LargeFile:
             try:
                 return files.write_all(self._open(), data, self.written)
             except OSError as error:
-                # There are file systems that want more than whole pages: open(2).
+                # Some file systems require more than whole pages: open(2).
                 if error.errno != errno.EINVAL or not self._is_direct:
                     raise
-                self._go_through_cache()
+                self._disable_direct()
                 return files.write_all(self._descriptor, data, self.written)
         except OSError as error:
             raise failure.from_os(error, self.path) from None
@@ -206,21 +206,21 @@ class LargeFile:
         if self._descriptor < 0:
             self._descriptor = self._opening()
             if not self.written % mmap.PAGESIZE:
-                self._go_direct()
+                self._enable_direct()
         return self._descriptor
 
-    def _go_direct(self) -> None:
-        """Has it written past the page cache from now on, where its file system can do that."""
+    def _enable_direct(self) -> None:
+        """Bypass the page cache from now on, if the file system supports it."""
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_DIRECT)
             self._is_direct = True
 
-    def _go_through_cache(self) -> None:
+    def _disable_direct(self) -> None:
         if self._is_direct:
             fcntl.fcntl(self._descriptor, fcntl.F_SETFL, 0)
             self._is_direct = False
 
-    def _take(self) -> tuple[buffer_pool.Buffer, ...]:
+    def _next_buffers(self) -> tuple[buffer_pool.Buffer, ...]:
         with self._changed:
             if not self._pending:
                 self._writing = False

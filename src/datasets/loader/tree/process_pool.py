@@ -1,8 +1,8 @@
-"""The processes that make files for the loader, as it sees them.
+"""The pool of worker processes that write small files, on the loader's side.
 
-A thread that waits for a file system far away does nothing, but each time that it goes on it wants
-the interpreter's lock, which all of a process have to share: so there are several processes.
-They are forked, as a new interpreter takes 0.1 s and 10 MiB to start.
+Threads that wait for a remote file system cost nothing, but each time that one continues it needs
+the interpreter lock, which all threads of a process share: so there are several processes. They
+are forked, as a new interpreter takes 0.1 s and 10 MiB to start.
 """
 
 from __future__ import annotations
@@ -26,81 +26,81 @@ END_SECONDS, POLL_SECONDS = 1.0, 0.001
 
 
 class Command(NamedTuple):
-    """Files of one directory that are to be made.
+    """A command to write files of one directory.
 
     Attributes:
-        wanted: The files.
+        new_files: The files; none to make the directory only.
         data: Their contents, one after the other.
-        replacing: Called before what is there is replaced; gets the file's index.
-        done: Called when all are on the volume; gets the sha256 of each content.
+        replacing: Called with a file's index before an existing file is replaced.
+        done: Called with the sha256 of each content when all are on the volume.
     """
 
-    wanted: Sequence[files.NewFile]
+    new_files: Sequence[files.NewFile]
     data: Sequence[bytes]
     replacing: Callable[[int], None]
     done: Callable[[Sequence[str]], None]
 
     @property
     def weight(self) -> int:
-        """The bytes that wait for it."""
-        return files.weight(self.wanted)
+        """Return the bytes that it keeps in memory."""
+        return files.weight(self.new_files)
 
 
 def ignore(_: object) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 class ProcessPool(pending_work.PendingWork):
-    """Processes that make files; a directory is always the same one's.
+    """A pool of worker processes; each directory always has the same one.
 
-    It is made before other threads are: a process is forked with one thread only.
+    It is created before other threads are: a process is forked with one thread only.
 
     Args:
-        made: Makes files.
+        tree_files: Creates the files.
 
     Attributes:
-        closed: Whether they are to end.
+        closed: Whether the pool is closed.
     """
 
-    def __init__(self, made: files.TreeFiles) -> None:
+    def __init__(self, tree_files: files.TreeFiles) -> None:
         super().__init__()
         self.closed = False
-        self._hands: list[_Worker] = []
+        self._workers: list[_Worker] = []
         for _ in range(PROCESSES):
-            self._hands.append(_Worker(self, made, self._hands))
-        for each in self._hands:
+            self._workers.append(_Worker(self, tree_files, self._workers))
+        for each in self._workers:
             each.start()
 
-    def submit(self, directory: str, order: Command) -> None:
-        """Has files made in a directory, which is made if need be; returns when there is room.
+    def submit(self, directory: str, command: Command) -> None:
+        """Queue a command for a directory, which is made if needed; return when there is room.
 
         Raises:
-            BaseException: What an earlier one raised.
+            BaseException: The error of earlier work.
         """
-        self.begin(order.weight)
-        self._hands[zlib.crc32(directory.encode(errors="surrogateescape")) % PROCESSES].send(
-            directory, order
+        self.begin(command.weight)
+        self._workers[zlib.crc32(directory.encode(errors="surrogateescape")) % PROCESSES].send(
+            directory, command
         )
 
     def close(self) -> None:
-        """Ends the processes, whatever they are at."""
+        """Kill the processes, even if they are working."""
         self.closed = True
-        for each in self._hands:
+        for each in self._workers:
             each.kill()
-        for each in self._hands:
+        for each in self._workers:
             each.close()
 
 
 class _Worker:
-    """One process."""
+    """A worker process."""
 
     def __init__(
-        self, crew: ProcessPool, made: files.TreeFiles, others: Sequence[_Worker]
+        self, pool: ProcessPool, tree_files: files.TreeFiles, others: Sequence[_Worker]
     ) -> None:
-        self._crew = crew
-        self._connection, theirs = socket.socketpair()
+        self._pool = pool
+        self._connection, remote = socket.socketpair()
         self._sending = threading.Lock()
-        self._orders: dict[int, Command] = {}
+        self._commands: dict[int, Command] = {}
         self._last = 0
         self._process = os.fork()
         if not self._process:
@@ -108,31 +108,31 @@ class _Worker:
                 # As long as one of them is open, its process does not see that the loader ended.
                 for each in (self._connection, *(each._connection for each in others)):
                     each.close()
-                worker_process.serve(theirs, made, directory_queue.THREADS // PROCESSES)
+                worker_process.serve(remote, tree_files, directory_queue.THREADS // PROCESSES)
             finally:
                 os._exit(1)
-        theirs.close()
+        remote.close()
 
     def start(self) -> None:
-        """Begins to listen to it."""
+        """Start to read its answers."""
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def send(self, directory: str, order: Command) -> None:
+    def send(self, directory: str, command: Command) -> None:
         with self._sending:
             self._last += 1
             number = self._last
-            self._orders[number] = order._replace(data=())
-            if order.wanted:
-                head = [worker_process.WRITE, number, directory, order.wanted]
+            self._commands[number] = command._replace(data=())
+            if command.new_files:
+                head = [worker_process.WRITE, number, directory, command.new_files]
             else:
                 head = [worker_process.DIRECTORY, number, directory]
-            self._send(head, order.data)
+            self._send(head, command.data)
 
     def kill(self) -> None:
         os.kill(self._process, signal.SIGKILL)
 
     def close(self) -> None:
-        # One that waits for the volume may not end now; it ends with the pod.
+        # A process that waits for the volume may not end now; it ends with the pod.
         deadline = time.monotonic() + END_SECONDS
         while os.waitpid(self._process, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
@@ -142,50 +142,50 @@ class _Worker:
         try:
             self._connection.sendall(b"".join([json.dumps(head).encode(), b"\n", *data]))
         except OSError:
-            self._crew.fail(_gone())
-            self._crew.check()
+            self._pool.fail(_killed())
+            self._pool.check()
 
     def _listen(self) -> None:
         try:
             with self._connection.makefile("rb") as answers:
                 while line := self._next(answers):
-                    self._take(*json.loads(line))
+                    self._handle(*json.loads(line))
         except BaseException as error:  # noqa: BLE001 - the next call raises it
-            self._crew.fail(error)
-        if not self._crew.closed:
-            self._crew.fail(_gone())
+            self._pool.fail(error)
+        if not self._pool.closed:
+            self._pool.fail(_killed())
 
     @staticmethod
     def _next(answers: BinaryIO) -> bytes:
-        """The next answer; none where the process has ended."""
+        """Return the next answer; empty if the process has ended."""
         with contextlib.suppress(OSError):
             return answers.readline()
         return b""
 
-    def _take(self, word: str, number: int, *rest: Any) -> None:
-        if word == worker_process.FAILED:
-            self._crew.fail(_failure(*rest))
-        elif word == worker_process.THERE:
-            self._orders[number].replacing(rest[0])
+    def _handle(self, kind: str, number: int, *rest: Any) -> None:
+        if kind == worker_process.FAILED:
+            self._pool.fail(_failure(*rest))
+        elif kind == worker_process.THERE:
+            self._commands[number].replacing(rest[0])
             with self._sending:
                 self._send([worker_process.REPLACE, number])
         else:
-            order = self._orders.pop(number)
-            order.done(rest[0])
-            self._crew.end(order.weight)
+            command = self._commands.pop(number)
+            command.done(rest[0])
+            self._pool.end(command.weight)
 
 
-def _failure(how: str, sentence: str) -> BaseException:
-    if how == worker_process.UNKNOWN:
+def _failure(severity: str, sentence: str) -> BaseException:
+    if severity == worker_process.UNKNOWN:
         return RuntimeError(sentence)
-    if how == worker_process.HOPELESS:
+    if severity == worker_process.HOPELESS:
         return failure.Failure(sentence)
-    return failure.Later(sentence, soon=how == worker_process.SOON)
+    return failure.Later(sentence, soon=severity == worker_process.SOON)
 
 
-def _gone() -> failure.Failure:
+def _killed() -> failure.Failure:
     return failure.Later(
-        "a process of the loader was killed, probably because the node has no memory left: run "
+        "a process of the loader was killed, probably because the node is out of memory: run "
         "create-dataset again",
         soon=True,
     )

@@ -1,4 +1,4 @@
-"""Removes directories, many at once: one file at a time in each, as its lock allows."""
+"""Remove directories, many at once: one file at a time in each, as its lock requires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THREADS = 64
 
 
 class _Directory:
-    """A directory that is being removed: it goes when all that was in it has gone."""
+    """A directory to remove: it is removed when all of its content is."""
 
     __slots__ = ("open", "parent", "path")
 
@@ -25,16 +25,16 @@ class _Directory:
 
 
 def remove(paths: Iterable[pathlib.Path], tick: Callable[[int], None] = lambda _: None) -> int:
-    """Removes files and directories, with all that is in them.
+    """Remove files and directories with their content.
 
-    What can not be removed stays, and is left to the next one to try.
+    Files that cannot be removed stay, for the next attempt.
 
     Args:
-        paths: What to remove; links are removed, not followed.
-        tick: Told now and then how many files have gone.
+        paths: The paths to remove; links are removed, not followed.
+        tick: Called now and then with the number of files removed so far.
 
     Returns:
-        How many files have gone.
+        The number of files removed.
     """
     tops: list[_Directory] = []
     for path in paths:
@@ -47,7 +47,7 @@ def remove(paths: Iterable[pathlib.Path], tick: Callable[[int], None] = lambda _
 
 
 class _Removal:
-    """Directories on their way out."""
+    """The removal of directories."""
 
     def __init__(self, tops: Iterable[_Directory]) -> None:
         self._work: queue.SimpleQueue[_Directory | None] = queue.SimpleQueue()
@@ -97,7 +97,7 @@ class _Removal:
                         self._files += 1
 
     def _close(self, directory: _Directory) -> None:
-        """One of what was in it has gone; with the last, it goes, too."""
+        """Count one removed entry of a directory; remove it, too, after the last one."""
         current: _Directory | None = directory
         while current:
             with self._lock:

@@ -1,4 +1,4 @@
-"""Small files that are to be written, their batches, and the listener to their writing."""
+"""Small files to be written, their batches, and the listener to their writing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WriteListener(Protocol):
 
 
 class SmallFile(NamedTuple):
-    """A file that is to be written, with its content.
+    """A file to be written, with its content.
 
     Attributes:
         number: Its number, as the listener knows it.

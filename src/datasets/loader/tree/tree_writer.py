@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from ..base import buffer_pool, failure, tasks
 from . import directory_queue, files, large_file, process_pool, small_files
 
-# A larger file is written as it comes.
+# A larger file is written while its content arrives.
 SMALL_BYTES = 4 * 2**20
 WRITING_THREADS, CLOSING_THREADS = 32, 16
 LOOK_SECONDS = 1
 
 
 class TreeWriter:
-    """A writer of the files of a tree. It is made before the threads that share it.
+    """A writer of the files of a tree. It is created before the threads that share it.
 
     Args:
         tree_files: Creates and opens the files.
@@ -62,7 +62,7 @@ class TreeWriter:
         """
         for each in small:
             self._wait_for_opening(each.path)
-        # Keep no contents: the worker process has them.
+        # The contents are not kept: the worker process has them.
         described = [(each.number, each.path, each.size) for each in small]
 
         def replace(index: int) -> None:
@@ -93,7 +93,7 @@ class TreeWriter:
         *,
         executable: bool,
     ) -> None:
-        """Write a file as its content comes, and return when all of it has been handed over.
+        """Write a file while its content arrives; return when all of it is queued.
 
         Args:
             number: Its number, as the listener knows it.
@@ -121,7 +121,7 @@ class TreeWriter:
         start: int = 0,
         algorithms: Collection[str],
     ) -> large_file.LargeFile:
-        """Queue the creation of a file, and do not wait for it.
+        """Queue the creation of a file without waiting for it.
 
         Args:
             number: Its number, as the listener knows it.
@@ -156,7 +156,7 @@ class TreeWriter:
                 return self._files.open(new.path)
             finally:
                 with self._lock:
-                    # Parts of one file are opened by many at once.
+                    # Many threads open parts of one file at once.
                     self._opening.pop(new.path, None)
 
         with self._lock:

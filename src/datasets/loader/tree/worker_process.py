@@ -1,6 +1,6 @@
-"""A process that writes small files for the loader: what it is told over a socket, and answers.
+"""A worker process that writes small files, with its commands and answers over a socket.
 
-Each order and each answer is a line of JSON; the content of files follows their order.
+Each command and each answer is a line of JSON; the contents of files follow their command.
 """
 
 from __future__ import annotations
@@ -21,120 +21,122 @@ from . import directory_queue, files
 
 T = TypeVar("T")
 
-# What is said to a hand: write files, make a directory, replace what is there.
+# The commands: write files, make a directory, replace an existing file.
 WRITE, DIRECTORY, REPLACE = "write", "directory", "replace"
-# What a hand answers: it is done, something of that name is there, it can not be done.
+# The answers: the command is done, a file of that path exists, the command failed.
 DONE, THERE, FAILED = "done", "there", "failed"
-# How bad it is: another pod may do it at once, or later, or nobody, or nobody knows.
+# The severity of a failure: another pod may try at once, or later, or never, or it is unknown.
 SOON, LATER, HOPELESS, UNKNOWN = "soon", "later", "hopeless", "unknown"
 BUFFER_BYTES = 2**18
-# The process that reads the source goes first: all others live on what it hands them.
+# The main process has priority: the others depend on its data.
 NICE = 5
-# Python lets go of its interpreter lock to hash more than this at once, and to get it back takes
-# longer than to hash a small file.
+# To hash more than this at once, Python releases its interpreter lock, and getting it back takes
+# longer than hashing a small file.
 QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
 
 
-def serve(connection: socket.socket, made: files.TreeFiles, threads: int) -> NoReturn:
-    """Does what it is told until nobody is there to tell it more.
+def serve(connection: socket.socket, tree_files: files.TreeFiles, threads: int) -> NoReturn:
+    """Carry out commands until the loader closes the connection.
 
     Args:
-        connection: Where orders come from.
-        made: Makes files.
-        threads: How many files may be under way.
+        connection: The connection to the loader.
+        tree_files: Creates the files.
+        threads: The most files that are created at once.
     """
-    # Whoever stops the loader stops its main process; this one ends with that.
+    # SIGTERM is for the main process; this one ends with it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICE)
-    # Whatever ends it, it was told; what is still under way is for nobody.
+    # Any error was reported; the work that is still pending has no recipient.
     with contextlib.suppress(BaseException):
-        WorkerProcess(connection, made, threads).run()
+        WorkerProcess(connection, tree_files, threads).run()
     os._exit(0)
 
 
 class WorkerProcess:
-    """The process, from its own side: it reads commands, and reports what came of them."""
+    """The worker process on its own side: it reads commands and answers them."""
 
-    def __init__(self, connection: socket.socket, made: files.TreeFiles, threads: int) -> None:
+    def __init__(
+        self, connection: socket.socket, tree_files: files.TreeFiles, threads: int
+    ) -> None:
         self._connection = connection
-        self._files = made
-        self._turns = directory_queue.DirectoryQueue(
-            self._telling(made.make_directory), threads=threads
+        self._files = tree_files
+        self._queue = directory_queue.DirectoryQueue(
+            self._reporting(tree_files.make_directory), threads=threads
         )
         self._sending = threading.Lock()
-        self._asked: dict[int, queue.SimpleQueue[None]] = {}
+        self._replacements: dict[int, queue.SimpleQueue[None]] = {}
 
     def run(self) -> None:
         """Carry out commands until the socket is closed."""
-        self._telling(self._run)()
+        self._reporting(self._run)()
 
     def _run(self) -> None:
-        with self._connection.makefile("rb", BUFFER_BYTES) as orders:
-            while line := orders.readline():
-                word, number, *rest = json.loads(line)
-                if word == REPLACE:
-                    self._asked.pop(number).put(None)
-                elif word == DIRECTORY:
+        with self._connection.makefile("rb", BUFFER_BYTES) as commands:
+            while line := commands.readline():
+                kind, number, *rest = json.loads(line)
+                if kind == REPLACE:
+                    self._replacements.pop(number).put(None)
+                elif kind == DIRECTORY:
                     self._directory(number, *rest)
                 else:
-                    wanted = [files.NewFile(*each) for each in rest[1]]
-                    data = [memoryview(orders.read(each.size)) for each in wanted]
-                    self._write(number, rest[0], wanted, data)
+                    new_files = [files.NewFile(*each) for each in rest[1]]
+                    data = [memoryview(commands.read(each.size)) for each in new_files]
+                    self._write(number, rest[0], new_files, data)
 
     def _directory(self, number: int, path: str) -> None:
         def create() -> None:
-            self._say(DONE, number, [])
+            self._send(DONE, number, [])
 
-        # In its own turn, which is not before it was made.
-        self._turns.submit(path, create, 0)
+        # In the queue of the directory itself, which begins when it exists.
+        self._queue.submit(path, create, 0)
 
     def _write(
         self,
         number: int,
         directory: str,
-        wanted: Sequence[files.NewFile],
+        new_files: Sequence[files.NewFile],
         data: Sequence[memoryview],
     ) -> None:
         def create() -> Callable[[], None]:
             descriptors: list[int] = []
-            for index, each in enumerate(wanted):
-                replacing = functools.partial(self._ask, number, index)
+            for index, each in enumerate(new_files):
+                replacing = functools.partial(self._confirm_replacement, number, index)
                 descriptors.append(self._files.create(each, replacing))
-            return self._telling(fill, descriptors)
+            return self._reporting(write, descriptors)
 
-        def fill(descriptors: Sequence[int]) -> None:
+        def write(descriptors: Sequence[int]) -> None:
             for index, descriptor in enumerate(descriptors):
-                files.write(descriptor, data[index], wanted[index].path)
-                # All at once, so that closing one after the other finds them written.
+                files.write(descriptor, data[index], new_files[index].path)
+                # All are written out at once, so that closing them does not wait for each.
                 files.begin_write_out(descriptor)
             for index, descriptor in enumerate(descriptors):
-                files.close(descriptor, wanted[index].path)
-            self._say(DONE, number, [_sha256(each) for each in data])
+                files.close(descriptor, new_files[index].path)
+            self._send(DONE, number, [_sha256(each) for each in data])
 
-        self._turns.submit(directory, self._telling(create), files.weight(wanted))
+        self._queue.submit(directory, self._reporting(create), files.weight(new_files))
 
-    def _ask(self, number: int, index: int) -> None:
-        """Tells that something will be replaced, and waits until that is written down."""
-        answer = self._asked[number] = queue.SimpleQueue()
-        self._say(THERE, number, index)
+    def _confirm_replacement(self, number: int, index: int) -> None:
+        """Report that a file will be replaced, and wait until the journal has that."""
+        answer = self._replacements[number] = queue.SimpleQueue()
+        self._send(THERE, number, index)
         answer.get()
 
-    def _telling(self, work: Callable[..., T], *arguments: Any) -> Callable[..., T]:
-        """The same work; why it can not be done is told."""
+    def _reporting(self, work: Callable[..., T], *arguments: Any) -> Callable[..., T]:
+        """Return the same work, with its error reported."""
 
-        def told(*more: Any) -> T:
+        def reported(*more: Any) -> T:
             try:
                 return work(*arguments, *more)
             except BaseException as error:
-                self._say(FAILED, 0, *_reason(error))
+                self._send(FAILED, 0, *_describe(error))
                 raise
 
-        return told
+        return reported
 
-    def _say(self, *words: object) -> None:
+    def _send(self, *fields: object) -> None:
         with self._sending:
-            self._connection.sendall(json.dumps(words).encode() + b"\n")
+            self._connection.sendall(json.dumps(fields).encode() + b"\n")
 
 
 def _sha256(data: memoryview) -> str:
@@ -145,8 +147,8 @@ def _sha256(data: memoryview) -> str:
     return digest.hexdigest()
 
 
-def _reason(error: BaseException) -> tuple[str, str]:
-    """How bad it is, and the sentence for the user."""
+def _describe(error: BaseException) -> tuple[str, str]:
+    """Return an error's severity, and the sentence for the user."""
     if isinstance(error, failure.Later):
         return SOON if error.soon else LATER, str(error)
     if isinstance(error, failure.Failure):
