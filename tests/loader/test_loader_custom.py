@@ -97,7 +97,7 @@ def test_too_much_is_refused(rig: loader_rig.Rig):
     for name in "abc":
         (data / name).write_bytes(b"12345")
     for limits in ({"most_bytes": 14}, {"most_members": 2}):
-        assert "more than a data set may hold" in rig.load("", request="v", limits=limits).error
+        assert "more than a data set may have" in rig.load("", request="v", limits=limits).error
     assert rig.load("", request="v", limits={"most_bytes": 15, "most_members": 3}).code == 0
 
 

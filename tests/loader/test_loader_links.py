@@ -44,9 +44,9 @@ def test_another_content_under_a_hard_links_name_is_found(
     name.write_bytes(b"one")
     assert rig.told("verify")[-1]["state"] == "verified", "a copy has the same content"
     name.write_bytes(b"two")
-    assert "('b' has another content)" in rig.told("verify")[-1]["error"]
+    assert "('b' has other content)" in rig.told("verify")[-1]["error"]
     name.unlink()
-    assert "('b' is gone)" in rig.told("verify")[-1]["error"]
+    assert "('b' is missing)" in rig.told("verify")[-1]["error"]
 
 
 def test_of_a_link_that_comes_twice_the_last_one_counts(
@@ -95,4 +95,4 @@ def test_links_are_listed_once_after_any_number_of_attempts(
     assert result.files == 3
     assert len(rig.manifest()) == 503
     (rig.volume / "datasets/x/l/more").write_bytes(b"")
-    assert "1 files are there that were not published" in rig.told("verify")[-1]["error"]
+    assert "1 files are not in the file list" in rig.told("verify")[-1]["error"]

@@ -28,7 +28,7 @@ def test_every_item_is_in_one_shard_and_every_shard_is_one_pod_s_own(
         found = [item for shard in range(planned.shards) for item in planned.read(shard)]
 
     assert found == list(enumerate(items))
-    own = [shard for index in range(indexes) for shard in planned.order(index, indexes)[0]]
+    own = [shard for index in range(indexes) for shard in planned.divide(index, indexes)[0]]
     assert sorted(own) == list(range(planned.shards))
 
 
@@ -42,7 +42,7 @@ def test_what_is_a_little_more_than_the_shards_hold_is_no_one_pod_s_to_do(
 
     shares = [
         sum(planned.spans[shard][1] - planned.spans[shard][0] for shard in own)
-        for own in (planned.order(index, 4)[0] for index in range(4))
+        for own in (planned.divide(index, 4)[0] for index in range(4))
     ]
     assert planned.shards == 20
     assert max(shares) < 1.02 * min(shares)

@@ -272,14 +272,14 @@ def test_what_was_published_is_proved_again_and_a_changed_file_is_named(
     last = rig.told("verify")[-1]
     assert last["state"] == "failed"
     assert (
-        "1 of 144 files of x are not as they were published ('n03/5.jpg' has another"
+        "1 of 144 files of x are not as they were published ('n03/5.jpg' has other"
         in (last["error"])
     )
     victim.unlink()
-    assert "'n03/5.jpg' is gone" in rig.told("verify")[-1]["error"]
+    assert "'n03/5.jpg' is missing" in rig.told("verify")[-1]["error"]
     victim.write_bytes(content)
     (rig.volume / "datasets/x/n03/more").write_bytes(b"")
-    assert "1 files are there that were not published" in rig.told("verify")[-1]["error"]
+    assert "1 files are not in the file list" in rig.told("verify")[-1]["error"]
 
 
 def test_a_deleted_data_set_leaves_nothing_and_others_stay(

@@ -494,10 +494,10 @@ def test_damage_is_found_told_and_mended_by_overwrite(
     for _ in range(2):
         bad = settled.run("verify-dataset", name="flowers")
         assert bad.status == "failed", bad
-        assert "'rose.txt' has another content" in bad.message
+        assert "'rose.txt' has other content" in bad.message
     told = shown(settled, "flowers")
     assert told["state"] == "published"
-    assert "'rose.txt' has another content" in told["last-error"]
+    assert "'rose.txt' has other content" in told["last-error"]
     assert "overwrite=true" in told["next"]
     published(settled, "flowers", source, overwrite=True)
     assert settled.run("verify-dataset", name="flowers").results["state"] == "verified"

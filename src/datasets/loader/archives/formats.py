@@ -18,7 +18,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class Recogniser(Protocol):
-    """A check of the first bytes of an archive, behind its decompressor if it has one."""
+    """A check of the first bytes of an archive, decompressed if it is compressed."""
 
     def __call__(self, data: bytes, *, named: bool) -> bool:
         """Tell whether the bytes begin an archive; `named` if the file has an archive's name."""

@@ -25,7 +25,7 @@ def publish(task: tasks.Task, reporter: report.Report) -> versions.PublishedVers
         reporter: Reports the progress.
 
     Raises:
-        Failure: There are no files, or something that a data set may not hold; nothing is
+        Failure: There are no files, or something that a data set must not have; nothing is
             published then.
     """
     stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
@@ -50,7 +50,7 @@ def publish(task: tasks.Task, reporter: report.Report) -> versions.PublishedVers
             if "bytes" in fields:
                 count, total = count + 1, total + fields["bytes"]
             if count > task.limits.most_members or total > task.limits.most_bytes:
-                raise failure.Failure("your loader wrote more than a data set may hold: split it")
+                raise failure.Failure("your loader wrote more than a data set may have: split it")
             if fields:
                 listed.write(json.dumps(fields) + "\n")
             reporter.progress(
@@ -70,7 +70,7 @@ def publish(task: tasks.Task, reporter: report.Report) -> versions.PublishedVers
     )
     with stored.locked():
         if not file_list.is_file():
-            # The files that are there now are not those that were verified.
+            # The present files are not those that were verified.
             raise failure.Later(
                 "your loader was started again meanwhile: wait until it has ended", soon=True
             )
@@ -86,21 +86,21 @@ def _paths(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _accept(task: tasks.Task, root: pathlib.Path, path: pathlib.Path) -> dict[str, Any]:
     """Set the mode and owner of a path; return its fields in the file list."""
-    found = path.lstat()
+    status = path.lstat()
     name = str(path.relative_to(root))
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         _check_link(root, path)
         return {"path": name, "link": os.readlink(path)}  # noqa: PTH115 - of 3.9, and as text
-    if not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
         raise failure.Failure(
             f"your loader wrote {failure.quote(name)}, which is neither file, directory nor link: "
             "leave it out"
         )
-    executable = stat.S_ISDIR(found.st_mode) or found.st_mode & stat.S_IXUSR
+    executable = stat.S_ISDIR(status.st_mode) or status.st_mode & stat.S_IXUSR
     path.chmod(task.directory_mode if executable else task.file_mode)
     if task.owner_ids:
         os.chown(path, *task.owner_ids)
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         return {}
     size, sha256 = readback.sha256(path)
     return {"path": name, "bytes": size, "sha256": sha256}
@@ -109,8 +109,8 @@ def _accept(task: tasks.Task, root: pathlib.Path, path: pathlib.Path) -> dict[st
 def _check_link(root: pathlib.Path, path: pathlib.Path) -> None:
     """Refuse a link that may lead out of the data set.
 
-    Its target may have ".." at its beginning only, where each step up is a real directory: behind
-    a name, which may itself be a link, ".." could lead anywhere.
+    Its target may have ".." only at its beginning, where each step up is a real directory: after a
+    name, which may itself be a link, ".." could lead anywhere.
     """
     parts = os.readlink(path).split("/")  # noqa: PTH115 - as text, not normalized
     up = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
@@ -118,5 +118,5 @@ def _check_link(root: pathlib.Path, path: pathlib.Path) -> None:
     if parts[0] == "" or up > depth or ".." in parts[up:]:
         raise failure.Failure(
             f"your loader wrote the link {failure.quote(str(path.relative_to(root)))}, which may "
-            "lead out of its directory: copy what it leads to"
+            "lead out of its directory: copy its target instead"
         )

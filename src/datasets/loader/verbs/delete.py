@@ -19,7 +19,7 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
         reporter: Reports the progress.
 
     Raises:
-        Failure: Something else has its path, and nothing was deleted; or some files could not be
+        Failure: Something else has its path, and nothing is deleted; or some files could not be
             removed.
     """
     stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)

@@ -29,7 +29,7 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
 def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
     stored = volume.StoredDataSet(root, name)
     current = None
-    # Anything else at a data set's path is no data set.
+    # Anything else at a data set's path is not a data set.
     with contextlib.suppress(failure.Failure):
         current = stored.current()
     if current:

@@ -24,7 +24,7 @@ GONE = "was published or removed by another pod meanwhile"
 
 
 def run(task: tasks.Task, reporter: report.Report, index: int) -> list[pathlib.Path]:
-    """Load a data set from its sources, or publish what a custom loader wrote.
+    """Load a data set from its sources, or publish the files of a custom loader.
 
     Args:
         task: The task.
@@ -54,10 +54,10 @@ def run(task: tasks.Task, reporter: report.Report, index: int) -> list[pathlib.P
 def _load(
     task: tasks.Task, reporter: report.Report, counter: progress.Counter, index: int
 ) -> versions.PublishedVersion | None:
-    """Do this pod's part, and publish the data set if it was the last one.
+    """Do this pod's part; publish the data set if no part is left.
 
     Returns:
-        The published version; None where other pods still work on it.
+        The published version; None if other pods still work on it.
     """
     stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
     # The modules of the work are imported during the first round trips to the volume.
@@ -74,7 +74,7 @@ def _load(
                 result = dataclasses.replace(current.result, existing=True)
                 return stored.keep_current(current, result, task.request)
             directory = stored.open_load(task, current)
-        # A process that is forked during an import would wait for its lock for ever.
+        # A process that is forked during an import would wait forever for the import lock.
         importing.join()
         with contextlib.closing(directory):
             try:

@@ -1,6 +1,6 @@
 """Prepare an empty directory for a custom loader.
 
-The custom loader is the next container of the pod, and sees nothing of the volume but this
+The custom loader is the next container of the pod, and has no other part of the volume than this
 directory.
 """
 
@@ -13,12 +13,12 @@ import shutil
 from ..base import report, tasks
 from ..store import volume
 
-# Any user may write there: which user the custom loader's image runs as is not known.
+# Any user may write there: the user of the custom loader's image is unknown.
 OPEN_MODE = 0o777
 
 
 def run(task: tasks.Task, _reporter: report.Report, _index: int) -> list[pathlib.Path]:
-    """Make the directory, empty: files that an earlier attempt left may be incomplete."""
+    """Make the directory, empty: files of an earlier attempt may be incomplete."""
     stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
     with stored.locked():
         stored.make_home()

@@ -25,7 +25,7 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
         reporter: Reports the progress, and each damaged file.
 
     Raises:
-        Failure: There is no such data set, or a file is not as it was published.
+        Failure: There is no such data set, or a file differs from its publication.
     """
     stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
     current = stored.current()
@@ -37,32 +37,31 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
     file_list = stored.file_list_of(current.version)
     if not file_list.exists():
         raise failure.Failure(
-            f"the file list of {task.name} is gone: create-dataset with overwrite=true makes the "
-            "files and the list anew"
+            f"the file list of {task.name} is missing: run create-dataset with overwrite=true"
         )
     files = size = wrong = 0
     first = ""
     reporter.state(protocol.VERIFYING, files=0, bytes=0)
-    for fields, why in readback.map_concurrently(
+    for fields, difference in readback.map_concurrently(
         lambda each: _compare(root, each), _listed(file_list)
     ):
         files += "bytes" in fields or "same" in fields
         size += int(fields.get("bytes", 0))
-        if why:
+        if difference:
             wrong += 1
-            first = first or f"{failure.quote(fields['path'])} {why}"
+            first = first or f"{failure.quote(fields['path'])} {difference}"
             if wrong <= MOST_NAMED:
-                reporter.state(protocol.VERIFYING, wrong=fields["path"], why=why)
+                reporter.state(protocol.VERIFYING, wrong=fields["path"], reason=difference)
         reporter.progress(
             protocol.VERIFYING, functools.partial(dict[str, int], files=files, bytes=size)
         )
     extra = _count(root) - files
     if extra > 0 and not wrong:
-        wrong, first = extra, f"{extra} files are there that were not published"
+        wrong, first = extra, f"{extra} files are not in the file list"
     if wrong:
         raise failure.Failure(
             f"{wrong} of {max(files, wrong)} files of {task.name} are not as they were published "
-            f"({first}): create-dataset with overwrite=true makes them anew"
+            f"({first}): run create-dataset with overwrite=true to load them again"
         )
     reporter.ended(protocol.VERIFIED, files=files, bytes=size)
     return []
@@ -75,23 +74,23 @@ def _listed(file_list: pathlib.Path) -> Iterator[dict[str, Any]]:
 
 
 def _compare(root: pathlib.Path, fields: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Compare a file with its line of the list; return the line, and the difference or empty."""
+    """Compare a file with its line of the list; return the line, and any difference."""
     path = root / fields["path"]
     try:
         if "link" in fields:
             same = os.readlink(path) == fields["link"]  # noqa: PTH115 - of 3.9, and as text
-            return fields, "" if same else "leads elsewhere"
+            return fields, "" if same else "has another target"
         if "same" in fields:
             same = readback.are_same(path, root / fields["same"])
-            return fields, "" if same else "has another content"
+            return fields, "" if same else "has other content"
         size, sha256 = readback.sha256(path)
     except FileNotFoundError:
-        return fields, "is gone"
+        return fields, "is missing"
     except OSError as error:
         return fields, f"cannot be read ({os.strerror(error.errno or 0)})"
     if size != fields["bytes"]:
         return fields, f"has {size} bytes, not {fields['bytes']}"
-    return fields, "" if sha256 == fields["sha256"] else "has another content"
+    return fields, "" if sha256 == fields["sha256"] else "has other content"
 
 
 def _count(root: pathlib.Path) -> int:

@@ -1,1 +1,1 @@
-"""A load by its pods: planned, divided, fetched, written, published."""
+"""The work of a load: it is planned, divided among pods, fetched, written and published."""

@@ -40,7 +40,7 @@ class Unpacker:
             archive_format: Its format, as `formats.recognise` returns it.
 
         Raises:
-            StartOver: It changed since an earlier attempt began with it.
+            StartOver: It has changed since an earlier attempt began with it.
             Failure: It cannot be unpacked.
         """
         run = self._run
@@ -76,11 +76,11 @@ class Unpacker:
         count = self._limiter.add_unpacked
         if formats.has_range_reader(archive_format) and self._source.divisible:
             archive = _Range(self._source, self._run.item)
-            found = formats.read_range(archive_format, archive, data)
+            outer = formats.read_range(archive_format, archive, data)
             return (
-                archive_reader.unpack_nested(found, count=count, inner=inner)
+                archive_reader.unpack_nested(outer, count=count, inner=inner)
                 if recursive
-                else found
+                else outer
             )
         return archive_reader.read(
             data, archive_format, count=count, recursive=recursive, inner=inner
@@ -102,7 +102,7 @@ class Unpacker:
 
     def _file(self, number: int, path: str, member: members.File) -> None:
         chunks = self._written(member.chunks)
-        # Of several members of one path any may be there: they are written again, in order.
+        # Of several members of one path any one may have been written last: all are written again.
         if self._run.has_member(number) and path not in self._run.attempt.completed.replaced:
             for _ in chunks:
                 pass
@@ -152,7 +152,7 @@ class _Counted:
 
 
 class _Range:
-    """An archive that can be read from any position; see zip_range_reader."""
+    """An archive for `zip_range_reader`, readable from any position."""
 
     def __init__(self, source: remote_object.RemoteObject, item: plan.Item) -> None:
         self._source = source
@@ -173,5 +173,5 @@ def _directory(item: plan.Item) -> str:
 
 
 def _named(error: failure.Failure, item: plan.Item) -> failure.Failure:
-    """Return an archive's failure, with the archive's name where it is one of many."""
+    """Return an archive's failure, with the archive's name if it is one of many."""
     return failure.Failure(f"{failure.quote(item.name)}: {error}") if item.name else error

@@ -1,4 +1,4 @@
-"""Compare what was fetched for an item with the checksum that the user or a list gave."""
+"""Compare the content of an item with the checksum from the user or a list."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ def algorithm(item: plan.Item) -> str:
 
 
 def hasher(item: plan.Item) -> Any:
-    """Return a new hash for what is fetched for an item."""
+    """Return a new hash for the content of an item."""
     return tasks.hasher(algorithm(item))
 
 
 def compare(item: plan.Item, url: str, digest: str) -> str:
-    """Compare what was fetched with the checksum that was given, if one was.
+    """Compare the digest of an item's content with the item's checksum, if it has one.
 
     Args:
         item: The item.
         url: The URL that it was fetched from.
-        digest: The digest of what was fetched, in hex, by the checksum's algorithm.
+        digest: The digest of its content, in hex, by the checksum's algorithm.
 
     Returns:
-        The checksum of what was fetched.
+        The checksum of its content.
 
     Raises:
         Failure: They differ.
@@ -37,7 +37,7 @@ def compare(item: plan.Item, url: str, digest: str) -> str:
     actual = f"{algorithm(item)}:{digest}"
     if item.checksum and actual != item.checksum:
         raise failure.Failure(
-            f"what came from {urls.redact(url)} has the checksum {actual}, not {item.checksum}: "
+            f"the content of {urls.redact(url)} has the checksum {actual}, not {item.checksum}: "
             "check which of the two is wrong"
         )
     return actual

@@ -1,4 +1,4 @@
-"""The tools that all items of a pod share, and one try to load an item with them."""
+"""The context that all items of a pod share, and one attempt to load an item in it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from . import item_run, plan
 
 @dataclasses.dataclass(frozen=True)
 class LoadContext:
-    """The tools that all items of a pod share.
+    """The context that all items of a pod share.
 
     Attributes:
         task: The task.
         client: The HTTP client.
         tree: The writer of files.
         counter: The progress of this pod.
-        limiter: Holds the sources to the limits.
-        single: Whether the plan has only one item, whose size is the total then.
+        limiter: The limiter of the sources.
+        single: Whether the plan has only one item, whose size is then the total.
     """
 
     task: tasks.Task
@@ -34,13 +34,13 @@ class LoadContext:
 
 @dataclasses.dataclass(frozen=True)
 class ItemFetch:
-    """One try to load an item.
+    """One attempt to load an item.
 
     Attributes:
         run: The item.
         source: The source object that it is, or is in.
         connections: The number of connections that it may use.
-        context: The tools.
+        context: The context.
     """
 
     run: item_run.ItemRun
@@ -50,7 +50,7 @@ class ItemFetch:
 
 
 def open_source(item: plan.Item, context: LoadContext) -> remote_object.RemoteObject:
-    """Return the source object of an item; nothing is requested yet."""
+    """Return the source object of an item, without a request for it."""
     source = remote_object.RemoteObject(
         context.client,
         item_run.url_of(item, context.task),
@@ -61,7 +61,7 @@ def open_source(item: plan.Item, context: LoadContext) -> remote_object.RemoteOb
         patience_seconds=context.task.patience_seconds,
         on_received=context.counter.add_fetched if item.kind != plan.HASH else lambda _: None,
     )
-    # Only objects that can be read in ranges are planned in parts; S3 can, for all that it lists.
+    # Only objects that can be read in ranges are planned in parts; S3 serves ranges of any object.
     listed = item.kind == plan.FILE and bool(item.validator)
     source.ranges = listed or item.kind in {plan.PART, plan.INNER, plan.HASH}
     return source

@@ -1,4 +1,4 @@
-"""Load an item that stays one file: a small one in one go, a large one by many connections."""
+"""Load an item that stays one file: a small one at once, a large one over many connections."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def load(
     Args:
         fetch: The item.
         path: The file's path.
-        opened: The object as a stream, where its beginning was read already.
+        opened: The object as a stream, if its beginning was read already.
 
     Raises:
-        StartOver: The object is another one now.
+        StartOver: The object has changed.
         Failure: It cannot be loaded.
     """
     size = fetch.source.size
@@ -45,7 +45,7 @@ def load_part(fetch: item_context.ItemFetch) -> None:
 
 
 def load_member(fetch: item_context.ItemFetch, data: object_stream.ObjectStream) -> None:
-    """Load a member of an archive that is no archive itself."""
+    """Load a member of an archive that is not an archive itself."""
     run, tree, limiter = fetch.run, fetch.context.tree, fetch.context.limiter
     item, size = run.item, run.item.length or 0
     chunks = byte_streams.pieces(data, size)

@@ -22,7 +22,7 @@ def load(fetch: item_context.ItemFetch) -> None:
     """Load an object, or a member of an archive, by the format that it has.
 
     Raises:
-        StartOver: The object is another one now than an earlier attempt began with.
+        StartOver: The object has changed since an earlier attempt began with it.
         Failure: It cannot be loaded.
     """
     item, source = fetch.run.item, fetch.source
@@ -30,7 +30,7 @@ def load(fetch: item_context.ItemFetch) -> None:
     with contextlib.closing(opened):
         head = formats.head_of(opened.peek)
         archive_format = _recognise(fetch, head)
-        # One connection can continue with what it has begun; several begin anew.
+        # One connection can continue the stream that was opened; several start again.
         keep = fetch.connections == 1 or not source.divisible or not _is_long(source, item)
         if archive_format == formats.FILE and item.kind != plan.INNER:
             path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
@@ -52,13 +52,13 @@ def _recognise(fetch: item_context.ItemFetch, head: bytes) -> str:
 
 
 def _is_long(source: remote_object.RemoteObject, item: plan.Item) -> bool:
-    """Return whether several connections are worth their requests."""
+    """Tell whether several connections are worth their requests."""
     end = source.size if item.end is None else item.end
     return (end or 0) - item.start > formats.HEAD_BYTES + object_stream.LEAST_BYTES
 
 
 def _open_again(fetch: item_context.ItemFetch, head: bytes) -> object_stream.ObjectStream:
-    """Open an item with several connections, behind the bytes that were read already."""
+    """Open an item with several connections, after the bytes that were read already."""
     item, connections = fetch.run.item, fetch.connections
     return object_stream.open_stream(
         fetch.source,

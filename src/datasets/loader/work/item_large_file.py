@@ -1,7 +1,7 @@
 """Write a large file, or a part of one, while many connections fetch it.
 
-It is hashed and written from its beginning to its end; now and then the journal records up to
-which position it is on the volume.
+It is hashed and written from its beginning to its end; now and then the journal records the
+position up to which it is on the volume.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..tree import files, large_file
 from . import item_checksum, item_context, item_run, item_version, plan
 
 PIECE_BYTES, PIECES_AHEAD = 3 * 2**20, 36
-# Each connection fetches as many pieces as the others, and at least so many if they are not too
-# small then: the load waits for the last ones.
+# All connections fetch the same number of pieces, as the load waits for the last one; and at least
+# this many, unless the pieces would be too small.
 LEAST_ROUNDS, LEAST_PIECE_BYTES, PIECE_MULTIPLE_BYTES = 4, 2**20, 2**16
 CHECKPOINT_BYTES = 256 * 2**20
 
@@ -30,10 +30,10 @@ def load(
     Args:
         fetch: The item.
         path: The file's path.
-        opened: The object as a stream, where its beginning was read already.
+        opened: The object as a stream, if its beginning was read already.
 
     Raises:
-        StartOver: The object is another one now.
+        StartOver: The object has changed.
         Failure: It cannot be loaded.
     """
     run, source = fetch.run, fetch.source
@@ -71,11 +71,11 @@ def _write(
     run, tree = fetch.run, fetch.context.tree
     item = run.item
     shared = item.kind == plan.PART or start > item.start
-    wanted = files.NewFile(path, 0, executable=False, shared=shared)
+    new = files.NewFile(path, 0, executable=False, shared=shared)
     # A file that is not read from its beginning to its end is read back before it is published.
     algorithm = item_checksum.algorithm(item)
     algorithms = set[str]() if shared else {"sha256", algorithm}
-    file = tree.begin_large(0, wanted, run, start=start, algorithms=algorithms)
+    file = tree.begin_large(0, new, run, start=start, algorithms=algorithms)
     try:
         _copy(run, file, data, fetch.context.limiter)
         checksum = ""
@@ -84,7 +84,7 @@ def _write(
             checksum = item_checksum.compare(item, fetch.source.url, digest)
     except BaseException:
         file.abandon()
-        # The item may be tried again: this file is not pending any more.
+        # The item may be tried again: this file is no longer pending.
         run.remove_pending()
         raise
     tree.finish_large(file, 0, run)
@@ -102,7 +102,7 @@ def _copy(
     data: object_stream.ObjectStream,
     limiter: limiter.Limiter,
 ) -> None:
-    """Write all that a stream brings; record now and then up to where it is on the volume."""
+    """Write all data of a stream; record now and then the position that is on the volume."""
     safe = file.position
     while piece := data.next_piece():
         limiter.add_received(len(piece.data))

@@ -10,7 +10,7 @@ from ..archives import formats
 from ..base import urls
 from . import item_context, item_file, item_format, item_retry, item_run, plan
 
-# Decompressors that take much memory: so many of them run at once.
+# The number of decompressors that may run at once if they take much memory.
 MOST_LARGE_DECOMPRESSORS = 2
 
 
@@ -18,7 +18,7 @@ class ItemLoader:
     """A loader of items, used by all lanes of a pod.
 
     Args:
-        context: The tools.
+        context: The context of the pod's items.
     """
 
     def __init__(self, context: item_context.LoadContext) -> None:
@@ -47,7 +47,7 @@ class ItemLoader:
     def _decompressor(
         self, item: plan.Item, url: str
     ) -> contextlib.AbstractContextManager[object]:
-        """Return the permission to run a decompressor that takes much memory, if one will run."""
+        """Return the semaphore for decompressors that take much memory, if the item needs one."""
         unpacked = item.kind in {plan.SOURCE, plan.INNER} and self.context.task.unpack != "false"
         if unpacked and formats.takes_much_memory(item.name or urls.file_name(url)):
             return self._decompressors

@@ -46,6 +46,6 @@ def _try(run: item_run.ItemRun, fetch: Callable[[], None]) -> failure.StartOver 
 
 
 def _is_independent(run: item_run.ItemRun) -> bool:
-    """Return whether the item is one file that no list describes, and nothing is written of it."""
+    """Tell whether the item is one file without a listed version, and none of it is written."""
     begun = run.attempt.completed.begun(run.number)
     return run.item.kind == plan.FILE and not run.item.validator and not begun

@@ -48,16 +48,16 @@ class ItemRun:
         self.attempt.journal.add(journal.JournalLine(kind, self.number, number, path, **fields))
 
     def has_member(self, number: int) -> bool:
-        """Return whether an earlier attempt has written a member."""
+        """Tell whether an earlier attempt has written a member."""
         return self.attempt.completed.has(self.number, number)
 
     def add_pending(self, count: int) -> None:
-        """Count so many more pending members."""
+        """Add to the number of pending members."""
         with self._lock:
             self._pending += count
 
     def record_replacement(self, number: int, path: str) -> None:
-        """Record that a member replaces an earlier one, or a file that an attempt left.
+        """Record that a member replaces an earlier one, or a file of an earlier attempt.
 
         Raises:
             Failure: Another attempt has taken over this one's work.
@@ -87,7 +87,7 @@ class ItemRun:
         self.remove_pending()
 
     def remove_pending(self, count: int = 1) -> None:
-        """Count so many fewer pending members; the last one ends the item."""
+        """Subtract from the number of pending members; the last one ends the item."""
         with self._lock:
             self._pending -= count
             last = not self._pending

@@ -9,7 +9,7 @@ from . import item_run, plan
 
 
 def check(run: item_run.ItemRun, source: remote_object.RemoteObject) -> None:
-    """Ask for an object's version; record it in the journal, or compare it with the record.
+    """Request an object's version; record it in the journal, or compare it with the record.
 
     Args:
         run: The item.
@@ -24,7 +24,7 @@ def check(run: item_run.ItemRun, source: remote_object.RemoteObject) -> None:
     if begun is None:
         run.record(journal.VERSION, 0, "", text=source.validator)
         if run.item.kind == plan.SOURCE:
-            # Before its first file is on the volume: another version may have other files.
+            # Before its first file is on the volume, as another version may have other files.
             run.attempt.journal.flush()
     elif begun != source.validator:
         raise failure.StartOver("has changed since an earlier attempt")
@@ -34,7 +34,7 @@ def check_resumable(source: remote_object.RemoteObject) -> None:
     """Refuse to resume an object whose version is unknown.
 
     Raises:
-        StartOver: The origin gives no version of it.
+        StartOver: The origin has no version for it.
     """
     if not source.validator:
         raise failure.StartOver("cannot be resumed, as its origin gives no version")

@@ -20,14 +20,14 @@ from ..base import failure
 from ..store import journal, readback
 from ..tree import directory_queue, files
 
-# The kinds of links: a target, another name of a file, or a file that contains the target.
-# EXECUTABLE is no link: it marks a file as executable, which some archives tell only at their end.
+# The kinds of links: a symbolic link, a hard link, or a file that contains a symbolic link's
+# target. EXECUTABLE marks a file as executable, which some archives tell only at their end.
 SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable"
 LONGEST_TARGET = 4096
 
 
 def make(tree: files.TreeFiles, lines: Iterable[journal.JournalLine]) -> None:
-    """Create links; one that is there already is kept or replaced.
+    """Create links; one that exists already is kept or replaced.
 
     Args:
         tree: The tree.
@@ -45,7 +45,7 @@ def make(tree: files.TreeFiles, lines: Iterable[journal.JournalLine]) -> None:
         work.wait()
     finally:
         work.close()
-    # Hard links to links that were not there yet.
+    # Hard links to links that did not exist yet.
     for line in late:
         with _path_errors(line.path):
             _hard_link(tree, line)

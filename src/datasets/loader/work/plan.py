@@ -59,18 +59,18 @@ class Item:
 
     @property
     def length(self) -> int | None:
-        """The number of bytes to fetch; None if unknown."""
+        """Return the number of bytes to fetch; None if unknown."""
         end = self.size if self.end is None else self.end
         return None if end is None else end - self.start
 
     @property
     def planned_bytes(self) -> int:
-        """The bytes that it adds to the total, as far as they are known."""
+        """Return the bytes that it adds to the total, as far as they are known."""
         return 0 if self.kind == HASH else self.length or 0
 
     @property
     def weight(self) -> int:
-        """The cost of the item, in bytes."""
+        """Return the cost of the item, in bytes."""
         return ITEM_BYTES + (self.length or 0)
 
 
@@ -93,7 +93,7 @@ class Plan:
 
     @property
     def shards(self) -> int:
-        """The number of shards."""
+        """Return the number of shards."""
         return len(self.spans)
 
     def read(self, shard: int) -> Iterator[tuple[int, Item]]:
@@ -105,15 +105,15 @@ class Plan:
                 yield number, Item(**json.loads(file.readline()))
                 number += 1
 
-    def order(self, index: int, indexes: int) -> tuple[Sequence[int], Sequence[int]]:
-        """Return the shards that are a pod's share, and those of the other pods.
+    def divide(self, index: int, indexes: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the shards of a pod's share, and those of the other pods, each in order.
 
         Args:
             index: The pod's index.
             indexes: The number of pods.
         """
         own = range(index, self.shards, indexes)
-        # From the end: the others take those last.
+        # From the end: the other pods take those last.
         return own, [shard for shard in reversed(range(self.shards)) if shard not in own]
 
 

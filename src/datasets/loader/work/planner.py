@@ -13,7 +13,7 @@ from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
 from . import plan
 
-# The most sources that are probed before they are divided among the pods.
+# The most sources that are probed for the plan.
 MOST_PROBED = 64
 PARTS_PER_POD = 4
 LEAST_PART_BYTES = 64 * 2**20
@@ -24,7 +24,7 @@ SAMPLE = 256
 
 
 def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
-    """Return all items of a task, as its sources are now.
+    """Yield all items of a task, as its sources are now.
 
     Args:
         task: The task.
@@ -65,7 +65,7 @@ def _is_to_unpack(found: source_object.SourceObject, task: tasks.Task) -> bool:
 
 
 def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
-    """Return a file of a known size, in parts if it is large and several pods share it."""
+    """Yield a file of a known size, in parts if it is large and several pods share it."""
     size = item.size or 0
     part_bytes = max(LEAST_PART_BYTES, -(-size // (PARTS_PER_POD * task.indexes)))
     part_bytes += -part_bytes % PART_MULTIPLE_BYTES
@@ -115,7 +115,7 @@ def _probe(
 
 
 def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan.Item] | None:
-    """Return the members of a tar archive as items; None if it is better read as one stream."""
+    """Return a tar archive's members as items; None if it is better read as one stream."""
 
     def read_at(offset: int, count: int) -> bytes:
         with contextlib.closing(source.open_range(offset, offset + count)) as data:
@@ -127,7 +127,7 @@ def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan
         count = sum(not each.directory for each in first)
         if not count or sum(each.size for each in first) < LEAST_INNER_BYTES * count:
             return None
-        # All of them before the first is returned: NotPlain may be raised at the very end.
+        # All are read before the first is returned: NotPlain may be raised at the very end.
         every = [*first, *found]
     except tar_index.NotPlain:
         return None

@@ -1,4 +1,4 @@
-"""One pod's part of a load: the plan, the work, and, by the last pod, the publication."""
+"""One pod's part of a load: the plan, the work and, for the last pod, the publication."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class PodLoad:
         self._client = http_client.Client(task.timeout_seconds, signers, refused)
 
     def run(self) -> versions.PublishedVersion | None:
-        """Do this pod's part, and publish the data set if it was the last one.
+        """Do this pod's part; publish the data set if no part is left.
 
         Returns:
-            The published version; None where other pods still work on it.
+            The published version; None if other pods still work on it.
 
         Raises:
             LoadGone: Another pod has published or removed the load meanwhile.
@@ -106,7 +106,7 @@ class PodLoad:
         tree.close()
 
     def _keep_existing(self, result: tasks.Result) -> versions.PublishedVersion:
-        # The pod that published it may have been killed before it removed the rest.
+        # The pod that published it may have been killed before it removed the trash.
         with contextlib.suppress(failure.Failure, OSError), self._stored.locked():
             current = self._stored.current()
             if current and current.result and current.version == self._directory.version:

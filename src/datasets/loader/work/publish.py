@@ -50,7 +50,7 @@ class Publication:
         """Create the links, write the file list, and verify files that are not verified yet.
 
         Raises:
-            Failure: A file or the journal is not as it should be; nothing is published.
+            Failure: A file is wrong, or the journal is incomplete; nothing is published.
         """
         self._survey()
         tree = files.TreeFiles(str(self._directory.tree), self._task)
@@ -70,7 +70,7 @@ class Publication:
         return (line for line in self._lines(files=False) if line.kind == journal.LINK)
 
     def _survey(self) -> None:
-        """What has to be known before anything else."""
+        """Collect from the journals all but the files, which are many."""
         names = duplicate_names.DuplicateNames()
         for line in self._lines(files=False):
             if line.kind == journal.REPLACED:
@@ -106,12 +106,12 @@ class Publication:
         self._add_checksum(result["checksum"])
 
     def _add_checksum(self, checksum: str) -> None:
-        """Keep the checksum of a source object; two are enough to see that there are several."""
+        """Keep the checksum of a source object; two are enough to know that there are several."""
         if checksum and len(self._checksums) < 2:
             self._checksums.add(checksum)
 
     def _file_list(self) -> Iterator[str]:
-        """Return the lines of the file list."""
+        """Yield the lines of the file list."""
         duplicates: dict[str, journal.JournalLine] = {}
         for line in self._lines(files=True):
             if line.kind == journal.FILE and line.path not in self._contents:
@@ -171,7 +171,7 @@ class Publication:
         )
         if full.stat().st_size != line.size:
             raise failure.Failure(
-                f"{failure.quote(line.path)} does not have the size that it should have: run "
+                f"{failure.quote(line.path)} has another size than its source: run "
                 "delete-dataset, then create-dataset again"
             )
         checksum = item_checksum.compare(

@@ -1,7 +1,7 @@
-"""Work on the shards of a load that no other pod has taken, their items side by side.
+"""Load the shards that no other pod has taken, with many items at once.
 
-One thread takes the shards, so that the next one is ready when it is needed; another one records
-which are finished; the lanes load their items.
+One thread takes shards, so that the next one is ready when it is needed; another one records the
+finished ones; the lanes load their items.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from . import item_loader, item_run, plan
 
 LANES = 32
 TICK_SECONDS = 0.25
-# The pause between two looks at this pod's shards, and at a lock that another process has.
+# The pause between two checks of this pod's shards, and of a lock that another process has.
 PAUSE_SECONDS, LONG_PAUSE_SECONDS = 0.02, 0.5
-# The longest wait for threads that are to stop.
+# The longest wait for threads to stop.
 END_SECONDS = 5.0
 
 
@@ -74,7 +74,7 @@ class ShardWorker:
         self._loader = loader
         self._context = loader.context
         self._index = index
-        self._own, self._others = planned.order(index, indexes)
+        self._own, self._others = planned.divide(index, indexes)
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._stopped = threading.Event()
@@ -108,7 +108,7 @@ class ShardWorker:
             # Also after a failure: finished shards are recorded, so that no attempt repeats them.
             self._stopped.set()
             self._context.tree.stop()
-            # Bytes that are fetched in vain would be counted, and slow another attempt down.
+            # Further bytes would be counted, and would slow down another attempt.
             self._context.client.close()
             self._to_record.put(None)
             deadline = time.monotonic() + END_SECONDS
@@ -162,12 +162,12 @@ class ShardWorker:
     def _take_shards(self) -> None:
         """Take this pod's share, then other pods' shards.
 
-        It takes other pods' shards one at a time, and only when its own are finished: the others
-        may only be late. It waits for those of its own that another process has taken: that
-        process may be an earlier pod of this index, on a node that was lost.
+        It takes other pods' shards one at a time, and only when its own are finished: those pods
+        may only be late. It waits for shards of its own that another process has taken: that may
+        be an earlier pod of this index, on a node that was lost.
         """
         try:
-            # One look at the ledger costs less than to lock a finished shard.
+            # Reading the ledger costs less than locking a finished shard.
             finished = self._count_earlier()
             own = [number for number in self._own if number not in finished]
             left = [number for number in own if not self._take(number)]
@@ -190,12 +190,12 @@ class ShardWorker:
         Returns:
             The finished shards.
         """
-        found: set[int] = set()
+        finished: set[int] = set()
         for each in self._directory.read_ledger():
-            found.add(each.shard)
+            finished.add(each.shard)
             if each.pod == self._index:
                 self._context.counter.add_earlier(each.fetched, each.files, each.bytes)
-        return found
+        return finished
 
     def _wait_for_own(self) -> set[int]:
         """Wait until this pod works on no shard; return the shards that are finished."""
@@ -234,7 +234,7 @@ class ShardWorker:
         return True
 
     def _record_finished(self) -> None:
-        """Record the shards that are finished, as many as there are at a time."""
+        """Record finished shards, all that there are at a time."""
         ended = False
         while not ended:
             taken = [self._to_record.get()]
