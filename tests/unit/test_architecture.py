@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -68,6 +70,34 @@ def test_a_library_is_imported_by_its_own_room_only(library: str):
         if library in imported(path)
     }
     assert rooms == SPEAKERS[library]
+
+
+def test_every_module_imports_with_what_the_charm_carries():
+    """A charm has the packages of requirements.txt, and none of the development's."""
+    program = """
+import importlib, pathlib, sys
+from importlib import metadata
+root = pathlib.Path(sys.argv[1])
+lines = (root / "requirements.txt").read_text().splitlines()
+carried = {line.partition("==")[0].lower() for line in lines if line[:1].isalnum()}
+packages = metadata.packages_distributions()
+class Others:
+    def find_spec(self, name, path=None, target=None):
+        owners = packages.get(name.partition(".")[0], ())
+        owners = {each.lower().replace("_", "-") for each in owners}
+        if owners and not owners & carried:
+            raise ImportError(f"{name} is not in requirements.txt")
+sys.meta_path.insert(0, Others())
+sys.path.insert(0, str(root / "src"))
+for path in sorted((root / "src").rglob("*.py")):
+    if path.name != "__main__.py":
+        name = ".".join(path.relative_to(root / "src").with_suffix("").parts)
+        importlib.import_module(name.removesuffix(".__init__"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("top", ["src", "sandbox", "benchmarks"])

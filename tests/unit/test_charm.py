@@ -299,7 +299,7 @@ def cluster(plane: api_server.ApiServer, cloud: aws_cloud.Cloud) -> api_server.A
         (
             ({}, "no certificate"),
             testing.BlockedStatus(
-                "the CA from the relation is no certificate: relate certificates again"
+                "the CA from the relation is not a certificate: relate certificates again"
             ),
         ),
         (
