@@ -1,4 +1,1 @@
-"""What the application does, in the order in which it does it: both halves, Jobs and data sets.
-
-It imports no ops.
-"""
+"""The application: reconcile, teardown and data set actions, without ops."""

@@ -1,4 +1,4 @@
-"""The reconcile: the file system in AWS, then the volumes in the cluster and their proof."""
+"""Reconcile the file system in AWS, then the volumes in the cluster and the probe."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from config import Settings
 
 VOLUMES_TIMEOUT_SECONDS = 30
 PROBE_TIMEOUT_SECONDS = 90
-# Where something is known to be wrong, waiting longer for the probe to fail tells no more.
-HINDERED_PROBE_TIMEOUT_SECONDS = 10
-# Above this many claims the summary counts them instead of naming each.
+# With a known problem in AWS a longer wait for the probe gives no more information.
+SHORT_PROBE_TIMEOUT_SECONDS = 10
+# With more claims the summary contains their number instead of their names.
 MOST_NAMED_CLAIMS = 3
 
 
@@ -31,10 +31,10 @@ class Context:
         owner: The application whose resources these are.
         settings: The application's options.
         aws: The region.
-        access: Return the way into the cluster, or raise the problem that there is none.
-        known_id: The file system that was made before; empty for none.
+        access: Return the address and credentials of the cluster, or raise a problem.
+        known_id: The file system that was created before; empty for none.
         addresses: The addresses of the related machines.
-        environment: Further environment of pods: proxies.
+        environment: Further environment variables of pods: proxies.
         next_step: The command that relates a cluster, where none is related; else empty.
     """
 
@@ -49,13 +49,13 @@ class Context:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reach:
-    """The cluster as far as it can be reached.
+class ClusterConnection:
+    """The connection to the cluster, or the problem that prevents it.
 
     Attributes:
-        cluster: The cluster; None where it is out of reach.
+        cluster: The cluster; None where it cannot be reached.
         nodes: Its nodes.
-        problem: Why it is out of reach; None where it is not.
+        problem: The problem; None where the cluster can be reached.
     """
 
     cluster: client.Cluster | None
@@ -69,9 +69,9 @@ class Outcome:
 
     Attributes:
         file_system_id: The file system; empty where it is not there yet.
-        manifests: The Kubernetes manifests that were applied; None where it did not come to it.
-        problems: What is wrong, in the order of its discovery.
-        summary: What is ready, in a sentence; empty where the cluster's half was not completed.
+        manifests: The applied Kubernetes manifests; None where none were applied.
+        problems: The problems, in the order of their discovery.
+        summary: The status message of success; empty where the volumes are not ready.
     """
 
     file_system_id: str = ""
@@ -81,47 +81,50 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def reach(context: Context) -> Generator[Reach]:
-    """Connect to the cluster and list its nodes; AWS's half goes on without."""
+def connect(context: Context) -> Generator[ClusterConnection]:
+    """Connect to the cluster and list its nodes; AWS is reconciled even if that fails."""
     with contextlib.ExitStack() as stack:
         try:
             cluster = stack.enter_context(client.Cluster(context.access(), context.owner))
-            found = Reach(cluster, cluster.nodes())
+            connection = ClusterConnection(cluster, cluster.nodes())
         except problems.Problem as problem:
-            found = Reach(None, problem=problem)
-        yield found
+            connection = ClusterConnection(None, problem=problem)
+        yield connection
 
 
 def reconcile(context: Context, *, timeout_seconds: float) -> Outcome:
-    """Make AWS, then the cluster, as the settings ask for.
+    """Bring AWS, then the cluster, to the state that the settings describe.
 
     Args:
         context: The inputs.
-        timeout_seconds: How long to wait for AWS.
+        timeout_seconds: The time that AWS gets.
     """
-    with reach(context) as reached:
+    with connect(context) as connection:
         try:
-            state = file_system.reconcile(
-                context.aws, _file_system(context, reached.nodes), timeout_seconds=timeout_seconds
+            efs = file_system.reconcile(
+                context.aws,
+                _file_system(context, connection.nodes),
+                timeout_seconds=timeout_seconds,
             )
         except problems.Problem as problem:
             return Outcome(problems=(problem,))
-        outcome = Outcome(state.file_system_id, problems=state.problems)
+        outcome = Outcome(efs.file_system_id, problems=efs.problems)
         if context.next_step:
-            ready = f"{state.file_system_id} ready in {state.region}; next: {context.next_step}"
+            ready = f"{efs.file_system_id} ready in {efs.region}; next: {context.next_step}"
             return _with(outcome, problems.Blocked(ready))
-        if reached.cluster is None:
-            return _with(outcome, reached.problem or problems.Waiting("waiting for the cluster"))
-        return _reconcile_cluster(context, reached.cluster, state, outcome)
+        if connection.cluster is None:
+            problem = connection.problem or problems.Waiting("waiting for the cluster")
+            return _with(outcome, problem)
+        return _reconcile_cluster(context, connection.cluster, efs, outcome)
 
 
 def _reconcile_cluster(
     context: Context,
     cluster: client.Cluster,
-    state: file_system.FileSystemOutcome,
+    efs: file_system.FileSystemOutcome,
     outcome: Outcome,
 ) -> Outcome:
-    desired = _volumes(context, state.dns_name)
+    desired = _volumes(context, efs.dns_name)
     try:
         claims = volume_reconcile.reconcile(
             cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
@@ -132,19 +135,19 @@ def _reconcile_cluster(
         )
         proof = probe.reconcile(
             cluster,
-            _probe(context, state),
+            _probe(context, efs),
             timeout_seconds=(
-                HINDERED_PROBE_TIMEOUT_SECONDS if state.problems else PROBE_TIMEOUT_SECONDS
+                SHORT_PROBE_TIMEOUT_SECONDS if efs.problems else PROBE_TIMEOUT_SECONDS
             ),
         )
         outcome = _with(outcome, *proof.problems)
-        update_index.save_ends(cluster)
+        update_index.save_results(cluster)
     except problems.Problem as problem:
         return _with(outcome, problem)
     return dataclasses.replace(
         outcome,
-        summary=summary(
-            f"{state.file_system_id} in {state.region}",
+        summary=format_summary(
+            f"{efs.file_system_id} in {efs.region}",
             zones=len(proof.proven),
             claims=[f"{claim.namespace}/{claim.name}" for claim in claims.claims],
             capacity=context.settings.claim_request,
@@ -152,14 +155,14 @@ def _reconcile_cluster(
     )
 
 
-def summary(file_system: str, *, zones: int, claims: Sequence[str], capacity: str) -> str:
-    """Return the sentence of a whole reconcile.
+def format_summary(file_system: str, *, zones: int, claims: Sequence[str], capacity: str) -> str:
+    """Return the status message of a successful reconcile.
 
     Args:
         file_system: The file system and its region.
-        zones: How many zones are proven.
-        claims: The claims that are bound.
-        capacity: The capacity of each of them.
+        zones: The number of proven zones.
+        claims: The bound claims.
+        capacity: The capacity of each claim.
     """
     many = len(claims) > MOST_NAMED_CLAIMS
     names = (
@@ -169,22 +172,22 @@ def summary(file_system: str, *, zones: int, claims: Sequence[str], capacity: st
 
 
 def cluster_objects(context: Context) -> list[str]:
-    """List what the charm makes in a cluster, a line each: kind and name."""
-    made = volume_reconcile.render_manifests(_volumes(context, server=""), context.owner)
+    """Return the kind and name of each object that the charm creates in a cluster."""
+    objects = volume_reconcile.render_manifests(_volumes(context, server=""), context.owner)
     return [
         f"{each['kind']} "
         + "/".join(filter(None, (each["metadata"].get("namespace"), each["metadata"]["name"])))
-        for each in made
+        for each in objects
     ]
 
 
-def _with(outcome: Outcome, *found: problems.Problem) -> Outcome:
-    return dataclasses.replace(outcome, problems=(*outcome.problems, *found))
+def _with(outcome: Outcome, *more: problems.Problem) -> Outcome:
+    return dataclasses.replace(outcome, problems=(*outcome.problems, *more))
 
 
-def _file_system(context: Context, found: Iterable[nodes.Node]) -> resources.DesiredFileSystem:
-    """Return the desired file system, with a mount target in each zone of these machines."""
-    settings, found = context.settings, tuple(found)
+def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.DesiredFileSystem:
+    """Return the desired file system, with a mount target in each zone of machines and nodes."""
+    settings, listed = context.settings, tuple(listed)
     return resources.DesiredFileSystem(
         owner=context.owner,
         performance_mode=settings.performance_mode,
@@ -193,14 +196,14 @@ def _file_system(context: Context, found: Iterable[nodes.Node]) -> resources.Des
         kms_key=settings.kms_key,
         tags=settings.tags,
         vpc_id=settings.vpc,
-        addresses=context.addresses | {node.address for node in found},
-        instance_ids=frozenset(node.instance_id for node in found if node.instance_id),
+        addresses=context.addresses | {node.address for node in listed},
+        instance_ids=frozenset(node.instance_id for node in listed if node.instance_id),
         known_id=context.known_id,
     )
 
 
 def _volumes(context: Context, server: str) -> volume_resources.DesiredVolumes:
-    """Return the desired storage class, and a volume with its claim for each namespace."""
+    """Return the desired storage class, and for each namespace a volume with its claim."""
     settings = context.settings
     return volume_resources.DesiredVolumes(
         server=server,
@@ -213,12 +216,12 @@ def _volumes(context: Context, server: str) -> volume_resources.DesiredVolumes:
     )
 
 
-def _probe(context: Context, state: file_system.FileSystemOutcome) -> probe.DesiredProbe:
+def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.DesiredProbe:
     """Return the desired probe: a pod in each zone that has a mount target."""
     settings = context.settings
     return probe.DesiredProbe(
-        file_system_id=state.file_system_id,
-        zones=state.zones,
+        file_system_id=efs.file_system_id,
+        zones=efs.zones,
         mount_options=settings.mount_options,
         root_mode=settings.root_mode,
         image=settings.loader_image,

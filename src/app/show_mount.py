@@ -1,4 +1,4 @@
-"""show-mount: the commands that mount the file system on a host outside the cluster."""
+"""Run show-mount: return the commands that mount the file system outside the cluster."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from aws import session
 def instructions(
     file_system_id: str, region: str, *, options: Sequence[str], path: str
 ) -> dict[str, str]:
-    """What to type on a host of those subnets, as an action's results; nobody is asked.
+    """Return the commands for a host in the same subnets as an action's results; no I/O.
 
     Args:
         file_system_id: The file system.
-        region: Where it is.
+        region: Its region.
         options: The NFS mount options.
         path: The directory to mount it at.
     """

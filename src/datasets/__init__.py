@@ -1,1 +1,1 @@
-"""What a data set is, and the program that puts one on the volume; no Juju, Kubernetes or AWS."""
+"""Data sets and the loader that puts them on the volume; no Juju, Kubernetes or AWS."""

@@ -1,4 +1,4 @@
-"""What the loader answers: its progress and its end, read from a pod's log and last words."""
+"""Read the loader's progress and results from the log and termination message of its pods."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from datasets.loader.base import tasks
 
 Result = tasks.Result
 
-NO_LAST_WORDS = "the loader ended without a word (out of memory, or its node was lost): try again"
+NO_MESSAGE = "the loader ended without a message (out of memory, or its node was lost): try again"
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """The loader's own last error: what is so, then what to do."""
+    """A failure of the loader, with its last error message."""
 
     error: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a pod is; or, combined, a load.
+    """The progress of a pod, or of all pods of a load together.
 
     Attributes:
         state: `preparing`, `transferring`, `verifying`, `done`, `verified`, `deleted`, ...
         index: The pod's index.
-        seconds: How long it has been running.
-        fetched: The bytes that it fetched.
-        total: The bytes that all pods will have fetched in the end; None where nobody knows.
-        files: The files that it wrote.
-        bytes: Their sizes together.
-        rate: Bytes a second.
-        eta: Seconds that are left; None where nobody knows.
+        seconds: The running time in seconds.
+        fetched: The number of bytes that it fetched.
+        total: The number of bytes that all pods have to fetch; None where it is unknown.
+        files: The number of files that it wrote.
+        bytes: The total size of these files.
+        rate: The transfer rate in bytes per second.
+        eta: The remaining time in seconds; None where it is unknown.
     """
 
     state: str
@@ -51,30 +51,30 @@ class Progress:
 
     @property
     def percent(self) -> int | None:
-        """How much of what is to be fetched is there; None where nobody knows."""
+        """Return the fetched part of the total in percent; None where the total is unknown."""
         if not self.total:
             return None
         return min(100, 100 * self.fetched // self.total)
 
 
 @dataclasses.dataclass(frozen=True)
-class Listed:
-    """A data set that is on the volume.
+class InventoryEntry:
+    """A data set on the volume.
 
     Attributes:
         name: Its name.
-        whole: Whether it is published; else a load of it was begun.
-        files: Its files; None where that is lost.
-        bytes: Their sizes together; None where that is lost.
-        checksum: `algorithm:digest` of what was fetched.
-        published: When it was, in seconds since 1970.
-        source: Where it came from.
-        fingerprint: What it was made from.
-        version: The directory that it is in.
+        is_published: Whether it is published; if not, the volume has an unfinished load of it.
+        files: The number of its files; None where it is unknown.
+        bytes: The total size of its files; None where it is unknown.
+        checksum: `algorithm:digest` of the source.
+        published: The time of its publication, in seconds since 1970.
+        source: Its source.
+        fingerprint: The fingerprint of its parameters.
+        version: The published directory.
     """
 
     name: str
-    whole: bool
+    is_published: bool
     files: int | None = None
     bytes: int | None = None
     checksum: str = ""
@@ -84,13 +84,14 @@ class Listed:
     version: str = ""
 
 
-def outcome(message: str) -> Result | Progress | Failed:
-    """Reads a pod's termination message.
+def read_outcome(message: str) -> Result | Progress | Failed:
+    """Read a pod's termination message.
 
-    Where the loader was killed, Kubernetes puts the end of its log there.
+    If the loader was killed, Kubernetes puts the end of its log there.
 
     Returns:
-        What was published; or how far a pod was that ended well and published nothing.
+        The result of the pod that published the data set; the final progress of another pod that
+        succeeded; or the failure.
     """
     for fields in reversed(_lines(message)):
         state = fields.get("state")
@@ -103,18 +104,19 @@ def outcome(message: str) -> Result | Progress | Failed:
                 return Result.from_fields(fields)
             except TypeError:
                 break
-    return Failed(NO_LAST_WORDS)
+    return Failed(NO_MESSAGE)
 
 
-def progress(log: str) -> Progress | None:
-    """The last line of progress in a pod's log; None where there is none."""
+def read_progress(log: str) -> Progress | None:
+    """Return the last progress in a pod's log; None where there is none."""
     return next((_progress(each) for each in reversed(_lines(log)) if "state" in each), None)
 
 
-def combined(pods: Sequence[Progress]) -> Progress:
-    """How far a load is, of which these are the pods; at least one."""
+def combine(pods: Sequence[Progress]) -> Progress:
+    """Return the progress of a load from that of its pods; at least one."""
     for pod in pods:
-        # Whoever publishes it tells of all of it; but it is published when its pod has ended well.
+        # The pod that publishes reports the totals of all pods, but the data set counts as
+        # published only when that pod has succeeded.
         if pod.state == protocol.PUBLISHED:
             return dataclasses.replace(pod, state=protocol.VERIFYING)
     states = {pod.state for pod in pods}
@@ -139,41 +141,42 @@ def combined(pods: Sequence[Progress]) -> Progress:
     )
 
 
-def listed(log: str) -> list[Listed] | None:
-    """Reads the log of an inventory; None where it is not whole."""
+def read_inventory(log: str) -> list[InventoryEntry] | None:
+    """Return the entries in the log of an inventory; None where the log is incomplete."""
     lines = _lines(log)
     if not lines or lines[-1].get("state") != protocol.INVENTORIED:
         return None
-    found = [_listed(each) for each in lines if each.get("state") == protocol.LISTED]
-    return found if len(found) == lines[-1].get("count") else None
+    entries = [_entry(each) for each in lines if each.get("state") == protocol.LISTED]
+    return entries if len(entries) == lines[-1].get("count") else None
 
 
-def words(progress: Progress) -> str:
-    """Progress as people read it, as in `transferring: 43% (6.5 of 15.0 GB), 120 files, ...`."""
+def format_progress(progress: Progress) -> str:
+    """Return the progress as text: `transferring: 43% (6.5 of 15.0 GB), 120 files, ...`."""
     parts: list[str] = []
     if progress.state == protocol.TRANSFERRING:
         if progress.percent is not None and progress.total:
-            of = f"{size(progress.fetched, like=progress.total)} of {size(progress.total)}"
-            parts.append(f"{progress.percent}% ({of})")
+            fetched = format_size(progress.fetched, like=progress.total)
+            total = format_size(progress.total)
+            parts.append(f"{progress.percent}% ({fetched} of {total})")
         elif progress.fetched:
-            parts.append(f"{size(progress.fetched)} fetched")
+            parts.append(f"{format_size(progress.fetched)} fetched")
     if progress.files or progress.state == protocol.TRANSFERRING:
         parts.append(f"{progress.files} file{'s'[: progress.files != 1]}")
     if progress.state not in {protocol.TRANSFERRING, protocol.PREPARING} and progress.bytes:
-        parts.append(size(progress.bytes))
+        parts.append(format_size(progress.bytes))
     if progress.state == protocol.TRANSFERRING and progress.rate:
-        parts.append(f"{size(progress.rate)}/s")
+        parts.append(f"{format_size(progress.rate)}/s")
         if progress.eta is not None:
-            parts.append(f"{duration(progress.eta)} left")
+            parts.append(f"{format_duration(progress.eta)} left")
     return f"{progress.state}: {', '.join(parts)}" if parts else progress.state
 
 
-def size(count: float, *, like: float | None = None) -> str:
-    """A number of bytes in decimal units.
+def format_size(count: float, *, like: float | None = None) -> str:
+    """Return a number of bytes in decimal units.
 
     Args:
-        count: The bytes.
-        like: The bytes whose unit is used, and not written.
+        count: The number of bytes.
+        like: Another number of bytes: its unit is used, and left out.
     """
     measure = count if like is None else like
     power = 0
@@ -181,13 +184,13 @@ def size(count: float, *, like: float | None = None) -> str:
         measure /= 1000
         power += 1
     value = count / 1000**power
-    # Two figures are enough to see that it moves.
+    # Two significant digits are enough to show progress.
     text = f"{value:.0f}" if power == 0 or measure >= 100 else f"{value:.1f}"
     return text if like is not None else f"{text} {UNITS[power]}"
 
 
-def duration(seconds: float) -> str:
-    """A time in its two largest units, as in `2 h 5 min`."""
+def format_duration(seconds: float) -> str:
+    """Return a time in its two largest units, as in `2 h 5 min`."""
     rest = round(seconds)
     if rest < 60:
         return f"{rest} s"
@@ -202,7 +205,7 @@ def duration(seconds: float) -> str:
 
 
 def _progress(fields: Mapping[str, Any]) -> Progress:
-    """Its line; a field that has no number has its default."""
+    """Return the progress in a line; fields that are not numbers get their default."""
     known = {field.name: fields.get(field.name) for field in dataclasses.fields(Progress)}
     numbers: dict[str, Any] = {
         name: value
@@ -212,14 +215,14 @@ def _progress(fields: Mapping[str, Any]) -> Progress:
     return Progress(state=str(fields["state"]), **numbers)
 
 
-def _listed(fields: Mapping[str, Any]) -> Listed:
-    names = {field.name for field in dataclasses.fields(Listed)} - {"whole"}
+def _entry(fields: Mapping[str, Any]) -> InventoryEntry:
+    names = {field.name for field in dataclasses.fields(InventoryEntry)} - {"is_published"}
     known = {key: value for key, value in fields.items() if key in names}
-    return Listed(whole=fields.get("dataset") == protocol.PUBLISHED, **known)
+    return InventoryEntry(is_published=fields.get("dataset") == protocol.PUBLISHED, **known)
 
 
 def _lines(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in a text, one a line; the first line may be cut off."""
+    """Return the JSON objects in a text, one per line; the first line may be cut off."""
     return [fields for fields in map(_object, text.splitlines()) if fields is not None]
 
 

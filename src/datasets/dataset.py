@@ -1,6 +1,6 @@
-"""What a data set is: its parameters, checked, and the loader's task and program.
+"""A data set's parameters, their validation, and the loader's task and program.
 
-It knows nothing of how or where the loader runs.
+It does not know how or where the loader runs.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from problems import quote
 
 UNPACK = ("true", "false", "recursive")
 MOST_PODS = 64
-# Services other than AWS's have names of their own for it: auto, garage, fr-par.
+# Other services than AWS have region names of their own: auto, garage, fr-par.
 REGION = re.compile(r"[a-z0-9-]{1,32}")
 LARGEST_ID = 2**31
-# The parts of a query that open a link but do not say what it leads to: they change each time
-# that it is signed (S3, Cloudflare R2 and CloudFront; Google; Azure; and those of their own make).
+# The query parameters that sign a URL but do not identify the object: they change each time that
+# a URL is signed (S3, Cloudflare R2, CloudFront; Google; Azure; and custom ones).
 SIGNATURE = re.compile(
     r"(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|expires"
     r"|s[eiprtv]|sig|sk[estv]|skoid|sktid|token|access_token|auth)",
@@ -42,23 +42,23 @@ MAIN = "from datasets.loader import program\n\nprogram.run()\n"
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set as the user asked for it.
+    """A data set as the user requested it.
 
     Attributes:
         name: Its name: the directory under /datasets.
-        sources: The URLs that it comes from; none where a source list or an image brings it.
+        sources: The URLs of its sources; none with a source list or a custom loader.
         source_list: The URL of a list of sources, or empty.
-        checksum: `algorithm:digest` of what is fetched, or empty.
+        checksum: The expected `algorithm:digest` of the source, or empty.
         unpack: Whether archives are unpacked: `true`, `false` or `recursive`.
-        endpoint: The service that s3 or hf sources are at, or empty for the usual one.
-        region: The region of the buckets, or empty where it is to be found out.
+        endpoint: The URL of the service of s3 or hf sources, or empty for the default one.
+        region: The region of the buckets, or empty to detect it.
         owner: `uid:gid` of the files, or empty.
         mode: Octal digits of the files' permissions.
-        overwrite: Whether it is made, whatever there is of its name.
-        parallelism: How many pods load it.
-        image: The image of a loader of the user's own, or empty.
-        command: That loader's command.
-        env: That loader's environment; values from secrets as references.
+        overwrite: Whether it replaces an existing data set of this name.
+        parallelism: The number of pods that load it.
+        image: The image of a custom loader, or empty.
+        command: The custom loader's command.
+        env: The custom loader's environment; values from secrets as references.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Dataset:
     env: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def fingerprint(self) -> str:
-        """What two data sets of the same parameters have in common; it gives no secret away."""
+        """Return a digest of the parameters, to compare them; no secret can be derived from it."""
         fields = {
             "name": self.name,
             "sources": [_unsigned(source) for source in self.sources],
@@ -95,17 +95,17 @@ class Dataset:
 
     @property
     def schemes(self) -> frozenset[str]:
-        """The kinds of its sources: https, http, s3, hf."""
+        """Return the URL schemes of its sources: https, http, s3, hf."""
         return frozenset(urls.scheme(url) for url in (*self.sources, self.source_list) if url)
 
     @property
     def kinds(self) -> tuple[table.SourceKind, ...]:
-        """The rows of its sources in the table of source kinds."""
+        """Return the kinds of its sources: their rows in the table of source kinds."""
         return tuple(row for row in table.ROWS if self.schemes.intersection(row.schemes))
 
     @property
     def shown_source(self) -> str:
-        """Where it comes from, without what may be secret in it."""
+        """Return the source for display, without parts that may be secret."""
         return self.image or self.task(request="").redacted_sources
 
     def task(
@@ -115,12 +115,12 @@ class Dataset:
         root: str = tasks.Task.root,
         credentials: Mapping[str, str] | None = None,
     ) -> tasks.Task:
-        """The loader's task; with the queries of its sources, so it belongs in a Secret.
+        """Return the loader's task. It contains the queries of its sources: keep it in a Secret.
 
         Args:
-            request: The identity of this request, the same for all its pods: see `new_request`.
-            root: Where the volume is mounted in the pod.
-            credentials: What opens the sources, by the names that the loader knows.
+            request: The id of the request, the same for all its pods: see `new_request`.
+            root: The path of the volume in the pod.
+            credentials: The credentials for the sources, by the loader's names of them.
         """
         fields = [each.endpoint_field for each in self.kinds if "endpoint" in each.parameters]
         task = tasks.Task(
@@ -138,16 +138,16 @@ class Dataset:
             mode=self.mode,
             indexes=self.parallelism,
         )
-        # A source list may be anywhere, and name objects of the usual field's service.
+        # A source list may name objects of the default field's service.
         field = fields[-1] if fields else table.SourceKind.endpoint_field
         return dataclasses.replace(task, **{field: self.endpoint})
 
 
 def validate_name(name: str) -> str:
-    """Returns the name if a data set can have it.
+    """Return the name if it is valid for a data set.
 
     Raises:
-        ValueError: It can not; the text says what a name is.
+        ValueError: It is not; the message describes a valid one.
     """
     if not tasks.NAME.fullmatch(name):
         raise ValueError(
@@ -158,30 +158,30 @@ def validate_name(name: str) -> str:
 
 
 def validate_source(source: str) -> str:
-    """Returns the source if it is a URL that the loader reads.
+    """Return the source if it is a URL that the loader can read.
 
     Raises:
-        ValueError: It is not; the text does not repeat it, since it may hold a password.
+        ValueError: It is not; the message does not repeat it, since it may contain a password.
     """
     table.check(source)
     return source
 
 
 def validate_endpoint(endpoint: str) -> str:
-    """Returns the endpoint, without a slash at its end, if it is a service's URL.
+    """Return the endpoint, without a slash at its end, if it is the URL of a service.
 
     Raises:
-        ValueError: It is not; the text does not repeat it.
+        ValueError: It is not; the message does not repeat it.
     """
     table.check_service(endpoint)
     return endpoint.rstrip("/")
 
 
 def validate_region(region: str) -> str:
-    """Returns the region if it can be one.
+    """Return the region if its name is valid.
 
     Raises:
-        ValueError: It can not; the text says what one looks like.
+        ValueError: It is not; the message shows a valid one.
     """
     if not REGION.fullmatch(region):
         raise ValueError(f"{quote(region)}: use the region's name, as in us-east-1")
@@ -189,10 +189,10 @@ def validate_region(region: str) -> str:
 
 
 def validate_checksum(checksum: str) -> str:
-    """Returns the checksum in lower case, if it is one.
+    """Return the checksum in lower case, if it is valid.
 
     Raises:
-        ValueError: It is not; the text says what one looks like.
+        ValueError: It is not; the message describes a valid one.
     """
     algorithm, _, digest = checksum.lower().partition(":")
     digits = protocol.DIGEST_DIGITS.get(algorithm)
@@ -204,10 +204,10 @@ def validate_checksum(checksum: str) -> str:
 
 
 def validate_owner(owner: str) -> str:
-    """Returns the owner as `uid:gid`; one number alone is both.
+    """Return the owner as `uid:gid`; a single number is both.
 
     Raises:
-        ValueError: It is not one; the text says what one looks like.
+        ValueError: It is not valid; the message describes a valid one.
     """
     match = re.fullmatch(r"([0-9]{1,10})(?::([0-9]{1,10}))?", owner)
     ids = [int(part) for part in (match[1], match[2] or match[1])] if match else []
@@ -217,12 +217,12 @@ def validate_owner(owner: str) -> str:
 
 
 def validate_mode(mode: str) -> str:
-    """Returns the mode with four digits, if files of data can have it.
+    """Return the mode with four digits, if it is valid for data files.
 
-    YAML takes 0644 for the number 420, so what looks strange is refused, not guessed.
+    YAML parses 0644 as the number 420, so unusual modes are refused instead of guessed.
 
     Raises:
-        ValueError: It is not one; the text says what one looks like.
+        ValueError: It is not valid; the message describes a valid one.
     """
     match = re.fullmatch(r"0?([46])([046])([046])", mode)
     if match is None or not match[1] >= match[2] >= match[3]:
@@ -234,15 +234,15 @@ def validate_mode(mode: str) -> str:
 
 
 def new_request() -> str:
-    """Return a new identity for a request: unique, and in the order of time."""
+    """Return a new id for a request: unique, and sorted by time."""
     return f"{time.strftime(REQUEST_TIME, time.gmtime())}-{secrets.token_hex(4)}"
 
 
 def requested_at(request: str) -> float:
-    """Return when a request was made, in seconds since 1970; 0 for text that is no request.
+    """Return the time of a request in seconds since 1970; 0 for text that is no request id.
 
     Args:
-        request: Its identity, or the version that was made from it.
+        request: The id of the request, or the version that was made from it.
     """
     try:
         when = time.strptime(request.partition("-")[0], REQUEST_TIME)
@@ -253,14 +253,14 @@ def requested_at(request: str) -> float:
 
 @functools.lru_cache(maxsize=1)
 def zipapp() -> bytes:
-    """The loader as one file that Python runs; the same bytes for the same code, anywhere."""
+    """Return the loader as a zip file that Python runs; the same bytes for the same code."""
     files = {"__main__.py": MAIN.encode()}
     package = pathlib.Path(__file__).parent
     shared = [package / "__init__.py", package / "protocol.py"]
     for path in (*shared, *sorted((package / "loader").rglob("*.py"))):
         files[path.relative_to(package.parent).as_posix()] = path.read_bytes()
     buffer = io.BytesIO()
-    # Stored, not deflated: zlib's output differs between its builds.
+    # Stored, not deflated: the output of zlib differs between its builds.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name), content)

@@ -1,11 +1,11 @@
-"""The protocol between the charm and the loader: each name that both of them use, once.
+"""The names that the charm and the loader share.
 
-Standard library only, any Python >= 3.9: it is shipped to the pods together with the loader.
+Standard library only, Python 3.9 or newer: it is shipped to the pods together with the loader.
 """
 
 from __future__ import annotations
 
-# --- the task that a pod is given
+# --- the task of a pod
 
 # The environment variable that holds the task.
 TASK = "AWS_EFS_DATASET"
@@ -17,7 +17,7 @@ DEFAULT_TERMINATION_LOG = "/dev/termination-log"
 # The verb is the loader's one argument; LOAD stands for no argument.
 LOAD = ""
 PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
-# A data set's files are readable to all unless the user says otherwise.
+# The default mode of a data set's files: everybody can read them.
 PLAIN_MODE = "0644"
 
 # --- the states in a pod's log and termination message
@@ -25,7 +25,7 @@ PLAIN_MODE = "0644"
 # A load in progress.
 PREPARING, TRANSFERRING, VERIFYING = "preparing", "transferring", "verifying"
 STARTING_OVER = "starting over"
-# The end of a load: by the pod that published it, and by all others.
+# The end of a load, in the pod that published it and in all other pods.
 PUBLISHED, DONE = "published", "done"
 DELETING, DELETED = "deleting", "deleted"
 VERIFIED = "verified"
@@ -41,7 +41,7 @@ DATASET_ANNOTATION = "aws-efs/dataset"
 FINGERPRINT_ANNOTATION = "aws-efs/fingerprint"
 REQUEST_ANNOTATION = "aws-efs/request"
 SOURCE_ANNOTATION = "aws-efs/source"
-# On a Job whose end is in the index.
+# The label of a Job whose result is in the index.
 NOTED_LABEL = "aws-efs/noted"
 
 # --- checksums

@@ -79,14 +79,14 @@ class Run:
 
     @property
     def result(self) -> answers.Result:
-        ended = answers.outcome(self.message)
+        ended = answers.read_outcome(self.message)
         assert isinstance(ended, answers.Result), self
         assert self.code == 0
         return ended
 
     @property
     def error(self) -> str:
-        ended = answers.outcome(self.message)
+        ended = answers.read_outcome(self.message)
         assert isinstance(ended, answers.Failed), self
         assert self.code != 0
         assert len(self.message.encode()) <= 4096

@@ -145,7 +145,7 @@ def entries(stage: Stage) -> list[str]:
 def test_without_any_it_says_how_to_make_one(settled: Stage) -> None:
     done = settled.run("list-datasets")
     assert done.results == {
-        "datasets": "none: create-dataset puts one on the volume",
+        "datasets": "none: run create-dataset to load one",
         "count": "0",
     }
     for action in ("show-dataset", "verify-dataset", "delete-dataset"):

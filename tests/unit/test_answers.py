@@ -15,15 +15,15 @@ RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "v", "sha256:0", 4, "tar")
 
 def test_a_result_is_read_from_the_termination_message():
     message = json.dumps({"state": "published", **dataclasses.asdict(RESULT), "more": 1})
-    assert answers.outcome(message) == RESULT
+    assert answers.read_outcome(message) == RESULT
     failed = '{"state": "failed", "error": "it is so: do that"}'
-    assert answers.outcome(failed) == answers.Failed("it is so: do that")
+    assert answers.read_outcome(failed) == answers.Failed("it is so: do that")
 
 
 @pytest.mark.parametrize("state", ["done", "verified", "deleted"])
 def test_a_pod_that_published_nothing_tells_what_it_did(state: str):
     message = json.dumps({"state": state, "files": 3, "bytes": 5, "total": None})
-    assert answers.outcome(message) == answers.Progress(state, files=3, bytes=5)
+    assert answers.read_outcome(message) == answers.Progress(state, files=3, bytes=5)
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ def test_a_pod_that_published_nothing_tells_what_it_did(state: str):
     ],
 )
 def test_a_loader_that_was_killed_is_a_failure_with_a_sentence(message: str):
-    ended = answers.outcome(message)
+    ended = answers.read_outcome(message)
     assert isinstance(ended, answers.Failed)
     assert "try again" in ended.error
 
 
 def test_the_last_line_of_progress_counts():
     log = '{"state": "preparing"}\n{"state": "transferring", "fetched": 5, "rate": 1}\nnoise\n'
-    assert answers.progress(log) == answers.Progress("transferring", fetched=5, rate=1)
-    assert answers.progress("noise") is None
+    assert answers.read_progress(log) == answers.Progress("transferring", fetched=5, rate=1)
+    assert answers.read_progress("noise") is None
 
 
 def test_the_pods_of_a_load_count_together():
@@ -55,7 +55,7 @@ def test_the_pods_of_a_load_count_together():
         answers.Progress("transferring", 1, 12, 2 * GB, None, 40, 20, rate=1e8),
         answers.Progress("done", 2, 5, GB, 15 * GB, 10, 10, rate=7e8),
     ]
-    both = answers.combined(pods)
+    both = answers.combine(pods)
     assert both == answers.Progress(
         "transferring", 0, 12, 7 * GB, 15 * GB, 120, 70, rate=3e8, eta=8 * GB / 3e8
     )
@@ -73,21 +73,21 @@ def test_the_pods_of_a_load_count_together():
     ],
 )
 def test_a_load_is_where_its_pods_are(states: list[str], together: str):
-    assert answers.combined([answers.Progress(state) for state in states]).state == together
+    assert answers.combine([answers.Progress(state) for state in states]).state == together
 
 
 def test_progress_is_told_in_words():
     told = answers.Progress(
         "transferring", fetched=6_500_000_000, total=15 * GB, files=120, rate=3.1e8, eta=27.4
     )
-    assert answers.words(told) == (
+    assert answers.format_progress(told) == (
         "transferring: 43% (6.5 of 15.0 GB), 120 files, 310 MB/s, 27 s left"
     )
     unknown = answers.Progress("transferring", fetched=1500, files=1)
-    assert answers.words(unknown) == "transferring: 1.5 KB fetched, 1 file"
-    assert answers.words(answers.Progress("preparing")) == "preparing"
+    assert answers.format_progress(unknown) == "transferring: 1.5 KB fetched, 1 file"
+    assert answers.format_progress(answers.Progress("preparing")) == "preparing"
     checked = answers.Progress("verifying", fetched=1, total=2, files=3, bytes=GB, rate=5, eta=1)
-    assert answers.words(checked) == "verifying: 3 files, 1.0 GB"
+    assert answers.format_progress(checked) == "verifying: 3 files, 1.0 GB"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_progress_is_told_in_words():
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 KB"), (123456, "123 KB"), (2e15, "2.0 PB")],
 )
 def test_a_size_has_a_unit(count: float, told: str):
-    assert answers.size(count) == told
+    assert answers.format_size(count) == told
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_size_has_a_unit(count: float, told: str):
     ],
 )
 def test_a_time_has_its_two_largest_units(seconds: float, told: str):
-    assert answers.duration(seconds) == told
+    assert answers.format_duration(seconds) == told
 
 
 def test_an_inventory_is_read_if_it_is_whole():
@@ -120,13 +120,13 @@ def test_an_inventory_is_read_if_it_is_whole():
         {"state": "inventoried", "count": 2},
     ]
     log = [json.dumps(line) for line in lines]
-    assert answers.listed("\n".join(log)) == [
-        answers.Listed("a", whole=True, files=1, bytes=2),
-        answers.Listed("b", whole=False, fingerprint="f"),
+    assert answers.read_inventory("\n".join(log)) == [
+        answers.InventoryEntry("a", is_published=True, files=1, bytes=2),
+        answers.InventoryEntry("b", is_published=False, fingerprint="f"),
     ]
-    assert answers.listed("\n".join(log[:2])) is None
-    assert answers.listed("\n".join(log[1:])) is None
-    assert answers.listed("") is None
+    assert answers.read_inventory("\n".join(log[:2])) is None
+    assert answers.read_inventory("\n".join(log[1:])) is None
+    assert answers.read_inventory("") is None
 
 
 def test_the_pod_that_has_published_tells_of_all_and_has_not_ended_yet():
@@ -134,5 +134,5 @@ def test_the_pod_that_has_published_tells_of_all_and_has_not_ended_yet():
         answers.Progress("done", index=0, files=3, bytes=30),
         answers.Progress("published", index=1, files=5, bytes=50),
     ]
-    together = answers.combined(pods)
+    together = answers.combine(pods)
     assert (together.state, together.files, together.bytes) == ("verifying", 5, 50)

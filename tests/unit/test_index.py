@@ -14,7 +14,7 @@ from cluster.jobs import job_observe
 from datasets import answers, protocol
 
 RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "20260102t030405-aa", "sha256:0", 4, "tar")
-OLD = index.Record(
+OLD = index.DatasetRecord(
     "x", index.PUBLISHED, "old", "f1", "r1", version="v1", published=10, files=5, bytes=6
 )
 ANNOTATIONS = {
@@ -123,8 +123,8 @@ def test_the_first_error_of_a_failed_load_is_told():
         (pods.Termination("two\nlines", "loader", 1), "two\nlines"),
         (pods.Termination("", "loader", 137, "OOMKilled"), "exit code 137: OOMKilled"),
         (pods.Termination(words("failed", error="full: do"), "prepare", 1), "full: do"),
-        (pods.Termination("", "prepare", 137, "OOMKilled"), "ended without a word"),
-        (None, "ended without a word"),
+        (pods.Termination("", "prepare", 137, "OOMKilled"), "ended without a message"),
+        (None, "ended without a message"),
     ],
 )
 def test_a_container_that_ran_before_the_loader_says_why(
@@ -170,17 +170,17 @@ def test_an_end_is_final():
     assert observe.after_job(known, "x", job(job_observe.FAILED)) == known
 
 
-def on_volume(**fields: Any) -> answers.Listed:
-    base = answers.Listed("x", True, 5, 6, "md5:0", 10, "old", "f1", "v1")
+def on_volume(**fields: Any) -> answers.InventoryEntry:
+    base = answers.InventoryEntry("x", True, 5, 6, "md5:0", 10, "old", "f1", "v1")
     return dataclasses.replace(base, **fields)
 
 
-UNFINISHED = on_volume(whole=False, files=None, bytes=None, version="v2", fingerprint="f2")
+UNFINISHED = on_volume(is_published=False, files=None, bytes=None, version="v2", fingerprint="f2")
 
 
 def test_what_only_the_volume_knows_is_known():
-    found = refresh_index.after_inventory(None, on_volume(), working=False)
-    assert found == index.Record(
+    found = refresh_index.after_inventory(None, on_volume(), has_job=False)
+    assert found == index.DatasetRecord(
         "x",
         index.PUBLISHED,
         "old",
@@ -191,7 +191,7 @@ def test_what_only_the_volume_knows_is_known():
         bytes=6,
         checksum="md5:0",
     )
-    begun = refresh_index.after_inventory(None, UNFINISHED, working=False)
+    begun = refresh_index.after_inventory(None, UNFINISHED, has_job=False)
     assert begun
     assert (begun.state, begun.version) == ("failed", "")
     assert "not finished" in begun.error
@@ -199,19 +199,19 @@ def test_what_only_the_volume_knows_is_known():
 
 def test_what_is_as_the_index_says_stays_as_it_is():
     damaged = dataclasses.replace(OLD, error="damaged", verified=3, seconds=4, answered="r1")
-    assert refresh_index.after_inventory(damaged, on_volume(), working=False) == damaged
+    assert refresh_index.after_inventory(damaged, on_volume(), has_job=False) == damaged
 
 
 @pytest.mark.parametrize("state", [index.QUEUED, index.PREPARING, index.TRANSFERRING])
 def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
     record = dataclasses.replace(OLD, state=state, fingerprint="f2", source="new")
-    back = refresh_index.after_inventory(record, on_volume(), working=False)
+    back = refresh_index.after_inventory(record, on_volume(), has_job=False)
     assert back
     assert (back.state, back.fingerprint, back.source) == ("published", "f1", "old")
-    begun = refresh_index.after_inventory(record, UNFINISHED, working=False)
+    begun = refresh_index.after_inventory(record, UNFINISHED, has_job=False)
     assert begun
     assert (begun.state, begun.version, begun.source) == ("failed", "", "new")
-    never = refresh_index.after_inventory(record, None, working=False)
+    never = refresh_index.after_inventory(record, None, has_job=False)
     assert never
     assert (never.state, never.version) == ("failed", "")
     assert "never began" in never.error
@@ -220,33 +220,33 @@ def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
 def test_what_a_job_works_on_is_what_the_job_says():
     record = dataclasses.replace(OLD, state=index.TRANSFERRING, fingerprint="f2")
     for found in (on_volume(), UNFINISHED, None):
-        after = refresh_index.after_inventory(record, found, working=True)
+        after = refresh_index.after_inventory(record, found, has_job=True)
         assert after
         assert (after.state, after.fingerprint) == ("transferring", "f2")
-        assert bool(after.version) == (found is not None and found.whole)
+        assert bool(after.version) == (found is not None and found.is_published)
 
 
 def test_a_failure_is_remembered_beside_the_version_that_is_still_there():
     record = dataclasses.replace(
         OLD, state=index.FAILED, fingerprint="f2", error="so", version="", files=None
     )
-    after = refresh_index.after_inventory(record, on_volume(), working=False)
+    after = refresh_index.after_inventory(record, on_volume(), has_job=False)
     assert after
     assert (after.state, after.error, after.version, after.files) == ("failed", "so", "v1", 5)
 
 
 def test_what_is_gone_from_the_volume_is_forgotten():
-    assert refresh_index.after_inventory(OLD, None, working=False) is None
+    assert refresh_index.after_inventory(OLD, None, has_job=False) is None
     going = dataclasses.replace(OLD, state=index.DELETING)
-    assert refresh_index.after_inventory(going, None, working=False) is None
-    kept = refresh_index.after_inventory(going, on_volume(), working=False)
+    assert refresh_index.after_inventory(going, None, has_job=False) is None
+    kept = refresh_index.after_inventory(going, on_volume(), has_job=False)
     assert kept is not None
     assert kept.state == "deleting"
 
 
 def test_only_an_unfinished_one_without_a_job_makes_the_volume_be_asked():
-    assert refresh_index.needed(None)
-    assert not refresh_index.needed(observe.Seen(OLD))
+    assert refresh_index.is_needed(None)
+    assert not refresh_index.is_needed(observe.ObservedDataset(OLD))
     queued = dataclasses.replace(OLD, state=index.QUEUED)
-    assert refresh_index.needed(observe.Seen(queued))
-    assert not refresh_index.needed(observe.Seen(queued, job(job_observe.QUEUED)))
+    assert refresh_index.is_needed(observe.ObservedDataset(queued))
+    assert not refresh_index.is_needed(observe.ObservedDataset(queued, job(job_observe.QUEUED)))

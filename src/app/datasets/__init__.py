@@ -1,4 +1,1 @@
-"""The data set actions, a module each, and what they share.
-
-The Jobs, what is observed of them, and the index.
-"""
+"""The data set actions, one module each, with their Jobs and the index of data sets."""

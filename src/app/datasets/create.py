@@ -1,4 +1,4 @@
-"""create-dataset: a data set becomes a Job in our namespace, and the Job's end an answer."""
+"""Run create-dataset: start a load's Job, and return its progress or result."""
 
 from __future__ import annotations
 
@@ -18,129 +18,133 @@ if TYPE_CHECKING:
 
 def create(
     loader: loader_jobs.Loader,
-    wanted: dataset.Dataset,
+    desired: dataset.Dataset,
     *,
     credentials: Mapping[str, str],
     secrets: Mapping[str, str],
     wait_seconds: float,
 ) -> dict[str, str]:
-    """Put a data set on the volume, or report on the one that is being put there, or is there.
+    """Load a data set, or report on its load or on the published one.
 
     Args:
-        loader: Where the loader runs.
-        wanted: The data set.
-        credentials: What opens its sources.
-        secrets: What of the user's own loader's environment comes from Juju secrets.
-        wait_seconds: How long to wait for the result.
+        loader: The loader's cluster, image and environment.
+        desired: The data set.
+        credentials: The credentials for its sources.
+        secrets: The custom loader's environment variables from Juju secrets.
+        wait_seconds: The time to wait for the result.
 
     Returns:
-        The state so far, as an action's results.
+        The current state, as an action's results.
 
     Raises:
-        problems.Blocked: There is another one of that name, or it failed or is stuck: the loader's
-            own last error, or the pod's own event.
-        problems.Waiting: What was there before is still going.
+        problems.Blocked: Another data set has this name, or the load failed or is stuck; the
+            message contains the loader's last error or the pod's event.
+        problems.Waiting: A deletion or an earlier Job has not ended yet.
     """
     cluster = loader.cluster
-    _check_deletion(loader, wanted.name)
-    seen = _look(cluster, wanted.name)
-    if _is_to_start(seen, wanted):
-        _start(loader, wanted, seen, credentials=credentials, secrets=secrets)
-    elif seen and seen.job and seen.job.phase == job_observe.QUEUED:
-        # It may have been cut off between its parts: starting it again goes on.
-        request = seen.record.request
-        again = loader_jobs.load(loader, wanted, request, credentials=credentials, secrets=secrets)
-        job_lifecycle.start(cluster, again)
-    elif seen and seen.record.ended:
-        return _answer(loader, seen)
+    _check_deletion(loader, desired.name)
+    observed = _observe(cluster, desired.name)
+    if _must_start(observed, desired):
+        _start(loader, desired, observed, credentials=credentials, secrets=secrets)
+    elif observed and observed.job and observed.job.phase == job_observe.QUEUED:
+        # An earlier start may have been interrupted: another start completes it.
+        request = observed.record.request
+        job = loader_jobs.load_job(
+            loader, desired, request, credentials=credentials, secrets=secrets
+        )
+        job_lifecycle.start(cluster, job)
+    elif observed and observed.record.ended:
+        return _results(loader, observed)
     job_lifecycle.wait(
         cluster,
-        loader_jobs.job_name(loader_jobs.LOAD, wanted.name),
+        loader_jobs.job_name(loader_jobs.LOAD, desired.name),
         wait_seconds,
         observe.is_published,
     )
-    seen = _look(cluster, wanted.name)
-    if seen is None or (seen.job is None and not seen.record.ended):
-        raise problems.Waiting(f"data set {wanted.name} was deleted meanwhile: run it again")
-    return _answer(loader, seen)
+    observed = _observe(cluster, desired.name)
+    if observed is None or (observed.job is None and not observed.record.ended):
+        raise problems.Waiting(
+            f"data set {desired.name} was deleted meanwhile: run create-dataset again"
+        )
+    return _results(loader, observed)
 
 
-def _look(cluster: client.Cluster, name: str) -> observe.Seen | None:
-    seen = observe.look(cluster, name)
-    if seen:
-        update_index.save(cluster, seen)
-    return seen
+def _observe(cluster: client.Cluster, name: str) -> observe.ObservedDataset | None:
+    observed = observe.observe(cluster, name)
+    if observed:
+        update_index.save(cluster, observed)
+    return observed
 
 
 def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
-    """Remove what an interrupted deletion has left; refuse while one goes on."""
+    """Remove the Job of an earlier deletion; refuse while a deletion runs."""
     job = loader_jobs.job_name(loader_jobs.DELETE, name)
     deletion = job_observe.observe(loader.cluster, job)
     if deletion is None:
         return
     if not deletion.finished:
         raise problems.Waiting(
-            f"data set {name} is being deleted: run delete-dataset again to see that it has gone"
+            f"data set {name} is being deleted: run delete-dataset again to see whether it is gone"
         )
     job_lifecycle.remove(loader.cluster, job)
     if deletion.phase == job_observe.SUCCEEDED:
-        index.forget(loader.cluster, name)
+        index.delete(loader.cluster, name)
 
 
-def _is_to_start(seen: observe.Seen | None, wanted: dataset.Dataset) -> bool:
-    """Return whether to start a Job, in place of what was there.
+def _must_start(observed: observe.ObservedDataset | None, desired: dataset.Dataset) -> bool:
+    """Return whether to start a new Job, which replaces an earlier one.
 
     Raises:
-        problems.Blocked: Something else is there, and is not to be replaced.
+        problems.Blocked: There is another data set, and overwrite is not set.
     """
-    if seen is None:
+    if observed is None:
         return True
-    record, job = seen.record, seen.job
+    record, job = observed.record, observed.job
     if record.state == index.FAILED and not record.version:
         return True
-    if record.fingerprint != wanted.fingerprint():
-        if not wanted.overwrite:
+    if record.fingerprint != desired.fingerprint():
+        if not desired.overwrite:
             raise problems.Blocked(
-                f"data set {wanted.name} exists with other parameters (from "
-                f"{record.source or 'elsewhere'}): overwrite=true replaces it"
+                f"data set {desired.name} exists with other parameters (from "
+                f"{record.source or 'an unknown source'}): set overwrite=true to replace it"
             )
         return True
     if record.state == index.PUBLISHED:
-        # A request whose publication was not reported yet is reported before the next one begins.
-        return wanted.overwrite and record.is_answered
-    # What is stuck has not begun: a new Job has the settings that mend it.
+        # A publication that was not reported yet is reported before the next load starts.
+        return desired.overwrite and record.is_answered
+    # The pods of a stuck Job have not started: a new Job gets the current settings.
     return record.state == index.FAILED or job is None or job.stuck
 
 
 def _start(
     loader: loader_jobs.Loader,
-    wanted: dataset.Dataset,
-    seen: observe.Seen | None,
+    desired: dataset.Dataset,
+    observed: observe.ObservedDataset | None,
     *,
     credentials: Mapping[str, str],
     secrets: Mapping[str, str],
 ) -> None:
     cluster, request = loader.cluster, dataset.new_request()
-    job = loader_jobs.load(loader, wanted, request, credentials=credentials, secrets=secrets)
-    if seen and seen.job:
+    job = loader_jobs.load_job(loader, desired, request, credentials=credentials, secrets=secrets)
+    if observed and observed.job:
         job_lifecycle.remove(cluster, job.name)
         job_lifecycle.wait_gone(cluster, job.name)
     record = dataclasses.replace(
-        seen.record if seen else index.Record(wanted.name),
+        observed.record if observed else index.DatasetRecord(desired.name),
         state=index.QUEUED,
-        source=wanted.shown_source,
-        fingerprint=wanted.fingerprint(),
+        source=desired.shown_source,
+        fingerprint=desired.fingerprint(),
         request=request,
         created=round(time.time()),
-        parallelism=wanted.parallelism,
+        parallelism=desired.parallelism,
         error="",
     )
     index.save(cluster, record)
     job_lifecycle.start(cluster, job)
 
 
-def _answer(loader: loader_jobs.Loader, seen: observe.Seen) -> dict[str, str]:
-    record = seen.record
+def _results(loader: loader_jobs.Loader, observed: observe.ObservedDataset) -> dict[str, str]:
+    record = observed.record
     if record.state == index.PUBLISHED:
         if not record.is_answered:
             answered = dataclasses.replace(record, answered=record.request)
@@ -157,27 +161,27 @@ def _answer(loader: loader_jobs.Loader, seen: observe.Seen) -> dict[str, str]:
         } | ({"last-error": record.error} if record.error else {})
     if record.state == index.FAILED:
         raise problems.Blocked(f"data set {record.name}: {record.error}")
-    if seen.job and seen.job.cause:
-        raise problems.Blocked(f"data set {record.name} is stuck: {seen.job.cause.sentence}")
-    answer = {"name": record.name, "source": record.source, "state": record.state}
-    progress = seen.progress
+    if observed.job and observed.job.cause:
+        raise problems.Blocked(f"data set {record.name} is stuck: {observed.job.cause.sentence}")
+    results = {"name": record.name, "source": record.source, "state": record.state}
+    progress = observed.progress
     if progress:
-        answer |= {
-            "progress": answers.words(dataclasses.replace(progress, state=record.state)),
+        results |= {
+            "progress": answers.format_progress(dataclasses.replace(progress, state=record.state)),
             "files": str(progress.files),
             "bytes": str(progress.bytes),
         }
         if progress.percent is not None:
-            answer["percent"] = str(progress.percent)
+            results["percent"] = str(progress.percent)
         if progress.eta is not None:
-            answer |= {"rate": f"{answers.size(progress.rate)}/s"}
-            answer |= {"eta": answers.duration(progress.eta)}
+            results |= {"rate": f"{answers.format_size(progress.rate)}/s"}
+            results |= {"eta": answers.format_duration(progress.eta)}
     if record.error:
-        answer["last-error"] = record.error
+        results["last-error"] = record.error
     job = loader_jobs.job_name(loader_jobs.LOAD, record.name)
     logs = f"kubectl -n {loader.cluster.namespace} logs -f --all-containers job/{job}"
-    return answer | {
-        "next": f"it goes on; run create-dataset again to see how far it is, or {logs}"
+    return results | {
+        "next": f"the load continues; run create-dataset again to see its progress, or {logs}"
     }
 
 

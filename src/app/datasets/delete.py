@@ -1,4 +1,4 @@
-"""delete-dataset: what works on it is stopped, a pod deletes its files, and it is forgotten."""
+"""Run delete-dataset: stop the data set's Jobs, delete its files and its index record."""
 
 from __future__ import annotations
 
@@ -16,52 +16,54 @@ from datasets.loader.store import volume
 def delete(
     loader: loader_jobs.Loader, name: str, *, force: bool, wait_seconds: float
 ) -> dict[str, str]:
-    """Delete a data set with all of its versions, and what is left of loads of it.
+    """Delete a data set with all its versions, and the files of unfinished loads.
 
-    It can be cut off anywhere, and run again.
+    It can be run again after any interruption.
 
     Args:
-        loader: Where the loader runs.
+        loader: The loader's cluster, image and environment.
         name: The data set.
-        force: Whether pods that may be reading it are no reason not to.
-        wait_seconds: How long to wait for its end.
+        force: Whether to delete it even if pods may be reading it.
+        wait_seconds: The time to wait for the end.
 
     Returns:
-        The state so far, as an action's results.
+        The current state, as an action's results.
 
     Raises:
-        problems.Blocked: Pods use it, or there is no such data set, or it can not be deleted.
-        problems.Waiting: What worked on it is still ending.
+        problems.Blocked: Pods use it, or there is no such data set, or the deletion failed.
+        problems.Waiting: Pods of its other Jobs have not ended yet.
     """
     cluster = loader.cluster
-    seen = observe.look(cluster, name)
-    going = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
-    if going is None:
+    observed = observe.observe(cluster, name)
+    deletion = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
+    if deletion is None:
         if not force:
             _check_users(loader, name)
         for kind in (loader_jobs.LOAD, loader_jobs.VERIFY):
             job = loader_jobs.job_name(kind, name)
             if job_lifecycle.remove(cluster, job):
                 job_lifecycle.wait_gone(cluster, job)
-        if seen:
-            index.save(cluster, dataclasses.replace(seen.record, state=index.DELETING))
-    state = maintenance_jobs.go(loader, loader_jobs.DELETE, name, wait_seconds)
-    if not state.finished:
-        line = maintenance_jobs.progress(loader, state)
+        if observed:
+            index.save(cluster, dataclasses.replace(observed.record, state=index.DELETING))
+    deletion = maintenance_jobs.run(loader, loader_jobs.DELETE, name, wait_seconds)
+    if not deletion.finished:
+        progress = maintenance_jobs.read_progress(loader, deletion)
         return {
             "name": name,
             "state": index.DELETING,
-            "progress": answers.words(line) if line else "it has not begun yet",
-            "next": "it goes on; run delete-dataset again to see that it has gone",
+            "progress": answers.format_progress(progress) if progress else "not started yet",
+            "next": "the deletion continues; run delete-dataset again to see whether it is done",
         }
-    if state.phase == job_observe.FAILED:
-        raise problems.Blocked(f"data set {name}: {maintenance_jobs.why(state)}")
-    result = answers.outcome(state.message)
+    if deletion.phase == job_observe.FAILED:
+        raise problems.Blocked(f"data set {name}: {maintenance_jobs.read_error(deletion)}")
+    result = answers.read_outcome(deletion.message)
     files = result.files if isinstance(result, answers.Progress) else 0
-    index.forget(cluster, name)
-    job_lifecycle.remove(cluster, state.name)
-    if seen is None and not files:
-        raise problems.Blocked(f"there is no data set {name}: list-datasets tells which there are")
+    index.delete(cluster, name)
+    job_lifecycle.remove(cluster, deletion.name)
+    if observed is None and not files:
+        raise problems.Blocked(
+            f"there is no data set {name}: run list-datasets to see all data sets"
+        )
     return {"name": name, "state": protocol.DELETED, "files": str(files)}
 
 
@@ -73,5 +75,5 @@ def _check_users(loader: loader_jobs.Loader, name: str) -> None:
         pods = volume_resources.format_pods(users)
         raise problems.Blocked(
             f"data set {name} may be in use by {pods}: delete them, "
-            "or force=true deletes it under them"
+            "or set force=true to delete it anyway"
         )

@@ -1,6 +1,6 @@
-"""The index of the data sets: a record of each that outlives its Job and its pods.
+"""The index of data sets: a record of each, which outlives its Job and pods.
 
-`update_index` brings it up to the Jobs, `refresh_index` to the volume, which is the truth.
+`update_index` updates it from the Jobs, `refresh_index` from the volume, which is authoritative.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ ENDED = (PUBLISHED, FAILED)
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-    """A data set as the index knows it; nothing in it is secret.
+class DatasetRecord:
+    """The record of a data set in the index; it contains no secrets.
 
-    `version` and the fields of its content are those of the published version, even while another
+    `version` and the fields of its content describe the published version, even while another one
     is being loaded.
 
     Attributes:
         name: Its name.
         state: queued, preparing, transferring, verifying, published, failed, deleting.
-        source: Where it comes from.
-        fingerprint: What it is made from.
-        request: The request that it is of: that of its Job.
-        created: When it was asked for, in seconds since 1970.
-        parallelism: How many pods load it.
-        error: What is wrong, in a sentence.
+        source: Its source.
+        fingerprint: The fingerprint of its parameters.
+        request: The id of the last request, which its Job belongs to.
+        created: The time of that request, in seconds since 1970.
+        parallelism: The number of pods that load it.
+        error: The last error message.
         answered: The last request whose publication create-dataset has reported.
-        version: The version that is published; empty for none.
-        published: When it was, in seconds since 1970.
-        files: Its files; None where that is lost.
-        bytes: Their sizes together; None where that is lost.
-        seconds: How long it took to load.
-        checksum: `algorithm:digest` of what was fetched.
-        verified: When its files were last compared, in seconds since 1970; 0 for never.
+        version: The published version; empty for none.
+        published: The time of its publication, in seconds since 1970.
+        files: The number of its files; None where it is unknown.
+        bytes: The total size of its files; None where it is unknown.
+        seconds: The duration of the load.
+        checksum: `algorithm:digest` of the source.
+        verified: The time of the last verification, in seconds since 1970; 0 for never.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Record:
 
     @property
     def ended(self) -> bool:
-        """Return whether its load is over, either way."""
+        """Return whether its load has ended, published or failed."""
         return self.state in ENDED
 
     @property
@@ -79,35 +79,35 @@ class Record:
 
     @property
     def path(self) -> str:
-        """Return its path from the volume's root."""
+        """Return its path on the volume."""
         return f"/datasets/{self.name}"
 
 
-def read(cluster: client.Cluster) -> dict[str, Record]:
-    """Return all records by name, in one call."""
+def read(cluster: client.Cluster) -> dict[str, DatasetRecord]:
+    """Return all records by name, with one API call."""
     return {
         name: _record(name, fields) for name, fields in records.read_all(cluster, KIND).items()
     }
 
 
-def find(cluster: client.Cluster, name: str) -> Record | None:
+def find(cluster: client.Cluster, name: str) -> DatasetRecord | None:
     """Return the record of a data set; None where there is none."""
     fields = records.find(cluster, KIND, name)
     return _record(name, fields) if fields else None
 
 
-def save(cluster: client.Cluster, record: Record) -> None:
-    """Keep a record."""
+def save(cluster: client.Cluster, record: DatasetRecord) -> None:
+    """Save a record."""
     fields = dataclasses.asdict(record)
     fields.pop("name")
     records.save(cluster, KIND, record.name, fields)
 
 
-def forget(cluster: client.Cluster, name: str) -> None:
-    """Remove a record."""
+def delete(cluster: client.Cluster, name: str) -> None:
+    """Delete a record."""
     records.delete(cluster, KIND, name)
 
 
-def _record(name: str, fields: Mapping[str, Any]) -> Record:
-    known = {field.name for field in dataclasses.fields(Record)} - {"name"}
-    return Record(name, **{key: value for key, value in fields.items() if key in known})
+def _record(name: str, fields: Mapping[str, Any]) -> DatasetRecord:
+    known = {field.name for field in dataclasses.fields(DatasetRecord)} - {"name"}
+    return DatasetRecord(name, **{key: value for key, value in fields.items() if key in known})

@@ -1,4 +1,4 @@
-"""The loader as Jobs in our namespace: what each of them runs, and in how many pods."""
+"""Describe the Jobs that run the loader: their containers, inputs and number of pods."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from cluster import client
 
 LOAD, VERIFY, DELETE, INVENTORY = "dataset", "verify", "delete", "inventory"
-# The container that the loader runs in, of all these Jobs.
+# The container of the loader in all these Jobs.
 CONTAINER = "dataset"
-# The container of the user's own one.
-OWN_LOADER = pods.USERS_CONTAINER
+# The container of a custom loader.
+CUSTOM_LOADER = pods.USERS_CONTAINER
 PROGRAM = "loader.pyz"
-# Each goes on where the one before it stopped; but the user's own loader begins anew.
-RETRIES, OWN_RETRIES = 5, 1
+# A retry of the loader continues where it stopped; a custom loader starts over.
+RETRIES, CUSTOM_RETRIES = 5, 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Loader:
-    """Where the loader runs, and in what.
+    """The cluster, image and environment that the loader runs in.
 
     Attributes:
         cluster: The cluster.
-        image: An image with a Python from 3.9 on.
-        environment: Further environment: proxies.
+        image: An image with Python 3.9 or newer.
+        environment: Further environment variables: proxies.
     """
 
     cluster: client.Cluster
@@ -41,62 +41,62 @@ class Loader:
 
 
 def job_name(kind: str, name: str) -> str:
-    """The name of a data set's Job.
+    """Return the name of a data set's Job.
 
     Args:
-        kind: What the Job is for.
+        kind: The kind of the Job.
         name: The data set's name.
     """
     return f"{kind}-{name}"
 
 
-def load(
+def load_job(
     loader: Loader,
-    wanted: dataset.Dataset,
+    desired: dataset.Dataset,
     request: str,
     *,
     credentials: Mapping[str, str],
     secrets: Mapping[str, str],
 ) -> job_lifecycle.DesiredJob:
-    """The Job that loads a data set.
+    """Return the Job that loads a data set.
 
     Args:
-        loader: Where the loader runs.
-        wanted: The data set.
-        request: The name of this request.
-        credentials: What opens its sources.
-        secrets: What of the environment of the user's own loader is secret.
+        loader: The loader's cluster, image and environment.
+        desired: The data set.
+        request: The id of the request.
+        credentials: The credentials for its sources.
+        secrets: The custom loader's environment variables from Juju secrets.
     """
     main = _container(loader)
-    task = wanted.task(request=request, root=job_lifecycle.MOUNT_PATH, credentials=credentials)
+    task = desired.task(request=request, root=job_lifecycle.MOUNT_PATH, credentials=credentials)
     return job_lifecycle.DesiredJob(
-        name=job_name(LOAD, wanted.name),
+        name=job_name(LOAD, desired.name),
         kind=LOAD,
         main=main,
-        before=_own_loader(main, wanted, request, secrets) if wanted.image else (),
-        # It holds sources with their queries, and credentials.
+        before=_custom_loader(main, desired, request, secrets) if desired.image else (),
+        # The task contains credentials, and sources with their queries.
         secrets={**secrets, protocol.TASK: task.to_json()},
         files={PROGRAM: dataset.zipapp()},
         annotations={
-            protocol.DATASET_ANNOTATION: wanted.name,
-            protocol.FINGERPRINT_ANNOTATION: wanted.fingerprint(),
+            protocol.DATASET_ANNOTATION: desired.name,
+            protocol.FINGERPRINT_ANNOTATION: desired.fingerprint(),
             protocol.REQUEST_ANNOTATION: request,
-            protocol.SOURCE_ANNOTATION: wanted.shown_source,
+            protocol.SOURCE_ANNOTATION: desired.shown_source,
         },
-        retries=OWN_RETRIES if wanted.image else RETRIES,
-        parallelism=wanted.parallelism,
+        retries=CUSTOM_RETRIES if desired.image else RETRIES,
+        parallelism=desired.parallelism,
     )
 
 
-def errand(loader: Loader, kind: str, name: str = "") -> job_lifecycle.DesiredJob:
-    """The Job of one pod that verifies or deletes a data set, or looks at what there is.
+def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.DesiredJob:
+    """Return the Job, of one pod, that verifies or deletes a data set, or lists all of them.
 
     Args:
-        loader: Where the loader runs.
-        kind: What it is for.
-        name: The data set's name; none where it is for all.
+        loader: The loader's cluster, image and environment.
+        kind: The kind of the Job.
+        name: The data set's name; empty for all.
     """
-    # The loader's task has a name even where it is for none.
+    # The loader requires a name in its task, also for an inventory.
     task = tasks.Task(name or kind, dataset.new_request(), "", root=job_lifecycle.MOUNT_PATH)
     verb = {
         VERIFY: protocol.VERIFY,
@@ -118,29 +118,29 @@ def _container(loader: Loader, verb: str = "") -> job_lifecycle.Container:
         name=CONTAINER,
         image=loader.image,
         command=("python3", f"{job_lifecycle.FILES_PATH}/{PROGRAM}", *([verb] if verb else [])),
-        # Each of its threads would have an arena of its own, which is never given back.
+        # Otherwise glibc keeps an arena per thread, and never returns its memory.
         env={**loader.environment, "MALLOC_ARENA_MAX": "2"},
         secrets=(protocol.TASK,),
     )
 
 
-def _own_loader(
+def _custom_loader(
     main: job_lifecycle.Container,
-    wanted: dataset.Dataset,
+    desired: dataset.Dataset,
     request: str,
     secrets: Mapping[str, str],
 ) -> tuple[job_lifecycle.Container, ...]:
-    """What runs before ours publishes: its directory is made, then the user's image fills it."""
+    """Return the containers that create a directory and then run the custom loader in it."""
     prepare = dataclasses.replace(main, name="prepare", command=(*main.command, protocol.PREPARE))
     environment = {k: v for k, v in main.env.items() if k != "MALLOC_ARENA_MAX"}
-    given = {k: v for k, v in wanted.env.items() if k not in secrets}
-    load = job_lifecycle.Container(
-        name=OWN_LOADER,
-        image=wanted.image,
-        command=wanted.command,
-        env={**environment, **given},
+    plain = {k: v for k, v in desired.env.items() if k not in secrets}
+    custom = job_lifecycle.Container(
+        name=CUSTOM_LOADER,
+        image=desired.image,
+        command=desired.command,
+        env={**environment, **plain},
         secrets=tuple(secrets),
-        directory=volume.custom_loader_files(wanted.name, request),
+        directory=volume.custom_loader_files(desired.name, request),
         as_root=False,
     )
-    return prepare, load
+    return prepare, custom

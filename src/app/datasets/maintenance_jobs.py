@@ -1,4 +1,4 @@
-"""Start or continue the Jobs of one pod that verify, delete or list data sets."""
+"""Run the Jobs, of one pod each, that verify, delete or list data sets."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers
 
 
-def go(
+def run(
     loader: loader_jobs.Loader,
     kind: str,
     name: str,
     wait_seconds: float,
     *,
-    anew: Callable[[job_observe.ObservedJob], bool] = lambda _: False,
+    is_obsolete: Callable[[job_observe.ObservedJob], bool] = lambda _: False,
 ) -> job_observe.ObservedJob:
-    """Run a maintenance Job, and wait for its end.
+    """Start a maintenance Job, or continue an earlier one, and wait for its end.
 
     Args:
-        loader: Where the loader runs.
-        kind: What it is for.
-        name: The data set; none where it is for all.
-        wait_seconds: How long to wait.
-        anew: Whether one that is there has to make room for a new one. One that failed or is
-            stuck always has.
+        loader: The loader's cluster, image and environment.
+        kind: The kind of the Job.
+        name: The data set; empty for all.
+        wait_seconds: The time to wait.
+        is_obsolete: Tells whether to replace an earlier Job. A failed or stuck one is always
+            replaced.
 
     Returns:
         The Job as it is then.
 
     Raises:
-        problems.Blocked: It can not begin before the user has mended something.
-        problems.Waiting: Somebody removed it meanwhile, or its pod is still ending.
+        problems.Blocked: The Job is stuck until the user acts.
+        problems.Waiting: Somebody removed it meanwhile, or its pod has not ended yet.
     """
     cluster = loader.cluster
-    wanted = loader_jobs.errand(loader, kind, name)
-    state = job_observe.observe(cluster, wanted.name)
-    if state and (state.phase == job_observe.FAILED or state.stuck or anew(state)):
-        job_lifecycle.remove(cluster, wanted.name)
-        job_lifecycle.wait_gone(cluster, wanted.name)
-        state = None
-    if state is None or state.phase == job_observe.QUEUED:
-        # One that is queued may have been cut off between its parts: starting it again goes on.
-        job_lifecycle.start(cluster, wanted)
-    state = job_lifecycle.wait(cluster, wanted.name, wait_seconds)
-    if state is None:
-        raise problems.Waiting(f"job {wanted.name} was deleted meanwhile: run it again")
-    if not state.finished and state.cause:
-        raise problems.Blocked(f"job {state.name} is stuck: {state.cause.sentence}")
-    return state
+    desired = loader_jobs.maintenance_job(loader, kind, name)
+    job = job_observe.observe(cluster, desired.name)
+    if job and (job.phase == job_observe.FAILED or job.stuck or is_obsolete(job)):
+        job_lifecycle.remove(cluster, desired.name)
+        job_lifecycle.wait_gone(cluster, desired.name)
+        job = None
+    if job is None or job.phase == job_observe.QUEUED:
+        # An earlier start may have been interrupted: another start completes it.
+        job_lifecycle.start(cluster, desired)
+    job = job_lifecycle.wait(cluster, desired.name, wait_seconds)
+    if job is None:
+        raise problems.Waiting(f"job {desired.name} was deleted meanwhile: run it again")
+    if not job.finished and job.cause:
+        raise problems.Blocked(f"job {job.name} is stuck: {job.cause.sentence}")
+    return job
 
 
-def why(state: job_observe.ObservedJob) -> str:
+def read_error(job: job_observe.ObservedJob) -> str:
     """Return the error of a failed maintenance Job.
 
     Args:
-        state: The Job.
+        job: The Job.
     """
-    return observe.last_error(state) or "it failed"
+    return observe.last_error(job) or "it failed without a message"
 
 
-def progress(
-    loader: loader_jobs.Loader, state: job_observe.ObservedJob
+def read_progress(
+    loader: loader_jobs.Loader, job: job_observe.ObservedJob
 ) -> answers.Progress | None:
     """Return the progress of a maintenance Job; None before its first line.
 
     Args:
-        loader: Where the loader runs.
-        state: The Job.
+        loader: The loader's cluster, image and environment.
+        job: The Job.
     """
-    return next(iter(observe.progress(loader.cluster, state)), None)
+    return next(iter(observe.read_progress(loader.cluster, job)), None)

@@ -1,4 +1,4 @@
-"""Observe data sets by their Jobs, pods and records; nothing is written here."""
+"""Observe data sets by their Jobs, pods and index records. Read only."""
 
 from __future__ import annotations
 
@@ -14,35 +14,33 @@ from datasets import answers, dataset, protocol
 if TYPE_CHECKING:
     from cluster import client
 
-UNPUBLISHED = (
-    "all pods have ended well, but none has published it: run create-dataset again, and it is"
-)
+UNPUBLISHED = "all pods have succeeded, but none has published it: run create-dataset again"
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
-    """A data set as it is now.
+class ObservedDataset:
+    """The current state of a data set.
 
     Attributes:
-        record: Its record, brought up to its Job.
+        record: Its record, updated from its Job.
         job: Its Job, with its pods; None where there is none.
         pods: The progress of each pod.
-        saved: Its record as the index has it; None where it has none.
+        saved: Its record in the index; None where there is none.
     """
 
-    record: index.Record
+    record: index.DatasetRecord
     job: job_observe.ObservedJob | None = None
     pods: Sequence[answers.Progress] = ()
-    saved: index.Record | None = None
+    saved: index.DatasetRecord | None = None
 
     @property
     def progress(self) -> answers.Progress | None:
         """Return the progress of its pods together."""
-        return answers.combined(self.pods) if self.pods else None
+        return answers.combine(self.pods) if self.pods else None
 
 
-def look(cluster: client.Cluster, name: str) -> Seen | None:
-    """Return a data set as its Job and the index show it.
+def observe(cluster: client.Cluster, name: str) -> ObservedDataset | None:
+    """Observe a data set by its Job and its index record; None where it has neither.
 
     Args:
         cluster: The cluster.
@@ -52,21 +50,21 @@ def look(cluster: client.Cluster, name: str) -> Seen | None:
     return _combine(cluster, index.find(cluster, name), job)
 
 
-def look_at_all(cluster: client.Cluster) -> dict[str, Seen]:
-    """Return all data sets as their Jobs and the index show them."""
-    known = index.read(cluster)
-    states = {
-        state.annotations.get(protocol.DATASET_ANNOTATION, ""): state
-        for state in job_observe.observe_all(cluster, index.KIND)
+def observe_all(cluster: client.Cluster) -> dict[str, ObservedDataset]:
+    """Observe all data sets by their Jobs and index records."""
+    records = index.read(cluster)
+    jobs = {
+        job.annotations.get(protocol.DATASET_ANNOTATION, ""): job
+        for job in job_observe.observe_all(cluster, index.KIND)
     }
-    seen = {
-        name: _combine(cluster, known.get(name), states.get(name))
-        for name in sorted({*known, *filter(None, states)})
+    observed = {
+        name: _combine(cluster, records.get(name), jobs.get(name))
+        for name in sorted({*records, *filter(None, jobs)})
     }
-    return {name: each for name, each in seen.items() if each}
+    return {name: each for name, each in observed.items() if each}
 
 
-def progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> list[answers.Progress]:
+def read_progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> list[answers.Progress]:
     """Return the progress of each pod of a running Job, from its log.
 
     Args:
@@ -75,28 +73,28 @@ def progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> list[answ
     """
     if job.finished or job.phase == job_observe.QUEUED:
         return []
-    found: list[answers.Progress] = []
-    written = logs.read_ends(cluster, job, loader_jobs.CONTAINER)
+    pods: list[answers.Progress] = []
+    logged = logs.read_ends(cluster, job, loader_jobs.CONTAINER)
     for pod in job.pods:
-        ended = answers.outcome(pod.message) if pod.phase == job_observe.SUCCEEDED else None
-        if isinstance(ended, answers.Progress):
-            found.append(dataclasses.replace(ended, index=pod.index))
-        elif pod.index in written:
-            line = answers.progress(written[pod.index])
-            found += [line] if line else []
-    return found
+        final = answers.read_outcome(pod.message) if pod.phase == job_observe.SUCCEEDED else None
+        if isinstance(final, answers.Progress):
+            pods.append(dataclasses.replace(final, index=pod.index))
+        elif pod.index in logged:
+            progress = answers.read_progress(logged[pod.index])
+            pods += [progress] if progress else []
+    return pods
 
 
 def after_job(
-    record: index.Record | None,
+    record: index.DatasetRecord | None,
     name: str,
     job: job_observe.ObservedJob,
     pods: Sequence[answers.Progress] = (),
-) -> index.Record:
-    """Return the record of a data set after its Job was observed.
+) -> index.DatasetRecord:
+    """Return the record of a data set, updated from its Job.
 
     Args:
-        record: The record before.
+        record: The earlier record.
         name: The data set's name.
         job: The Job.
         pods: The progress of its pods.
@@ -104,7 +102,7 @@ def after_job(
     request = job.annotations.get(protocol.REQUEST_ANNOTATION, "")
     if record is None or record.request != request:
         record = dataclasses.replace(
-            record or index.Record(name),
+            record or index.DatasetRecord(name),
             state=index.QUEUED,
             source=job.annotations.get(protocol.SOURCE_ANNOTATION, ""),
             fingerprint=job.annotations.get(protocol.FINGERPRINT_ANNOTATION, ""),
@@ -140,12 +138,12 @@ def after_job(
     if job.phase == job_observe.QUEUED:
         cause = job.cause.sentence if job.cause else ""
         return dataclasses.replace(record, state=index.QUEUED, error=cause)
-    state = answers.combined(pods).state if pods else index.PREPARING
+    state = answers.combine(pods).state if pods else index.PREPARING
     return dataclasses.replace(record, state=state, error=last_error(job))
 
 
 def is_published(job: job_observe.ObservedJob) -> bool:
-    """Return whether a pod has published it: others may still be ending.
+    """Return whether a pod has published the data set; other pods may still be running.
 
     Args:
         job: Its Job.
@@ -154,14 +152,14 @@ def is_published(job: job_observe.ObservedJob) -> bool:
 
 
 def last_error(job: job_observe.ObservedJob) -> str:
-    """Return the last error of a load, in the words of the loader or of the user's own one.
+    """Return the last error of a load, from the loader or a custom loader.
 
     Args:
         job: Its Job.
     """
-    said = [error for error in map(pod_error, job.pods) if error]
-    if said:
-        return said[0]
+    errors = [error for error in map(pod_error, job.pods) if error]
+    if errors:
+        return errors[0]
     return job.cause.sentence if job.phase == job_observe.FAILED and job.cause else ""
 
 
@@ -175,30 +173,32 @@ def pod_error(pod: job_observe.ObservedPod) -> str:
         return ""
     failed = pod.phase == job_observe.FAILED
     ended = pod.ended if failed else pod.before
-    # The user's own loader has words of its own.
-    if ended and ended.container == loader_jobs.OWN_LOADER:
+    # A custom loader writes messages in a format of its own.
+    if ended and ended.container == loader_jobs.CUSTOM_LOADER:
         message = ended.message or ended.reason
         return f"{ended.container} ended with exit code {ended.exit_code}: {message}"
     if not ended or not ended.message:
-        return answers.NO_LAST_WORDS if failed else ""
-    result = answers.outcome(ended.message)
+        return answers.NO_MESSAGE if failed else ""
+    result = answers.read_outcome(ended.message)
     return result.error if isinstance(result, answers.Failed) else ""
 
 
 def _combine(
-    cluster: client.Cluster, record: index.Record | None, job: job_observe.ObservedJob | None
-) -> Seen | None:
+    cluster: client.Cluster,
+    record: index.DatasetRecord | None,
+    job: job_observe.ObservedJob | None,
+) -> ObservedDataset | None:
     if job is None:
-        return Seen(record, saved=record) if record else None
-    pods = progress(cluster, job)
+        return ObservedDataset(record, saved=record) if record else None
+    pods = read_progress(cluster, job)
     name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
-    return Seen(after_job(record, name, job, pods), job, pods, saved=record)
+    return ObservedDataset(after_job(record, name, job, pods), job, pods, saved=record)
 
 
 def _result(job: job_observe.ObservedJob) -> answers.Result | None:
-    """Return the result of a load: a late pod only tells that it was there already."""
-    found = [
-        answers.outcome(pod.message) for pod in job.pods if pod.phase == job_observe.SUCCEEDED
+    """Return the result of a load; that of the pod that published it before those of others."""
+    outcomes = [
+        answers.read_outcome(pod.message) for pod in job.pods if pod.phase == job_observe.SUCCEEDED
     ]
-    results = [each for each in found if isinstance(each, answers.Result)]
+    results = [each for each in outcomes if isinstance(each, answers.Result)]
     return min(results, key=lambda result: result.existing, default=None)

@@ -1,4 +1,4 @@
-"""Bring the index up to the volume, which a pod looks at: the volume is the truth."""
+"""Update the index from an inventory of the volume, which is authoritative."""
 
 from __future__ import annotations
 
@@ -10,88 +10,91 @@ from app.datasets import index, loader_jobs, maintenance_jobs, observe
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers
 
-# What an older one has seen may have changed meanwhile.
+# The volume may have changed since an older inventory.
 FRESH_SECONDS = 600
 MOST_LINES = 1_000_000
 UNFINISHED = (
-    "its load is not finished, and no pod works on it: create-dataset with the same parameters "
-    "goes on, delete-dataset removes it"
+    "its load is unfinished, and no pod works on it: continue it by create-dataset with the same "
+    "parameters, or remove it by delete-dataset"
 )
 NEVER_BEGUN = "its load never began: run create-dataset again"
 
 
-def needed(seen: observe.Seen | None) -> bool:
-    """Return whether only the volume can tell the state of a data set.
+def is_needed(observed: observe.ObservedDataset | None) -> bool:
+    """Return whether the state of a data set is known only from the volume.
 
     Args:
-        seen: The data set by its Job and the index.
+        observed: The data set by its Job and the index.
     """
-    if seen is None:
+    if observed is None:
         return True
-    return seen.job is None and not seen.record.ended and seen.record.state != index.DELETING
+    record = observed.record
+    return observed.job is None and not record.ended and record.state != index.DELETING
 
 
-def take(loader: loader_jobs.Loader, wait_seconds: float) -> None:
-    """Look at the volume, and bring the index to what is there.
+def refresh(loader: loader_jobs.Loader, wait_seconds: float) -> None:
+    """Run an inventory of the volume, and update the index from it.
 
     Args:
-        loader: Where the loader runs.
-        wait_seconds: How long to wait for it.
+        loader: The loader's cluster, image and environment.
+        wait_seconds: The time to wait for the inventory.
 
     Raises:
-        problems.Waiting: It takes longer; it goes on, and the next call takes what it has found.
-        problems.Blocked: It can not be done.
+        problems.Waiting: The inventory takes longer; the next call uses its result.
+        problems.Blocked: The inventory failed.
     """
-    listed = {each.name: each for each in _listed(loader, wait_seconds)}
-    seen = observe.look_at_all(loader.cluster)
-    for name in sorted({*listed, *seen}):
-        before = seen.get(name)
+    inventory = {entry.name: entry for entry in _run_inventory(loader, wait_seconds)}
+    observed = observe.observe_all(loader.cluster)
+    for name in sorted({*inventory, *observed}):
+        before = observed.get(name)
         record = before.record if before else None
-        working = before is not None and before.job is not None
-        after = after_inventory(record, listed.get(name), working=working)
+        has_job = before is not None and before.job is not None
+        after = after_inventory(record, inventory.get(name), has_job=has_job)
         if after is None:
-            index.forget(loader.cluster, name)
+            index.delete(loader.cluster, name)
         elif before is None or after != before.saved:
             index.save(loader.cluster, after)
 
 
 def after_inventory(
-    record: index.Record | None, found: answers.Listed | None, *, working: bool
-) -> index.Record | None:
-    """Return the record of a data set after an inventory; None where it is gone.
+    record: index.DatasetRecord | None, entry: answers.InventoryEntry | None, *, has_job: bool
+) -> index.DatasetRecord | None:
+    """Return the record of a data set, updated from an inventory; None where it is gone.
 
     Args:
-        record: The record before.
-        found: The data set in the inventory.
-        working: Whether its Job tells its state.
+        record: The earlier record.
+        entry: The data set in the inventory.
+        has_job: Whether it has a Job, which determines its state.
     """
-    if found is None:
-        return _absent(record, working=working) if record else None
-    record = record or index.Record(found.name, source=found.source, fingerprint=found.fingerprint)
-    before, record = record, _content(record, found)
-    if working or before.state == index.DELETING:
+    if entry is None:
+        return _without_entry(record, has_job=has_job) if record else None
+    record = record or index.DatasetRecord(
+        entry.name, source=entry.source, fingerprint=entry.fingerprint
+    )
+    before, record = record, _with_content(record, entry)
+    if has_job or before.state == index.DELETING:
         return record
-    if not found.whole:
+    if not entry.is_published:
         failed = before.state == index.FAILED
         error = before.error if failed else UNFINISHED
         return dataclasses.replace(record, state=index.FAILED, error=error)
-    same = before.fingerprint == found.fingerprint
-    # The version before another one that could not be loaded is still there.
+    same = before.fingerprint == entry.fingerprint
+    # The load of a new version failed, and the earlier version is still published.
     if before.state == index.FAILED and not same:
         return record
-    kept = same and before.state == index.PUBLISHED and before.version == found.version
+    kept = same and before.state == index.PUBLISHED and before.version == entry.version
     return dataclasses.replace(
         record,
         state=index.PUBLISHED,
-        source=found.source or record.source,
-        fingerprint=found.fingerprint,
+        source=entry.source or record.source,
+        fingerprint=entry.fingerprint,
         error=before.error if kept else "",
     )
 
 
-def _absent(record: index.Record, *, working: bool) -> index.Record | None:
-    gone = _content(record, answers.Listed(record.name, whole=False))
-    if working:
+def _without_entry(record: index.DatasetRecord, *, has_job: bool) -> index.DatasetRecord | None:
+    gone = _with_content(record, answers.InventoryEntry(record.name, is_published=False))
+    if has_job:
         return gone
     if record.state in {index.PUBLISHED, index.DELETING}:
         return None
@@ -99,37 +102,44 @@ def _absent(record: index.Record, *, working: bool) -> index.Record | None:
     return dataclasses.replace(gone, state=index.FAILED, error=error)
 
 
-def _content(record: index.Record, found: answers.Listed) -> index.Record:
-    """Return the record with the published version as the inventory has it."""
-    if found.whole and found.version == record.version:
+def _with_content(
+    record: index.DatasetRecord, entry: answers.InventoryEntry
+) -> index.DatasetRecord:
+    """Return the record with the published version of the inventory."""
+    if entry.is_published and entry.version == record.version:
         return record
     return dataclasses.replace(
         record,
-        version=found.version if found.whole else "",
-        published=found.published if found.whole else 0,
-        files=found.files,
-        bytes=found.bytes,
-        checksum=found.checksum,
+        version=entry.version if entry.is_published else "",
+        published=entry.published if entry.is_published else 0,
+        files=entry.files,
+        bytes=entry.bytes,
+        checksum=entry.checksum,
         seconds=0,
         verified=0,
     )
 
 
-def _listed(loader: loader_jobs.Loader, wait_seconds: float) -> list[answers.Listed]:
+def _run_inventory(
+    loader: loader_jobs.Loader, wait_seconds: float
+) -> list[answers.InventoryEntry]:
     cluster = loader.cluster
-    state = maintenance_jobs.go(loader, loader_jobs.INVENTORY, "", wait_seconds, anew=_is_old)
-    if not state.finished:
-        raise problems.Waiting("the volume is still being looked at: run it again")
-    if state.phase == job_observe.FAILED:
-        raise problems.Blocked(f"the volume can not be looked at: {maintenance_jobs.why(state)}")
-    pod = state.pods[-1].name if state.pods else ""
+    job = maintenance_jobs.run(
+        loader, loader_jobs.INVENTORY, "", wait_seconds, is_obsolete=_is_old
+    )
+    if not job.finished:
+        raise problems.Waiting("the inventory of the volume is not finished yet: run it again")
+    if job.phase == job_observe.FAILED:
+        error = maintenance_jobs.read_error(job)
+        raise problems.Blocked(f"the inventory of the volume failed: {error}")
+    pod = job.pods[-1].name if job.pods else ""
     log = cluster.log(pod, loader_jobs.CONTAINER, tail_lines=MOST_LINES) if pod else ""
-    job_lifecycle.remove(cluster, state.name)
-    found = answers.listed(log)
-    if found is None:
-        raise problems.Waiting("what is on the volume could not be read: run it again")
-    return found
+    job_lifecycle.remove(cluster, job.name)
+    entries = answers.read_inventory(log)
+    if entries is None:
+        raise problems.Waiting("the inventory of the volume is incomplete: run it again")
+    return entries
 
 
-def _is_old(state: job_observe.ObservedJob) -> bool:
-    return state.finished and time.time() - state.created > FRESH_SECONDS
+def _is_old(job: job_observe.ObservedJob) -> bool:
+    return job.finished and time.time() - job.created > FRESH_SECONDS

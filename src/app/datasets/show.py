@@ -1,4 +1,4 @@
-"""Format data sets for list-datasets and show-dataset; neither changes the index by itself."""
+"""Run list-datasets and show-dataset."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ containers:
         mountPath: /data
         subPath: {path}
         readOnly: true"""
-NONE = "none: create-dataset puts one on the volume"
+NONE = "none: run create-dataset to load one"
 
 
 def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> dict[str, str]:
-    """Return all data sets, a line each.
+    """Return a table of all data sets.
 
     Args:
-        loader: Where the loader runs.
-        refresh: Whether the volume is looked at, even where the index tells of all.
-        wait_seconds: How long to wait for that.
+        loader: The loader's cluster, image and environment.
+        refresh: Whether to run an inventory of the volume even if the index is complete.
+        wait_seconds: The time to wait for the inventory.
 
     Raises:
-        problems.Problem: The volume had to be looked at, and could not, or not in that time.
+        problems.Problem: An inventory of the volume is needed, and failed or takes longer.
     """
-    seen = observe.look_at_all(loader.cluster)
-    if refresh or not seen or any(map(refresh_index.needed, seen.values())):
-        refresh_index.take(loader, wait_seconds)
-        seen = observe.look_at_all(loader.cluster)
-    if not seen:
+    observed = observe.observe_all(loader.cluster)
+    if refresh or not observed or any(map(refresh_index.is_needed, observed.values())):
+        refresh_index.refresh(loader, wait_seconds)
+        observed = observe.observe_all(loader.cluster)
+    if not observed:
         return {"datasets": NONE, "count": "0"}
-    rows = [_row(seen[name]) for name in sorted(seen)]
+    rows = [_row(observed[name]) for name in sorted(observed)]
     return {"datasets": "\n".join(_lines([COLUMNS, *rows])), "count": str(len(rows))}
 
 
@@ -55,41 +55,41 @@ def details(
     namespaces: Sequence[str],
     wait_seconds: float,
 ) -> dict[str, str]:
-    """Return all that is known of a data set.
+    """Return all details of a data set.
 
     Args:
-        loader: Where the loader runs.
+        loader: The loader's cluster, image and environment.
         name: The data set.
-        claim: The claim that pods mount it from.
+        claim: The name of the claim that pods mount.
         namespaces: The namespaces that have that claim.
-        wait_seconds: How long to wait for a look at the volume, where that is needed.
+        wait_seconds: The time to wait for an inventory of the volume, if it is needed.
 
     Raises:
-        problems.Problem: There is none of that name, or the volume had to be looked at, and could
-            not, or not in that time.
+        problems.Problem: There is no such data set, or an inventory of the volume is needed, and
+            failed or takes longer.
     """
-    seen = observe.look(loader.cluster, name)
-    if refresh_index.needed(seen):
-        refresh_index.take(loader, wait_seconds)
-        seen = observe.look(loader.cluster, name)
-    if seen is None:
+    observed = observe.observe(loader.cluster, name)
+    if refresh_index.is_needed(observed):
+        refresh_index.refresh(loader, wait_seconds)
+        observed = observe.observe(loader.cluster, name)
+    if observed is None:
         raise problems.Blocked(
-            f"there is no data set {name}: list-datasets tells which there are, create-dataset "
-            "makes it"
+            f"there is no data set {name}: run list-datasets to see all data sets, or "
+            "create-dataset to load it"
         )
-    record = seen.record
-    known = {
+    record = observed.record
+    results = {
         "name": name,
         "state": record.state,
         "source": record.source,
-        "progress": _progress(seen),
-        "pods": "\n".join(_pods(seen)),
-        "parallelism": str(record.parallelism) if seen.job else "",
-        "created": _when(record.created),
+        "progress": _progress(observed),
+        "pods": "\n".join(_pods(observed)),
+        "parallelism": str(record.parallelism) if observed.job else "",
+        "created": _format_time(record.created),
         "last-error": record.error,
     }
     if record.version:
-        known |= {
+        results |= {
             "path": record.path,
             "mount": MOUNT.format(claim=claim, path=record.path.strip("/")),
             "namespaces": " ".join(namespaces),
@@ -98,16 +98,16 @@ def details(
             "size": _size(record.bytes),
             "checksum": record.checksum,
             "seconds": str(record.seconds or ""),
-            "published": _when(record.published),
-            "verified": _when(record.verified),
+            "published": _format_time(record.published),
+            "verified": _format_time(record.verified),
             "version": record.version,
         }
-    known["next"] = _next(seen)
-    return {key: text for key, text in known.items() if text}
+    results["next"] = _next(observed)
+    return {key: text for key, text in results.items() if text}
 
 
-def _row(seen: observe.Seen) -> tuple[str, ...]:
-    record, progress = seen.record, seen.progress
+def _row(observed: observe.ObservedDataset) -> tuple[str, ...]:
+    record, progress = observed.record, observed.progress
     state = record.state
     if progress and progress.percent is not None and state == index.TRANSFERRING:
         state = f"{state} {progress.percent}%"
@@ -120,7 +120,7 @@ def _row(seen: observe.Seen) -> tuple[str, ...]:
         state,
         _size(size) or "-",
         _number(files) or "-",
-        answers.duration(max(0, age)) if record.published or record.created else "-",
+        answers.format_duration(max(0, age)) if record.published or record.created else "-",
         record.source or "-",
     )
 
@@ -132,48 +132,48 @@ def _lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _progress(seen: observe.Seen) -> str:
-    progress = seen.progress
-    if progress is None or seen.record.ended:
+def _progress(observed: observe.ObservedDataset) -> str:
+    progress = observed.progress
+    if progress is None or observed.record.ended:
         return ""
-    return answers.words(dataclasses.replace(progress, state=seen.record.state))
+    return answers.format_progress(dataclasses.replace(progress, state=observed.record.state))
 
 
-def _pods(seen: observe.Seen) -> Iterator[str]:
-    """Yield a line for each pod of a load that goes on or has failed."""
-    job = seen.job
-    if job is None or seen.record.state == index.PUBLISHED:
+def _pods(observed: observe.ObservedDataset) -> Iterator[str]:
+    """Yield a line for each pod of a load that is running or has failed."""
+    job = observed.job
+    if job is None or observed.record.state == index.PUBLISHED:
         return
-    lines = {progress.index: progress for progress in seen.pods}
+    progress = {each.index: each for each in observed.pods}
     for pod in job.pods:
-        said = _said(pod, lines.get(pod.index), given_up=pod.index in job.failed)
-        yield f"{pod.index}: {said}" + (f" (on {pod.node})" if pod.node else "")
+        state = _pod_state(pod, progress.get(pod.index), given_up=pod.index in job.failed)
+        yield f"{pod.index}: {state}" + (f" (on {pod.node})" if pod.node else "")
     missing = job.parallelism - len(job.pods)
     if missing > 0 and not job.finished:
-        yield f"{missing} more have not been made yet"
+        yield f"{missing} more are not created yet"
 
 
-def _said(
+def _pod_state(
     pod: job_observe.ObservedPod, progress: answers.Progress | None, *, given_up: bool
 ) -> str:
     error = observe.pod_error(pod)
     if pod.cause:
         return f"{pod.phase}: {pod.cause.sentence}"
     if pod.phase == job_observe.FAILED:
-        return f"{'failed' if given_up else 'failed, and is tried again'}: {error}"
-    said = answers.words(progress) if progress else pod.phase
-    return f"{said}; before that: {error}" if error else said
+        return f"{'failed' if given_up else 'failed, will be retried'}: {error}"
+    state = answers.format_progress(progress) if progress else pod.phase
+    return f"{state}; before that: {error}" if error else state
 
 
-def _next(seen: observe.Seen) -> str:
-    record = seen.record
+def _next(observed: observe.ObservedDataset) -> str:
+    record = observed.record
     if record.state == index.FAILED:
-        again = "create-dataset with the same parameters tries again"
-        return f"{again}; version {record.version} stays until then" if record.version else again
+        retry = "run create-dataset with the same parameters to try again"
+        return f"{retry}; version {record.version} stays until then" if record.version else retry
     if record.state == index.PUBLISHED:
-        return "overwrite=true makes it anew" if record.error else ""
+        return "run create-dataset with overwrite=true to load it again" if record.error else ""
     if record.version and record.state != index.DELETING:
-        return f"readers have version {record.version} until the new one is there"
+        return f"readers see version {record.version} until the new one is published"
     return ""
 
 
@@ -182,8 +182,8 @@ def _number(count: int | None) -> str:
 
 
 def _size(count: int | None) -> str:
-    return "" if count is None else answers.size(count)
+    return "" if count is None else answers.format_size(count)
 
 
-def _when(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else ""

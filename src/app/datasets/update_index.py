@@ -1,4 +1,4 @@
-"""Save into the index what Jobs show of data sets, before the Jobs are gone."""
+"""Update the index from the Jobs of data sets, before the Jobs are removed."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from cluster import client
 
 
-def save(cluster: client.Cluster, seen: observe.Seen) -> None:
+def save(cluster: client.Cluster, observed: observe.ObservedDataset) -> None:
     """Save a data set's record, if it differs from the saved one.
 
     Args:
         cluster: The cluster.
-        seen: The data set as it was observed.
+        observed: The data set as observed.
     """
-    if seen.record != seen.saved:
-        index.save(cluster, seen.record)
+    if observed.record != observed.saved:
+        index.save(cluster, observed.record)
 
 
-def save_ends(cluster: client.Cluster) -> None:
-    """Save the ends of all loads; one call where there is no new one."""
+def save_results(cluster: client.Cluster) -> None:
+    """Save the results of all loads; one API call where there is no new one."""
     jobs = job_observe.observe_all(cluster, index.KIND, without=protocol.NOTED_LABEL)
-    known = index.read(cluster) if jobs else {}
+    records = index.read(cluster) if jobs else {}
     for job in jobs:
         name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
-        record = known.get(name)
+        record = records.get(name)
         after = observe.after_job(record, name, job)
         if after.ended and after != record:
             index.save(cluster, after)

@@ -1,4 +1,4 @@
-"""verify-dataset: a pod reads a data set again, and compares it with what was published."""
+"""Run verify-dataset: a pod reads a data set, and compares it with its publication."""
 
 from __future__ import annotations
 
@@ -12,43 +12,45 @@ from datasets import answers, protocol
 
 
 def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dict[str, str]:
-    """Compare all files of a data set with those that were published.
+    """Compare all files of a data set with the sizes and checksums of its publication.
 
     Args:
-        loader: Where the loader runs.
+        loader: The loader's cluster, image and environment.
         name: The data set.
-        wait_seconds: How long to wait for the result.
+        wait_seconds: The time to wait for the result.
 
     Returns:
-        The state so far, as an action's results.
+        The current state, as an action's results.
 
     Raises:
-        problems.Blocked: Something is not as it was published, or there is no such data set.
+        problems.Blocked: A file is missing or differs, or there is no such data set.
     """
     cluster = loader.cluster
-    state = maintenance_jobs.go(loader, loader_jobs.VERIFY, name, wait_seconds, anew=_is_noted)
-    if not state.finished:
-        line = maintenance_jobs.progress(loader, state)
+    job = maintenance_jobs.run(
+        loader, loader_jobs.VERIFY, name, wait_seconds, is_obsolete=_is_noted
+    )
+    if not job.finished:
+        progress = maintenance_jobs.read_progress(loader, job)
         return {
             "name": name,
-            "state": index.VERIFYING if state.phase == job_observe.RUNNING else index.QUEUED,
-            "progress": answers.words(line) if line else "it has not begun to read yet",
-            "next": "it goes on; run verify-dataset again to see what it has found",
+            "state": index.VERIFYING if job.phase == job_observe.RUNNING else index.QUEUED,
+            "progress": answers.format_progress(progress) if progress else "not started yet",
+            "next": "the verification continues; run verify-dataset again to see its result",
         }
-    seen = observe.look(cluster, name)
-    published = seen.record if seen and seen.record.state == index.PUBLISHED else None
-    job_lifecycle.label(cluster, state.name, {protocol.NOTED_LABEL: "true"})
-    if state.phase == job_observe.FAILED:
-        error = maintenance_jobs.why(state)
+    observed = observe.observe(cluster, name)
+    published = observed.record if observed and observed.record.state == index.PUBLISHED else None
+    job_lifecycle.label(cluster, job.name, {protocol.NOTED_LABEL: "true"})
+    if job.phase == job_observe.FAILED:
+        error = maintenance_jobs.read_error(job)
         if published:
             index.save(cluster, dataclasses.replace(published, error=error))
         raise problems.Blocked(f"data set {name}: {error}")
-    result = answers.outcome(state.message)
+    result = answers.read_outcome(job.message)
     if not isinstance(result, answers.Progress):
-        raise problems.Blocked(f"data set {name}: {maintenance_jobs.why(state)}")
+        raise problems.Blocked(f"data set {name}: {maintenance_jobs.read_error(job)}")
     if published:
-        now = round(state.ended or time.time())
-        index.save(cluster, dataclasses.replace(published, error="", verified=now))
+        verified = round(job.ended or time.time())
+        index.save(cluster, dataclasses.replace(published, error="", verified=verified))
     return {
         "name": name,
         "state": protocol.VERIFIED,
@@ -58,5 +60,5 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
     }
 
 
-def _is_noted(state: job_observe.ObservedJob) -> bool:
-    return protocol.NOTED_LABEL in state.labels
+def _is_noted(job: job_observe.ObservedJob) -> bool:
+    return protocol.NOTED_LABEL in job.labels
