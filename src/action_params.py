@@ -168,8 +168,8 @@ class CreateDatasetParams(Parameters):
         # The content of a source list is not known yet: its sources may be on S3.
         for name in () if self.source_list else ("endpoint", "credentials", "region"):
             if getattr(self, name) and not any(name in each.parameters for each in kinds):
-                takers = [row.url_prefix for row in table.ROWS if name in row.parameters]
-                raise ValueError(f"{name} goes with {' and '.join(takers)} sources: leave it out")
+                shown = [row.url_prefix for row in table.ROWS if name in row.parameters]
+                raise ValueError(f"{name} goes with {' and '.join(shown)} sources: leave it out")
         services = [each.url_prefix for each in kinds if "endpoint" in each.parameters]
         if self.endpoint and len(services) > 1:
             raise ValueError(

@@ -22,7 +22,7 @@ Tags = tuple[tuple[str, str], ...]
 
 @dataclasses.dataclass(frozen=True)
 class CreateFileSystem:
-    """Create the file system."""
+    """A step that creates the file system."""
 
     token: str
     performance_mode: str
@@ -49,7 +49,7 @@ class CreateFileSystem:
 
 @dataclasses.dataclass(frozen=True)
 class ChangeThroughput:
-    """Change the file system's throughput mode."""
+    """A step that changes the file system's throughput mode."""
 
     file_system_id: str
     mode: Any
@@ -63,7 +63,7 @@ class ChangeThroughput:
 
 @dataclasses.dataclass(frozen=True)
 class Tag:
-    """Set tags on the file system or on the security group."""
+    """A step that sets tags on the file system or on the security group."""
 
     resource_id: str
     tags: Tags
@@ -81,7 +81,7 @@ class Tag:
 
 @dataclasses.dataclass(frozen=True)
 class Untag:
-    """Remove tags from the file system or from the security group."""
+    """A step that removes tags from the file system or from the security group."""
 
     resource_id: str
     keys: tuple[str, ...]
@@ -100,7 +100,7 @@ class Untag:
 
 @dataclasses.dataclass(frozen=True)
 class CreateGroup:
-    """Create the security group, which allows no traffic yet."""
+    """A step that creates the security group, which allows no traffic yet."""
 
     vpc_id: str
     name: str
@@ -125,7 +125,7 @@ class CreateGroup:
 
 @dataclasses.dataclass(frozen=True)
 class Allow:
-    """Allow NFS from these address ranges."""
+    """A step that allows NFS from address ranges in the security group."""
 
     group_id: str
     cidrs: tuple[str, ...]
@@ -142,7 +142,7 @@ class Allow:
 
 @dataclasses.dataclass(frozen=True)
 class Revoke:
-    """Remove rules from the security group."""
+    """A step that removes rules from the security group."""
 
     group_id: str
     rules: tuple[network.Rule, ...]
@@ -158,7 +158,7 @@ class Revoke:
 
 @dataclasses.dataclass(frozen=True)
 class CreateMountTarget:
-    """Create the mount target of a zone."""
+    """A step that creates the mount target of a zone."""
 
     file_system_id: str
     zone: str
@@ -178,7 +178,7 @@ class CreateMountTarget:
 
 @dataclasses.dataclass(frozen=True)
 class SetGroups:
-    """Set the security groups of a mount target."""
+    """A step that sets the security groups of a mount target."""
 
     mount_target_id: str
     groups: tuple[str, ...]
