@@ -87,7 +87,7 @@ def _create(context: ActionContext, params: action_params.CreateDatasetParams) -
 def _credentials(
     context: ActionContext, params: action_params.CreateDatasetParams
 ) -> Mapping[str, str]:
-    """Return the credentials for the sources: only those values of the secret that it needs."""
+    """Return the credentials for the sources: only the values of the secret that they need."""
     if not params.credentials:
         return {}
     content = context.secret(params.credentials, option="credentials")
