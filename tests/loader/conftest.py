@@ -1,4 +1,4 @@
-"""What the tests of the loader find: a volume to load onto, and an origin to load from."""
+"""Fixtures of the loader's tests: a volume to load onto, and an origin to load from."""
 
 from __future__ import annotations
 

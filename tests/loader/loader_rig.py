@@ -1,4 +1,4 @@
-"""Runs the loader on a real directory; and makes archives, good and bad."""
+"""Run the loader on a real directory, and make good and bad archives for it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from datasets.loader import program
 from datasets.loader.base import tasks
 from datasets.loader.work import planner
 
-# The pod's Python may be as old as 3.9: with this, all tests run the loader with another one.
+# Another Python to run the loader with: the pod's may be as old as 3.9.
 OTHER_PYTHON = os.environ.get("AWS_EFS_LOADER_PYTHON", "")
-# Runs the program named next, and writes down how many KiB were resident at the most: what
-# wait4 tells counts the process that it was forked from. With KILLED_BEFORE=n it kills itself just
-# before it would change a directory for the n-th time, or would change this path.
+# Run the program in the arguments, and write its peak resident memory in KiB into a file: wait4's
+# number includes the process that it was forked from. With KILLED_BEFORE it kills itself before
+# its n-th change of a directory, or before its first change of this path.
 MEASURED = """
 import os, pathlib, re, runpy, sys
 end, loader = os._exit, os.getpid()
@@ -70,7 +70,7 @@ SIGNED = "X-Amz-Signature=0123abcd"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A load that ended."""
+    """A run of the loader that ended."""
 
     code: int
     log: str
@@ -103,9 +103,9 @@ class Rig:
         self._loader = path / "loader.pyz"
         self._loader.write_bytes(dataset.zipapp())
         self._runs = 0
-        self._begun: dict[int, int] = {}
+        self._started: dict[int, int] = {}
 
-    def begin(
+    def start(
         self,
         source: str,
         name: str = "x",
@@ -114,7 +114,7 @@ class Rig:
         environ: Environ = NOTHING,
         **parameters: Any,
     ) -> subprocess.Popen[str]:
-        """Starts the loader as the pod does."""
+        """Start the loader as the pod does."""
         self._runs += 1
         program = [OTHER_PYTHON or sys.executable, "-W", "error", "-c", MEASURED, self._loader]
         with (self.path / f"log-{self._runs}").open("w") as log:
@@ -129,7 +129,7 @@ class Rig:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-        self._begun[process.pid] = self._runs
+        self._started[process.pid] = self._runs
         return process
 
     def _environ(self, task: str) -> dict[str, str]:
@@ -166,10 +166,10 @@ class Rig:
             **parameters,
         ).to_json()
 
-    def end(self, process: subprocess.Popen[str]) -> Run:
-        """Waits for a loader's end."""
+    def wait(self, process: subprocess.Popen[str]) -> Run:
+        """Wait until a loader ends."""
         process.wait()
-        number = self._begun[process.pid]
+        number = self._started[process.pid]
         peak = self.path / f"peak-{number}"
         message = self.path / f"message-{number}"
         return Run(
@@ -182,13 +182,13 @@ class Rig:
     def load(
         self, source: str, name: str = "x", *, environ: Environ = NOTHING, **parameters: Any
     ) -> Run:
-        """Runs the loader to its end: in this process, since that is faster."""
+        """Run the loader to its end, in this process, since that is faster."""
         if OTHER_PYTHON:
-            return self.end(self.begin(source, name, environ=environ, **parameters))
+            return self.wait(self.start(source, name, environ=environ, **parameters))
         return self.run(self._task(source, name, **parameters), environ)
 
     def run(self, task: str, environ: Environ = NOTHING) -> Run:
-        """Runs a task as it stands."""
+        """Run a task as it is."""
         self._runs += 1
         log = io.StringIO()
         code = 0
@@ -210,23 +210,23 @@ class Rig:
         return Run(code=code, log=log.getvalue(), message=message, peak_bytes=0)
 
     def refused(self, source: str, name: str = "x", **parameters: Any) -> str:
-        """Runs a load that must fail and change nothing; returns its error."""
-        before = self.everything()
+        """Run a load that must fail and change nothing; return its error."""
+        before = self.all_paths()
         error = self.load(source, name, **parameters).error
-        assert self.everything() == before, "a load that can not be done leaves nothing behind"
-        assert ": " in error, "an error says what is so, then what to do"
+        assert self.all_paths() == before, "a load that is refused leaves nothing"
+        assert ": " in error, "an error is a problem, then its remedy"
         return error
 
-    def everything(self) -> set[str]:
-        """All paths on the volume but the directories and the lock that are there for all."""
+    def all_paths(self) -> set[str]:
+        """Return all paths on the volume but the common directories and the lock."""
         paths = {str(path.relative_to(self.volume)) for path in self.volume.rglob("*")}
         return paths - {"datasets", "datasets/.versions", "datasets/.versions/.lock"}
 
-    def pods(self, source: str, count: int, name: str = "x", **parameters: Any) -> list[Run]:
-        """Runs as many pods of one load at once, and returns them in the order of their index."""
+    def run_pods(self, source: str, count: int, name: str = "x", **parameters: Any) -> list[Run]:
+        """Run several pods of one load at once; return them in the order of their index."""
         parameters.setdefault("request", dataset.new_request())
         processes = [
-            self.begin(
+            self.start(
                 source,
                 name,
                 environ={"JOB_COMPLETION_INDEX": str(index)},
@@ -235,20 +235,20 @@ class Rig:
             )
             for index in range(count)
         ]
-        return [self.end(process) for process in processes]
+        return [self.wait(process) for process in processes]
 
     def run_pod(self, source: str, index: int, count: int, **parameters: Any) -> Run:
-        """Runs one of several pods to its end, in this process."""
+        """Run one of several pods to its end, in this process."""
         task = self._task(source, "x", indexes=count, **parameters)
         return self.run(task, {"JOB_COMPLETION_INDEX": str(index)})
 
-    def told(self, verb: str, name: str = "x") -> list[dict[str, Any]]:
-        """Runs a verb other than loading, and returns the lines of its log."""
-        run = self.end(self.begin("", name, verb=verb))
+    def run_verb(self, verb: str, name: str = "x") -> list[dict[str, Any]]:
+        """Run a verb other than loading; return the lines of its log."""
+        run = self.wait(self.start("", name, verb=verb))
         return [json.loads(line) for line in run.log.splitlines()]
 
-    def manifest(self, name: str = "x") -> dict[str, dict[str, Any]]:
-        """The list of files of what is published, by path."""
+    def file_list(self, name: str = "x") -> dict[str, dict[str, Any]]:
+        """Return the published file list, by path."""
         version = (self.volume / "datasets" / name).readlink().name
         listed = self.volume / f"datasets/.versions/{name}/{version}.files"
         lines = [json.loads(line) for line in listed.read_text().splitlines()]
@@ -256,21 +256,21 @@ class Rig:
         return {line["path"]: line for line in lines}
 
     def files(self, name: str = "x") -> dict[str, bytes]:
-        """The data set as a reader sees it."""
+        """Return the files of the data set, as a reader sees them."""
         return tree(self.volume / "datasets" / name)
 
-    def left(self, name: str = "x") -> set[str]:
-        """All that is kept of a data set, by its names."""
+    def kept_names(self, name: str = "x") -> set[str]:
+        """Return the names of all entries of a data set's versions directory."""
         return {path.name for path in (self.volume / "datasets/.versions" / name).iterdir()}
 
     def versions(self, name: str = "x") -> list[str]:
-        """What is kept of a data set, but the records."""
+        """Return the directories of a data set's versions."""
         return versions(self.volume, name)
 
 
 @contextlib.contextmanager
 def small_parts() -> Iterator[None]:
-    """In it, the parts of a file that pods share are as small as they can be."""
+    """Make the parts of a file that pods share as small as possible."""
     with (
         mock.patch.object(planner, "LEAST_PART_BYTES", 2**20),
         mock.patch.object(planner, "PART_MULTIPLE_BYTES", 2**20),
@@ -279,13 +279,13 @@ def small_parts() -> Iterator[None]:
 
 
 def versions(volume: pathlib.Path, name: str = "x") -> list[str]:
-    """What is kept of a data set on a volume, but the records."""
+    """Return the directories of a data set's versions on a volume."""
     home = volume / "datasets/.versions" / name
     return sorted(path.name for path in home.iterdir() if path.is_dir())
 
 
 def tree(root: pathlib.Path) -> dict[str, bytes]:
-    """The files under a directory, and what they hold."""
+    """Return the files under a directory with their contents."""
     real = root.resolve(strict=True)
     return {
         str(path.relative_to(real)): path.read_bytes()
@@ -295,7 +295,7 @@ def tree(root: pathlib.Path) -> dict[str, bytes]:
 
 
 def archive(archive_format: str, files: Mapping[str, bytes]) -> bytes:
-    """An archive of files."""
+    """Return an archive of files."""
     if archive_format == "zip":
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -309,7 +309,7 @@ Entry = tuple[tarfile.TarInfo, bytes]
 
 
 def entry(name: str, content: bytes = b"", **fields: Any) -> Entry:
-    """A member of a tar archive; `fields` are TarInfo's."""
+    """Return a member of a tar archive; `fields` are TarInfo's."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
     for key, value in fields.items():
@@ -318,12 +318,12 @@ def entry(name: str, content: bytes = b"", **fields: Any) -> Entry:
 
 
 def link(name: str, target: str, *, hard: bool = False) -> Entry:
-    """A link in a tar archive."""
+    """Return a link in a tar archive."""
     return entry(name, type=tarfile.LNKTYPE if hard else tarfile.SYMTYPE, linkname=target)
 
 
 def tar(entries: Iterable[Entry], format_: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar archive, also of what no honest tool would put there."""
+    """Return a tar archive, also of members that no tool writes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=format_) as packed:
         for info, content in entries:
@@ -332,29 +332,28 @@ def tar(entries: Iterable[Entry], format_: int = tarfile.PAX_FORMAT) -> bytes:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has begun."""
+    """Return the child processes of a process."""
     return [
         int(each) for each in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     ]
 
 
-def end_at_once(process: subprocess.Popen[str]) -> None:
-    """Kills a loader that a test is done with."""
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a loader that a test does not need any more."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     process.wait()
 
 
 def directories(names: Iterable[str]) -> bytes:
-    """The beginning of a tar archive: headers of directories."""
+    """Return the beginning of a tar archive: headers of directories."""
     return b"".join(entry(name, type=tarfile.DIRTYPE)[0].tobuf() for name in names)
 
 
 def big_zeros(archive_format: str, size: int) -> bytes:
-    """An archive of one big file of zeros, made without ever having it in memory.
+    """Return an archive of one big file of zeros, made without the whole file in memory.
 
-    What compresses a piece of it is repeated: streams of gzip follow one another, and so do
-    blocks of deflate.
+    A compressed piece of it is repeated: gzip allows several streams, and deflate several blocks.
     """
     piece = 2**24
     count, rest = divmod(size, piece)
@@ -380,9 +379,9 @@ def big_zeros(archive_format: str, size: int) -> bytes:
     return local + data + listed + end
 
 
-def wait_for(what: Callable[[], object], seconds: float = 10) -> None:
-    """Looks until something is so."""
+def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
-    while not what():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

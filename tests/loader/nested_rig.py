@@ -1,4 +1,4 @@
-"""An archive of archives as ImageNet's, what it is unpacked to, and how that is listed."""
+"""An archive of archives like ImageNet's, its unpacked files, and their file list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNPACKED = {f"{top}/{name}": data for top, files in INNER.items() for name, data
 
 
 def nested(archive_format: str = "tar") -> bytes:
-    """An archive of archives, each of one directory's files."""
+    """Return an archive of archives, each with one directory's files."""
     inner = {f"{top}.tar": loader_rig.archive("tar", files) for top, files in INNER.items()}
     return loader_rig.archive(archive_format, inner)
 
@@ -28,7 +28,7 @@ NESTED = nested()
 
 
 def listed(files: Mapping[str, bytes]) -> dict[str, dict[str, object]]:
-    """The list of files that a data set of these has, by path."""
+    """Return the file list of a data set with these files, by path."""
     return {
         path: {"path": path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for path, data in files.items()

@@ -1,4 +1,4 @@
-"""Expands the sources of a task, and fetches what was found, over real connections."""
+"""Expand the sources of a task, and fetch the objects, over real connections."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from datasets.loader.sources import expansion
 from datasets.loader.sources.source_object import SourceObject
 
 MOST_BYTES = 10**6
-FREE = hypothesis.settings(deadline=None)  # other tests run beside these
+FREE = hypothesis.settings(deadline=None)  # other tests run at the same time
 
 
 class Client(http_client.Client):
-    """A client whose connections end with it.
+    """A client that closes all of its connections.
 
     Args:
         task: The task whose signers it has.
-        aws_port: Where what is at AWS is here; 0 for nowhere.
+        aws_port: The local port that stands for AWS; 0 for none.
     """
 
     def __init__(self, task: tasks.Task, aws_port: int = 0) -> None:

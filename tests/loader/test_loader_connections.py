@@ -1,4 +1,4 @@
-"""How many connections fetch an object, and what becomes of what one of them is refused."""
+"""The number of connections that fetch an object, and the pieces that one is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = mmap.PAGESIZE
 
 
 class Part:
-    """What one request brings."""
+    """The response to one request."""
 
     def __init__(self, source: Source, start: int, end: int | None, *, patient: bool) -> None:
         self._source = source
@@ -43,7 +43,7 @@ class Part:
 
 
 class Source:
-    """An object that is served to any number at once."""
+    """An object that is served to any number of connections at once."""
 
     divisible = True
 
@@ -55,14 +55,14 @@ class Source:
         return Part(self, start, end, patient=patient)
 
     def begin(self, *, patient: bool) -> None:
-        """A request came."""
+        """Begin a request."""
 
     def end(self) -> None:
-        """It is over."""
+        """End a request."""
 
 
 class ForMany(Source):
-    """Serves nobody before so many are there."""
+    """An object that is not served before this number of connections has requested it."""
 
     def __init__(self, content: bytes, count: int) -> None:
         super().__init__(content)
@@ -76,7 +76,7 @@ class ForMany(Source):
 
 
 class ForFew(Source):
-    """Serves so many at once, and refuses others, after a while."""
+    """An object that is served to a number at once, and refused to others after a while."""
 
     def __init__(self, content: bytes, most: int, after_seconds: float) -> None:
         super().__init__(content)
@@ -94,7 +94,7 @@ class ForFew(Source):
 
 
 def whole(data: object_stream.ObjectStream) -> bytes:
-    """All that a stream brings."""
+    """Return all bytes of a stream."""
     pieces: list[bytes] = []
     while piece := data.next_piece():
         pieces.append(bytes(piece.data))
@@ -119,12 +119,12 @@ def test_slow_connections_become_more_of_them() -> None:
 def test_what_one_was_refused_the_others_fetch_at_once(
     monkeypatch: pytest.MonkeyPatch, most: int, after_seconds: float
 ) -> None:
-    # There is no further connection in this test's time.
+    # No connection is added during this test.
     monkeypatch.setattr(range_connections, "PAUSE_SECONDS", 3600)
     content = content_of(200)
     data = object_stream.open_stream(ForFew(content, most, after_seconds), piece_bytes=16 * PAGE)
     found: list[bytes] = []
-    # One that waits for ever must not be waited for.
+    # The test must not wait for a thread that hangs.
     reader = threading.Thread(target=lambda: found.append(whole(data)), daemon=True)
     reader.start()
     reader.join(30)

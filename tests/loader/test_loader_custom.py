@@ -1,4 +1,4 @@
-"""A data set that a loader of the user's own has left in its directory."""
+"""Publication of a data set that a custom loader has written into its directory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.loader import loader_rig
 
 
 def prepared(rig: loader_rig.Rig, version: str = "v") -> pathlib.Path:
-    """What the user's container sees as /data."""
-    assert rig.end(rig.begin("", verb="prepare", request=version)).code == 0
+    """Return the directory that the user's container has as /data."""
+    assert rig.wait(rig.start("", verb="prepare", request=version)).code == 0
     return rig.volume / f"datasets/.versions/x/.custom-{version}/files"
 
 
@@ -38,10 +38,10 @@ def test_what_was_left_is_published_with_modes_and_links(rig: loader_rig.Rig):
     root = rig.volume / "datasets/x"
     modes = {name: stat.S_IMODE((root / name).stat().st_mode) for name in ("d", "d/file", "run")}
     assert modes == {"d": 0o750, "d/file": 0o640, "run": 0o750}
-    assert set(rig.manifest()) == {"d/file", "run", "link", "d/up"}
-    assert rig.manifest()["link"] == {"path": "link", "link": "d/file"}
-    assert rig.told("verify")[-1]["state"] == "verified"
-    assert rig.left() == {"v", "v.json", "v.files"}
+    assert set(rig.file_list()) == {"d/file", "run", "link", "d/up"}
+    assert rig.file_list()["link"] == {"path": "link", "link": "d/file"}
+    assert rig.run_verb("verify")[-1]["state"] == "verified"
+    assert rig.kept_names() == {"v", "v.json", "v.files"}
 
 
 def test_the_next_attempt_finds_an_empty_directory(rig: loader_rig.Rig):
@@ -60,24 +60,24 @@ def test_it_is_published_once_and_replaced_when_asked_for(rig: loader_rig.Rig):
     (prepared(rig, "w") / "f").write_bytes(b"2")
     assert rig.load("", request="w", overwrite=True).result.files == 1
     assert rig.files() == {"f": b"2"}
-    assert rig.left() == {f"{name}{end}" for name in "vw" for end in ("", ".json", ".files")}
+    assert rig.kept_names() == {f"{name}{end}" for name in "vw" for end in ("", ".json", ".files")}
 
 
 @pytest.mark.parametrize(
-    ("target", "why"),
+    ("target", "reason"),
     [
         ("/etc/passwd", "may lead out"),
         ("../../x", "may lead out"),
         ("d/../../x", "may lead out"),
     ],
 )
-def test_a_link_that_may_lead_out_is_refused(rig: loader_rig.Rig, target: str, why: str):
+def test_a_link_that_may_lead_out_is_refused(rig: loader_rig.Rig, target: str, reason: str):
     data = prepared(rig)
     (data / "f").write_bytes(b"1")
     (data / "d").mkdir()
     (data / "d/link").symlink_to(target)
     error = rig.load("", request="v").error
-    assert why in error
+    assert reason in error
     assert "'d/link'" in error
     assert not (rig.volume / "datasets/x").exists()
 
@@ -101,7 +101,7 @@ def test_too_much_is_refused(rig: loader_rig.Rig):
     assert rig.load("", request="v", limits={"most_bytes": 15, "most_members": 3}).code == 0
 
 
-def test_without_what_was_left_it_is_told_to_run_again(rig: loader_rig.Rig):
+def test_without_its_files_the_user_is_advised_to_run_again(rig: loader_rig.Rig):
     assert "the files that your loader wrote are gone" in rig.load("", request="v").error
 
 
@@ -110,7 +110,7 @@ def test_what_is_prepared_again_while_it_is_verified_is_not_published(rig: loade
     task = tasks.Task("x", "v", "", root=str(rig.volume))
 
     class Late(report.Report):
-        """The second pod of an index comes while the first one verifies."""
+        """A report that lets a second pod of the index prepare while the first one verifies."""
 
         def progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
             super().progress(state, fields)

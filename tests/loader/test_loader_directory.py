@@ -1,4 +1,4 @@
-"""Two pods of one index: a node that was lost may come back, and its pod go on."""
+"""Two pods of one index: a lost node may come back, and its pod may continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pod = Callable[[], load_directory.LoadDirectory]
 
 @pytest.fixture
 def pod(tmp_path: pathlib.Path) -> Iterator[Pod]:
-    """Makes pods' views of one load."""
+    """Return a function that opens one load directory for another pod."""
     with contextlib.ExitStack() as stack:
 
         def pod() -> load_directory.LoadDirectory:
@@ -39,7 +39,7 @@ def finished(shard: int) -> load_directory.FinishedShard:
     return load_directory.FinishedShard(shard, pod=0, fetched=3, files=1, bytes=3)
 
 
-def test_a_pod_whose_work_was_taken_over_can_not_end_it(pod: Pod) -> None:
+def test_a_pod_whose_work_was_taken_over_cannot_end_it(pod: Pod) -> None:
     lost, next_one = pod(), pod()
     before = begun(lost)
     before.journal.add(journal.JournalLine(journal.FILE, 0, 0, "a", 3))

@@ -209,7 +209,7 @@ def test_links_that_stay_inside_are_made(rig: loader_rig.Rig, served: origin_ser
 def test_a_link_that_climbs_in_its_middle_leads_where_its_text_says(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
-    # Followed step by step it would be beside the data set.
+    # Resolved step by step it would be outside of the data set.
     packed = tar([link("a", "."), link("b", "a/../f"), entry("f", b"1")])
     assert rig.load(served.put("set.tar", packed)).code == 0
     assert str((rig.volume / "datasets/x/b").readlink()) == "f"
@@ -263,7 +263,7 @@ def test_a_zip_may_have_something_in_front_and_a_comment_behind(
     with zipfile.ZipFile(buffer, "a") as packed:
         packed.writestr("a", b"1")
         packed.comment = b"PK\5\6 is no end"
-    # A name that says so: what such a file begins with is no archive.
+    # Only the name is an archive's: the file does not begin with a zip signature.
     error = rig.refused(served.put("set.zip", buffer.getvalue()))
     assert "is not the archive that its name says" in error
 

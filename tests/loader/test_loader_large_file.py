@@ -1,4 +1,4 @@
-"""Large files on their way to the volume: what lands there, and what is told where it can not."""
+"""Writes of large files to the volume, and the errors of failed ones."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def begun(
 
 
 def is_direct(path: pathlib.Path) -> bool:
-    """Whether the one descriptor of that file goes past the page cache."""
+    """Tell whether the one descriptor of a file bypasses the page cache."""
     (mine,) = (each for each in pathlib.Path("/proc/self/fd").iterdir() if _is(each, path))
-    told = pathlib.Path(f"/proc/self/fdinfo/{mine.name}").read_text().split("flags:")[1]
-    return bool(int(told.split()[0], 8) & os.O_DIRECT)
+    flags = pathlib.Path(f"/proc/self/fdinfo/{mine.name}").read_text().split("flags:")[1]
+    return bool(int(flags.split()[0], 8) & os.O_DIRECT)
 
 
 def _is(link: pathlib.Path, path: pathlib.Path) -> bool:
@@ -87,7 +87,7 @@ def test_whole_pages_go_past_the_page_cache_and_the_rest_does_not(
     file.close()
 
 
-def test_it_is_gone_on_with_in_the_middle(
+def test_it_is_continued_in_the_middle(
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor
 ) -> None:
     for start in (PAGE, PAGE + 7):
@@ -98,19 +98,19 @@ def test_it_is_gone_on_with_in_the_middle(
         assert (tmp_path / "file").read_bytes() == b"a" * start + b"b" * (2 * SPARE + 9)
 
 
-def test_memory_that_the_file_system_can_not_take_as_it_lies_is_written_all_the_same(
+def test_unaligned_memory_is_written_through_the_page_cache(
     tmp_path: pathlib.Path, pool: concurrent.futures.Executor
 ) -> None:
     content = random.Random(5).randbytes(4 * PAGE + 16)
     file = begun(tmp_path / "file", pool, buffer_pool.BufferPool())
-    # Most file systems of a disk want the memory to begin where a sector does.
+    # Most local file systems require memory that is aligned to sectors.
     file.write_block(buffer_pool.Buffer(memoryview(content)[3 : 3 + 2 * PAGE]))
     file.write_block(buffer_pool.Buffer(memoryview(content)[3 + 2 * PAGE : 3 + 4 * PAGE]))
     file.close()
     assert (tmp_path / "file").read_bytes() == content[3 : 3 + 4 * PAGE]
 
 
-def test_a_full_volume_is_told_and_the_memory_is_given_back(
+def test_a_full_volume_is_reported_and_the_memory_is_released(
     pool: concurrent.futures.Executor,
 ) -> None:
     buffers = buffer_pool.BufferPool()
@@ -123,7 +123,7 @@ def test_a_full_volume_is_told_and_the_memory_is_given_back(
         file.abandon()
 
 
-def test_a_full_volume_is_told_when_the_file_is_closed_at_the_latest(
+def test_a_full_volume_is_reported_when_the_file_is_closed_at_the_latest(
     pool: concurrent.futures.Executor,
 ) -> None:
     file = begun(pathlib.Path("/dev/full"), pool, buffer_pool.BufferPool())

@@ -41,7 +41,7 @@ def test_an_archive_of_nothing_but_its_end_is_a_bomb_too(
     assert "like an archive bomb" in error
 
 
-def test_a_sparse_file_can_not_pretend_to_be_small(
+def test_a_sparse_file_cannot_pretend_to_be_small(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     info, _ = entry("hole")

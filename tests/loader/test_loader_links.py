@@ -1,4 +1,4 @@
-"""Links of a data set: in its list of files, after a resume, and when it is verified."""
+"""Links of a data set: in its file list, after a resume, and when it is verified."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_links_are_listed_as_what_they_are_and_verified(
         ]
     )
     assert rig.load(served.put("set.tar", packed)).result.files == 2
-    listed = rig.manifest()
+    listed = rig.file_list()
     assert listed["hard"] == {"path": "hard", "same": "d/file"}
     assert listed["leads"] == {"path": "leads", "link": "d/file"}
     assert listed["hard-dangling"] == {"path": "hard-dangling", "link": "nothing"}
     assert len(listed) == 7
-    last = rig.told("verify")[-1]
+    last = rig.run_verb("verify")[-1]
     assert (last["state"], last["files"]) == ("verified", 2)
 
 
@@ -42,11 +42,11 @@ def test_another_content_under_a_hard_links_name_is_found(
     name = rig.volume / "datasets/x/b"
     name.unlink()
     name.write_bytes(b"one")
-    assert rig.told("verify")[-1]["state"] == "verified", "a copy has the same content"
+    assert rig.run_verb("verify")[-1]["state"] == "verified", "a copy has the same content"
     name.write_bytes(b"two")
-    assert "('b' has other content)" in rig.told("verify")[-1]["error"]
+    assert "('b' has other content)" in rig.run_verb("verify")[-1]["error"]
     name.unlink()
-    assert "('b' is missing)" in rig.told("verify")[-1]["error"]
+    assert "('b' is missing)" in rig.run_verb("verify")[-1]["error"]
 
 
 def test_of_a_link_that_comes_twice_the_last_one_counts(
@@ -54,8 +54,8 @@ def test_of_a_link_that_comes_twice_the_last_one_counts(
 ):
     packed = tar([entry("f", b"1"), link("a", "f"), link("b", "f"), link("a", "b")])
     rig.load(served.put("set.tar", packed))
-    assert rig.manifest()["a"] == {"path": "a", "link": "b"}
-    assert rig.told("verify")[-1]["state"] == "verified"
+    assert rig.file_list()["a"] == {"path": "a", "link": "b"}
+    assert rig.run_verb("verify")[-1]["state"] == "verified"
 
 
 def test_two_sources_with_one_link_are_refused(rig: loader_rig.Rig, served: origin_server.Origin):
@@ -67,7 +67,7 @@ def test_two_sources_with_one_link_are_refused(rig: loader_rig.Rig, served: orig
 def test_links_are_listed_once_after_any_number_of_attempts(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
-    # So many that the journal tells of them before it is closed.
+    # So many that the journal has some of them before it is closed.
     links = [link(f"l/{number:04}", "../f", hard=False) for number in range(500)]
     packed = tar(
         [
@@ -80,9 +80,9 @@ def test_links_are_listed_once_after_any_number_of_attempts(
     for _ in range(2):
         held = origin_server.Faults(hold_after=len(packed) // 2)
         source = served.put("set.tar", packed, faults=held)
-        pod = rig.begin(source, request="v")
+        pod = rig.start(source, request="v")
         try:
-            loader_rig.wait_for(
+            loader_rig.wait_until(
                 lambda: any(
                     b"l/0300" in path.read_bytes()
                     for path in rig.volume.rglob("shard-*/*")
@@ -90,9 +90,9 @@ def test_links_are_listed_once_after_any_number_of_attempts(
                 )
             )
         finally:
-            loader_rig.end_at_once(pod)
+            loader_rig.kill(pod)
     result = rig.load(served.put("set.tar", packed), request="v").result
     assert result.files == 3
-    assert len(rig.manifest()) == 503
+    assert len(rig.file_list()) == 503
     (rig.volume / "datasets/x/l/more").write_bytes(b"")
-    assert "1 files are not in the file list" in rig.told("verify")[-1]["error"]
+    assert "1 files are not in the file list" in rig.run_verb("verify")[-1]["error"]

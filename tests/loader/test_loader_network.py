@@ -27,7 +27,7 @@ def broken(served: origin_server.Origin, archive_format: str = "tar.gz", **fault
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "expected"),
     [
         (404, "nothing is there; check the source"),
         (410, "nothing is there; check the source"),
@@ -39,9 +39,9 @@ def broken(served: origin_server.Origin, archive_format: str = "tar.gz", **fault
     ],
 )
 def test_an_origin_that_will_not_serve_it_is_not_asked_twice(
-    rig: loader_rig.Rig, served: origin_server.Origin, status: int, said: str
+    rig: loader_rig.Rig, served: origin_server.Origin, status: int, expected: str
 ):
-    assert said in rig.refused(broken(served, status=status))
+    assert expected in rig.refused(broken(served, status=status))
     assert len(served.requests) == 1
 
 
@@ -87,7 +87,7 @@ def test_an_origin_that_refuses_connections_is_given_up(rig: loader_rig.Rig):
     assert "the connection was refused" in error
 
 
-def test_an_origin_that_says_nothing_is_given_up(
+def test_an_origin_that_sends_nothing_is_given_up(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     error = rig.refused(broken(served, delay_seconds=3), timeout=0.2, patience=0.15)
@@ -102,14 +102,14 @@ def test_an_origin_without_a_certificate_is_given_up(
 
 
 @pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
-def test_a_connection_that_drops_is_gone_on_with(
+def test_a_connection_that_drops_is_resumed(
     rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
 ):
     source = broken(served, archive_format, drop_after=300_000, drop_times=2)
     result = rig.load(source).result
     assert rig.files() == FILES
     parts = [request.headers.get("range") for request in served.requests]
-    # The list of a zip archive is fetched beside its members.
+    # The central directory of a zip archive is fetched in a request of its own.
     assert archive_format == "zip" or parts == [None, "bytes=300000-", "bytes=600000-"]
     assert result.fetched == len(packed(archive_format))
 
@@ -132,11 +132,11 @@ def test_a_source_that_changes_in_the_middle_is_not_mixed(
     old = loader_rig.archive("tar", {"old": FILES["d/noise"], "same": b"old"})
     new = loader_rig.archive("tar", {"new": FILES["d/noise"], "same": b"new"})
     faults = origin_server.Faults(hold_after=200_000, drop_after=400_000)
-    process = rig.begin(served.put("s.tar", old, faults=faults))
-    loader_rig.wait_for(lambda: served.requests)
+    process = rig.start(served.put("s.tar", old, faults=faults))
+    loader_rig.wait_until(lambda: served.requests)
     served.put("s.tar", new)
     served.release()
-    assert rig.end(process).result.files == 2
+    assert rig.wait(process).result.files == 2
     assert rig.files() == {"new": FILES["d/noise"], "same": b"new"}
 
 
@@ -156,7 +156,7 @@ def test_an_answer_without_a_length_is_read_to_its_end(
     assert rig.files() == FILES
 
 
-def test_an_answer_without_a_length_that_breaks_off_is_gone_on_with(
+def test_a_response_without_a_length_that_breaks_off_is_resumed(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     assert rig.load(broken(served, length=False, drop_after=300_000)).code == 0
@@ -249,19 +249,19 @@ def test_the_proxy_of_the_environment_is_used(rig: loader_rig.Rig, served: origi
     )
 
 
-def test_a_proxy_that_refuses_is_told(rig: loader_rig.Rig, served: origin_server.Origin):
+def test_a_proxy_that_refuses_is_reported(rig: loader_rig.Rig, served: origin_server.Origin):
     # In a process of its own: http.client leaves the proxy's answer open.
-    run = rig.end(
-        rig.begin("https://nowhere.invalid/x", environ={"https_proxy": served.url}, patience=0.15)
+    run = rig.wait(
+        rig.start("https://nowhere.invalid/x", environ={"https_proxy": served.url}, patience=0.15)
     )
     assert "the proxy refused" in run.error
 
 
-def test_progress_is_told_while_it_comes(rig: loader_rig.Rig, served: origin_server.Origin):
+def test_progress_is_reported_during_the_load(rig: loader_rig.Rig, served: origin_server.Origin):
     content = loader_rig.archive("tar", {"noise": bytes(1_800_000)})
     source = served.put("s.tar", content, faults=origin_server.Faults(bytes_per_second=1_000_000))
-    process = rig.begin(source, patience=5)
-    run = rig.end(process)
+    process = rig.start(source, patience=5)
+    run = rig.wait(process)
     lines = [json.loads(line) for line in run.log.splitlines()]
     # A slow machine reports some of them more than once.
     assert [state for state, _ in itertools.groupby(line["state"] for line in lines)] == [
@@ -280,7 +280,7 @@ def test_an_origin_that_serves_few_at_once_gets_no_more_requests_at_once(
     content = random.Random(3).randbytes(2**20) * 48 + b"the last"
     faults = origin_server.Faults(most_at_once=2, bytes_per_second=24 * 2**20)
     source = served.put("large.bin", content, faults=faults)
-    # What is refused is refused for longer than any of them is waited for.
+    # The refusals last longer than the patience with any one of them.
     assert rig.load(source, patience=0.3, unpack="false").code == 0
     assert rig.files() == {"large.bin": content}
     refused = [each for each in served.requests if each.status == 503]

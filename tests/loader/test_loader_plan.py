@@ -1,4 +1,4 @@
-"""The plan of a load: what its shards are."""
+"""The shards in the plan of a load."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_an_archive_of_archives_is_unpacked_into_a_directory_for_each(
     )
     result = rig.load(source, unpack="recursive").result
     assert rig.files() == UNPACKED
-    assert rig.manifest() == listed(UNPACKED)
+    assert rig.file_list() == listed(UNPACKED)
     assert (result.files, result.bytes) == (len(UNPACKED), sum(map(len, UNPACKED.values())))
 
 
@@ -64,7 +64,7 @@ def test_archives_are_unpacked_as_deep_however_they_are_fetched(
 
 
 def everything(root: pathlib.Path) -> dict[str, tuple[int, bytes]]:
-    """All that is in a directory: modes, and what files hold."""
+    """Return the modes and contents of all paths in a directory."""
     return {
         str(path.relative_to(root)): (
             path.lstat().st_mode,
@@ -96,7 +96,7 @@ def test_what_is_no_archive_in_an_archive_of_archives_is_there_however_it_is_fet
             "set.tar", loader_rig.tar(members), faults=origin_server.Faults(ranges=ranges)
         )
         forms.add(rig.load(source, name, unpack="recursive").result.archive_format)
-        assert rig.told("verify", name)[-1]["state"] == "verified"
+        assert rig.run_verb("verify", name)[-1]["state"] == "verified"
         trees.append(everything((rig.volume / "datasets" / name).resolve()))
     assert trees[0] == trees[1]
     assert {"docs/empty", "README.txt", "n/x", "called.tar"} < set(trees[0])
@@ -127,7 +127,7 @@ def test_of_two_files_of_one_name_the_last_one_counts_whatever_their_sizes(
         packed = loader_rig.tar(loader_rig.entry("data.bin", content) for content in contents)
         rig.load(served.put("set.tar", packed), f"x{number}")
         assert rig.files(f"x{number}") == {"data.bin": contents[1]}
-        assert rig.told("verify", f"x{number}")[-1]["state"] == "verified"
+        assert rig.run_verb("verify", f"x{number}")[-1]["state"] == "verified"
 
 
 def test_what_comes_after_a_large_file_of_its_name_replaces_it(
@@ -147,7 +147,7 @@ def test_what_comes_after_a_large_file_of_its_name_replaces_it(
     assert rig.files() == {
         f"d/{number}": b"small" if number % 2 else large[number - 1] for number in range(6)
     }
-    assert rig.told("verify")[-1]["state"] == "verified"
+    assert rig.run_verb("verify")[-1]["state"] == "verified"
 
 
 def test_inner_archives_are_fetched_side_by_side_and_nothing_twice(
@@ -175,10 +175,10 @@ def test_pods_share_an_archive_of_archives_and_one_of_them_publishes(
     rig: loader_rig.Rig, served: origin_server.Origin, count: int
 ):
     source = served.put("set.tar", NESTED, faults=origin_server.Faults(bytes_per_second=4_000_000))
-    runs = rig.pods(source, count, unpack="recursive")
+    runs = rig.run_pods(source, count, unpack="recursive")
     assert [run.code for run in runs] == [0] * count
     assert rig.files() == UNPACKED
-    assert rig.manifest() == listed(UNPACKED)
+    assert rig.file_list() == listed(UNPACKED)
     published = [run for run in runs if '"existing": false' in run.message]
     assert len(published) == 1
     fetched = [
@@ -193,13 +193,13 @@ def test_pods_share_one_large_file_by_ranges(
     big = RANDOM.randbytes(9 * 2**20)
     monkeypatch.setattr(plan, "SHARD_BYTES", 2**20)
     source = served.put("big.bin", big)
-    wanted = f"md5:{hashlib.md5(big).hexdigest()}"
+    expected = f"md5:{hashlib.md5(big).hexdigest()}"
     # In this process, so that parts of a file may be small.
     with loader_rig.small_parts():
-        first = rig.run_pod(source, 0, 3, checksum=wanted)
+        first = rig.run_pod(source, 0, 3, checksum=expected)
     assert rig.files() == {"big.bin": big}
-    assert first.result.checksum == wanted
-    assert rig.manifest() == listed({"big.bin": big})
+    assert first.result.checksum == expected
+    assert rig.file_list() == listed({"big.bin": big})
     ranges = {request.headers.get("range") for request in served.requests}
     assert len(ranges) > 3
 
@@ -232,7 +232,7 @@ def test_a_large_object_of_a_bucket_is_fetched_by_many_connections(rig: loader_r
     assert len(ranges) == len(content) // item_large_file.LEAST_PIECE_BYTES
 
 
-def test_several_sources_tell_no_total_where_nobody_knows_it(
+def test_several_sources_of_unknown_size_have_no_total(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     sources = [served.put(f"{number}.bin", b"1" * 1000) for number in range(3)]
@@ -261,25 +261,25 @@ def test_files_get_the_mode_and_the_owner_that_were_asked_for(
     }
 
 
-def test_what_was_published_is_proved_again_and_a_changed_file_is_named(
+def test_a_published_data_set_is_verified_and_a_changed_file_is_named(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.load(served.put("set.tar", loader_rig.archive("tar", UNPACKED)))
-    assert rig.told("verify")[-1]["state"] == "verified"
+    assert rig.run_verb("verify")[-1]["state"] == "verified"
     victim = rig.volume / "datasets/x/n03/5.jpg"
     content = victim.read_bytes()
     victim.write_bytes(content[:-1] + b"?")
-    last = rig.told("verify")[-1]
+    last = rig.run_verb("verify")[-1]
     assert last["state"] == "failed"
     assert (
         "1 of 144 files of x are not as they were published ('n03/5.jpg' has other"
         in (last["error"])
     )
     victim.unlink()
-    assert "'n03/5.jpg' is missing" in rig.told("verify")[-1]["error"]
+    assert "'n03/5.jpg' is missing" in rig.run_verb("verify")[-1]["error"]
     victim.write_bytes(content)
     (rig.volume / "datasets/x/n03/more").write_bytes(b"")
-    assert "1 files are not in the file list" in rig.told("verify")[-1]["error"]
+    assert "1 files are not in the file list" in rig.run_verb("verify")[-1]["error"]
 
 
 def test_a_deleted_data_set_leaves_nothing_and_others_stay(
@@ -289,26 +289,28 @@ def test_a_deleted_data_set_leaves_nothing_and_others_stay(
     rig.load(source)
     rig.load(source, overwrite=True)
     rig.load(source, "y")
-    last = rig.told("delete")[-1]
+    last = rig.run_verb("delete")[-1]
     assert (last["state"], last["files"]) == ("deleted", 2 * len(UNPACKED))
-    assert {path.split("/")[-1] for path in rig.everything() if "/x" in path} == set()
+    assert {path.split("/")[-1] for path in rig.all_paths() if "/x" in path} == set()
     assert rig.files("y") == UNPACKED
-    assert rig.told("delete")[-1]["state"] == "deleted", "it can be run again"
+    assert rig.run_verb("delete")[-1]["state"] == "deleted", "it can be run again"
 
 
-def test_what_can_not_be_removed_is_told(rig: loader_rig.Rig, served: origin_server.Origin):
+def test_files_that_cannot_be_removed_are_reported(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
     rig.load(served.put("set.tar", loader_rig.archive("tar", {"d/f": b"1"})))
     kept = (rig.volume / "datasets/x/d").resolve() / "f"
     if subprocess.run(["chattr", "+i", kept], check=False).returncode:
-        pytest.skip("this file system, or this user, can not make a file immutable")
+        pytest.skip("this file system, or this user, cannot make a file immutable")
     try:
-        last = rig.told("delete")[-1]
+        last = rig.run_verb("delete")[-1]
     finally:
         (kept,) = rig.volume.rglob("d/f")
         subprocess.run(["chattr", "-i", kept], check=True)
     assert "could not be removed: run delete-dataset again" in last["error"]
-    assert rig.told("delete")[-1]["state"] == "deleted"
-    assert not rig.everything()
+    assert rig.run_verb("delete")[-1]["state"] == "deleted"
+    assert not rig.all_paths()
 
 
 def test_the_inventory_tells_what_is_published_and_what_was_begun(
@@ -317,10 +319,10 @@ def test_the_inventory_tells_what_is_published_and_what_was_begun(
     source = served.put("set.csv", b"1,2")
     rig.load(f"{source}?X-Amz-Signature=abc", "done")
     held = served.put("set.tar", NESTED, faults=origin_server.Faults(hold_after=200_000))
-    pod = rig.begin(held, "begun", request="v")
-    loader_rig.wait_for(lambda: list(rig.volume.rglob("tree/*.tar")))
-    loader_rig.end_at_once(pod)
-    begun, done, last = rig.told("inventory")
+    pod = rig.start(held, "begun", request="v")
+    loader_rig.wait_until(lambda: list(rig.volume.rglob("tree/*.tar")))
+    loader_rig.kill(pod)
+    begun, done, last = rig.run_verb("inventory")
     assert (begun["name"], begun["dataset"]) == ("begun", "unfinished")
     assert (begun["version"], len(begun["fingerprint"])) == ("v", 64)
     assert (done["name"], done["dataset"], done["files"]) == ("done", "published", 1)

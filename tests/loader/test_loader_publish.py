@@ -106,7 +106,7 @@ def test_a_reader_never_sees_half_a_data_set(rig: loader_rig.Rig, served: origin
     reader = threading.Thread(target=poll)
     reader.start()
     try:
-        ended_loads = [rig.end(rig.begin(each, overwrite=True)) for each in (source, other)]
+        ended_loads = [rig.wait(rig.start(each, overwrite=True)) for each in (source, other)]
     finally:
         time.sleep(0.05)
         ended.set()
@@ -118,16 +118,16 @@ def test_a_reader_never_sees_half_a_data_set(rig: loader_rig.Rig, served: origin
     assert states == [None, FILES, OTHER]
 
 
-def test_a_load_killed_at_any_point_can_be_run_again_and_leaves_no_litter(
+def test_a_load_killed_at_any_point_can_be_run_again_and_leaves_no_trash(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.load(put(served, "o.tar", OTHER), request="before")
     source = put(served, "s.tar", FILES, bytes_per_second=8_000_000)
     chance = random.Random(3)
     for _ in range(5):
-        process = rig.begin(source, overwrite=True, request="killed")
+        process = rig.start(source, overwrite=True, request="killed")
         time.sleep(chance.uniform(0.1, 0.5))
-        loader_rig.end_at_once(process)
+        loader_rig.kill(process)
         assert rig.files() in (OTHER, FILES)
     assert rig.load(source, overwrite=True, request="killed").code == 0
     assert rig.files() == FILES
@@ -137,23 +137,23 @@ def test_a_load_killed_at_any_point_can_be_run_again_and_leaves_no_litter(
 def test_what_a_killed_load_left_goes_with_the_next_one(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
-    process = rig.begin(put(served, "s.tar", FILES, hold_after=2_000_000))
-    loader_rig.wait_for(lambda: list(rig.volume.rglob("d0/0")))
-    loader_rig.end_at_once(process)
+    process = rig.start(put(served, "s.tar", FILES, hold_after=2_000_000))
+    loader_rig.wait_until(lambda: list(rig.volume.rglob("d0/0")))
+    loader_rig.kill(process)
     assert any(name.startswith(".load-") for name in rig.versions())
     assert not (rig.volume / "datasets/x").exists()
     assert rig.load(put(served, "s.tar", FILES)).result.files == len(FILES)
     assert len(rig.versions()) == 1
 
 
-def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
+def test_a_load_that_gets_sigterm_reports_it_and_is_continued(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     source = put(served, "s.tar", FILES, hold_after=2_000_000)
-    process = rig.begin(source, request="stopped")
-    loader_rig.wait_for(lambda: len(list(rig.volume.rglob("tree/*/*"))) > 100)
+    process = rig.start(source, request="stopped")
+    loader_rig.wait_until(lambda: len(list(rig.volume.rglob("tree/*/*"))) > 100)
     process.send_signal(signal.SIGTERM)
-    run = rig.end(process)
+    run = rig.wait(process)
     assert run.code == 128 + signal.SIGTERM
     assert "was stopped before it finished: try again" in run.error
     assert not (rig.volume / "datasets/x").exists()
@@ -168,17 +168,17 @@ def test_a_load_that_is_told_to_stop_says_so_and_is_gone_on_with(
 
 def test_two_loads_of_one_data_set_do_not_meet(rig: loader_rig.Rig, served: origin_server.Origin):
     slow = put(served, "s.tar", FILES, hold_after=2_000_000)
-    first = rig.begin(slow, request="first")
-    loader_rig.wait_for(lambda: list(rig.volume.rglob("d0/0")))
-    # Another data set is not held up.
+    first = rig.start(slow, request="first")
+    loader_rig.wait_until(lambda: list(rig.volume.rglob("d0/0")))
+    # Another data set is not blocked.
     assert rig.load(put(served, "o.tar", OTHER), "y").code == 0
     assert first.poll() is None
-    second = rig.begin(slow)
+    second = rig.start(slow)
     time.sleep(0.3)
     assert second.poll() is None
     served.release()
     assert first.wait() == 0
-    assert rig.end(second).result.existing
+    assert rig.wait(second).result.existing
     assert len(served.requests) == 2
     assert rig.versions() == ["first"]
 
@@ -203,7 +203,7 @@ def test_what_is_not_ours_at_its_place_is_left_alone(
 
 @pytest.mark.parametrize("place", ["datasets", "datasets/.versions", "datasets/.versions/x"])
 @pytest.mark.parametrize("kind", ["file", "link"])
-def test_a_file_where_a_directory_is_needed_is_told_and_left_alone(
+def test_a_file_where_a_directory_is_needed_is_reported_and_kept(
     rig: loader_rig.Rig, served: origin_server.Origin, place: str, kind: str
 ):
     path = rig.volume / place
@@ -229,7 +229,7 @@ def test_a_data_set_whose_record_is_lost_can_be_replaced(
     assert rig.files() == FILES
 
 
-def test_a_full_volume_is_told(tmp_path: pathlib.Path, served: origin_server.Origin):
+def test_a_full_volume_is_reported(tmp_path: pathlib.Path, served: origin_server.Origin):
     rig = loader_rig.Rig(tmp_path)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", rig.volume]
     if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
@@ -242,7 +242,7 @@ def test_a_full_volume_is_told(tmp_path: pathlib.Path, served: origin_server.Ori
 
 
 @pytest.mark.skipif(not os.getuid(), reason="root may write anywhere")
-def test_a_volume_that_may_not_be_written_is_told(
+def test_a_volume_that_may_not_be_written_is_reported(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     rig.volume.chmod(0o555)
@@ -256,7 +256,7 @@ def test_a_big_file_is_loaded_in_little_memory(
     size = 272 * 2**20
     source = served.put(f"s.{archive_format}", loader_rig.big_zeros(archive_format, size))
     limits = {"most_expansion": 2000}
-    run = rig.end(rig.begin(source, limits=limits))
+    run = rig.wait(rig.start(source, limits=limits))
     assert run.result.bytes == size
     assert 0 < run.peak_bytes < 256 * 2**20
 
@@ -264,21 +264,21 @@ def test_a_big_file_is_loaded_in_little_memory(
 def test_many_hungry_archives_are_loaded_in_little_memory(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
-    # With preset 9 a decompressor takes 65 MiB, if there is as much to come out.
+    # With preset 9 a decompressor takes 65 MiB, if the content is that large.
     files = {"zeros": bytes(70 * 2**20), "noise": random.Random(1).randbytes(300_000)}
     packed = lzma.compress(loader_rig.archive("tar", files), preset=9)
     outer = loader_rig.archive("tar", {f"n{number}.tar.xz": packed for number in range(6)})
     limits = {"most_expansion": 2000}
     source = served.put("s.tar", outer)
-    run = rig.end(rig.begin(source, unpack="recursive", limits=limits))
+    run = rig.wait(rig.start(source, unpack="recursive", limits=limits))
     assert run.result.files == 12
     assert 0 < run.peak_bytes < 256 * 2**20
 
 
 def test_many_files_are_loaded_in_little_memory(rig: loader_rig.Rig, served: origin_server.Origin):
-    # Directories, which cost the volume as little as can be, over and over.
+    # The same directories again and again, as they cost the volume least.
     names = ["d" * 50 + str(number % 7) for number in range(10_000)]
     content = loader_rig.directories(names) + tar([entry("f", b"1")])
-    run = rig.end(rig.begin(served.put("s.tar", content)))
+    run = rig.wait(rig.start(served.put("s.tar", content)))
     assert run.result.files == 1
     assert 0 < run.peak_bytes < 48 * 2**20

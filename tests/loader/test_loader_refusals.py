@@ -93,7 +93,7 @@ def test_a_hard_link_to_what_is_not_there_is_refused(
     [
         [link("a", "."), entry("a/f", b"1")],
         [link("a", "d"), entry("d/f", b"1"), entry("a/f", b"1")],
-        # Each stays inside by its text, but not where the first one has led.
+        # Each stays inside by its text, but the second one not behind the first.
         [entry("deep/er/f", b"1"), link("a", "deep/er"), link("a/b", "../../../evil")],
         [entry("t/f", b"1"), link("d/e/a", "../../t"), link("d/e/a/b", "../../../../evil")],
         [link("a/b/c", "../../d"), link("a/b/c/e", "../../../evil"), entry("d/f", b"1")],
@@ -224,7 +224,7 @@ def test_a_web_page_that_is_asked_for_as_one_is_stored(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("s.tar.zst", b"\x28\xb5\x2f\xfd....", "compressed with zstd"),
         ("s.7z", b"7z\xbc\xaf\x27\x1c....", "a 7z archive"),
@@ -239,10 +239,10 @@ def test_a_web_page_that_is_asked_for_as_one_is_stored(
     ],
 )
 def test_what_is_not_the_archive_that_it_is_called_is_refused(
-    rig: loader_rig.Rig, served: origin_server.Origin, name: str, content: bytes, said: str
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str, content: bytes, message: str
 ):
     error = rig.refused(served.put(name, content))
-    assert said in error
+    assert message in error
     assert "unpack=false" in error
 
 

@@ -1,4 +1,4 @@
-"""What the writer makes of members of one name, however late its large files are filled."""
+"""Writes of members of one path, however late the large ones get their content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from datasets.loader.base import tasks
 from datasets.loader.tree import files
 
-# In a process of its own: the writer forks those that make files.
+# In a process of its own: the writer forks the worker processes.
 PROGRAM = """
 import sys
 from datasets.loader.base import tasks

@@ -75,7 +75,7 @@ def test_all_files_of_a_data_set_are_found_at_one_commit(served: sandbox_hub.Hub
     assert not found["README.md"].checksum
 
 
-def test_a_commit_is_read_to_its_end_while_the_branch_goes_on(served: sandbox_hub.Hub):
+def test_a_commit_is_read_to_its_end_while_the_branch_moves(served: sandbox_hub.Hub):
     served.put("org/name", FILES)
     found = expand(served, "hf://datasets/org/name")
     served.put("org/name", {"README.md": b"another"})
@@ -170,12 +170,12 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(served: sandbox_hub.Hub):
     assert TOKEN not in str(found)
 
 
-def test_what_is_private_is_not_told_from_what_is_missing(served: sandbox_hub.Hub):
+def test_a_private_data_set_is_not_distinguished_from_a_missing_one(served: sandbox_hub.Hub):
     served.put("org/private", FILES, private=True, token=TOKEN)
     served.put("org/other", FILES, private=True, token="hf_other")
-    said = "is not there, or is private: check the source, or give a token by credentials="
-    assert said in refusal(served, "hf://datasets/org/private")
-    assert said in refusal(served, "hf://datasets/org/missing")
+    message = "is not there, or is private: check the source, or give a token by credentials="
+    assert message in refusal(served, "hf://datasets/org/private")
+    assert message in refusal(served, "hf://datasets/org/missing")
     assert "answers 404: check the source, and that the token's user may read it" in refusal(
         served, "hf://datasets/org/private", "hf_other"
     )
@@ -187,8 +187,8 @@ def test_what_is_private_is_not_told_from_what_is_missing(served: sandbox_hub.Hu
 def test_what_is_gated_wants_its_terms_accepted(served: sandbox_hub.Hub):
     served.put("org/gated", FILES, gated=True, token=TOKEN)
     served.put("org/name", FILES, private=True, token="hf_other")
-    said = "is gated: accept its terms on the Hub, and give a token"
-    assert said in refusal(served, "hf://datasets/org/gated")
+    message = "is gated: accept its terms on the Hub, and give a token"
+    assert message in refusal(served, "hf://datasets/org/gated")
     found = expand(served, "hf://datasets/org/gated", TOKEN)
     assert fetch(served, found[0], TOKEN) == b"hello"
     with pytest.raises(failure.Failure, match="has accepted the data set's terms on the Hub"):
@@ -204,7 +204,7 @@ def test_a_path_that_is_not_there_is_refused(served: sandbox_hub.Hub, path: str)
 
 
 @pytest.mark.parametrize("path", ["a//b", "../x", "./x", "/x"])
-def test_a_path_that_can_not_be_one_is_refused(served: sandbox_hub.Hub, path: str):
+def test_an_invalid_path_is_refused(served: sandbox_hub.Hub, path: str):
     served.put("org/name", {path: b"x"})
     assert "cannot be in a data set" in refusal(served, "hf://datasets/org/name")
 

@@ -107,7 +107,7 @@ def test_a_line_is_an_entry(line: str, url: str, path: str, checksum: str):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("ftp://b.example/x", "is not a URL of a kind that can be read"),
         ("https://me:hunter2@b.example/x", "has credentials in its URL"),
@@ -139,12 +139,12 @@ def test_a_line_is_an_entry(line: str, url: str, path: str, checksum: str):
         ("x" * 20_000, "has more than 16384 bytes"),
     ],
 )
-def test_a_line_that_is_none_is_named(line: str | bytes, said: str):
+def test_a_line_that_is_none_is_named(line: str | bytes, message: str):
     first = b"https://b.example/1\n#\n"
     error = refusal(first + (line if isinstance(line, bytes) else line.encode()) + b"\nx")
     number = 4 if line == "https://b.example/x\n  out=y" else 3
     assert error.startswith(f"line {number} of the list ")
-    assert said in error
+    assert message in error
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "\ufeff"])
@@ -266,7 +266,7 @@ def test_metalink_3_is_read():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("<!DOCTYPE x [<!ENTITY a 'b'>]><metalink>&a;</metalink>", "declares a document type"),
         ("<metalink>", "is no Metalink (line 1 is not XML)"),
@@ -283,8 +283,8 @@ def test_metalink_3_is_read():
          "<url>https://b.example/x</url></file></metalink>", "unsupported checksums only"),
     ],
 )  # fmt: skip
-def test_metalink_that_is_none_is_refused(text: str, said: str):
-    assert said in refusal(text)
+def test_metalink_that_is_none_is_refused(text: str, message: str):
+    assert message in refusal(text)
 
 
 # --- all sources of a task
@@ -339,7 +339,7 @@ def test_a_list_is_fetched_with_what_it_names(served: origin_server.Origin):
     ]
 
 
-def test_a_list_is_gone_on_with_after_a_break(served: origin_server.Origin):
+def test_a_list_is_resumed_after_a_break(served: origin_server.Origin):
     lines = b"".join(b"https://b.example/%d\n" % number for number in range(20_000))
     name = served.put("list", lines, faults=origin_server.Faults(drop_after=100_000, drop_times=2))
     assert len(expand(task(source_list=name))) == 20_000
@@ -418,7 +418,7 @@ def test_a_checksum_is_of_one_file():
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (
             ["https://a.example/x", "https://b.example/x"],
@@ -438,10 +438,10 @@ def test_a_checksum_is_of_one_file():
     ],
 )
 def test_two_entries_of_one_path_are_refused(
-    served: origin_server.Origin, lines: list[str], said: str
+    served: origin_server.Origin, lines: list[str], message: str
 ):
     name = served.put("list", "\n".join(lines).encode())
-    denied(task(source_list=name), said)
+    denied(task(source_list=name), message)
 
 
 def test_a_source_and_a_list_may_not_have_one_path(served: origin_server.Origin):

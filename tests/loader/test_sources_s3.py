@@ -233,7 +233,7 @@ def test_who_may_not_list_reads_one_object_all_the_same(served: s3_server.Bucket
 
 
 @pytest.mark.parametrize(
-    ("key", "why"),
+    ("key", "reason"),
     [
         ("p/a//b", "is empty"),
         ("p/../x", ". or .."),
@@ -242,11 +242,11 @@ def test_who_may_not_list_reads_one_object_all_the_same(served: s3_server.Bucket
         ("p/dir/", "is empty"),
     ],
 )
-def test_a_key_that_can_not_be_a_path_is_refused(served: s3_server.Buckets, key: str, why: str):
+def test_a_key_that_cannot_be_a_path_is_refused(served: s3_server.Buckets, key: str, reason: str):
     served.make("private-data")
     served.put("private-data", {key: b"content"})
     error = refusal(served, "s3://private-data/p/")
-    assert why in error
+    assert reason in error
     assert repr(key) in error
 
 
@@ -290,7 +290,7 @@ def test_an_endpoint_of_another_region_says_which(served: s3_server.Buckets):
     assert expand(served, "s3://far-away/k", region="eu-west-1")
 
 
-# --- what S3 refuses
+# --- refusals of S3
 
 
 def keys(served: s3_server.Buckets, **changed: str) -> dict[str, Any]:
@@ -404,7 +404,7 @@ def test_xml_is_read_in_little_memory():
 
 
 @pytest.mark.parametrize(
-    ("start", "chunk", "said"),
+    ("start", "chunk", "message"),
     [
         (b"<r>", b"<k>" * 10, "nested more than 64 deep"),
         (b"<r>", b"<x>" * 10, "nested more than 64 deep"),
@@ -413,21 +413,21 @@ def test_xml_is_read_in_little_memory():
         (b"<r><k>", b"<p/>" * 2**10, "an element has more than 1048576 bytes"),
     ],
 )
-def test_xml_that_never_ends_is_refused(start: bytes, chunk: bytes, said: str):
+def test_xml_that_never_ends_is_refused(start: bytes, chunk: bytes, message: str):
     endless = itertools.chain([start], itertools.repeat(chunk, 1000))
-    with pytest.raises(xml_reader.Malformed, match=said):
+    with pytest.raises(xml_reader.Malformed, match=message):
         list(xml_reader.elements(endless, ["k"]))
     assert next(endless, b""), "it is not read to its end"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b'<!DOCTYPE r [<!ENTITY a "b">]><r>&a;</r>', "declares a document type"),
         (b"<r>", "line 1 is not XML"),
         (b"<r>\n</k>", "line 2 is not XML"),
     ],
 )
-def test_xml_that_is_none_is_refused(content: bytes, said: str):
-    with pytest.raises(xml_reader.Malformed, match=said):
+def test_xml_that_is_none_is_refused(content: bytes, message: str):
+    with pytest.raises(xml_reader.Malformed, match=message):
         list(xml_reader.elements([content], ["k"]))

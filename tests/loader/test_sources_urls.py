@@ -69,7 +69,7 @@ def test_a_source_that_can_be_read_is_accepted(url: str):
 
 
 @pytest.mark.parametrize("url", BAD)
-def test_a_source_that_can_not_be_read_is_refused(url: str):
+def test_a_source_that_cannot_be_read_is_refused(url: str):
     with pytest.raises(ValueError) as raised:
         table.check(url)
     assert BAD[url] in str(raised.value)

@@ -105,7 +105,7 @@ def test_a_list_of_sources_is_one_data_set(settled: Stage, server: origin_server
     assert tree(settled) == {"flowers/deep/rose.txt": b"red", "two.csv": b"2,2"}
 
 
-def test_a_list_that_can_not_be_read_is_refused_with_its_line(
+def test_a_list_that_cannot_be_read_is_refused_with_its_line(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     listed = server.put("list", b"one.csv\nftp://example.org/two.csv\n")

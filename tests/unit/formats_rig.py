@@ -1,4 +1,4 @@
-"""Makes archives byte by byte, good and bad ones, and reads them without a loader around."""
+"""Make good and bad archives byte by byte, and read them without a loader."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SMALL = 2**20
 
 
 def noise(size: int) -> bytes:
-    """Bytes that nothing compresses, and that are the same each time: tests are called by them."""
+    """Return incompressible bytes, the same each time: names of tests contain them."""
     return random.Random(size).randbytes(size)
 
 
 class Trickle:
-    """A stream that gives as little as it likes; an archive that can be read from anywhere."""
+    """A stream whose reads return random amounts, up to `most`."""
 
     def __init__(self, content: bytes, most: int | None = None) -> None:
         self._content = content
@@ -46,7 +46,7 @@ class Trickle:
 
 
 class RandomAccess:
-    """What an origin with ranges is to a reader of zip archives."""
+    """An archive that can be read from any position, as from an origin with ranges."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -64,7 +64,7 @@ class RandomAccess:
 
 
 class Unseekable(io.RawIOBase):
-    """A pipe to write into: what is written can not be mended afterwards."""
+    """A file to write into without seeking, like a pipe."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -78,7 +78,7 @@ class Unseekable(io.RawIOBase):
 
 
 def flat(found: Iterable[members.Member]) -> list[tuple[Any, ...]]:
-    """The members as plain values, each read before the next; small ones have to be in hand."""
+    """Return members as plain values, each read before the next; small ones must be whole."""
     return [_flat(member) for member in found]
 
 
@@ -94,24 +94,24 @@ def _flat(member: members.Member) -> tuple[Any, ...]:
 
 
 def files(found: Iterable[members.Member]) -> dict[str, bytes]:
-    """The files by their paths."""
+    """Return the files by their paths."""
     return {each[1]: each[3] for each in flat(found) if each[0] == "File"}
 
 
 def refused(found: Iterable[members.Member]) -> str:
-    """Reads what must end in a failure; returns its text."""
+    """Read members until a failure, which must come; return its text."""
     with pytest.raises(failure.Failure) as caught:
         flat(found)
-    assert isinstance(caught.value, byte_streams.Damaged), "it is the archive that is at fault"
-    assert ": " in str(caught.value), "an error says what is so, then what to do"
+    assert isinstance(caught.value, byte_streams.Damaged), "the archive is at fault"
+    assert ": " in str(caught.value), "an error is a problem, then its remedy"
     return str(caught.value)
 
 
-def peak_of(do: Callable[[], object]) -> int:
-    """How many bytes of memory something takes at the most."""
+def peak_of(function: Callable[[], object]) -> int:
+    """Return the most bytes of memory that a call takes."""
     tracemalloc.start()
     try:
-        do()
+        function()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -130,7 +130,7 @@ def header(
     signed: bool = False,
     rest: bytes = b"",
 ) -> bytes:
-    """One header of a tar archive; `rest` is what GNU has in the prefix's place."""
+    """Return a header of a tar archive; `rest` is GNU's content of the prefix field."""
     field = size_field or b"%011o\0" % size
     block = bytearray(name.ljust(100, b"\0") + mode + b"0000000\0" * 2 + field + b"0" * 11 + b"\0")
     block += b" " * 8 + kind + target.ljust(100, b"\0") + magic.ljust(8, b"\0")
@@ -142,7 +142,7 @@ def header(
 
 
 def member(name: bytes, content: bytes = b"", **fields: Any) -> bytes:
-    """A member of a tar archive: its header and its content, in whole blocks."""
+    """Return a member of a tar archive: its header and its content, in whole blocks."""
     return header(name, len(content), **fields) + padded(content)
 
 
@@ -151,7 +151,7 @@ def padded(content: bytes) -> bytes:
 
 
 def pax(*records: tuple[str, str | bytes], kind: bytes = b"x") -> bytes:
-    """The attributes of a tar archive's next member."""
+    """Return the PAX attributes of a tar archive's next member."""
     text = b"".join(record(key.encode(), _bytes(value)) for key, value in records)
     return member(b"attributes", text, kind=kind)
 
@@ -173,7 +173,7 @@ END = bytes(1024)
 
 @dataclasses.dataclass
 class Packed:
-    """A member of a zip archive, with all that can be wrong about it."""
+    """A member of a zip archive, good or bad."""
 
     name: bytes
     content: bytes = b""
@@ -237,7 +237,7 @@ def zipped(
     listing: bytes | None = None,
     end: dict[str, int] | None = None,
 ) -> bytes:
-    """A zip archive; `wide` gives it the records of large ones."""
+    """Return a zip archive; `wide` gives it the records of large ones."""
     content, offsets = bytearray(), list[int]()
     for each in packed:
         offsets.append(len(content))
@@ -261,10 +261,10 @@ def zipped(
 
 
 def wide(*numbers: int) -> bytes:
-    """The extra field for numbers that have no room in a header."""
+    """Return the extra field for numbers that have no room in a header."""
     return struct.pack(f"<2H{len(numbers)}Q", 1, 8 * len(numbers), *numbers)
 
 
 def cuts(content: bytes, until: int | None = None, step: int = 1) -> Iterator[bytes]:
-    """What is left of an archive wherever it is cut off."""
+    """Yield an archive truncated at each position."""
     return (content[:at] for at in range(0, len(content) if until is None else until, step))

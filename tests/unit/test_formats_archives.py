@@ -24,7 +24,7 @@ FILES = {"a": b"1" * 3000, "d/e": b"", "d/c": formats_rig.noise(100_000)}
 
 @pytest.fixture
 def with_zstd(monkeypatch: pytest.MonkeyPatch):
-    # Python has it from 3.14 on; others can be given the same.
+    # Python has it since 3.14; for older ones there is a backport.
     library: Any = pytest.importorskip(
         "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
     )
@@ -51,7 +51,7 @@ def refused(content: bytes, archive_format: str = "tar", *, recursive: bool = Tr
     )
 
 
-# --- which archive_format it is
+# --- recognition of the format
 
 
 @pytest.mark.parametrize("archive_format", loader_rig.ARCHIVES)
@@ -98,7 +98,7 @@ def test_what_is_no_archive_is_a_file(head: bytes, name: str, archive_format: st
 
 
 @pytest.mark.parametrize(
-    ("head", "name", "why"),
+    ("head", "name", "reason"),
     [
         (b"", "a.tar", "the source is empty"),
         (b"<!DOCTYPE html><p>", "set.tar", "a web page"),
@@ -110,8 +110,8 @@ def test_what_is_no_archive_is_a_file(head: bytes, name: str, archive_format: st
         (b"\x1f\x8b\x08" + b"x" * 600, "a.tgz", "damaged"),
     ],
 )
-def test_what_is_not_what_it_is_called_is_refused(head: bytes, name: str, why: str):
-    with pytest.raises(failure.Failure, match=why):
+def test_what_is_not_what_it_is_called_is_refused(head: bytes, name: str, reason: str):
+    with pytest.raises(failure.Failure, match=reason):
         formats.recognise(head, name, unpack="true")
 
 
@@ -154,7 +154,7 @@ def test_what_came_out_of_a_zip_is_counted():
 
 
 def test_what_zlib_holds_back_when_it_has_taken_all_of_its_input_is_not_lost():
-    # The last bytes of the output are those of one long match, which fit in no full chunk.
+    # The last bytes of the output belong to one long match, and do not fill a chunk.
     for size in range(byte_streams.CHUNK_BYTES, byte_streams.CHUNK_BYTES + 300, 7):
         packed = tar([entry("a", bytes(size))])
         assert read(gzip.compress(packed), "tar.gz") == [("File", "a", False, bytes(size))]
@@ -192,7 +192,7 @@ def test_a_member_of_a_zip_may_be_of_zstd(with_zstd: Any):
     assert unpacked(formats_rig.zipped(packed), "zip") == {"a": content}
 
 
-def test_without_zstd_it_is_told_what_to_do(without_zstd: None):
+def test_without_zstd_the_message_names_the_remedy(without_zstd: None):
     head = formats.ZSTD_MAGIC + bytes(600)
     for name in ("set.tar.zst", "set.tzst"):
         with pytest.raises(failure.Failure) as caught:
@@ -200,7 +200,7 @@ def test_without_zstd_it_is_told_what_to_do(without_zstd: None):
         for remedy in ("loader-image=python:3.14-slim", "tar.gz", "unpack=false"):
             assert remedy in str(caught.value)
         assert formats.recognise(head, name, unpack="false") == "file"
-    # What has no archive's name stays a file.
+    # A file without an archive's name stays a file.
     assert formats.recognise(head, "corpus.jsonl.zst", unpack="true") == "file"
     with pytest.raises(failure.Failure, match=r"python:3\.14-slim"):
         flat(
@@ -245,8 +245,8 @@ def test_the_directory_of_an_archive_is_its_path_without_its_ending():
 def test_archives_in_an_archive_are_unpacked_beside_their_neighbours(outer: str, inner: str):
     packed = loader_rig.archive(inner, FILES)
     content = loader_rig.archive(outer, {"x": b"0", f"in/n.{inner}": packed, "y": b"2"})
-    wanted = {f"in/n/{path}": body for path, body in FILES.items()} | {"x": b"0", "y": b"2"}
-    assert unpacked(content, outer) == wanted
+    expected = {f"in/n/{path}": body for path, body in FILES.items()} | {"x": b"0", "y": b"2"}
+    assert unpacked(content, outer) == expected
     assert formats_rig.files(archive_reader.read(Trickle(content), outer)) == {
         "x": b"0",
         f"in/n.{inner}": packed,
@@ -257,9 +257,9 @@ def test_archives_in_an_archive_are_unpacked_beside_their_neighbours(outer: str,
 def test_members_come_in_one_order_whatever_the_stream_gives():
     inner = {f"{number}.tgz": loader_rig.archive("tar.gz", FILES) for number in range(3)}
     content = loader_rig.archive("tar", inner)
-    wanted = read(content, "tar", recursive=True)
-    assert [each[1] for each in wanted[:4]] == ["0/a", "0/d/e", "0/d/c", "1/a"]
-    assert flat(archive_reader.read(Trickle(content, 777), "tar", recursive=True)) == wanted
+    expected = read(content, "tar", recursive=True)
+    assert [each[1] for each in expected[:4]] == ["0/a", "0/d/e", "0/d/c", "1/a"]
+    assert flat(archive_reader.read(Trickle(content, 777), "tar", recursive=True)) == expected
 
 
 def test_archives_are_unpacked_three_deep_and_then_kept():
@@ -268,7 +268,7 @@ def test_archives_are_unpacked_three_deep_and_then_kept():
     for level in (3, 2, 1):
         content = loader_rig.archive("tar", deep)
         deep = {f"{level}.tar": content, f"{level}.txt": b""}
-    # The outermost is one of the three.
+    # The outermost archive is one of the three.
     found = unpacked(loader_rig.archive("tar", deep))
     assert set(found) == {"1.txt", "1/2.txt", "1/2/3.txt", "1/2/3.tar"}
 
@@ -292,7 +292,7 @@ def test_a_compressed_archive_that_is_damaged_at_its_beginning_is_no_file():
         assert refused(loader_rig.archive("tar", {"in.tgz": bad})).startswith("'in.tgz': ")
 
 
-def test_an_inner_archive_of_zstd_is_not_kept_where_it_can_not_be_read(without_zstd: None):
+def test_an_inner_archive_of_zstd_is_not_kept_where_it_cannot_be_read(without_zstd: None):
     content = loader_rig.archive("tar", {"in.tar.zst": formats.ZSTD_MAGIC + bytes(600)})
     with pytest.raises(failure.Failure, match=r"python:3\.14-slim"):
         unpacked(content)
@@ -317,7 +317,7 @@ def test_a_name_decides_whether_a_file_in_an_archive_is_looked_into():
 
 
 def test_the_check_of_an_archive_in_an_archive_counts_to_its_end():
-    # Behind an archive something may stand that nobody asks for.
+    # Data after an inner archive are not unpacked, but count in the outer check.
     inner = loader_rig.archive("zip", {"a": b"1"}) + bytes(3_000_000)
     archive = formats_rig.RandomAccess(
         formats_rig.zipped(Packed(b"in.zip", inner, listed={"check": 1}))
@@ -337,7 +337,7 @@ def test_a_large_archive_in_an_archive_streams_by():
     inner = loader_rig.archive("tar.gz", files)
     content = loader_rig.archive("tar", {"in.tar.gz": inner, "after": b"2"})
     assert unpacked(content) == {"in/a": files["a"], "in/b": b"1", "after": b"2"}
-    # A part of a file is not read, and what follows comes all the same.
+    # The chunks of a file are not read here; the next members come all the same.
     found = archive_reader.read(Trickle(content), "tar", recursive=True)
     assert [member.path for member in found] == ["in/a", "in/b", "after"]
     wide = loader_rig.archive(

@@ -56,27 +56,27 @@ bodies = st.binary(max_size=40) | st.integers(0, 1600).map(os.urandom)
 )
 def test_what_tarfile_writes_is_read(made: list[tuple[Any, ...]], format_: int, most: int | None):
     entries: list[loader_rig.Entry] = []
-    wanted: list[tuple[Any, ...]] = []
+    expected: list[tuple[Any, ...]] = []
     for kind, path, *rest in made:
         if kind == "file":
             content, executable = rest
             entries.append(loader_rig.entry(path, content, mode=0o755 if executable else 0o640))
-            wanted.append(file(path, content, executable=executable))
+            expected.append(file(path, content, executable=executable))
         elif kind == "directory":
             entries.append(loader_rig.entry(path, type=tarfile.DIRTYPE))
-            wanted.append(("Directory", path))
+            expected.append(("Directory", path))
         elif kind == "symbolic":
             entries.append(loader_rig.link(path, rest[0]))
-            wanted.append(("SymbolicLink", path, rest[0]))
+            expected.append(("SymbolicLink", path, rest[0]))
         else:
             entries.append(loader_rig.link(path, rest[0], hard=True))
-            wanted.append(("HardLink", path, rest[0]))
+            expected.append(("HardLink", path, rest[0]))
     found = read(loader_rig.tar(entries, format_), most)
-    assert list(map(_encoded, found)) == list(map(_encoded, wanted))
+    assert list(map(_encoded, found)) == list(map(_encoded, expected))
 
 
 def _encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    # What is no UTF-8 in a name may, beside other such, become some.
+    # Bytes that are not UTF-8 on their own may become UTF-8 next to others.
     return tuple(os.fsencode(each) if isinstance(each, str) else each for each in values)
 
 
@@ -269,7 +269,7 @@ def test_what_is_no_file_directory_or_link_is_refused(kind: bytes):
     assert "only files, directories and links" in refused(member(b"x", kind=kind) + END)
 
 
-def test_kinds_that_nobody_knows_are_files_and_labels_are_nothing():
+def test_unknown_kinds_are_files_and_labels_are_skipped():
     packed = member(b"a", b"1", kind=b"Z") + member(b"label", kind=b"V")
     packed += member(b"d", b"names", kind=b"D") + END
     assert read(packed) == [file("a", b"1"), ("Directory", "d")]
@@ -336,5 +336,5 @@ def test_small_members_are_read_fast(format_: int):
         begun = time.process_time()
         assert sum(1 for _ in tar_reader.read(io.BytesIO(packed))) == 4000
         times.append(time.process_time() - begun)
-    # Some 40,000 a second; tarfile reads 4,000.
+    # About 40,000 members a second; tarfile reads 4,000.
     assert 4000 / min(times) > 10_000

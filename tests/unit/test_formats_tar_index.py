@@ -17,7 +17,7 @@ from tests.unit.formats_rig import END, header, member, padded, pax
 
 
 class Counted(formats_rig.RandomAccess):
-    """Remembers what was read, and refuses what no origin could give."""
+    """An archive that records its reads, and refuses reads that no origin could serve."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -60,8 +60,8 @@ def refused(content: bytes) -> str:
 def test_the_files_are_found_where_they_are(made: Sequence[tuple[str, int]], format_: int):
     files = [(path, os.urandom(size)) for path, size in made]
     packed = loader_rig.tar([loader_rig.entry(*each) for each in files], format_)
-    wanted = [("/".join(filter(None, path.split("/"))), content) for path, content in files]
-    assert scan(packed) == wanted
+    expected = [("/".join(filter(None, path.split("/"))), content) for path, content in files]
+    assert scan(packed) == expected
 
 
 def test_bodies_are_jumped_over():
@@ -80,7 +80,7 @@ def test_small_members_share_a_window():
     assert len(archive.reads) <= len(packed) // 2**16 + 20
 
 
-def test_directories_and_modes_are_told_and_old_headers_read():
+def test_directories_modes_and_old_headers_are_read():
     packed = member(b"d/", kind=b"5") + member(b"o/", kind=b"\0", magic=b"")
     packed += member(b"d/a", b"1", kind=b"\0", magic=b"") + member(b"d/b", b"2", kind=b"7") + END
     assert scan(packed) == [("d/a", b"1"), ("d/b", b"2")]

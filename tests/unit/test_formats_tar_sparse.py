@@ -27,7 +27,7 @@ def number(value: int) -> bytes:
 
 
 def old(size: int, extents: list[tuple[int, int]], body: bytes, *, wide: bool = False) -> bytes:
-    """A sparse file as GNU tar had them first: four parts in the header, 21 in each next block."""
+    """Return a sparse file of old GNU tar: four parts in the header, 21 in each next block."""
     field = (lambda value: b"\x80" + value.to_bytes(11, "big")) if wide else number
     pairs = [field(offset) + field(length) for offset, length in extents]
     rest = bytes(41) + b"".join(pairs[:4]).ljust(96, b"\0")
@@ -43,7 +43,7 @@ def old(size: int, extents: list[tuple[int, int]], body: bytes, *, wide: bool = 
 
 
 def new(size: int | str, table: str, body: bytes) -> bytes:
-    """A sparse file of PAX 1.0: the map stands before the body."""
+    """Return a sparse file of PAX 1.0: the map precedes the body."""
     head = pax(*PAX_1, ("GNU.sparse.realsize", str(size)))
     return head + member(b"GNUSparseFile.0/s", padded(table.encode()) + body)
 
@@ -68,12 +68,12 @@ def test_what_gnu_tar_writes_is_read(tmp_path: pathlib.Path, format_: list[str],
 
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("count", [1, 4, 5, 25, 26, 47])
-def test_the_old_map_goes_on_behind_the_header(count: int, wide: bool):
+def test_the_old_map_continues_after_the_header(count: int, wide: bool):
     body = os.urandom(10 * count)
     extents = [(100 * at + 50, 10) for at in range(count)]
-    wanted = b"".join(bytes(50) + body[10 * at :][:10] + bytes(40) for at in range(count))
+    expected = b"".join(bytes(50) + body[10 * at :][:10] + bytes(40) for at in range(count))
     packed = old(100 * count, extents, body, wide=wide) + member(b"b", b"1") + END
-    assert read(packed) == {"s": wanted, "b": b"1"}
+    assert read(packed) == {"s": expected, "b": b"1"}
 
 
 def test_the_new_map_may_take_several_blocks():
@@ -92,7 +92,7 @@ def test_a_large_hole_is_given_out_in_pieces():
 
 
 @pytest.mark.parametrize(
-    ("packed", "why"),
+    ("packed", "problem"),
     [
         (old(100, [(0, 10), (5, 10)], bytes(20)), "overlap"),
         (old(100, [(95, 10)], bytes(10)), "overlap"),
@@ -109,8 +109,8 @@ def test_a_large_hole_is_given_out_in_pieces():
         (header(b"s", kind=b"S", rest=bytes(41) + b"x" * 96), "number"),
     ],
 )
-def test_a_map_that_makes_no_sense_is_refused(packed: bytes, why: str):
-    assert why in refused(packed + END)
+def test_a_map_that_makes_no_sense_is_refused(packed: bytes, problem: str):
+    assert problem in refused(packed + END)
 
 
 def test_a_map_without_end_does_not_fill_the_memory():

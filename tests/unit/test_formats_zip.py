@@ -20,7 +20,7 @@ from tests.unit.formats_rig import Packed, RandomAccess, Trickle, Unseekable, fl
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]
 LINK, FIFO, DIRECTORY = stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644, stat.S_IFDIR | 0o755
-# Both readers: the one with ranges, and the one without.
+# The two readers: with ranges, and without.
 BOTH = ["ranges", "stream"]
 
 
@@ -72,7 +72,7 @@ def test_what_zipfile_writes_is_read(
     made: list[tuple[Any, ...]], how: str, most: int | None, comment: bytes
 ):
     raw = Unseekable() if how == "piped" else io.BytesIO()
-    wanted: list[tuple[Any, ...]] = []
+    expected: list[tuple[Any, ...]] = []
     afterwards: list[tuple[Any, ...]] = []
     how = "stream" if how == "piped" else how
     with zipfile.ZipFile(raw, "w") as packed:
@@ -85,7 +85,7 @@ def test_what_zipfile_writes_is_read(
             info.external_attr = (stat.S_IFREG | 0o644) << 16
             if kind == "directory":
                 packed.writestr(path + "/", b"")
-                wanted.append(("Directory", path))
+                expected.append(("Directory", path))
                 continue
             if kind == "link":
                 info.external_attr = LINK << 16
@@ -96,14 +96,14 @@ def test_what_zipfile_writes_is_read(
             with packed.open(info, "w", force_zip64=large) as member:
                 member.write(content)
             if kind == "link" and how == "ranges":
-                wanted.append(("SymbolicLink", path, "target"))
+                expected.append(("SymbolicLink", path, "target"))
                 continue
             executable = kind == "program" and how == "ranges"
-            wanted.append(file(path, content, executable=executable))
+            expected.append(file(path, content, executable=executable))
             if kind == "link":
                 afterwards.append(("BecomesLink", path))
     content = bytes(raw.content) if isinstance(raw, Unseekable) else raw.getvalue()
-    assert read(how, content, most) == wanted + (afterwards if how == "stream" else [])
+    assert read(how, content, most) == expected + (afterwards if how == "stream" else [])
 
 
 @settings(max_examples=150, deadline=None)
@@ -174,9 +174,9 @@ def test_what_was_not_read_of_a_large_file_is_skipped(how: str):
 def test_sizes_may_stand_behind_the_content(how: str, descriptor: str, body: bytes):
     packed = [Packed(b"a", body, descriptor=descriptor), Packed(b"b", b"2" * 99)]
     content = zipped(*packed, Packed(b"c", body, descriptor=descriptor))
-    wanted = [file("a", body), file("b", b"2" * 99), file("c", body)]
-    assert read(how, content, 3000) == wanted
-    # A directory may be stored so, too.
+    expected = [file("a", body), file("b", b"2" * 99), file("c", body)]
+    assert read(how, content, 3000) == expected
+    # A directory may be stored like this, too.
     content = zipped(Packed(b"d/", method=0, descriptor=descriptor), Packed(b"d/e", b"1"))
     assert read(how, content) == [("Directory", "d"), file("d/e", b"1")]
 
@@ -258,7 +258,7 @@ def test_kinds_and_permissions_come_from_the_list():
 
 @pytest.mark.parametrize("how", BOTH)
 @pytest.mark.parametrize(
-    ("packed", "why"),
+    ("packed", "reason"),
     [
         (Packed(b"p", mode=FIFO), "which is a pipe"),
         (Packed(b"s", mode=stat.S_IFSOCK), "a socket"),
@@ -273,8 +273,8 @@ def test_kinds_and_permissions_come_from_the_list():
         (Packed(b"l", b"x" * 5000, mode=LINK), "has no path as its target"),
     ],
 )
-def test_what_a_data_set_must_not_have_is_refused(how: str, packed: Packed, why: str):
-    assert why in refused(how, zipped(Packed(b"a", b"1"), packed))
+def test_what_a_data_set_must_not_have_is_refused(how: str, packed: Packed, reason: str):
+    assert reason in refused(how, zipped(Packed(b"a", b"1"), packed))
 
 
 def test_a_link_that_leads_out_is_refused():
@@ -297,7 +297,7 @@ def test_a_list_that_says_something_else_of_a_file_is_refused(how: str, listed: 
 def test_a_list_with_a_wrong_length_in_the_archive_is_refused(packed: int):
     content = zipped(Packed(b"a", b"123", listed={"packed": packed}), Packed(b"b", b"2"))
     refused("ranges", content)
-    # Its own header knows it, too.
+    # Its own header has it, too.
     assert len(read("stream", content)) == 2
 
 
@@ -372,9 +372,9 @@ def test_a_list_that_is_not_what_the_end_says_is_refused(end: dict[str, int]):
     refused("ranges", zipped(Packed(b"a", b"1"), Packed(b"b", b"2"), end=end))
 
 
-def test_a_list_that_goes_on_into_what_stands_behind_it_is_refused():
+def test_a_list_that_continues_into_the_data_after_it_is_refused():
     content = bytearray(zipped(Packed(b"a", b"1")))
-    # The length of a comment that is not there.
+    # The length of a comment that does not exist.
     struct.pack_into("<H", content, content.index(b"PK\1\2") + 32, 3)
     assert "not as long as it says" in refused("ranges", bytes(content))
     refused("stream", bytes(content))
@@ -392,7 +392,7 @@ def test_files_that_are_listed_in_another_order_are_fetched_again():
     archive = RandomAccess(zipped(*packed, order=order))
     found = flat(zip_range_reader.read(archive, Trickle(archive.content)))
     assert found == [file(str(number), packed[number].content) for number in order]
-    # The end, the list, and one stream for all that stood behind.
+    # The end, the central directory, and one stream for all earlier members.
     assert len(archive.opened) == 3
     assert all(stream.closed == 1 for _, stream in archive.opened)
     archive = RandomAccess(zipped(*packed, order=order[::-1]))
@@ -425,7 +425,7 @@ def test_a_list_of_any_length_does_not_fill_the_memory(how: str):
 
 
 class Window:
-    """An archive that is never copied."""
+    """An archive whose bytes are never copied."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
