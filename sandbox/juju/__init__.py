@@ -1,1 +1,1 @@
-"""Juju: a model whose charms run for real, in this process, on ops-scenario."""
+"""Juju: a model whose real charms run in this process on ops-scenario."""

@@ -1,4 +1,4 @@
-"""What a charm's files declare, and Juju's checks of what a user asks for; it knows no model."""
+"""A charm's files, and Juju's checks of options and action parameters; it knows no model."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 class JujuError(Exception):
-    """What the `juju` command answers when it refuses: Juju's own words where we know them."""
+    """A refusal of the `juju` command, in Juju's own words where they are known."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """A place where a relation can be made.
+    """An endpoint of a charm's relations.
 
     Attributes:
-        name: The end point's name.
-        role: Its side.
-        interface: What is spoken there.
-        limit: How many relations Juju lets it have; 0 for any number.
+        name: The endpoint's name.
+        role: Its role.
+        interface: The relation's interface.
+        limit: The maximum number of relations; 0 for no limit.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Endpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """A charm's metadata.yaml, config.yaml and actions.yaml, as they are in the packed charm."""
+    """A charm's metadata.yaml, config.yaml and actions.yaml as in the packed charm."""
 
     meta: Mapping[str, Any]
     options: Mapping[str, Mapping[str, Any]] = dataclasses.field(
@@ -63,7 +63,7 @@ class Metadata:
 
     @classmethod
     def read(cls, root: pathlib.Path) -> Metadata:
-        """Read a charm's source directory, charmcraft.yaml as charmcraft would pack it."""
+        """Read a charm's source directory; charmcraft.yaml is converted as charmcraft does."""
         project = _load(root / "charmcraft.yaml")
         packed = {key: project[key] for key in _PACKED if key in project}
         config = _load(root / "config.yaml") or project.get("config", {})
@@ -75,11 +75,11 @@ class Metadata:
 
     @property
     def name(self) -> str:
-        """The charm's name."""
+        """Return the charm's name."""
         return str(self.meta["name"])
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """All declared end points, peers last."""
+        """Return all declared endpoints, peers last."""
         roles: tuple[Role, ...] = ("provides", "requires", "peers")
         return tuple(
             Endpoint(name, role, declared["interface"], int(declared.get("limit", 0)))
@@ -90,7 +90,7 @@ class Metadata:
         )
 
     def config_value(self, option: str, value: ConfigValue) -> ConfigValue:
-        """Check an option's value as `juju config` does; a string is read as in a command."""
+        """Check an option's value as `juju config` does; strings are parsed as on a command line."""
         declared = self.options.get(option)
         if declared is None:
             raise JujuError(f'parsing settings for application: unknown option "{option}"')
@@ -107,36 +107,37 @@ class Metadata:
         """Check an action's parameters against its schema as Juju does, and add the defaults."""
         declared = self.actions[action] or {}
         properties = cast("Mapping[str, Mapping[str, Any]]", declared.get("params", {}))
-        given = {
+        complete = {
             name: schema["default"] for name, schema in properties.items() if "default" in schema
         } | dict(params)
         wrong = [
-            f'(root) : "{name}" property is missing and required, given {json.dumps(given)}'
+            f'(root) : "{name}" property is missing and required, given {json.dumps(complete)}'
             for name in declared.get("required", ())
-            if name not in given
+            if name not in complete
         ]
-        # A JSON schema takes any other property where it does not say otherwise: so does Juju.
+        # By default a JSON schema, and so Juju, accepts additional properties.
         if declared.get("additionalProperties", True) is False:
             wrong += [
-                f'(root) : additional property "{name}" is not allowed, given {json.dumps(given)}'
-                for name in given
+                f'(root) : additional property "{name}" is not allowed,'
+                f" given {json.dumps(complete)}"
+                for name in complete
                 if name not in properties
             ]
         for name, schema in properties.items():
-            if name in given:
-                wrong += _against_schema(f"(root).{name}", schema, given[name])
+            if name in complete:
+                wrong += _schema_errors(f"(root).{name}", schema, complete[name])
         if wrong:
             raise JujuError("validation failed: " + "; ".join(wrong))
-        return given
+        return complete
 
 
 def _load(path: pathlib.Path) -> dict[str, Any]:
-    """Read a YAML file; one that does not exist declares nothing."""
+    """Read a YAML file; return an empty dictionary if it does not exist."""
     return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
 
 
 def _parse(kind: str, text: str) -> ConfigValue | None:
-    """Read an option's value from the command line's text; None where it is of another type."""
+    """Parse an option's value; return None if the text does not match the type."""
     if kind in {"string", "secret"}:
         return text
     if kind == "boolean":
@@ -148,7 +149,7 @@ def _parse(kind: str, text: str) -> ConfigValue | None:
 
 
 def _typed(kind: str, value: ConfigValue) -> ConfigValue | None:
-    """Pass a value that is of the option's type; None where it is of another."""
+    """Return a value if it has the option's type, else None."""
     if isinstance(value, bool) or kind == "boolean":
         return value if isinstance(value, bool) and kind == "boolean" else None
     if kind == "int":
@@ -156,8 +157,8 @@ def _typed(kind: str, value: ConfigValue) -> ConfigValue | None:
     return float(value) if kind == "float" else None
 
 
-def _against_schema(where: str, schema: Mapping[str, Any], value: Any) -> list[str]:
-    """List what a JSON schema has against a value, in the words of Juju's validator."""
+def _schema_errors(where: str, schema: Mapping[str, Any], value: Any) -> list[str]:
+    """Return the violations of a JSON schema in the words of Juju's validator."""
     given = f", given {json.dumps(value)}"
     declared = schema.get("type", [])
     kinds = cast("list[str]", declared if isinstance(declared, list) else [declared])
@@ -176,5 +177,5 @@ def _against_schema(where: str, schema: Mapping[str, Any], value: Any) -> list[s
 
 
 def _is_of(kind: str, value: Any) -> bool:
-    a_flag = isinstance(value, bool) and kind in {"integer", "number"}
-    return isinstance(value, JSON_TYPES[kind]) and not a_flag
+    is_boolean = isinstance(value, bool) and kind in {"integer", "number"}
+    return isinstance(value, JSON_TYPES[kind]) and not is_boolean

@@ -1,4 +1,4 @@
-"""Which end points a user means who relates two applications, and what Juju has against it."""
+"""Find the endpoints of a relation by the user's words, and refuse relations that Juju refuses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _IMPLICIT = charm_files.Endpoint("juju-info", "provides", "juju-info")
 
 def match(
     world: model_state.World, one: str, another: str
-) -> tuple[model_state.End, model_state.End]:
-    """Find the one pair of end points that fits, the one that requires first.
+) -> tuple[model_state.RelationEnd, model_state.RelationEnd]:
+    """Return the only matching pair of endpoints, the requirer first.
 
     Args:
         world: The model.
         one: "application" or "application:endpoint".
-        another: The other end, likewise.
+        another: The other end, in the same form.
     """
     pairs = [
         (mine, theirs)
@@ -25,7 +25,7 @@ def match(
         if mine[1].interface == theirs[1].interface
         and {mine[1].role, theirs[1].role} == {"provides", "requires"}
     ]
-    # Juju takes the implicit end point only where no declared one fits.
+    # Juju uses the implicit endpoint only if no declared one matches.
     declared = [pair for pair in pairs if not any(end[1] is _IMPLICIT for end in pair)]
     pairs = declared or pairs
     if not pairs:
@@ -37,15 +37,15 @@ def match(
         raise charm_files.JujuError(f'ambiguous relation: "{one} {another}" could refer to {fits}')
     requirer, provider = sorted(pairs[0], key=lambda end: end[1].role == "provides")
     ends = (
-        model_state.End(requirer[0], requirer[1].name),
-        model_state.End(provider[0], provider[1].name),
+        model_state.RelationEnd(requirer[0], requirer[1].name),
+        model_state.RelationEnd(provider[0], provider[1].name),
     )
-    _check_room(world, ends, requirer[1].limit)
+    _check_limit(world, ends, requirer[1].limit)
     return ends
 
 
 def find(world: model_state.World, one: str, another: str = "") -> model_state.Relation:
-    """Find a relation by its ends, or by one end that has no other relation."""
+    """Return the relation with these ends, or the only relation with one end."""
     found = [
         relation
         for relation in world.relations.values()
@@ -61,7 +61,7 @@ def find(world: model_state.World, one: str, another: str = "") -> model_state.R
 
 
 def _candidates(world: model_state.World, text: str) -> list[tuple[str, charm_files.Endpoint]]:
-    """List the end points that "application" or "application:endpoint" may mean."""
+    """Return the endpoints that "application" or "application:endpoint" may mean."""
     name, _, endpoint = text.partition(":")
     declared = world.application(name).metadata.endpoints()
     return [
@@ -71,25 +71,27 @@ def _candidates(world: model_state.World, text: str) -> list[tuple[str, charm_fi
     ]
 
 
-def _check_room(
-    world: model_state.World, ends: tuple[model_state.End, model_state.End], limit: int
+def _check_limit(
+    world: model_state.World,
+    ends: tuple[model_state.RelationEnd, model_state.RelationEnd],
+    limit: int,
 ) -> None:
-    """Refuse a relation that exists, or that is one too many for the end that requires it."""
-    called = f"{ends[0].application}:{ends[0].endpoint} {ends[1].application}:{ends[1].endpoint}"
-    there = [each for each in world.relations.values() if ends[0] in each.ends]
-    if any(ends[1] in each.ends for each in there):
+    """Refuse a relation that exists, or that exceeds the requirer's limit."""
+    name = f"{ends[0].application}:{ends[0].endpoint} {ends[1].application}:{ends[1].endpoint}"
+    existing = [each for each in world.relations.values() if ends[0] in each.ends]
+    if any(ends[1] in each.ends for each in existing):
         raise charm_files.JujuError(
-            f'cannot add relation "{called}": relation {called} already exists'
+            f'cannot add relation "{name}": relation {name} already exists'
         )
-    if limit and len(there) >= limit:
+    if limit and len(existing) >= limit:
         raise charm_files.JujuError(
-            f'cannot add relation "{called}": establishing a new relation for'
+            f'cannot add relation "{name}": establishing a new relation for'
             f" {ends[0].application}:{ends[0].endpoint} would exceed its maximum relation limit"
             f" of {limit}"
         )
 
 
-def _is(end: model_state.End, text: str) -> bool:
-    """Whether an end is what "application" or "application:endpoint" names."""
+def _is(end: model_state.RelationEnd, text: str) -> bool:
+    """Return whether "application" or "application:endpoint" names this end."""
     name, _, endpoint = text.partition(":")
     return end.application == name and endpoint in {"", end.endpoint}

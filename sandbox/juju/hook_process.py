@@ -1,4 +1,4 @@
-"""What lets a call pass for a process of its own: its environment, its log, its sudden end."""
+"""Make a call look like a separate process: its environment, its log and its sudden end."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import os
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, cast
 
-# What runs in this process beside the charm, and would not be in its log on a machine.
-_NOT_THE_CHARM = ("moto", "ops-scenario", "sandbox", "werkzeug")
+# Loggers of this process that would not be in the charm's log on a machine.
+_FOREIGN_LOGGERS = ("moto", "ops-scenario", "sandbox", "werkzeug")
 
 
 class Killed(BaseException):
-    """The process is gone, as after SIGKILL; a BaseException, since no charm outlives one."""
+    """The end of the process by SIGKILL; a BaseException, so that no charm catches it."""
 
 
 @contextlib.contextmanager
 def environment(values: Mapping[str, str]) -> Generator[None]:
-    """Give the process its environment, and nothing of the developer's clouds and proxies."""
+    """Set the process's environment, without the developer's clouds and proxies."""
     before = dict(os.environ)
     for name in before:
         if name.startswith(("AWS_", "JUJU_", "KUBE")) or name.lower().endswith("_proxy"):
@@ -27,33 +27,33 @@ def environment(values: Mapping[str, str]) -> Generator[None]:
     try:
         yield
     finally:
-        # One by one, since other threads start processes meanwhile.
+        # One by one, because other threads start processes at the same time.
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
 
 
 @contextlib.contextmanager
-def logging_apart() -> Generator[None]:
-    """Keep what is not the charm out of its log, and take away handlers that a charm left."""
+def separate_logging() -> Generator[None]:
+    """Keep other loggers out of the charm's log, and remove the charm's handlers afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    apart = [logging.getLogger(name) for name in _NOT_THE_CHARM]
-    kept = [(each.handlers, each.propagate) for each in apart]
-    for each in apart:
+    foreign = [logging.getLogger(name) for name in _FOREIGN_LOGGERS]
+    saved = [(each.handlers, each.propagate) for each in foreign]
+    for each in foreign:
         each.handlers, each.propagate = [*each.handlers, *handlers, logging.NullHandler()], False
     try:
         yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        for each, (its_handlers, propagate) in zip(apart, kept, strict=True):
-            each.handlers, each.propagate = its_handlers, propagate
+        for each, (own_handlers, propagate) in zip(foreign, saved, strict=True):
+            each.handlers, each.propagate = own_handlers, propagate
 
 
 @contextlib.contextmanager
 def patched(owner: Any, name: str, value: Any) -> Generator[None]:
-    """Have another value in an attribute for a while."""
+    """Replace the value of an attribute temporarily."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -63,12 +63,12 @@ def patched(owner: Any, name: str, value: Any) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def armed(after: str, here: Callable[[], bool]) -> Generator[None]:
+def killed_after(after: str, in_process: Callable[[], bool]) -> Generator[None]:
     """Kill the process as soon as it has the answer to a call.
 
     Args:
         after: An AWS operation or a verb of lightkube's client; "" for never.
-        here: Tells whether the running thread is the process's.
+        in_process: Returns whether the current thread belongs to the process.
     """
     if not after:
         yield
@@ -77,7 +77,7 @@ def armed(after: str, here: Callable[[], bool]) -> Generator[None]:
 
     def fatal(self: Any, *args: Any, **kwargs: Any) -> Any:
         answer = call(self, *args, **kwargs)
-        if here() and (after.islower() or args[0] == after):
+        if in_process() and (after.islower() or args[0] == after):
             raise Killed(f"killed after {after}")
         return answer
 
@@ -86,7 +86,7 @@ def armed(after: str, here: Callable[[], bool]) -> Generator[None]:
 
 
 def _client_call(after: str) -> tuple[Any, str, Callable[..., Any]]:
-    """Find the method that all calls of this kind go through, and import it only then."""
+    """Return the method that all calls of this kind use; import its module only here."""
     if after.islower():
         import lightkube  # noqa: PLC0415
 

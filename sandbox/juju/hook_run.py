@@ -1,6 +1,6 @@
-"""One hook or action of one unit: the charm's code, run on a state as its process on a machine.
+"""Run one hook or action of one unit: the charm's code on a state, as a process on a machine.
 
-ops_scenario runs it; this module gives it a process's surroundings, and collects what is left.
+ops_scenario runs it; this module adds the environment of a process and collects the results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sandbox.juju import charm_files, hook_process, model_state, ops_scenario
 
 
 @dataclasses.dataclass(frozen=True)
-class Process:
+class HookProcess:
     """The input of a hook's process.
 
     Attributes:
@@ -30,8 +30,8 @@ class Process:
         machine: Its machine's number.
         zone: Its machine's availability zone.
         trust: Whether the user trusts the application.
-        environ: Its environment, beside what scenario sets.
-        refused: The secrets that exist, and that the unit may not read.
+        environ: Its environment, in addition to scenario's own.
+        refused: The existing secrets that the unit may not read.
         kill_after: The AWS operation or lightkube verb after which it is killed; "" for never.
     """
 
@@ -52,16 +52,16 @@ class Outcome:
     """The result of a hook's process.
 
     Attributes:
-        state: The state that it wrote; None when it failed, since Juju then drops its writes.
-        error: Why it failed, as a traceback; "" when it ended well.
-        killed: It was killed.
-        tools: How often it ran each of Juju's tools.
-        seconds: How long it took.
+        state: The state that it wrote; None if it failed, because Juju then drops its writes.
+        error: The traceback of its failure; "" on success.
+        killed: Whether it was killed.
+        tools: The number of runs of each Juju tool.
+        seconds: Its duration.
         log: Its juju-log lines.
         read: The secrets that it read.
-        results: An action's results, flat.
-        failure: The message of an action that failed; None when it did not fail.
-        messages: The messages that an action logged for its user.
+        results: An action's results, with nested keys joined by dots.
+        failure: The message of a failed action; None on success.
+        messages: An action's log messages for the user.
     """
 
     state: testing.State | None
@@ -77,12 +77,12 @@ class Outcome:
 
 
 def run(
-    process: Process,
+    process: HookProcess,
     event: model_state.Event,
     state: testing.State,
     params: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Run an event's hook; with `params`, the action that the event's kind names."""
+    """Run an event's hook; with `params`, run the action that the event's kind names."""
     began = time.monotonic()
     out, error, failure, killed = None, "", None, False
     application, _, number = process.unit.partition("/")
@@ -102,16 +102,16 @@ def run(
     with (
         context,
         hook_process.environment(process.environ),
-        hook_process.logging_apart(),
-        ops_scenario.counting(),
-        hook_process.armed(process.kill_after, context.owns_this_thread),
+        hook_process.separate_logging(),
+        ops_scenario.counting_backend(),
+        hook_process.killed_after(process.kill_after, context.owns_this_thread),
     ):
         try:
             out = context.run(ops_scenario.scenario_event(context, event, state, params), state)
         except testing.ActionFailed as failed:
             out, failure = cast("testing.State", failed.state), failed.message
-        except (hook_process.Killed, SystemExit, testing.errors.UncaughtCharmError) as died:
-            killed, error = isinstance(died, hook_process.Killed), _traceback(died)
+        except (hook_process.Killed, SystemExit, testing.errors.UncaughtCharmError) as reason:
+            killed, error = isinstance(reason, hook_process.Killed), _traceback(reason)
     return Outcome(
         state=out,
         error=error,
@@ -126,16 +126,16 @@ def run(
     )
 
 
-def _traceback(died: BaseException) -> str:
-    """Return the traceback that a process ended with; "" when it exited by itself, with 0."""
-    if isinstance(died, SystemExit) and not died.code:
+def _traceback(reason: BaseException) -> str:
+    """Return the traceback of a process that ended; "" after an exit with status 0."""
+    if isinstance(reason, SystemExit) and not reason.code:
         return ""
-    cause = died.__cause__ if isinstance(died, testing.errors.UncaughtCharmError) else died
+    cause = reason.__cause__ if isinstance(reason, testing.errors.UncaughtCharmError) else reason
     return "".join(traceback.format_exception(cause))
 
 
 def _flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten an action's results to text, as they go through the action-set tool."""
+    """Flatten an action's results to text, as the action-set tool does."""
     flat: dict[str, str] = {}
     for key, value in results.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""What of a model a unit's hook sees, as a State, and what the State that comes back changes.
+"""Convert a model to the State that a unit's hook sees, and apply the State that it returns.
 
-A State can express neither a change of an application's databag alone nor that the unit itself is
-the one that departs: a charm must not need event.unit or departing_unit to be right there.
+A State cannot express a change of an application's databag alone, nor that the unit itself
+departs: a charm must not rely on event.unit or departing_unit in these cases.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ops import testing
 from sandbox.juju import model_secrets, model_state
 
 
-def project(
+def build_state(
     world: model_state.World, unit: model_state.Unit, event: model_state.Event
 ) -> testing.State:
-    """Make the state that a unit's charm sees while an event's hook runs."""
+    """Return the state that a unit's charm sees while an event's hook runs."""
     application = world.applications[unit.application]
     relations = [
-        _relation_seen(world.relations[id_], unit, event)
+        _relation_view(world.relations[id_], unit, event)
         for id_ in unit.joined
         if application.declares(world.relations[id_].end(unit.application).endpoint)
     ]
@@ -31,7 +31,7 @@ def project(
         networks=_networks(application, unit.instance.private_address),
         leader=application.leader == unit.name,
         model=testing.Model(world.name, uuid=world.uuid, type="lxd", cloud_spec=world.cloud_spec),
-        secrets=model_secrets.seen(world.secrets.values(), unit.name, unit.joined),
+        secrets=model_secrets.views(world.secrets.values(), unit.name, unit.joined),
         planned_units=sum(not each.dying for each in application.units.values()),
         opened_ports=unit.ports,
         stored_states=unit.stored,
@@ -42,47 +42,48 @@ def project(
     )
 
 
-def absorb(
+def apply_state(
     world: model_state.World, unit: model_state.Unit, state: testing.State, read: Iterable[str]
 ) -> list[tuple[str, model_state.Event]]:
-    """Take what a hook that ended well has written.
+    """Apply the writes of a successful hook to the model.
 
     Args:
         world: The model.
-        unit: The unit whose hook it was.
-        state: The state that came out of it.
-        read: The secrets that it has read.
+        unit: The unit of the hook.
+        state: The state that the hook returned.
+        read: The secrets that the hook read.
 
     Returns:
-        The hooks that Juju owes others for it: the unit's name, and the event.
+        The resulting hooks of other units: the unit's name and the event.
     """
     application = world.applications[unit.application]
     unit.status, unit.ports = _status(state.unit_status), state.opened_ports
     unit.stored, unit.deferred = state.stored_states, tuple(state.deferred)
     unit.workload_version = state.workload_version
-    owed: list[tuple[str, model_state.Event]] = []
-    for seen in state.relations:
-        relation = world.relations[seen.id]
-        written = {unit.name: seen.local_unit_data}
+    hooks: list[tuple[str, model_state.Event]] = []
+    for view in state.relations:
+        relation = world.relations[view.id]
+        written = {unit.name: view.local_unit_data}
         if application.leader == unit.name:
-            written[application.name] = seen.local_app_data
+            written[application.name] = view.local_app_data
         for writer, data in written.items():
             if data != relation.bag(writer):
                 relation.bags[writer] = dict(data)
-                owed += _told_of(world, relation, unit, writer)
+                hooks += _changed_hooks(world, relation, unit, writer)
     if application.leader == unit.name:
         application.status = _status(state.app_status)
-    told = model_secrets.absorb(world.secrets, state.secrets, unit.name, read)
-    return owed + [(name, model_state.Event("secret-changed", secret=id_)) for name, id_ in told]
+    readers = model_secrets.apply_changes(world.secrets, state.secrets, unit.name, read)
+    changed = [(name, model_state.Event("secret-changed", secret=id_)) for name, id_ in readers]
+    return hooks + changed
 
 
-def _relation_seen(
+def _relation_view(
     relation: model_state.Relation, unit: model_state.Unit, event: model_state.Event
 ) -> testing.RelationBase:
-    """Make the view that a unit has of a relation."""
+    """Return a relation as a unit sees it."""
     remote_names: Set[str] = unit.joined[relation.id]
     if event.kind == "relation-departed" and event.relation == relation.id:
-        # The one that goes is no member any more, yet its data can be read: ops counts it in, too.
+        # The departing unit is no longer a member, but its data can still be read: ops adds it.
         remote_names = remote_names | {event.remote}
     remotes = {
         int(name.partition("/")[2]): dict(relation.bag(name)) for name in sorted(remote_names)
@@ -106,7 +107,7 @@ def _relation_seen(
 
 
 def _networks(application: model_state.Application, address: str) -> list[testing.Network]:
-    """Bind every end point to the machine's one address."""
+    """Bind every endpoint to the machine's only address."""
     return [
         testing.Network(
             endpoint.name,
@@ -119,19 +120,19 @@ def _networks(application: model_state.Application, address: str) -> list[testin
 
 
 def _status(status: Any) -> model_state.Status:
-    """Keep a status, which scenario has a private class for."""
+    """Convert a status of scenario's private class."""
     return model_state.Status(status.name, status.message)
 
 
-def _told_of(
+def _changed_hooks(
     world: model_state.World, relation: model_state.Relation, unit: model_state.Unit, writer: str
 ) -> list[tuple[str, model_state.Event]]:
-    """Who must be told that a databag has changed: the units that have joined its writer."""
-    owed: list[tuple[str, model_state.Event]] = []
+    """Return the relation-changed hooks of all units that have joined a databag's writer."""
+    hooks: list[tuple[str, model_state.Event]] = []
     for other in world.others(relation, unit):
         known = other.joined[relation.id]
-        # Juju names no unit when an application's databag changes, which scenario cannot express.
+        # For an application's databag Juju names no unit, which scenario cannot express.
         remote = unit.name if unit.name in known else min(known, default="")
         if remote and writer in {unit.application, remote}:
-            owed.append((other.name, model_state.Event("relation-changed", relation.id, remote)))
-    return owed
+            hooks.append((other.name, model_state.Event("relation-changed", relation.id, remote)))
+    return hooks

@@ -19,16 +19,16 @@ def deploy(
     nfs_common: bool = True,
     control_plane_name: str = "kubernetes-control-plane",
 ) -> None:
-    """Deploy the charms that ours meets on a cluster: control plane, workers, an authority.
+    """Deploy the charms of a cluster: control plane, workers and certificate authority.
 
     Args:
-        model: The model to deploy them on.
+        model: The model to deploy to.
         control_planes: The number of units of the control plane.
-        workers: The number of workers by zone; one in each zone by default.
-        ca_over: "certificates" for Charmed Kubernetes, whose CA is easyrsa's; "secret" for
-            Canonical Kubernetes, which sends it over kube-control.
+        workers: The number of workers per zone; one in each zone by default.
+        ca_over: "certificates" for Charmed Kubernetes, whose CA comes from easyrsa; "secret" for
+            Canonical Kubernetes, which sends its CA over kube-control.
         nfs_common: Whether the workers can mount NFS.
-        control_plane_name: Its application: kubernetes-master in older bundles.
+        control_plane_name: The control plane's application: kubernetes-master in older bundles.
     """
     cluster = related_charms.Cluster(model.plane, ca_over)
     control_plane = _bound(related_charms.ControlPlaneCharm, cluster=cluster)
@@ -40,7 +40,7 @@ def deploy(
     zones = [zone for zone, count in counts.items() for _ in range(count)]
     if zones:
         model.deploy(worker, related_charms.WORKER, units=len(zones), zones=zones)
-    # Canonical Kubernetes has no easyrsa, and its workers join over a relation of their own.
+    # Canonical Kubernetes has no easyrsa, and its workers join over another relation.
     if ca_over == "certificates":
         authority = _bound(related_charms.AuthorityCharm, plane=model.plane)
         model.deploy(authority, related_charms.EASYRSA)
@@ -50,12 +50,12 @@ def deploy(
 
 
 def _bound(charm_type: type[ops.CharmBase], **attributes: object) -> type[ops.CharmBase]:
-    """Return a charm's class for one model, with what it stands on as attributes."""
+    """Return a charm class for one model, with the model's resources as attributes."""
     return cast("type[ops.CharmBase]", type(charm_type.__name__, (charm_type,), attributes))
 
 
 def _kubelets(model: juju_model.Model, *, nfs_common: bool) -> related_charms.Kubelets:
-    """Return how to start and stop kubelets where the model has nodes."""
+    """Return functions that start and stop kubelets if the model has nodes."""
     running: dict[str, str] = {}
 
     def start(unit: str) -> None:

@@ -1,7 +1,7 @@
-"""Juju's secrets: who may read which, the revision that each tracks, what a hook changes.
+"""Juju's secrets: who may read them, the revision that each reader tracks, changes by hooks.
 
-Rotation, expiry and the removal of old revisions are left out: they concern owners, and our charm
-only reads.
+Rotation, expiry and the removal of old revisions are omitted: they concern owners, and the charm
+only reads secrets.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ops import testing
 
 @dataclasses.dataclass
 class Secret:
-    """A secret of the user's or of a charm's.
+    """A secret of a user or a charm.
 
     Attributes:
-        id: Its URI.
-        owner: The application or unit that owns it; "" for a user's.
-        revisions: Its contents so far, the latest last.
-        grants: The applications that the user let read it.
-        shares: For each relation, the units and applications that its owner let read it.
-        label: The owner's name for it.
-        labels: Each reading unit's name for it.
-        tracked: The revision, counted from 1, that each unit which has read it goes on reading.
+        id: The secret's URI.
+        owner: The application or unit that owns it; "" for a user's secret.
+        revisions: The contents of all revisions, the latest last.
+        grants: The applications that the user granted it to.
+        shares: For each relation, the units and applications that the owner granted it to.
+        label: The owner's label.
+        labels: The label of each reading unit.
+        tracked: The revision, counted from 1, that each reading unit tracks.
     """
 
     id: str
@@ -41,13 +41,13 @@ class Secret:
     tracked: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
 
     def owned_as(self, unit: str) -> Literal["app", "unit"] | None:
-        """How a unit owns it, as a State says it."""
+        """Return a unit's kind of ownership, as a State expresses it."""
         if self.owner == unit:
             return "unit"
         return "app" if self.owner == unit.partition("/")[0] else None
 
     def readable(self, unit: str, relations: Container[int]) -> bool:
-        """Whether a unit that is in these relations may read it."""
+        """Return whether a unit in these relations may read it."""
         application = unit.partition("/")[0]
         shared = any(
             not names.isdisjoint((unit, application))
@@ -58,17 +58,17 @@ class Secret:
 
 
 def new_id() -> str:
-    """Make a URI as Juju does: twenty letters and digits."""
+    """Return a new URI as Juju makes it: twenty letters and digits."""
     return f"secret:{secrets.token_hex(10)}"
 
 
-def seen(
+def views(
     all_secrets: Iterable[Secret], unit: str, relations: Container[int]
 ) -> list[testing.Secret]:
-    """Make the view that a unit in these relations has of the secrets that it may read."""
+    """Return the secrets that a unit in these relations may read, as it sees them."""
     return [
         testing.Secret(
-            # Whoever reads it for the first time begins with the latest revision.
+            # A first-time reader gets the latest revision.
             dict(secret.revisions[secret.tracked.get(unit, len(secret.revisions)) - 1]),
             latest_content=dict(secret.revisions[-1]),
             id=secret.id,
@@ -81,21 +81,21 @@ def seen(
     ]
 
 
-def absorb(
+def apply_changes(
     world: dict[str, Secret], after: Iterable[testing.Secret], unit: str, read: Iterable[str]
 ) -> list[tuple[str, str]]:
-    """Take what a unit's hook did with secrets.
+    """Apply the changes that a unit's hook made to secrets.
 
     Args:
-        world: All secrets, by their id.
-        after: What the unit saw when its hook ended.
+        world: All secrets, by id.
+        after: The unit's view at the end of the hook.
         unit: The unit's name.
         read: The ids of the secrets that the hook read.
 
     Returns:
-        Who is to be told of a new revision: the unit's name, and the secret's id.
+        The readers of each new revision: the unit's name and the secret's id.
     """
-    told: list[tuple[str, str]] = []
+    readers: list[tuple[str, str]] = []
     left = {secret.id: secret for secret in after}
     for id_, secret in left.items():
         known = world.get(id_)
@@ -106,7 +106,7 @@ def absorb(
             known.label, known.shares = secret.label, dict(secret.remote_grants)
             if secret.latest_content != known.revisions[-1]:
                 known.revisions.append(dict(secret.latest_content))
-                told += [(reader, id_) for reader in outdated(known) if reader != unit]
+                readers += [(reader, id_) for reader in outdated_readers(known) if reader != unit]
         else:
             known.labels[unit] = secret.label
         if id_ in read:
@@ -118,14 +118,14 @@ def absorb(
             )
     for id_ in [id_ for id_, known in world.items() if known.owned_as(unit) and id_ not in left]:
         del world[id_]
-    return told
+    return readers
 
 
-def outdated(secret: Secret) -> list[str]:
-    """The units that track a revision which is not the latest: Juju tells them so."""
+def outdated_readers(secret: Secret) -> list[str]:
+    """Return the units that track an older revision: Juju notifies them."""
     return [unit for unit, revision in secret.tracked.items() if revision < len(secret.revisions)]
 
 
 def refused(all_secrets: Iterable[Secret], unit: str, relations: Container[int]) -> frozenset[str]:
-    """The ids of the secrets that a unit in these relations may not read."""
+    """Return the ids of the secrets that a unit in these relations may not read."""
     return frozenset(secret.id for secret in all_secrets if not secret.readable(unit, relations))

@@ -1,4 +1,4 @@
-"""The one truth of a model: applications, units, relations, secrets. It runs nothing."""
+"""The state of a model: applications, units, relations and secrets. It runs nothing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from sandbox.juju import substrate
 
 
-# How `juju status` makes an application's status of its units': the worst one.
+# `juju status` shows the worst unit status as the application's status.
 _SEVERITY = ("error", "blocked", "maintenance", "waiting", "active", "unknown")
 
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """What `juju status` shows of a unit or an application."""
+    """The status of a unit or an application."""
 
     name: str
     message: str
@@ -29,12 +29,12 @@ class Status:
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """A hook that Juju owes a unit.
+    """An event that a unit's hook handles.
 
     Attributes:
-        kind: Juju's word for it, without the end point: "install", "relation-joined", ...
+        kind: Juju's name without the endpoint: "install", "relation-joined", ...
         relation: The relation's id, for relation events.
-        remote: The unit on the other end that it is about.
+        remote: The remote unit of the event.
         secret: The secret's id, for secret events.
     """
 
@@ -45,8 +45,8 @@ class Event:
 
 
 @dataclasses.dataclass(frozen=True)
-class End:
-    """One end of a relation; `implicit` where it is the juju-info that every application has."""
+class RelationEnd:
+    """One end of a relation; `implicit` for the juju-info endpoint of every application."""
 
     application: str
     endpoint: str
@@ -55,24 +55,24 @@ class End:
 
 @dataclasses.dataclass
 class Relation:
-    """A relation, its ends (one for peers), and its databags by their writers' names."""
+    """A relation with its ends (one for peers) and its databags by writer."""
 
     id: int
-    ends: tuple[End, ...]
+    ends: tuple[RelationEnd, ...]
     bags: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict[str, dict[str, str]])
     cross_model: bool = False
     dying: bool = False
 
-    def end(self, application: str) -> End:
-        """The end that an application has."""
+    def end(self, application: str) -> RelationEnd:
+        """Return an application's end."""
         return next(end for end in self.ends if end.application == application)
 
-    def other(self, application: str) -> End:
-        """The end that an application speaks to: its own, for peers."""
+    def other(self, application: str) -> RelationEnd:
+        """Return the remote end of an application; its own end for peers."""
         return next((end for end in self.ends if end.application != application), self.ends[0])
 
     def bag(self, writer: str) -> dict[str, str]:
-        """The databag of a unit or application."""
+        """Return the databag of a unit or application."""
         return self.bags.setdefault(writer, {})
 
     def __str__(self) -> str:
@@ -81,22 +81,22 @@ class Relation:
 
 @dataclasses.dataclass
 class Unit:
-    """A unit, and what its agent keeps for it.
+    """A unit with the state that its agent keeps.
 
     Attributes:
-        name: Its name.
-        machine: Its machine's number.
-        instance: The cloud's instance that the machine is.
-        joined: For each relation whose scope it is in, the remote units that it was told of.
-        status: What its charm said last.
-        error: What Juju shows while a failed hook waits to be run again.
-        started: Its start hook has run.
-        dying: It is being removed.
+        name: The unit's name.
+        machine: The machine's number.
+        instance: The machine's cloud instance.
+        joined: For each relation that it has entered, the remote units that have joined.
+        status: The last status that the charm set.
+        error: The error message while a failed hook waits for a retry.
+        started: Whether the start hook has run.
+        dying: Whether the unit is being removed.
     """
 
     name: str
     machine: str
-    instance: substrate.Instance
+    instance: substrate.ModelInstance
     joined: dict[int, set[str]] = dataclasses.field(default_factory=dict[int, set[str]])
     status: Status = Status("unknown", "")
     error: str = ""
@@ -109,18 +109,18 @@ class Unit:
 
     @property
     def application(self) -> str:
-        """The application's name."""
+        """Return the application's name."""
         return self.name.partition("/")[0]
 
     @property
     def number(self) -> int:
-        """The unit's number."""
+        """Return the unit's number."""
         return int(self.name.partition("/")[2])
 
 
 @dataclasses.dataclass
 class Application:
-    """An application: its charm, settings and units."""
+    """An application: its charm, options and units."""
 
     name: str
     charm_type: type[ops.CharmBase]
@@ -136,13 +136,13 @@ class Application:
     dying: bool = False
 
     def declares(self, endpoint: str) -> bool:
-        """Whether the charm's metadata has an end point: its hooks run for no other."""
+        """Return whether the charm's metadata has an endpoint; hooks run only for these."""
         return any(endpoint == declared.name for declared in self.metadata.endpoints())
 
 
 @dataclasses.dataclass
 class World:
-    """All that a model holds."""
+    """The contents of a model."""
 
     name: str
     uuid: str
@@ -157,13 +157,13 @@ class World:
     )
 
     def application(self, name: str) -> Application:
-        """Find an application."""
+        """Return an application."""
         if name not in self.applications:
             raise charm_files.JujuError(f'application "{name}" not found')
         return self.applications[name]
 
     def unit(self, name: str) -> Unit:
-        """Find a unit, by its name or as the leader of its application ("app/leader")."""
+        """Return a unit by its name, or the leader of an application ("app/leader")."""
         application = self.application(name.partition("/")[0])
         if name.endswith("/leader"):
             if not application.leader:
@@ -174,7 +174,7 @@ class World:
         return application.units[name]
 
     def status(self, name: str) -> Status:
-        """What `juju status` shows of a unit ("app/0", "app/leader") or an application ("app")."""
+        """Return the status of a unit ("app/0", "app/leader") or an application ("app")."""
         if "/" in name:
             unit = self.unit(name)
             if unit.error:
@@ -188,7 +188,7 @@ class World:
         return worst or Status("unknown", "")
 
     def relations_of(self, application: str) -> list[Relation]:
-        """An application's relations, peers last: so Juju breaks them."""
+        """Return an application's relations in the order in which Juju breaks them: peers last."""
         mine = [
             relation
             for relation in self.relations.values()
@@ -197,21 +197,21 @@ class World:
         return sorted(mine, key=lambda relation: len(relation.ends) == 1)
 
     def others(self, relation: Relation, unit: Unit) -> Iterator[Unit]:
-        """The units on the other end of a relation that have entered its scope."""
+        """Yield the units on the other end of a relation that have entered its scope."""
         other = self.applications.get(relation.other(unit.application).application)
         for candidate in other.units.values() if other else ():
             if candidate.name != unit.name and relation.id in candidate.joined:
                 yield candidate
 
     def enter(self, relation: Relation, unit: Unit) -> list[tuple[str, Event]]:
-        """Let a unit into a relation's scope.
+        """Add a unit to a relation's scope.
 
         Returns:
-            The hooks that Juju then owes it, and owes the units that are in the scope already.
+            The resulting hooks of this unit, and of the units already in the scope.
         """
         unit.joined[relation.id] = set()
         instance = unit.instance
-        # Across models Juju tells public addresses, under the old name too.
+        # Across models Juju publishes public addresses, also under the old key.
         address = instance.public_address if relation.cross_model else instance.private_address
         relation.bags[unit.name] = {
             "egress-subnets": f"{address}/32",

@@ -1,7 +1,7 @@
-"""The one adapter to ops-scenario's private parts, which the sandbox's Juju stands on.
+"""The only adapter to the private parts of ops-scenario that the sandbox's Juju uses.
 
-Scenario counts no tool calls and refuses no secret as Juju does, so its backend is replaced by one
-that does. `mismatches` names each private part that a new version of ops-scenario has changed.
+Scenario neither counts tool calls nor refuses secrets as Juju does, so its backend is replaced.
+`mismatches` names each private part that a new version of ops-scenario has changed.
 """
 
 # pyright: reportPrivateUsage=false
@@ -24,7 +24,7 @@ from scenario import _ops_main_mock
 
 from sandbox.juju import charm_files, hook_process, model_state
 
-# The tool that a charm's process runs for each of ops' calls; other calls run none.
+# The Juju tool that ops runs for each backend call; other calls run none.
 _TOOLS: Mapping[str, str] = {
     "action_fail": "action-fail",
     "action_get": "action-get",
@@ -65,14 +65,14 @@ _ATTRIBUTES = ("_context", "_juju_context")
 
 
 class Context(testing.Context[ops.CharmBase]):
-    """Scenario's context, with what the sandbox's backend notes.
+    """Scenario's context with the records of the sandbox's backend.
 
     Args:
         charm_type: The charm's class.
         metadata: The charm's files.
-        action: The action that runs, if one does.
-        params: Its parameters.
-        refused: The secrets that exist, and that the unit may not read.
+        action: The action to run, if any.
+        params: The action's parameters.
+        refused: The existing secrets that the unit may not read.
         options: The other arguments of scenario's context.
 
     Attributes:
@@ -92,8 +92,8 @@ class Context(testing.Context[ops.CharmBase]):
     ) -> None:
         actions: dict[str, Any] = copy.deepcopy(dict(metadata.actions))
         for name in params:
-            # Scenario takes only declared parameters, and those of one type; charm_files has
-            # already checked whether Juju takes them.
+            # Scenario accepts only declared parameters of one type; charm_files has already
+            # checked whether Juju accepts them.
             declared = actions[action].setdefault("params", {})
             declared[name] = {"type": _json_type(params[name])}
         super().__init__(
@@ -110,17 +110,17 @@ class Context(testing.Context[ops.CharmBase]):
         self.nesting = threading.local()
 
     def owns_this_thread(self) -> bool:
-        """Return whether the charm runs in this thread: the sandbox's own existed before it."""
+        """Return whether this thread belongs to the charm: the sandbox's threads are older."""
         return threading.current_thread() not in self._others
 
 
-def counting() -> AbstractContextManager[None]:
-    """Have scenario's hooks run on our backend while this is open."""
+def counting_backend() -> AbstractContextManager[None]:
+    """Replace scenario's backend with the sandbox's while the context is open."""
     return hook_process.patched(_ops_main_mock, "_MockModelBackend", _Backend)
 
 
 def mismatches() -> list[str]:
-    """Return a message for each private part that this module uses and that is not as expected."""
+    """Return a message for each private part that differs from what this module expects."""
     version = importlib.metadata.version("ops-scenario")
     backend = scenario.mocking._MockModelBackend
     problems = [
@@ -143,23 +143,23 @@ def scenario_event(
     state: testing.State,
     params: Mapping[str, Any] | None,
 ) -> Any:
-    """Return an event or action as scenario's `Context.run` takes it."""
+    """Return an event or action in the form that scenario's `Context.run` takes."""
     if params is not None:
         return context.on.action(event.kind, params=dict(params))
-    happens = getattr(context.on, event.kind.replace("-", "_"))
+    create = getattr(context.on, event.kind.replace("-", "_"))
     if event.secret:
-        return happens(state.get_secret(id=event.secret))
+        return create(state.get_secret(id=event.secret))
     if not event.relation:
-        return happens()
+        return create()
     relation = state.get_relation(event.relation)
     if not event.remote:
-        return happens(relation)
+        return create(relation)
     remote = int(event.remote.partition("/")[2])
-    return happens(relation, remote_unit=remote)
+    return create(relation, remote_unit=remote)
 
 
 class _Backend(scenario.mocking._MockModelBackend):
-    """Scenario's backend, which also counts the tools that are run, and refuses as Juju does."""
+    """Scenario's backend that also counts Juju tools and refuses secrets as Juju does."""
 
     _context: Context
 
@@ -173,7 +173,7 @@ class _Backend(scenario.mocking._MockModelBackend):
             return call(*args, **kwargs)
         if name == "juju_log" and not self._context.owns_this_thread():
             return None
-        if not self._known_without(name, args):
+        if not self._is_cached(name, args):
             self._context.calls.append(_TOOLS[name])
         nesting.inside = True
         try:
@@ -181,8 +181,8 @@ class _Backend(scenario.mocking._MockModelBackend):
         finally:
             nesting.inside = False
 
-    def _known_without(self, name: str, args: tuple[Any, ...]) -> bool:
-        """Return whether ops has the answer already, where scenario asks again."""
+    def _is_cached(self, name: str, args: tuple[Any, ...]) -> bool:
+        """Return whether ops has cached the answer, although scenario asks again."""
         if name == "is_leader":
             return "is-leader" in self._context.calls
         of_the_event = bool(args) and args[0] == self._juju_context.relation_id
@@ -196,7 +196,7 @@ class _Backend(scenario.mocking._MockModelBackend):
         refresh: bool = False,
         peek: bool = False,
     ) -> dict[str, str]:
-        """Refuse a secret that was not granted, in Juju's words; note each one that was read."""
+        """Refuse a secret that was not granted, in Juju's words; record the secrets read."""
         if id is not None and _short_id(id) in self._context.refused:
             raise ops.ModelError("ERROR permission denied\n")
         content = super().secret_get(id=id, label=label, refresh=refresh, peek=peek)
@@ -205,7 +205,7 @@ class _Backend(scenario.mocking._MockModelBackend):
 
 
 def _json_type(value: Any) -> str:
-    """Return the name that a JSON schema has for a value's type."""
+    """Return the JSON schema name of a value's type."""
     return next(name for name, types in charm_files.JSON_TYPES.items() if type(value) in types)
 
 
@@ -215,14 +215,14 @@ def _short_id(uri: str) -> str:
 
 
 def _parameters(owner: type, name: str) -> tuple[str, ...]:
-    """Return the names of a method's parameters; none where there is no such method."""
+    """Return the names of a method's parameters; empty if there is no such method."""
     method = getattr(owner, name, None)
     return tuple(inspect.signature(method).parameters) if method else ()
 
 
 def _is_set(owner: type, attribute: str) -> bool:
-    """Return whether a class or a base of it sets an attribute when it is made."""
-    makers = [vars(each).get("__init__") for each in owner.__mro__]
+    """Return whether the `__init__` of a class or its bases sets an attribute."""
+    methods = [vars(each).get("__init__") for each in owner.__mro__]
     return any(
-        attribute in maker.__code__.co_names for maker in makers if inspect.isfunction(maker)
+        attribute in method.__code__.co_names for method in methods if inspect.isfunction(method)
     )

@@ -1,7 +1,7 @@
-"""The charms on the other end of our relations, on their own libraries.
+"""The charms on the other end of the charm's relations, on their own libraries.
 
-They tell what the real ones tell, and no more: no CA over kube-control in Charmed Kubernetes,
-credentials from the leader only, the admin's token as everyone's client token.
+They publish what the real ones publish, and no more: no CA over kube-control in Charmed
+Kubernetes, credentials from the leader only, the admin token as every client token.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LIFE_EVENTS = ("install", "leader_elected", "config_changed", "start", "update_
 
 
 class ReconcilingCharm(ops.CharmBase):
-    """A charm that does the same at every event."""
+    """A charm that handles every event in the same way."""
 
     endpoint: ClassVar[str]
 
@@ -51,7 +51,7 @@ class ReconcilingCharm(ops.CharmBase):
 
     @abc.abstractmethod
     def reconcile(self) -> None:
-        """Tell the other end what there is to tell."""
+        """Publish the relation data."""
 
     def _on_any(self, _: ops.EventBase) -> None:
         self.reconcile()
@@ -60,38 +60,38 @@ class ReconcilingCharm(ops.CharmBase):
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What the units of a control plane share.
+    """The data shared by the units of a control plane.
 
     Attributes:
-        plane: The cluster that they speak for.
-        ca_over: How clients get the cluster's CA.
-        tokens: The tokens that were issued, by user: a user who asks again gets the same.
+        plane: The control plane.
+        ca_over: The relation over which clients get the cluster's CA.
+        tokens: The issued tokens by user; a second request returns the same token.
     """
 
-    plane: substrate.Plane
+    plane: substrate.ModelPlane
     ca_over: Literal["certificates", "secret"]
     tokens: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def token(self, user: str, group: str) -> str:
-        """The user's own token."""
+        """Return the user's own token."""
         if user not in self.tokens:
             self.tokens[user] = self.plane.token(user, [group])
         return self.tokens[user]
 
     def revoke(self, user: str) -> None:
-        """End a user's token."""
+        """Revoke a user's token."""
         if user in self.tokens:
             self.plane.revoke(self.tokens.pop(user))
 
 
 class ControlPlaneCharm(ReconcilingCharm):
-    """kubernetes-control-plane, as far as kube-control goes."""
+    """The kube-control side of kubernetes-control-plane."""
 
     endpoint = "kube-control"
     cluster: ClassVar[Cluster]
 
     def reconcile(self) -> None:
-        """Publish the cluster; the leader signs what is asked for, and revokes who has left."""
+        """Publish the cluster; the leader also issues tokens and revokes unused ones."""
         # The library has no types.
         control = cast("Any", interface_kube_control).KubeControlProvides(self)
         cluster = self.cluster
@@ -109,7 +109,7 @@ class ControlPlaneCharm(ReconcilingCharm):
         if not self.unit.is_leader():
             control.clear_creds()
             return
-        # The library never publishes a CA whose secret it made before there was a relation.
+        # The library never publishes a CA whose secret it created before there was a relation.
         if cluster.ca_over == "secret" and control.relations:
             control.set_ca_certificate(cluster.plane.ca)
         for request in control.auth_requests:
@@ -118,7 +118,7 @@ class ControlPlaneCharm(ReconcilingCharm):
             cluster.revoke(user)
 
     def _tokens(self, request: Any) -> dict[str, str]:
-        """Issue what each kind of control plane issues."""
+        """Issue the tokens that this kind of control plane issues."""
         own = self.cluster.token(request.user, request.group)
         if self.cluster.ca_over == "secret":
             return {"client_token": own, "kubelet_token": "", "proxy_token": ""}
@@ -129,14 +129,14 @@ class ControlPlaneCharm(ReconcilingCharm):
 
 @dataclasses.dataclass(frozen=True)
 class Kubelets:
-    """How the kubelet on a unit's machine is started and stopped."""
+    """The functions that start and stop the kubelet on a unit's machine."""
 
     start: Callable[[str], None]
     stop: Callable[[str], None]
 
 
 class WorkerCharm(ReconcilingCharm):
-    """kubernetes-worker: a kubelet, and a client of the control plane as all clients are."""
+    """kubernetes-worker: a kubelet, and an ordinary client of the control plane."""
 
     endpoint = "kube-control"
     kubelets: ClassVar[Kubelets]
@@ -162,10 +162,10 @@ class WorkerCharm(ReconcilingCharm):
 
 
 class AuthorityCharm(ReconcilingCharm):
-    """easyrsa: hands its CA to whoever is related."""
+    """easyrsa, which publishes its CA on every relation."""
 
     endpoint = "client"
-    plane: ClassVar[substrate.Plane]
+    plane: ClassVar[substrate.ModelPlane]
 
     def reconcile(self) -> None:
         """Publish the CA."""

@@ -1,6 +1,6 @@
-"""What a model stands on: a cloud's machines, a control plane's tokens, its nodes; and bare ones.
+"""The interfaces of a model to its cloud, control plane and nodes, and minimal implementations.
 
-The bare ones serve who asks after Juju's own rules: these need addresses and tokens, but neither
+The minimal ones are for tests of Juju's own rules, which need addresses and tokens, but neither
 AWS nor Kubernetes.
 """
 
@@ -15,50 +15,50 @@ from ops import testing
 import identity
 
 
-class Instance(Protocol):
+class ModelInstance(Protocol):
     """A machine of the cloud."""
 
     @property
     def id(self) -> str:
-        """The cloud's name for it."""
+        """Return the cloud's id of the machine."""
         ...
 
     @property
     def zone(self) -> str:
-        """The availability zone that it is in."""
+        """Return the availability zone."""
         ...
 
     @property
     def private_address(self) -> str:
-        """Its address in the VPC."""
+        """Return the address in the VPC."""
         ...
 
     @property
     def public_address(self) -> str:
-        """Its address for the world."""
+        """Return the public address."""
         ...
 
 
-class Cloud(Protocol):
-    """The part of a cloud that Juju uses, as `aws_cloud.Cloud`."""
+class ModelCloud(Protocol):
+    """The part of a cloud that Juju uses; `aws_cloud.Cloud` implements it."""
 
     @property
     def region(self) -> str:
-        """The region that the model is in."""
+        """Return the region of the model."""
         ...
 
     @property
     def credentials(self) -> identity.AwsCredentials:
-        """The model's own credential."""
+        """Return the model's credential."""
         ...
 
     @property
     def subnets(self) -> Mapping[str, str]:
-        """The subnet of each zone."""
+        """Return the subnet of each zone."""
         ...
 
     def environ(self) -> Mapping[str, str]:
-        """The environment that leads a process to this cloud and to no other."""
+        """Return the environment that points a process to this cloud only."""
         ...
 
     def launch(
@@ -70,34 +70,34 @@ class Cloud(Protocol):
         units: Sequence[str] = (),
         vpc: Any = None,
     ) -> Any:
-        """Start an instance, with Juju's tags and groups; in the default VPC, or in another."""
+        """Launch an instance with Juju's tags and groups, in the default or another VPC."""
         ...
 
     def terminate(self, instance_id: str) -> Any:
-        """End an instance."""
+        """Terminate an instance."""
         ...
 
     def destroy_model(self, model_uuid: str) -> Any:
-        """Delete what carries the model's tags, as Juju does."""
+        """Delete everything with the model's tags, as Juju does."""
         ...
 
 
-class Plane(Protocol):
-    """The part of a cluster that the control plane's charm uses, as `ControlPlane`."""
+class ModelPlane(Protocol):
+    """The part of a cluster that the control plane's charm uses; see `ControlPlane`."""
 
     @property
     def endpoint(self) -> str:
-        """The API server's URL."""
+        """Return the API server's URL."""
         ...
 
     @property
     def ca(self) -> str:
-        """The authority that its certificate is verified with, in PEM."""
+        """Return the certificate authority of the API server, in PEM."""
         ...
 
     @property
     def admin_token(self) -> str:
-        """The token that may do all."""
+        """Return a token with all permissions."""
         ...
 
     def token(self, user: str, groups: Sequence[str] = ()) -> str:
@@ -105,25 +105,25 @@ class Plane(Protocol):
         ...
 
     def revoke(self, token: str) -> Any:
-        """Take a token's rights away."""
+        """Revoke a token."""
         ...
 
 
-class Nodes(Protocol):
-    """The part of a cluster's nodes that the worker's charm uses, as `worker_nodes.Nodes`."""
+class ModelNodes(Protocol):
+    """The part of a cluster's nodes that the worker's charm uses; see `worker_nodes.Nodes`."""
 
     def add(self, instance: Any, *, nfs_common: bool = True) -> Any:
-        """Register a node that runs on an instance; the answer has its `name`."""
+        """Register a node on an instance; the result has the node's `name`."""
         ...
 
     def remove(self, name: str) -> Any:
-        """Take a node away."""
+        """Remove a node."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class BareInstance:
-    """A machine that is only an address."""
+    """A machine that consists of addresses only."""
 
     id: str
     zone: str
@@ -132,7 +132,7 @@ class BareInstance:
 
 
 class BareCloud:
-    """Machines with addresses in three zones, and nothing that listens."""
+    """A cloud of machines with addresses in three zones, where nothing listens."""
 
     region = "us-east-1"
     credentials = identity.AwsCredentials("bare-access-key", "bare-secret-key")
@@ -143,7 +143,7 @@ class BareCloud:
         self._launched = 0
 
     def environ(self) -> Mapping[str, str]:
-        """The environment that leads to this cloud: the discard port, where nobody answers."""
+        """Return an environment with the discard port as endpoint, where nothing listens."""
         return {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true"}
 
     def launch(
@@ -151,11 +151,11 @@ class BareCloud:
         machine: str,
         zone: str,
         *,
-        model_uuid: str,  # noqa: ARG002 - the protocol's; a bare machine carries no tags
+        model_uuid: str,  # noqa: ARG002 - required by the protocol; bare machines have no tags
         units: Sequence[str] = (),  # noqa: ARG002
         vpc: Any = None,  # noqa: ARG002
     ) -> BareInstance:
-        """Start a machine."""
+        """Launch a machine."""
         self._launched += 1
         third, fourth = list(self.subnets).index(zone), self._launched % 250 + 4
         address = f"{self._launched // 250}.{third}.{fourth}"
@@ -164,20 +164,20 @@ class BareCloud:
         return instance
 
     def terminate(self, instance_id: str) -> None:
-        """End a machine."""
+        """Terminate a machine."""
         del self.instances[instance_id]
 
-    def destroy_model(self, model_uuid: str) -> None:  # noqa: ARG002 - nothing carries tags
-        """End all machines."""
+    def destroy_model(self, model_uuid: str) -> None:  # noqa: ARG002 - nothing has tags
+        """Terminate all machines."""
         self.instances.clear()
 
 
 class BarePlane:
-    """A control plane that issues tokens which nobody checks."""
+    """A control plane whose tokens are never checked."""
 
     endpoint = "https://127.0.0.1:6443"
     ca = "-----BEGIN CERTIFICATE-----\nbare\n-----END CERTIFICATE-----\n"
-    admin_token = "bare-admin-token"  # noqa: S105 - no control plane knows it
+    admin_token = "bare-admin-token"  # noqa: S105 - not a secret
 
     def __init__(self) -> None:
         self.live: dict[str, str] = {}
@@ -191,12 +191,12 @@ class BarePlane:
         return token
 
     def revoke(self, token: str) -> None:
-        """Forget a token."""
+        """Discard a token."""
         self.live.pop(token, None)
 
 
 def cloud_spec(region: str, keys: identity.AwsCredentials | None) -> testing.CloudSpec:
-    """What a trusted charm learns of the cloud; without keys the credential is a role."""
+    """Return the cloud spec of a trusted charm; without keys the credential is a role."""
     credential = testing.CloudCredential(
         auth_type="instance-role", attributes={"instance-profile-name": "juju"}
     )
@@ -210,7 +210,7 @@ def cloud_spec(region: str, keys: identity.AwsCredentials | None) -> testing.Clo
 
 
 def proxy_environ(proxies: Mapping[str, str]) -> dict[str, str]:
-    """What a hook's environment has of the model's proxies: Juju always sets these."""
+    """Return the proxy variables of a hook's environment, which Juju always sets."""
     return {
         "JUJU_CHARM_HTTP_PROXY": proxies.get("http", ""),
         "JUJU_CHARM_HTTPS_PROXY": proxies.get("https", ""),

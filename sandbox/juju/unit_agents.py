@@ -1,6 +1,6 @@
-"""The units' agents: the hooks that Juju owes them, in which order, and what goes with each.
+"""The units' agents: their pending hooks, the order of hooks, and the effects of each.
 
-It knows the order of a unit's life, and nothing of what a user may ask for: juju_model does.
+It knows the life cycle of a unit, but not the user's commands: juju_model does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from sandbox.juju import hook_run, hook_state, model_secrets, model_state, subst
 
 logger = logging.getLogger(__name__)
 
-# A hook that runs this often while a model settles is two charms that answer each other for ever.
-_TOO_OFTEN = 30
+# After so many runs of one hook, two charms are assumed to trigger each other endlessly.
+_MAX_RUNS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Hook:
     Attributes:
         unit: The unit's name.
         name: The hook's or action's name.
-        seconds: How long it took.
-        tools: How often its process ran each of Juju's tools.
-        error: The traceback that it ended with; "" when it ended well.
+        seconds: Its duration.
+        tools: The number of runs of each Juju tool.
+        error: The traceback of its failure; "" on success.
     """
 
     unit: str
@@ -49,13 +49,13 @@ class Hook:
 
 @dataclasses.dataclass(frozen=True)
 class ActionResult:
-    """What `juju run` shows of an action.
+    """The result of an action as `juju run` shows it.
 
     Attributes:
         status: "completed" or "failed".
-        results: What the action has set, nested keys joined by dots.
-        message: Why it failed; "" when it did not.
-        log: What it told on the way.
+        results: The action's results, with nested keys joined by dots.
+        message: The failure message; "" on success.
+        log: The action's log messages.
     """
 
     status: Literal["completed", "failed"]
@@ -69,17 +69,17 @@ class Agents:
 
     Args:
         world: The model.
-        cloud: Where the units' machines are.
-        environ: What each hook's environment has beside the cloud's.
+        cloud: The cloud of the units' machines.
+        environ: The environment of each hook, in addition to the cloud's.
 
     Attributes:
-        hooks: What has run, in order.
-        log: What was logged, in order.
-        kill_after: The call after which the next hook that makes it is killed.
+        hooks: The hooks that have run, in order.
+        log: The log lines, in order.
+        kill_after: The call after which the next hook is killed.
     """
 
     def __init__(
-        self, world: model_state.World, cloud: substrate.Cloud, environ: Mapping[str, str]
+        self, world: model_state.World, cloud: substrate.ModelCloud, environ: Mapping[str, str]
     ) -> None:
         self.hooks: list[Hook] = []
         self.log: list[LogLine] = []
@@ -87,34 +87,36 @@ class Agents:
         self._world = world
         self._cloud = cloud
         self._environ = environ
-        # What is owed, oldest first; True once it has begun, and failed.
-        self._owed: dict[tuple[str, model_state.Event], bool] = {}
+        # Pending hooks, oldest first; True after a failed run.
+        self._pending: dict[tuple[str, model_state.Event], bool] = {}
 
-    def owe(self, hooks: Iterable[tuple[str, model_state.Event]]) -> None:
-        """Add hooks to what is owed; one that is owed already will see the newest data anyway."""
+    def queue(self, hooks: Iterable[tuple[str, model_state.Event]]) -> None:
+        """Queue hooks; those already pending will see the newest data anyway."""
         for hook in hooks:
-            self._owed.setdefault(hook, False)
+            self._pending.setdefault(hook, False)
 
     def settle(self) -> None:
-        """Run all that is owed; a unit whose hook fails stops there until the next time."""
+        """Run all pending hooks; a unit whose hook fails stops until the next call."""
         stuck: set[str] = set()
         runs: collections.Counter[tuple[str, model_state.Event]] = collections.Counter()
-        while hook := next((each for each in self._owed if each[0] not in stuck), None):
+        while hook := next((each for each in self._pending if each[0] not in stuck), None):
             runs[hook] += 1
-            if runs[hook] > _TOO_OFTEN:
-                raise RuntimeError(f"the model does not settle: {hook[0]} runs {hook[1]} for ever")
+            if runs[hook] > _MAX_RUNS:
+                raise RuntimeError(f"the model does not settle: {hook[0]} keeps running {hook[1]}")
             unit, event = self._world.unit(hook[0]), hook[1]
-            if not self._owed[hook] and not self._begin(unit, event):
-                del self._owed[hook]
-            elif not self._runs(unit, event) or self._run(unit, event):
-                del self._owed[hook]
-                self._end(unit, event)
+            if not self._pending[hook] and not self._prepare(unit, event):
+                del self._pending[hook]
+            elif not self._has_hook(unit, event) or self._run(unit, event):
+                del self._pending[hook]
+                self._finish(unit, event)
             else:
-                self._owed[hook] = True
+                self._pending[hook] = True
                 stuck.add(unit.name)
 
-    def act(self, unit: model_state.Unit, action: str, params: Mapping[str, Any]) -> ActionResult:
-        """Run an action: Juju does so even while a failed hook waits."""
+    def run_action(
+        self, unit: model_state.Unit, action: str, params: Mapping[str, Any]
+    ) -> ActionResult:
+        """Run an action, as Juju does even while a failed hook waits."""
         outcome = self._process(unit, model_state.Event(action), params)
         self._record(unit, action, outcome)
         failure = "exit status 1" if outcome.error else outcome.failure
@@ -128,7 +130,7 @@ class Agents:
     def start(
         self, application: model_state.Application, machine: str, zone: str, vpc: Any
     ) -> None:
-        """Make a unit on a machine of its own, and owe it the hooks of its beginning."""
+        """Create a unit on a new machine, and queue its first hooks."""
         name = f"{application.name}/{application.next_unit}"
         application.next_unit += 1
         instance = self._cloud.launch(
@@ -145,45 +147,45 @@ class Agents:
         elected = [model_state.Event("leader-elected")] if application.leader == name else []
         rest = [model_state.Event("config-changed"), model_state.Event("start")]
         events = [model_state.Event("install"), *created, *elected, *rest]
-        self.owe((name, event) for event in events)
+        self.queue((name, event) for event in events)
 
-    def everywhere(self, application: model_state.Application, *kinds: str) -> None:
-        """Owe hooks to all units of an application that are up and well."""
-        self.owe(
+    def queue_for_units(self, application: model_state.Application, *kinds: str) -> None:
+        """Queue hooks for all units of an application, update-status only for healthy units."""
+        self.queue(
             (unit.name, model_state.Event(kind))
             for unit in application.units.values()
             for kind in kinds
             if not unit.dying and (kind != "update-status" or (unit.started and not unit.error))
         )
 
-    def part(self, relation: model_state.Relation) -> None:
-        """Owe both ends the hooks of a relation's end: the provider goes first, to be harsh."""
+    def break_relation(self, relation: model_state.Relation) -> None:
+        """Queue the last hooks of a relation, the provider's first (the harder order)."""
         relation.dying = True
         for end in reversed(relation.ends):
             for unit in self._world.applications[end.application].units.values():
-                self.leave(relation, unit)
+                self.leave_relation(relation, unit)
         self.drop_if_empty(relation)
 
-    def leave(self, relation: model_state.Relation, unit: model_state.Unit) -> None:
-        """Owe a unit the hooks of a relation that ends for it."""
-        self._forget(unit, relation.id)
+    def leave_relation(self, relation: model_state.Relation, unit: model_state.Unit) -> None:
+        """Queue the hooks of a unit that leaves a relation."""
+        self._drop_pending(unit, relation.id)
         if relation.id in unit.joined:
-            self.owe(
+            self.queue(
                 (unit.name, model_state.Event("relation-departed", relation.id, remote))
                 for remote in sorted(unit.joined[relation.id])
             )
-            self.owe([(unit.name, model_state.Event("relation-broken", relation.id))])
+            self.queue([(unit.name, model_state.Event("relation-broken", relation.id))])
 
-    def retire(self, unit: model_state.Unit) -> None:
-        """Owe a unit the hooks of its end."""
+    def remove_unit(self, unit: model_state.Unit) -> None:
+        """Queue the last hooks of a unit."""
         unit.dying = True
-        self._forget(unit)
+        self._drop_pending(unit)
         for relation in self._world.relations_of(unit.application):
-            self.leave(relation, unit)
-        self.owe([(unit.name, model_state.Event(kind)) for kind in ("stop", "remove")])
+            self.leave_relation(relation, unit)
+        self.queue([(unit.name, model_state.Event(kind)) for kind in ("stop", "remove")])
 
     def drop_if_empty(self, relation: model_state.Relation) -> None:
-        """Remove a dying relation once the last unit has left it."""
+        """Delete a dying relation if all units have left it."""
         units = (
             unit
             for end in relation.ends
@@ -193,14 +195,14 @@ class Agents:
         if relation.dying and not any(relation.id in unit.joined for unit in units):
             self._world.relations.pop(relation.id, None)
 
-    def _forget(self, unit: model_state.Unit, relation: int = 0) -> None:
-        """Strike what is owed to a unit (for a relation), but no failed hook: it needs mending."""
-        for hook, begun in list(self._owed.items()):
-            if hook[0] == unit.name and not begun and relation in {0, hook[1].relation}:
-                del self._owed[hook]
+    def _drop_pending(self, unit: model_state.Unit, relation: int = 0) -> None:
+        """Drop a unit's pending hooks (of a relation), except a failed one, which is retried."""
+        for hook, failed in list(self._pending.items()):
+            if hook[0] == unit.name and not failed and relation in {0, hook[1].relation}:
+                del self._pending[hook]
 
-    def _begin(self, unit: model_state.Unit, event: model_state.Event) -> bool:
-        """Do what the agent does before a hook; False when its reason is gone."""
+    def _prepare(self, unit: model_state.Unit, event: model_state.Event) -> bool:
+        """Update the model before a hook; return False if the hook is no longer needed."""
         if event.kind == "secret-changed":
             secret = self._world.secrets.get(event.secret)
             return secret is not None and secret.readable(unit.name, unit.joined)
@@ -210,58 +212,58 @@ class Agents:
         if relation is None:
             return False
         if event.kind == "relation-created":
-            self.owe(self._world.enter(relation, unit))
+            self.queue(self._world.enter(relation, unit))
             return True
         known = unit.joined.get(relation.id, set[str]())
         if event.kind == "relation-joined":
             if any(event.remote == other.name for other in self._world.others(relation, unit)):
                 known.add(event.remote)
             return event.remote in known
-        there = not event.remote or event.remote in known
+        present = not event.remote or event.remote in known
         if event.kind == "relation-departed":
             known.discard(event.remote)
-        return there
+        return present
 
-    def _runs(self, unit: model_state.Unit, event: model_state.Event) -> bool:
-        """Whether the charm has hooks for it: the end of an implicit relation has none."""
+    def _has_hook(self, unit: model_state.Unit, event: model_state.Event) -> bool:
+        """Return whether the charm has a hook for an event; implicit endpoints have none."""
         if not event.relation:
             return True
         endpoint = self._world.relations[event.relation].end(unit.application).endpoint
         return self._world.applications[unit.application].declares(endpoint)
 
     def _run(self, unit: model_state.Unit, event: model_state.Event) -> bool:
-        """Run a hook; what a failed one wrote is lost, and its unit shows the error."""
+        """Run a hook; a failed one loses its writes, and its unit shows the error."""
         relation = self._world.relations.get(event.relation)
-        name, told = event.kind, f'"{event.kind}"'
+        name, label = event.kind, f'"{event.kind}"'
         if relation:
             name = f"{relation.end(unit.application).endpoint}-{event.kind}"
             other = relation.other(unit.application)
-            told = f'"{name}" for {other.application}:{other.endpoint}'
+            label = f'"{name}" for {other.application}:{other.endpoint}'
         outcome = self._process(unit, event)
-        unit.error = f"hook failed: {told}" if outcome.error else ""
+        unit.error = f"hook failed: {label}" if outcome.error else ""
         self._record(unit, name, outcome)
         return not outcome.error
 
-    def _end(self, unit: model_state.Unit, event: model_state.Event) -> None:
-        """Do what the agent does after a hook that ended well."""
+    def _finish(self, unit: model_state.Unit, event: model_state.Event) -> None:
+        """Update the model after a successful hook."""
         if event.kind == "start":
             unit.started = True
         elif event.kind == "relation-broken":
             relation = self._world.relations[event.relation]
             del unit.joined[relation.id]
-            self.owe(
+            self.queue(
                 (other.name, model_state.Event("relation-departed", relation.id, unit.name))
                 for other in self._world.others(relation, unit)
                 if unit.name in other.joined[relation.id]
             )
             self.drop_if_empty(relation)
         elif event.kind == "remove":
-            self._bury(unit)
+            self._delete_unit(unit)
 
-    def _bury(self, unit: model_state.Unit) -> None:
-        """Remove a unit and its machine, and an application that it was the last dying unit of."""
+    def _delete_unit(self, unit: model_state.Unit) -> None:
+        """Delete a unit and its machine, and a dying application after its last unit."""
         application = self._world.applications[unit.application]
-        self._forget(unit)
+        self._drop_pending(unit)
         del application.units[unit.name]
         self._cloud.terminate(unit.instance.id)
         logger.info("removed %s and its machine %s", unit.name, unit.machine)
@@ -271,12 +273,12 @@ class Agents:
             alive = (each.name for each in application.units.values() if not each.dying)
             application.leader = next(alive, "")
             if application.leader:
-                self.owe([(application.leader, model_state.Event("leader-elected"))])
+                self.queue([(application.leader, model_state.Event("leader-elected"))])
         if application.dying and not application.units:
-            self.bury_application(application)
+            self.delete_application(application)
 
-    def bury_application(self, application: model_state.Application) -> None:
-        """Remove an application without units, with its secrets."""
+    def delete_application(self, application: model_state.Application) -> None:
+        """Delete an application without units, and its secrets."""
         del self._world.applications[application.name]
         for relation in self._world.relations_of(application.name):
             self.drop_if_empty(relation)
@@ -290,9 +292,9 @@ class Agents:
         event: model_state.Event,
         params: Mapping[str, Any] | None = None,
     ) -> hook_run.Outcome:
-        """Run a hook's or action's process, and take what it wrote."""
+        """Run the process of a hook or action, and apply its writes."""
         application = self._world.applications[unit.application]
-        process = hook_run.Process(
+        process = hook_run.HookProcess(
             charm_type=application.charm_type,
             metadata=application.metadata,
             juju_version=self._world.version,
@@ -304,18 +306,18 @@ class Agents:
             refused=model_secrets.refused(self._world.secrets.values(), unit.name, unit.joined),
             kill_after=self.kill_after,
         )
-        state = hook_state.project(self._world, unit, event)
+        state = hook_state.build_state(self._world, unit, event)
         outcome = hook_run.run(process, event, state, params)
         if outcome.killed:
             self.kill_after = ""
         if outcome.state is not None:
-            self.owe(hook_state.absorb(self._world, unit, outcome.state, outcome.read))
+            self.queue(hook_state.apply_state(self._world, unit, outcome.state, outcome.read))
         return outcome
 
     def _record(self, unit: model_state.Unit, name: str, outcome: hook_run.Outcome) -> None:
-        """Keep what ran, and what it logged."""
+        """Record a run and its log lines."""
         self.hooks.append(Hook(unit.name, name, outcome.seconds, outcome.tools, outcome.error))
         self.log += [LogLine(unit.name, line.level, line.message) for line in outcome.log]
         if outcome.error:
-            told = f"Uncaught exception while in charm code:\n{outcome.error}"
-            self.log.append(LogLine(unit.name, "ERROR", told))
+            message = f"Uncaught exception while in charm code:\n{outcome.error}"
+            self.log.append(LogLine(unit.name, "ERROR", message))

@@ -45,7 +45,7 @@ def cloud() -> Iterator[aws_cloud.Cloud]:
 
 @pytest.fixture(autouse=True)
 def environment(cloud: aws_cloud.Cloud) -> Iterator[None]:
-    with hook_process.environment(cloud.environ()), hook_process.logging_apart():
+    with hook_process.environment(cloud.environ()), hook_process.separate_logging():
         yield
 
 
