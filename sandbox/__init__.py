@@ -1,1 +1,1 @@
-"""A whole cloud on one machine, for tests and demo: AWS, Kubernetes with its nodes, and Juju."""
+"""A cloud on one machine for tests and the demo: AWS, Kubernetes with nodes, and Juju."""

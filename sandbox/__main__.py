@@ -1,4 +1,4 @@
-"""`python -m sandbox build|demo|serve`: what the Makefile calls."""
+"""Build the control plane, play the demo, or keep a sandbox running."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sandbox.kubernetes import program_build
 
 
 def main() -> int:
-    """Run one of the commands; the exit code."""
+    """Run the command, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("command", choices=("build", "demo", "serve"))
     command = parser.parse_args().command
-    # moto and the charm's libraries say much that a reader of the story does not need.
+    # moto and the charm's libraries log details that would clutter the output.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         if command == "build":
-            program_build.ensure(_say)
+            program_build.ensure(_print)
         elif command == "demo":
             from sandbox import demo
 
@@ -35,7 +35,7 @@ def main() -> int:
     return 0
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Leaves the sandbox running, with the charm on it, so that a person can try it by hand."""
+"""Keep a sandbox with the charm running, with a prompt for Juju commands."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sandbox.kubernetes import control_plane, program_build
 from sandbox.node import worker_nodes
 from sandbox.stage import APPLICATION, Stage
 
-_VERBS = """\
-  status                        what juju status shows
+_HELP = """\
+  status                        juju status
   config KEY=VALUE ...          juju config aws-efs
   run ACTION [KEY=VALUE ...]    juju run aws-efs/leader
   relate ONE OTHER              juju relate
-  update                        let the time of an update-status pass
+  update                        run update-status on all units
   nfs                           install nfs-common on all workers
   log                           the last lines of juju debug-log
-  quit                          end it all"""
+  quit                          stop everything"""
 
 
 def run() -> None:
-    """Start everything, print how to reach it, and obey until the user has enough."""
-    program_build.ensure(_say)
-    _say("Starting AWS, Kubernetes, three workers and the charm ...")
+    """Start everything, print how to use it, and run the user's commands until `quit`."""
+    program_build.ensure(_print)
+    _print("Starting AWS, Kubernetes, three workers and the charm ...")
     with (
         tempfile.TemporaryDirectory(prefix="aws-efs-serve-") as directory,
         control_plane.ControlPlane.start() as plane,
@@ -39,20 +39,20 @@ def run() -> None:
         stage.settle()
         config = plane.kubeconfig(pathlib.Path(directory) / "kubeconfig")
         keys = cloud.credentials
-        _say(f"Kubernetes:  {plane.endpoint}")
-        _say(f"  export KUBECONFIG={config}")
-        _say(f"AWS:         {cloud.endpoint_url}")
-        _say(f"  export AWS_ENDPOINT_URL={cloud.endpoint_url} AWS_REGION={cloud.region}")
-        _say(f"  export AWS_ACCESS_KEY_ID={keys.access_key}")
-        _say(f"  export AWS_SECRET_ACCESS_KEY={keys.secret_key}")
-        _say("Here you are Juju:")
-        _say(_VERBS)
+        _print(f"Kubernetes:  {plane.endpoint}")
+        _print(f"  export KUBECONFIG={config}")
+        _print(f"AWS:         {cloud.endpoint_url}")
+        _print(f"  export AWS_ENDPOINT_URL={cloud.endpoint_url} AWS_REGION={cloud.region}")
+        _print(f"  export AWS_ACCESS_KEY_ID={keys.access_key}")
+        _print(f"  export AWS_SECRET_ACCESS_KEY={keys.secret_key}")
+        _print("Juju commands at this prompt:")
+        _print(_HELP)
         _status(stage, [])
-        _obey(stage)
+        _prompt(stage)
 
 
-def _obey(stage: Stage) -> None:
-    verbs: dict[str, Callable[[Stage, list[str]], None]] = {
+def _prompt(stage: Stage) -> None:
+    commands: dict[str, Callable[[Stage, list[str]], None]] = {
         "status": _status,
         "config": _config,
         "run": _run,
@@ -68,26 +68,26 @@ def _obey(stage: Stage) -> None:
         try:
             words = shlex.split(line)
         except ValueError as error:
-            _say(str(error))
+            _print(str(error))
             continue
         if not line or words == ["quit"]:
             return
         if not words:
             continue
-        if words[0] not in verbs:
-            _say(_VERBS)
+        if words[0] not in commands:
+            _print(_HELP)
             continue
         try:
-            verbs[words[0]](stage, words[1:])
+            commands[words[0]](stage, words[1:])
         except (juju_model.JujuError, TypeError, ValueError) as error:
-            _say(f"ERROR {error}")
+            _print(f"ERROR {error}")
         if words[0] in ("config", "relate", "update"):
             _status(stage, [])
 
 
 def _status(stage: Stage, _words: list[str]) -> None:
     status = stage.status()
-    _say(f"{APPLICATION}/0*  {status.name}  {status.message}")
+    _print(f"{APPLICATION}/0*  {status.name}  {status.message}")
 
 
 def _config(stage: Stage, words: list[str]) -> None:
@@ -96,18 +96,18 @@ def _config(stage: Stage, words: list[str]) -> None:
 
 def _run(stage: Stage, words: list[str]) -> None:
     if not words:
-        raise ValueError("which action?")
+        raise ValueError("name an action: run ACTION [KEY=VALUE ...]")
     result = stage.model.run(f"{APPLICATION}/leader", words[0], _typed(_pairs(words[1:])))
     for line in result.log:
-        _say(line)
-    _say(f"{result.status} {result.message}".rstrip())
+        _print(line)
+    _print(f"{result.status} {result.message}".rstrip())
     for key, value in result.results.items():
-        _say(f"{key}: {value}")
+        _print(f"{key}: {value}")
 
 
 def _log(stage: Stage, _words: list[str]) -> None:
     for line in stage.model.log[-30:]:
-        _say(f"unit-{line.unit}: {line.level} {line.message}")
+        _print(f"unit-{line.unit}: {line.level} {line.message}")
 
 
 def _pairs(words: list[str]) -> dict[str, str]:
@@ -115,7 +115,7 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 
 def _typed(params: dict[str, str]) -> dict[str, str | bool | int]:
-    """As the juju command reads parameters: true, false and whole numbers are what they say."""
+    """Convert parameters as the juju command does: true, false and integers."""
     special = {"true": True, "false": False}
     return {
         key: special.get(value, int(value) if value.isdigit() else value)
@@ -123,6 +123,6 @@ def _typed(params: dict[str, str]) -> dict[str, str | bool | int]:
     }
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

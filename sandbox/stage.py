@@ -1,4 +1,4 @@
-"""The whole sandbox with the charm on it: what tests, demo and benchmarks all begin with."""
+"""The whole sandbox with the charm: the common start of tests, demo and benchmarks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ APPLICATION = "aws-efs"
 
 
 class Stage:
-    """A cloud, a cluster and a model, and the verbs that stories about the charm are told in.
+    """A cloud, a cluster and a model, with shortcuts for scenarios with the charm.
 
     Args:
         cloud: AWS.
-        plane: The Kubernetes control plane; where it is not there yet, `attach` brings it.
-        nodes: Its nodes.
+        plane: The Kubernetes control plane; `attach` can add it later.
+        nodes: The nodes of the cluster.
         version: The version of Juju.
         proxies: The model's proxies.
 
@@ -56,7 +56,7 @@ class Stage:
             self.attach(plane, nodes)
 
     def attach(self, plane: control_plane.ControlPlane, nodes: worker_nodes.Nodes) -> None:
-        """Have a cluster, for the Kubernetes that is added to the model from now on."""
+        """Add a cluster for the Kubernetes charms that are deployed from now on."""
         self.plane = self.model.plane = plane
         self.nodes = self.model.nodes = nodes
 
@@ -65,7 +65,7 @@ class Stage:
     def set_up(
         cls, plane: control_plane.ControlPlane, latencies: aws_cloud.Latencies
     ) -> Generator[Stage]:
-        """A stage on a cluster that is there already; the cluster is not ended with it."""
+        """Yield a stage on a running cluster, which keeps running afterwards."""
         with (
             aws_cloud.Cloud.start(latencies) as cloud,
             worker_nodes.Nodes.start(plane, cloud) as nodes,
@@ -86,7 +86,7 @@ class Stage:
         )
 
     def relate(self, application: str = APPLICATION) -> None:
-        """Relate the charm to the authority and the control plane."""
+        """Relate the charm to the certificate authority and the control plane."""
         self.model.relate(f"{application}:certificates", "easyrsa")
         self.model.relate(f"{application}:kube-control", "kubernetes-control-plane")
 
@@ -97,47 +97,47 @@ class Stage:
         config: Mapping[str, charm_files.ConfigValue] | None = None,
         workers: Mapping[str, int] | None = None,
     ) -> None:
-        """All of the story's beginning: a cluster, the charm deployed, related and active."""
+        """Deploy a cluster and the charm, relate them, and run all hooks."""
         kubernetes_bundle.deploy(self.model, workers=workers)
         self.deploy(units=units, config=config)
         self.relate()
 
     def status(self, name: str = f"{APPLICATION}/leader") -> model_state.Status:
-        """What `juju status` shows."""
+        """Return the status of a unit or application."""
         return self.model.status(name)
 
     def run(self, action: str, unit: str = f"{APPLICATION}/leader", **params: Any) -> Any:
-        """Run an action; parameters are written with underscores."""
-        named = {key.replace("_", "-"): value for key, value in params.items()}
-        return self.model.run(unit, action, named)
+        """Run an action; underscores in parameter names become hyphens."""
+        renamed = {key.replace("_", "-"): value for key, value in params.items()}
+        return self.model.run(unit, action, renamed)
 
     @property
     def kube(self) -> lightkube.Client:
-        """A client of the cluster's administrator."""
+        """Return a client with all permissions."""
         return self.plane.client()
 
     def claim(self, namespace: str, name: str = APPLICATION) -> core_v1.PersistentVolumeClaim:
-        """A claim as the API server has it."""
+        """Return a claim from the API server."""
         return self.kube.get(core_v1.PersistentVolumeClaim, name, namespace=namespace)
 
     def install_nfs_common(self) -> None:
-        """As `juju exec --application kubernetes-worker -- sudo apt-get install nfs-common`."""
+        """Install nfs-common on all workers, as `juju exec` with `apt-get install` does."""
         for each in self.kube.list(core_v1.Node):  # pyright: ignore[reportUnknownMemberType]
             self.nodes.install_nfs_common((each.metadata and each.metadata.name) or "")
 
     def create_namespace(self, name: str) -> None:
-        """As `kubectl create namespace`."""
+        """Create a namespace, as `kubectl create namespace` does."""
         self.kube.create(core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
 
     @tenacity.retry(
         wait=tenacity.wait_fixed(0.1),
         stop=tenacity.stop_after_delay(10),
-        # A new namespace has no service account for a moment.
+        # A new namespace does not have a service account at once.
         retry=tenacity.retry_if_exception_type(lightkube.ApiError),
         reraise=True,
     )
     def hold_claim(self, namespace: str = "default", *, name: str = "reader") -> None:
-        """Start a pod of a user's that mounts the claim, and does not end by itself."""
+        """Start a user's pod that mounts the claim and runs for a long time."""
         source = models.PersistentVolumeClaimVolumeSource(claimName=APPLICATION)
         container = models.Container(
             name="main",
@@ -154,10 +154,10 @@ class Stage:
         self.kube.create(core_v1.Pod(metadata=metadata, spec=spec))
 
     def volume(self) -> pathlib.Path:
-        """The directory that is the root of the only file system there is."""
+        """Return the root directory of the only file system."""
         (only,) = self.cloud.file_systems()
         return self.cloud.directory(only.id)
 
     def writes(self) -> Sequence[str]:
-        """The AWS operations that changed something since the calls were last counted anew."""
+        """Return the writing AWS operations since the last `reset_calls`."""
         return [call.operation for call in self.cloud.calls if call.write]

@@ -90,7 +90,7 @@ class Metadata:
         )
 
     def config_value(self, option: str, value: ConfigValue) -> ConfigValue:
-        """Check an option's value as `juju config` does; strings are parsed as on a command line."""
+        """Check an option's value as `juju config` does; strings are parsed like arguments."""
         declared = self.options.get(option)
         if declared is None:
             raise JujuError(f'parsing settings for application: unknown option "{option}"')

@@ -160,7 +160,7 @@ class Model:
         self._agents.settle()
 
     def destroy_model(self) -> None:
-        """Remove all applications and the cloud's resources; raise the cloud's error if it hangs."""
+        """Remove all applications, then the cloud's resources of the model."""
         self.remove_application(*self.world.applications)
         self.cloud.destroy_model(self.uuid)
 

@@ -1,4 +1,4 @@
-"""Turns what go says while it builds into lines that tell a person how far it is; runs nothing."""
+"""Convert go's build output to progress messages for the user; it runs nothing."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable, Mapping
 _REPORT_SECONDS = 5
 _LINK_SECONDS = 40
 
-# A package costs about as much as two files, however few it has; what a file costs on two cores
-# counts like so many files of this build, which soon shows what one costs here.
+# Each package costs about as much as two files more. The time per file on two cores is the first
+# estimate; it has the weight of so many files of this build.
 _PACKAGE_FILES = 2
 _FILE_SECONDS = 0.027
-_EXPERIENCE_FILES = 1000
+_ESTIMATE_FILES = 1000
 
-# The last while tells more of what is to come than the beginning does: others use the machine too.
+# The recent speed predicts the rest better than the average: other processes use the machine, too.
 _WINDOW_SECONDS = 90
 _WINDOW_FILES = 200
 
 
 class Meter:
-    """Follows one build.
+    """The progress of one build.
 
     Args:
-        progress: Told how far it is, every few seconds.
-        clock: Tells the time in seconds.
+        progress: Called with a message every few seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -43,22 +43,22 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """How long all of it took until now."""
+        """Return the duration of the build so far."""
         return self._clock() - self._began
 
     def expect(self, files: Mapping[str, int]) -> None:
-        """Begin with the build proper.
+        """Start the compilation.
 
         Args:
-            files: The packages that will be built, with the number of files of each.
+            files: The number of files of each package to build.
         """
         self._files = files
         self._build_began = self._clock()
-        if len(files) <= 1:  # the program itself: all else is in the build cache
+        if len(files) <= 1:  # only the program itself: the rest is in the build cache
             self._linking()
 
     def line(self, text: str) -> None:
-        """Take note of a line that go wrote."""
+        """Process a line of go's output."""
         if text.startswith("go: downloading"):
             self._downloads += 1
             self._report(f"downloading Go modules: {self._downloads} so far")
@@ -69,7 +69,7 @@ class Meter:
             else:
                 self._report(
                     f"building the control plane: {len(self._built)} of {len(self._files)} "
-                    f"packages, about {spoken(self._left())} left"
+                    f"packages, about {format_duration(self._left())} left"
                 )
 
     def _left(self) -> float:
@@ -82,14 +82,14 @@ class Meter:
         since, done_then = self._window[0]
         each = _FILE_SECONDS
         for seconds, files, weight in (
-            (now - self._build_began, done, _EXPERIENCE_FILES),
+            (now - self._build_began, done, _ESTIMATE_FILES),
             (now - since, done - done_then, _WINDOW_FILES),
         ):
             each = (seconds + weight * each) / (files + weight)
         return each * (total - done) + _LINK_SECONDS
 
     def _linking(self) -> None:
-        self._progress(f"linking, the last step: about {spoken(_LINK_SECONDS)}")
+        self._progress(f"linking, the last step: about {format_duration(_LINK_SECONDS)}")
 
     def _report(self, text: str) -> None:
         now = self._clock()
@@ -98,8 +98,8 @@ class Meter:
             self._progress(text)
 
 
-def spoken(seconds: float) -> str:
-    """A duration as a person would say it."""
+def format_duration(seconds: float) -> str:
+    """Return a rounded duration for the user."""
     if seconds < 90:
         return f"{round(seconds, -1):.0f} s"
     return f"{seconds / 60:.0f} min"

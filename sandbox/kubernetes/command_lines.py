@@ -1,4 +1,4 @@
-"""The command lines of the control plane's four programs; starts nothing."""
+"""The command lines of the control plane's four programs; it starts nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 from sandbox.base import certificates
 
-# Those that the sandbox's stories need; each of the others costs a watch, memory and log lines.
+# Only those that the sandbox needs; each of the others costs a watch, memory and log lines.
 _CONTROLLERS = (
     "clusterrole-aggregation-controller",
     "cronjob-controller",
@@ -41,16 +41,16 @@ _ADMINISTRATORS = "system:masters"
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
-    """What the four programs have to know of each other.
+class ControlPlaneSettings:
+    """The settings that the four programs share.
 
     Attributes:
         binaries: The directory of the programs.
-        directory: Where they keep their files; only its owner may read it.
+        directory: The directory of their files; only its owner may read it.
         api_port: The API server's port.
         etcd_port: etcd's port for clients.
-        peer_port: etcd's port for its peers, of which there are none.
-        reviews_url: Where token reviews are answered.
+        peer_port: etcd's port for peers (it has none).
+        reviews_url: The URL of the webhook for token reviews.
     """
 
     binaries: pathlib.Path
@@ -63,18 +63,18 @@ class Setting:
 
     @property
     def endpoint(self) -> str:
-        """The API server's URL."""
+        """Return the API server's URL."""
         return f"https://127.0.0.1:{self.api_port}"
 
 
-def etcd(setting: Setting) -> list[str]:
-    """A single member that trusts our certificates only, and does not wait for the disk."""
-    pair = setting.authority.issue("etcd", hosts=_LOOPBACK)
-    clients = f"https://127.0.0.1:{setting.etcd_port}"
-    peers = f"http://127.0.0.1:{setting.peer_port}"
+def etcd(settings: ControlPlaneSettings) -> list[str]:
+    """Return etcd's command: one member that accepts only our certificates and never syncs."""
+    pair = settings.authority.issue("etcd", hosts=_LOOPBACK)
+    clients = f"https://127.0.0.1:{settings.etcd_port}"
+    peers = f"http://127.0.0.1:{settings.peer_port}"
     return [
-        str(setting.binaries / "etcd"),
-        f"--data-dir={setting.directory / 'etcd'}",
+        str(settings.binaries / "etcd"),
+        f"--data-dir={settings.directory / 'etcd'}",
         f"--listen-client-urls={clients}",
         f"--advertise-client-urls={clients}",
         f"--listen-peer-urls={peers}",
@@ -82,7 +82,7 @@ def etcd(setting: Setting) -> list[str]:
         f"--initial-cluster=default={peers}",
         f"--cert-file={pair.certificate}",
         f"--key-file={pair.key}",
-        f"--trusted-ca-file={setting.authority.path}",
+        f"--trusted-ca-file={settings.authority.path}",
         "--client-cert-auth",
         "--socket-reuse-port",
         "--unsafe-no-fsync",
@@ -90,52 +90,52 @@ def etcd(setting: Setting) -> list[str]:
     ]
 
 
-def api_server(setting: Setting) -> list[str]:
-    """RBAC, the default admission plugins, and our webhook for tokens."""
-    authority, directory = setting.authority, setting.directory
+def api_server(settings: ControlPlaneSettings) -> list[str]:
+    """Return the API server's command: RBAC, default admission plugins, our token webhook."""
+    authority, directory = settings.authority, settings.directory
     serving = authority.issue("kube-apiserver", hosts=_API_NAMES)
     to_etcd = authority.issue("kube-apiserver-etcd-client")
     to_kubelet = authority.issue("kube-apiserver-kubelet-client", groups=[_ADMINISTRATORS])
     signing = certificates.signing_key(directory)
     return [
-        str(setting.binaries / "kube-apiserver"),
+        str(settings.binaries / "kube-apiserver"),
         "--bind-address=127.0.0.1",
-        f"--secure-port={setting.api_port}",
+        f"--secure-port={settings.api_port}",
         "--permit-port-sharing",
         f"--tls-cert-file={serving.certificate}",
         f"--tls-private-key-file={serving.key}",
         f"--client-ca-file={authority.path}",
-        f"--etcd-servers=https://127.0.0.1:{setting.etcd_port}",
+        f"--etcd-servers=https://127.0.0.1:{settings.etcd_port}",
         f"--etcd-cafile={authority.path}",
         f"--etcd-certfile={to_etcd.certificate}",
         f"--etcd-keyfile={to_etcd.key}",
         "--authorization-mode=RBAC",
         f"--authentication-config={_authentication(directory)}",
-        f"--authentication-token-webhook-config-file={_reviews(setting)}",
+        f"--authentication-token-webhook-config-file={_reviews(settings)}",
         "--authentication-token-webhook-version=v1",
         "--authentication-token-webhook-cache-ttl=0s",
         f"--kubelet-certificate-authority={authority.path}",
         f"--kubelet-client-certificate={to_kubelet.certificate}",
         f"--kubelet-client-key={to_kubelet.key}",
-        # A node's internal address is one of the sandbox's AWS: only its host name leads to it.
+        # A node's internal address exists only in the sandbox's AWS: use its host name.
         "--kubelet-preferred-address-types=Hostname,InternalIP",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={signing.certificate}",
         f"--service-account-signing-key-file={signing.key}",
         f"--service-cluster-ip-range={_SERVICES}",
-        "--endpoint-reconciler-type=none",  # an endpoint may not have a loopback address
+        "--endpoint-reconciler-type=none",  # endpoints must not have loopback addresses
         "--profiling=false",
     ]
 
 
-def controller_manager(setting: Setting) -> list[str]:
-    """The controllers that the sandbox needs, not held to the usual 20 requests a second."""
+def controller_manager(settings: ControlPlaneSettings) -> list[str]:
+    """Return the controller manager's command, without the usual limit of 20 requests/s."""
     return [
-        str(setting.binaries / "kube-controller-manager"),
-        f"--kubeconfig={_kubeconfig(setting, 'kube-controller-manager')}",
+        str(settings.binaries / "kube-controller-manager"),
+        f"--kubeconfig={_kubeconfig(settings, 'kube-controller-manager')}",
         f"--controllers={','.join(_CONTROLLERS)}",
-        f"--root-ca-file={setting.authority.path}",
-        f"--service-account-private-key-file={setting.directory / 'service-accounts.key'}",
+        f"--root-ca-file={settings.authority.path}",
+        f"--service-account-private-key-file={settings.directory / 'service-accounts.key'}",
         "--kube-api-qps=200",
         "--kube-api-burst=400",
         "--pvclaimbinder-sync-period=2s",
@@ -146,11 +146,11 @@ def controller_manager(setting: Setting) -> list[str]:
     ]
 
 
-def scheduler(setting: Setting) -> list[str]:
-    """The scheduler as it comes."""
+def scheduler(settings: ControlPlaneSettings) -> list[str]:
+    """Return the scheduler's command, with default settings."""
     return [
-        str(setting.binaries / "kube-scheduler"),
-        f"--kubeconfig={_kubeconfig(setting, 'kube-scheduler')}",
+        str(settings.binaries / "kube-scheduler"),
+        f"--kubeconfig={_kubeconfig(settings, 'kube-scheduler')}",
         "--leader-elect=false",
         "--secure-port=0",
         "--profiling=false",
@@ -158,7 +158,7 @@ def scheduler(setting: Setting) -> list[str]:
 
 
 def kubeconfig(endpoint: str, ca: str, user: dict[str, str]) -> dict[str, object]:
-    """A kubeconfig file's content, with one cluster and one user."""
+    """Return the content of a kubeconfig file with one cluster and one user."""
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -172,33 +172,33 @@ def kubeconfig(endpoint: str, ca: str, user: dict[str, str]) -> dict[str, object
 
 
 def client_user(pair: certificates.KeyPair) -> dict[str, str]:
-    """A kubeconfig file's user that shows a certificate."""
+    """Return a kubeconfig user with a client certificate."""
     return {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
 
 
 def administrator(authority: certificates.Authority, name: str) -> certificates.KeyPair:
-    """The certificate of a user who may do everything."""
+    """Return the certificate of a user with all permissions."""
     return authority.issue(name, groups=[_ADMINISTRATORS])
 
 
-def _kubeconfig(setting: Setting, name: str) -> pathlib.Path:
-    user = client_user(administrator(setting.authority, f"system:{name}"))
-    path = setting.directory / f"{name}.yaml"
-    content = kubeconfig(setting.endpoint, str(setting.authority.path), user)
+def _kubeconfig(settings: ControlPlaneSettings, name: str) -> pathlib.Path:
+    user = client_user(administrator(settings.authority, f"system:{name}"))
+    path = settings.directory / f"{name}.yaml"
+    content = kubeconfig(settings.endpoint, str(settings.authority.path), user)
     path.write_text(yaml.safe_dump(content))
     return path
 
 
-def _reviews(setting: Setting) -> pathlib.Path:
-    user = client_user(setting.authority.issue("kube-apiserver-webhook-client"))
-    path = setting.directory / "token-reviews.yaml"
-    content = kubeconfig(setting.reviews_url, str(setting.authority.path), user)
+def _reviews(settings: ControlPlaneSettings) -> pathlib.Path:
+    user = client_user(settings.authority.issue("kube-apiserver-webhook-client"))
+    path = settings.directory / "token-reviews.yaml"
+    content = kubeconfig(settings.reviews_url, str(settings.authority.path), user)
     path.write_text(yaml.safe_dump(content))
     return path
 
 
 def _authentication(directory: pathlib.Path) -> pathlib.Path:
-    """Nobody is anonymous, but anybody may ask for the server's health."""
+    """Write the authentication file: anonymous requests only for the server's health."""
     path = directory / "authentication.yaml"
     health = [{"path": name} for name in ("/healthz", "/livez", "/readyz")]
     content = {

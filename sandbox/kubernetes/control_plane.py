@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane on loopback; it knows neither nodes nor the charm."""
+"""A real Kubernetes control plane on loopback; it knows nothing of nodes or the charm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 90
 _ADMIN = "admin"
 
-# What the controllers make of their own accord: with these a cluster is complete.
+# The objects that the controllers create in every cluster; with these it is complete.
 _BUILT_IN_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _MADE_BY_CONTROLLERS = frozenset(
     f"/registry/{kind}/{namespace}/{name}"
@@ -31,17 +31,17 @@ _MADE_BY_CONTROLLERS = frozenset(
 
 
 class ControlPlaneError(Exception):
-    """The control plane does not do what it should; the message ends with the programs' logs."""
+    """A failure of the control plane; the message ends with the programs' logs."""
 
 
 class ControlPlane:
-    """A running control plane; `start` makes one, leaving its `with` block ends it.
+    """A running control plane: `with ControlPlane.start() as plane`.
 
     Attributes:
         endpoint: The API server's URL.
-        ca: The certificate authority of all its certificates, in PEM.
-        ca_path: The file with the same.
-        admin_token: A token that may do everything.
+        ca: The certificate authority of all certificates, in PEM.
+        ca_path: The file of the certificate authority.
+        admin_token: A token with all permissions.
     """
 
     def __init__(self, binaries: pathlib.Path) -> None:
@@ -51,7 +51,7 @@ class ControlPlane:
         self._authority = certificates.Authority(self._directory)
         hosts = ["127.0.0.1"]
         self._tokens = token_webhook.Tokens(self._authority.issue("token-reviews", hosts=hosts))
-        self._setting = command_lines.Setting(
+        self._settings = command_lines.ControlPlaneSettings(
             binaries=binaries,
             directory=self._directory,
             authority=self._authority,
@@ -63,31 +63,31 @@ class ControlPlane:
         self._admin = command_lines.administrator(self._authority, _ADMIN)
         self._context = ssl.create_default_context(cafile=str(self._authority.path))
         self._context.load_cert_chain(self._admin.certificate, self._admin.key)
-        self._store = etcd_snapshot.Store(self._setting.etcd_port, self._context)
-        self._api_command = command_lines.api_server(self._setting)
+        self._store = etcd_snapshot.Store(self._settings.etcd_port, self._context)
+        self._api_command = command_lines.api_server(self._settings)
         self._running: dict[str, processes.Process] = {}
         self._clients: list[lightkube.Client] = []
         self._baseline: dict[str, str] = {}
-        self.endpoint = self._setting.endpoint
+        self.endpoint = self._settings.endpoint
         self.ca = self._authority.pem
         self.ca_path = self._authority.path
         self.admin_token = self.token(_ADMIN, ["system:masters"])
 
     @classmethod
     def start(cls, progress: Callable[[str], None] | None = None) -> ControlPlane:
-        """Start one, building its programs first where this machine has none yet.
+        """Start a control plane; build its programs first if this machine does not have them.
 
         Args:
-            progress: Told how a build goes on; it goes to the log where not given.
+            progress: Called with messages of a build; by default they are logged.
         """
         plane = cls(program_build.ensure(progress or logger.info))
         try:
-            plane._run(command_lines.etcd(plane._setting))
+            plane._run(command_lines.etcd(plane._settings))
             plane._run(plane._api_command)
             plane._wait("API server", plane._api_ready)
-            # Not before: on a busy machine the controller manager would give up waiting for it.
-            plane._run(command_lines.controller_manager(plane._setting))
-            plane._run(command_lines.scheduler(plane._setting))
+            # Only now: on a busy machine the controller manager would not wait long enough.
+            plane._run(command_lines.controller_manager(plane._settings))
+            plane._run(command_lines.scheduler(plane._settings))
             plane._wait("complete cluster", plane._complete)
         except BaseException:
             plane.close()
@@ -105,7 +105,7 @@ class ControlPlane:
         for client in self._clients:
             client.close()
         self._clients.clear()
-        # The API server before etcd: the other way round it waits for minutes.
+        # The API server before etcd; in the other order it waits for minutes.
         for name in sorted(self._running, key="etcd".__eq__):
             self._running.pop(name).kill()
         self._tokens.close()
@@ -118,9 +118,9 @@ class ControlPlane:
         return self._tokens.issue(user, groups)
 
     def revoke(self, token: str) -> None:
-        """Take a token back: the API server refuses it with 401 from now on.
+        """Revoke a token: the API server refuses it with 401 from now on.
 
-        An API server that KUBEBUILDER_ASSETS brings may remember it for 10 seconds more.
+        An API server from KUBEBUILDER_ASSETS may accept it for another 10 seconds.
         """
         self._tokens.revoke(token)
 
@@ -129,7 +129,7 @@ class ControlPlane:
 
         Args:
             path: The file to write.
-            token: Whose access it is; the admin's where not given.
+            token: The user's token; by default the admin token.
         """
         user = {"token": token or self.admin_token}
         content = command_lines.kubeconfig(self.endpoint, str(self.ca_path), user)
@@ -137,7 +137,7 @@ class ControlPlane:
         return path
 
     def client(self, field_manager: str = "sandbox") -> lightkube.Client:
-        """A client that may do everything; it is closed with the control plane."""
+        """Return a client with all permissions; it is closed with the control plane."""
         user = command_lines.client_user(self._admin)
         content = command_lines.kubeconfig(self.endpoint, str(self.ca_path), user)
         config = kubeconfig.KubeConfig.from_dict(content)  # pyright: ignore[reportUnknownMemberType]
@@ -146,21 +146,21 @@ class ControlPlane:
         return client
 
     def kubelet_server_certificate(self, host: str) -> certificates.KeyPair:
-        """The certificate and key for a kubelet's own server, which the API server verifies.
+        """Return a certificate for a kubelet's server, which the API server verifies.
 
         Args:
-            host: The name or address under which the API server reaches it.
+            host: The host name or address of the kubelet for the API server.
         """
         return self._authority.issue(f"system:node:{host}", groups=["system:nodes"], hosts=[host])
 
     def wipe(self) -> None:
-        """Go back to a fresh cluster: what was added is gone, what was changed is as it was.
+        """Restore a fresh cluster: delete added objects, and restore changed ones.
 
-        The keys go from etcd, without finalizers or grace; whoever watches sees each object
-        deleted. A second look catches what a controller was about to write.
-        Tokens stay good.
+        The keys are deleted in etcd, without finalizers or grace periods; watches see each
+        deletion. Pruning is repeated, because a controller may still write an object.
+        Tokens stay valid.
         """
-        self._store.put_back(self._baseline)
+        self._store.restore(self._baseline)
         self._wait("fresh cluster", lambda: self._store.prune(self._baseline.keys()) == 0)
 
     def stop_api(self) -> None:
@@ -175,11 +175,11 @@ class ControlPlane:
     def _run(self, command: list[str]) -> None:
         name = pathlib.Path(command[0]).name
         log = self._directory / f"{name}.log"
-        # etcd takes settings from the environment, and none of them has use for anything there.
+        # etcd would read settings from the environment, and no program needs it.
         self._running[name] = processes.Process(command, log, environ={})
 
     def _wait(self, what: str, ready: Callable[[], bool]) -> None:
-        """Wait until `ready`, but no longer than all programs run."""
+        """Wait until `ready` returns true; fail if a program ends."""
 
         def look() -> bool:
             for process in self._running.values():
@@ -196,12 +196,12 @@ class ControlPlane:
             retry(look)
         except tenacity.RetryError as error:
             logs = "\n".join(f"{each.name}: {each.tail()}" for each in self._running.values())
-            message = f"no {what} after {_WAIT_SECONDS} seconds; the last lines:\n{logs}"
+            message = f"{what} not ready after {_WAIT_SECONDS} seconds; the last lines:\n{logs}"
             raise ControlPlaneError(message) from error
 
     def _api_ready(self) -> bool:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self._setting.api_port, timeout=5, context=self._context
+            "127.0.0.1", self._settings.api_port, timeout=5, context=self._context
         )
         try:
             connection.request("GET", "/readyz")
@@ -212,6 +212,6 @@ class ControlPlane:
             connection.close()
 
     def _complete(self) -> bool:
-        """Whether the controllers have made what they always make; then that is the baseline."""
+        """Return whether the controllers have created all their objects; they are the baseline."""
         before, self._baseline = self._baseline, self._store.read()
         return self._baseline == before and self._baseline.keys() >= _MADE_BY_CONTROLLERS

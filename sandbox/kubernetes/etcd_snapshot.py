@@ -1,4 +1,4 @@
-"""Reads what lies in etcd and brings back what lay there, behind the API server's back."""
+"""Read the content of etcd, and restore it without the API server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-# The API server's own, which it renews all the time.
+# The API server's own keys, which it renews all the time.
 _VOLATILE = (
     "/registry/leases/kube-system/apiserver-",
     "/registry/peerserverleases/",
@@ -21,11 +21,11 @@ _VOLATILE = (
 
 
 class Store:
-    """Reads and writes etcd's keys through its JSON gateway.
+    """A client of etcd's JSON gateway.
 
     Args:
         port: etcd's client port on the loopback address.
-        context: How to verify etcd, and the certificate that it asks for.
+        context: The TLS context with etcd's authority and a client certificate.
     """
 
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
@@ -33,33 +33,33 @@ class Store:
         self._context = context
 
     def read(self) -> dict[str, str]:
-        """All that the API server has stored for good: each key, and its value in base64."""
+        """Return the API server's stable keys with their values in base64."""
         everything = {"key": _coded("/registry/"), "range_end": _coded("/registry0")}
         with contextlib.closing(self._connect()) as connection:
             found = _call(connection, "range", everything).get("kvs", [])
         read = {_decoded(pair["key"]): pair["value"] for pair in found}
         return {key: value for key, value in read.items() if not key.startswith(_VOLATILE)}
 
-    def put_back(self, values: Mapping[str, str]) -> None:
-        """Store these values again, where something else is stored now."""
+    def restore(self, values: Mapping[str, str]) -> None:
+        """Restore the values of keys that have changed."""
         now = self.read()
         changed = [key for key in values if now.get(key) != values[key]]
         self._change(changed, lambda key: _put(key, values[key]))
 
     def prune(self, kept: Collection[str]) -> int:
-        """Delete all other keys; returns how many there were."""
+        """Delete all other keys, and return their number."""
         others = self.read().keys() - kept
-        # Namespaces first and pods last, so that no controller makes again what is gone.
+        # Namespaces first and pods last, so that no controller recreates deleted objects.
         ranks = [[key for key in others if _rank(key) == rank] for rank in range(3)]
         for keys in ranks:
             self._change(keys, _delete)
         return len(others)
 
     def _change(self, keys: Iterable[str], step: Callable[[str], dict[str, object]]) -> None:
-        """Change the keys in as few transactions as can be.
+        """Change the keys in as few transactions as possible.
 
-        All keys of a transaction have one revision, and a watch that breaks off goes on after the
-        revision that it saw last: two of one kind in one transaction could lose it the second.
+        All keys of a transaction have one revision, and a broken watch resumes after the last
+        revision it saw: with two keys of one kind in a transaction it could miss the second.
         """
         kinds: dict[str, list[str]] = collections.defaultdict(list)
         for key in keys:

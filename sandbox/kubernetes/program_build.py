@@ -1,4 +1,4 @@
-"""Brings the control plane's programs: given, built before, or built now with progress shown."""
+"""Provide the control plane's programs: from KUBEBUILDER_ASSETS, the cache, or a new build."""
 
 from __future__ import annotations
 
@@ -25,50 +25,50 @@ _MODULE = pathlib.Path(__file__).parent / "controlplane"
 _VERSION = "k8s.io/component-base/version"
 _FLAGS = (
     "-trimpath",
-    "-gcflags=all=-N -l",  # unoptimised: it builds in 30% less time and starts 0.8 s later
+    "-gcflags=all=-N -l",  # unoptimised: builds in 30% less time and starts 0.8 s later
     "-ldflags=-s -w "
     f"-X {_VERSION}.gitVersion=v1.37.2 -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=37",
 )
-# A package that the build cache has is neither built again nor told of.
+# Packages in the build cache are neither built nor reported.
 _TO_BUILD = "{{if .Stale}}{{.ImportPath}} {{len .GoFiles}}{{end}}"
 
 Progress = Callable[[str], None]
 
 
 class BuildError(Exception):
-    """The programs could not be built; the message ends with what Go said."""
+    """A failed build; the message ends with go's output."""
 
 
 def ensure(progress: Progress) -> pathlib.Path:
-    """The directory with the four programs, which are built first if need be.
+    """Return the directory of the four programs; build them first if necessary.
 
-    It can be called from any thread, and from several processes at once: one of them builds.
+    It can be called from any thread and from several processes at once; only one of them builds.
 
     Args:
-        progress: Told, every few seconds of a build, how far it is.
+        progress: Called with a message every few seconds of a build.
     """
-    given = os.environ.get("KUBEBUILDER_ASSETS")
-    if given:
-        missing = _missing(pathlib.Path(given))
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets:
+        missing = _missing(pathlib.Path(assets))
         if not missing:
-            return pathlib.Path(given)
-        progress(f"KUBEBUILDER_ASSETS={given} is not used: no {', '.join(missing)} there")
-    directory = cached()
+            return pathlib.Path(assets)
+        progress(f"KUBEBUILDER_ASSETS={assets} is ignored: it lacks {', '.join(missing)}")
+    directory = cache_directory()
     if _missing(directory):
-        with _alone(directory.parent, progress):
+        with _build_lock(directory.parent, progress):
             if _missing(directory):
                 _build(directory, progress)
     return directory
 
 
-def ready() -> bool:
-    """Whether `ensure` returns at once."""
-    given = os.environ.get("KUBEBUILDER_ASSETS")
-    return bool(given and not _missing(pathlib.Path(given))) or not _missing(cached())
+def is_built() -> bool:
+    """Return whether `ensure` returns without a build."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return bool(assets and not _missing(pathlib.Path(assets))) or not _missing(cache_directory())
 
 
-def cached() -> pathlib.Path:
-    """Where the programs are kept: another directory for every other way of building them."""
+def cache_directory() -> pathlib.Path:
+    """Return the directory of the built programs, a different one for each build recipe."""
     recipe = hashlib.sha256(repr((_FLAGS, platform.machine())).encode())
     for name in ("go.mod", "main.go"):
         recipe.update((_MODULE / name).read_bytes())
@@ -81,8 +81,8 @@ def _missing(directory: pathlib.Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _alone(cache: pathlib.Path, progress: Progress) -> Generator[None]:
-    """Hold the lock of the cache, which the kernel lets go of even if we are killed."""
+def _build_lock(cache: pathlib.Path, progress: Progress) -> Generator[None]:
+    """Hold the lock of the cache; the kernel releases it even if this process is killed."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "build.lock").open("w") as lock:
         try:
@@ -94,14 +94,14 @@ def _alone(cache: pathlib.Path, progress: Progress) -> Generator[None]:
 
 
 def _build(directory: pathlib.Path, progress: Progress) -> None:
-    for stale in directory.parent.glob("building-*"):  # of one that was killed
+    for stale in directory.parent.glob("building-*"):  # left by a killed build
         shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=directory.parent) as scratch:
         try:
             go = go_toolchain.find(pathlib.Path(scratch), progress)
         except go_toolchain.GoError as error:
             raise BuildError(str(error)) from error
-        progress("building etcd and Kubernetes, once: up to 7 minutes on two cores, less on more")
+        progress("building etcd and Kubernetes (once): up to 7 minutes on two cores")
         result = pathlib.Path(scratch) / "programs"
         result.mkdir()
         first, *others = (result / name for name in PROGRAMS)
@@ -112,14 +112,14 @@ def _build(directory: pathlib.Path, progress: Progress) -> None:
         _run(go, ["build", "-v", *_FLAGS, "-o", str(first), "."], meter)
         for other in others:
             other.symlink_to(first.name)
-        shutil.rmtree(directory, ignore_errors=True)  # half of one, if anything
+        shutil.rmtree(directory, ignore_errors=True)  # it may be incomplete
         result.rename(directory)
-    progress(f"built the control plane in {build_progress.spoken(meter.seconds)}")
+    progress(f"built the control plane in {build_progress.format_duration(meter.seconds)}")
     logger.info("built %s", directory)
 
 
 def _run(go: go_toolchain.Go, arguments: Sequence[str], meter: build_progress.Meter) -> list[str]:
-    """Run go, show the meter each line of its error output, and return those of its output."""
+    """Run go, pass the lines of its error output to the meter, and return those of its output."""
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(  # noqa: S603 - our own command
@@ -132,11 +132,11 @@ def _run(go: go_toolchain.Go, arguments: Sequence[str], meter: build_progress.Me
             text=True,
         ) as child,
     ):
-        said: list[str] = []
+        lines: list[str] = []
         for text in child.stderr or ():
-            said.append(text.rstrip())
-            meter.line(said[-1])
+            lines.append(text.rstrip())
+            meter.line(lines[-1])
         if child.wait() != 0:
-            raise BuildError(f"go {arguments[0]} failed: " + "\n".join(said[-8:]))
+            raise BuildError(f"go {arguments[0]} failed: " + "\n".join(lines[-8:]))
         output.seek(0)
         return output.read().splitlines()

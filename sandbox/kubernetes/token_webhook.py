@@ -1,4 +1,4 @@
-"""Bearer tokens that can be taken back: the webhook that the API server asks whose a token is."""
+"""Bearer tokens that can be revoked, and the webhook with which the API server reviews them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _API_VERSION = "authentication.k8s.io/v1"
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """Whom a token stands for."""
+    """The user and groups of a token."""
 
     user: str
     groups: tuple[str, ...]
 
 
 class Tokens:
-    """Issues and revokes tokens, and answers the API server's token reviews over TLS.
+    """The issued tokens, and a TLS server for the API server's token reviews.
 
     Args:
-        serving: The certificate and key that the webhook serves with.
+        serving: The certificate and key of the server.
     """
 
     def __init__(self, serving: certificates.KeyPair) -> None:
@@ -44,24 +44,24 @@ class Tokens:
 
     @property
     def url(self) -> str:
-        """Where token reviews are answered."""
+        """Return the URL of the webhook."""
         return f"https://127.0.0.1:{self._server.server_port}/"
 
     def issue(self, user: str, groups: Sequence[str] = ()) -> str:
-        """Make a token of this user."""
+        """Issue a token for a user."""
         token = secrets.token_urlsafe(24)
         self._identities[token] = Identity(user, tuple(groups))
         logger.debug("issued a token to %s", user)
         return token
 
     def revoke(self, token: str) -> None:
-        """Forget a token; one that is not known is none already."""
+        """Revoke a token; unknown ones are ignored."""
         identity = self._identities.pop(token, None)
         if identity is not None:
             logger.debug("revoked a token of %s", identity.user)
 
     def close(self) -> None:
-        """Stop answering."""
+        """Stop the server."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -77,14 +77,14 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def get_request(self) -> tuple[Any, Any]:
-        # The handshake is the handler thread's: a client that never speaks stops nobody else.
+        # The handler's thread does the handshake: a silent client must not block the others.
         plain, address = super().get_request()
         secure = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
         return secure, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        # The API server is killed, not stopped: its connections break as a matter of course.
-        logger.debug("a token review from %s broke off", client_address, exc_info=True)
+        # The sandbox kills the API server, so broken connections are normal.
+        logger.debug("a token review from %s was interrupted", client_address, exc_info=True)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -1,1 +1,1 @@
-"""Worker nodes: one small kubelet that runs pods as processes of this machine."""
+"""Worker nodes: one small kubelet that runs pods as processes on this machine."""

@@ -1,4 +1,4 @@
-"""From a container in a pod's manifest to the program that it runs; starts nothing."""
+"""Convert a container of a pod's manifest to the program that it runs; it starts nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VARIABLE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
 
 
 class ConfigError(Exception):
-    """The container can not be made out of its manifest; in the kubelet's words."""
+    """A container that cannot be created from its manifest; in the kubelet's words."""
 
 
 def build(
@@ -21,16 +21,16 @@ def build(
     references: pod_references.References,
     mounts: tuple[container_process.Mount, ...],
 ) -> container_process.Program:
-    """The program of one container.
+    """Return the program of one container.
 
     Args:
         pod: Its pod.
         container: The container in the pod's spec.
-        references: What the pod refers to.
-        mounts: What it sees of the pod's volumes.
+        references: The objects that the pod refers to.
+        mounts: The container's mounts of the pod's volumes.
 
     Raises:
-        ConfigError: Something that it needs is not there, or not allowed.
+        ConfigError: Something that it needs is missing or not allowed.
     """
     hostname: str = pod["spec"].get("hostname") or pod["metadata"]["name"]
     try:
@@ -112,7 +112,7 @@ def _value_from(
 
 
 def _expanded(text: str, values: dict[str, str]) -> str:
-    """The text with $(NAME) replaced; $$ is a dollar sign, and an unknown name stays as it is."""
+    """Replace $(NAME) in a text; $$ is a dollar sign, and unknown names stay unchanged."""
 
     def replacement(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -123,7 +123,7 @@ def _expanded(text: str, values: dict[str, str]) -> str:
 
 
 def _image_command(image: str) -> tuple[str, ...]:
-    """What an image runs of its own."""
+    """Return the default command of an image."""
     return ("python3",) if re.search(r"(^|/)python([:@]|$)", image) else ("sh",)
 
 
@@ -132,7 +132,7 @@ def _secured(
     pod: kubelet_client.Object,
     container: kubelet_client.Object,
 ) -> container_process.Program:
-    """The program with what the security contexts of pod and container say."""
+    """Apply the security contexts of pod and container to a program."""
     of_pod = pod["spec"].get("securityContext", {})
     context = {**of_pod, **container.get("securityContext", {})}
     user: int = context.get("runAsUser", 0)

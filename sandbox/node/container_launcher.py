@@ -1,9 +1,10 @@
-"""The program that becomes a container: it makes its namespaces and mounts, and runs the command.
+"""The program that starts a container: it creates namespaces and mounts, and runs the command.
 
-It is run by path with the bare interpreter (`python -I -S`), so it knows only the standard library
-and the order (JSON) on its standard input. It stays behind as the container's keeper: SIGTERM goes
-on to the container, SIGUSR1 kills it, its exit status is the container's own. Why a container can
-not be started goes to the order's `report` file descriptor, which the command's start closes.
+It is run by path with the bare interpreter (`python -I -S`), so it uses only the standard library
+and the specification (JSON) on its standard input. It stays as the container's supervisor: it
+forwards SIGTERM to the container, kills it on SIGUSR1, and exits with the container's status. If
+the container cannot be started, the reason goes to the file descriptor `report` of the
+specification, which is closed when the command starts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import signal
 import sys
 import typing
 
-# From <sched.h>, <sys/mount.h> and <sys/prctl.h>, which Python learns only in 3.12.
+# From <sched.h>, <sys/mount.h> and <sys/prctl.h>; Python has some of them only since 3.12.
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
@@ -30,21 +31,21 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> int:
-    """Run the container that standard input describes; the exit status is the container's."""
-    order: dict[str, typing.Any] = json.load(sys.stdin)
+    """Run the container described on standard input, and return its exit status."""
+    spec: dict[str, typing.Any] = json.load(sys.stdin)
     signals = {signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     _die_with_parent()
-    if os.getppid() != order["parent"]:
-        return 1  # the sandbox went away before the line above
+    if os.getppid() != spec["parent"]:
+        return 1  # the sandbox ended before the line above
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.set_inheritable(order["report"], False)
-    _unshare(order["isolation"])
+    os.set_inheritable(spec["report"], False)
+    _unshare(spec["isolation"])
     child = os.fork()
     if child == 0:
-        _become(order, signals)
-    os.close(order["report"])
-    isolated = order["isolation"] != "none"
+        _become(spec, signals)
+    os.close(spec["report"])
+    isolated = spec["isolation"] != "none"
     while True:
         arrived = signal.sigwait(signals)
         if arrived == signal.SIGTERM:
@@ -54,9 +55,7 @@ def main() -> int:
         else:
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
-                if (
-                    not isolated
-                ):  # what the command left behind; the death of a PID 1 has ended all of it
+                if not isolated:  # with a PID namespace, the end of PID 1 has ended all others
                     _kill(child, isolated=False)
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
@@ -77,49 +76,49 @@ def _unshare(isolation: str) -> None:
     _mount("none", "/", "", MS_REC | MS_PRIVATE)
 
 
-def _become(order: dict[str, typing.Any], signals: set[signal.Signals]) -> typing.NoReturn:
-    """Turn this process (PID 1 of the new namespace) into the container's command."""
+def _become(spec: dict[str, typing.Any], signals: set[signal.Signals]) -> typing.NoReturn:
+    """Replace this process (PID 1 of the new namespace) with the container's command."""
     try:
         _die_with_parent()
         os.umask(0o022)
-        if order["isolation"] == "none":
+        if spec["isolation"] == "none":
             os.setsid()
         else:
-            _build_root(order)
-            _enter_root(order)
-        pathlib.Path(order["directory"]).mkdir(parents=True, exist_ok=True)
-        os.chdir(order["directory"])
-        _drop_privileges(order)
+            _build_root(spec)
+            _enter_root(spec)
+        pathlib.Path(spec["directory"]).mkdir(parents=True, exist_ok=True)
+        os.chdir(spec["directory"])
+        _drop_privileges(spec)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(ignored_by_python, signal.SIG_DFL)
-        # Again: a change of user has cleared it.
+        # Again, because a change of user clears it.
         _die_with_parent()
-        _execute(order["argv"], order["environment"])
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is why the container did not start
-        os.write(order["report"], str(error).encode())
+        _execute(spec["argv"], spec["environment"])
+    except Exception as error:  # noqa: BLE001 - any error is why the container did not start
+        os.write(spec["report"], str(error).encode())
     os._exit(128)
 
 
-def _build_root(order: dict[str, typing.Any]) -> None:
-    root: str = order["root"]
+def _build_root(spec: dict[str, typing.Any]) -> None:
+    root: str = spec["root"]
     _mount("tmpfs", root, "tmpfs", 0, "mode=755")
     for name in ("tmp", "var/tmp", "dev/shm"):
         pathlib.Path(root, name).mkdir(parents=True)
         pathlib.Path(root, name).chmod(0o1777)
-    for link, source in order["links"].items():
-        place = pathlib.Path(root + link)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(source)
-    for path in order["image"]:
+    for link, source in spec["links"].items():
+        link_path = pathlib.Path(root + link)
+        link_path.parent.mkdir(parents=True, exist_ok=True)
+        link_path.symlink_to(source)
+    for path in spec["image"]:
         _bind(path, root + path, read_only=True)
-    _add_programs(f"{root}/usr/local/bin", order["programs"])
+    _add_programs(f"{root}/usr/local/bin", spec["programs"])
     for device in DEVICES:
         _bind(f"/dev/{device}", f"{root}/dev/{device}", read_only=False)
     _add_proc(f"{root}/proc")
-    for mount in order["mounts"]:
+    for mount in spec["mounts"]:
         _bind(mount["source"], root + mount["target"], read_only=mount["read_only"])
-    if order["read_only_root"]:
+    if spec["read_only_root"]:
         _mount("", root, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
 
 
@@ -138,52 +137,52 @@ def _add_proc(proc: str) -> None:
         _mount("/proc", proc, "", MS_BIND | MS_REC)
 
 
-def _enter_root(order: dict[str, typing.Any]) -> None:
-    os.chroot(order["root"])
+def _enter_root(spec: dict[str, typing.Any]) -> None:
+    os.chroot(spec["root"])
     os.chdir("/")
-    name = order["hostname"].encode()
+    name = spec["hostname"].encode()
     _check(_libc.sethostname(name, len(name)), "sethostname")
 
 
-def _drop_privileges(order: dict[str, typing.Any]) -> None:
-    if order["isolation"] == "root":
+def _drop_privileges(spec: dict[str, typing.Any]) -> None:
+    if spec["isolation"] == "root":
         for capability in range(int(LAST_CAPABILITY.read_text()) + 1):
-            if capability not in order["capabilities"]:
+            if capability not in spec["capabilities"]:
                 _check(_libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0), "prctl")
-        os.setgroups(order["groups"])
-        os.setgid(order["group"])
-        os.setuid(order["user"])
-    if order["no_new_privileges"]:
+        os.setgroups(spec["groups"])
+        os.setgid(spec["group"])
+        os.setuid(spec["user"])
+    if spec["no_new_privileges"]:
         _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
 
 
 def _execute(argv: list[str], environment: dict[str, str]) -> None:
-    """Run the command, or raise in the words of a container runtime."""
+    """Execute the command; raise errors in the words of a container runtime."""
     command = argv[0]
     try:
         os.execvpe(command, argv, environment)  # noqa: S606
     except PermissionError as error:
         raise OSError(f'exec: "{command}": permission denied') from error
     except FileNotFoundError as error:
-        why = (
+        reason = (
             f"stat {command}: no such file or directory"
             if "/" in command
             else "executable file not found in $PATH"
         )
-        raise OSError(f'exec: "{command}": {why}') from error
+        raise OSError(f'exec: "{command}": {reason}') from error
 
 
 def _bind(source: str, target: str, *, read_only: bool) -> None:
-    place = pathlib.Path(target)
+    mount_point = pathlib.Path(target)
     if pathlib.Path(source).is_dir():
-        place.mkdir(parents=True, exist_ok=True)
+        mount_point.mkdir(parents=True, exist_ok=True)
     else:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.exists():
-            place.touch()
+        mount_point.parent.mkdir(parents=True, exist_ok=True)
+        if not mount_point.exists():
+            mount_point.touch()
     _mount(source, target, "", MS_BIND | MS_REC)
     if read_only:
-        # A user namespace may not take these flags off what it was given.
+        # A user namespace may not clear these flags of an inherited mount.
         kept = os.statvfs(target).f_flag & (
             MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME
         )
@@ -204,10 +203,10 @@ def _kill(child: int, *, isolated: bool) -> None:
         (os.kill if isolated else os.killpg)(child, signal.SIGKILL)
 
 
-def _check(result: int, doing: str) -> None:
+def _check(result: int, call: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{doing}: {os.strerror(number)}")
+        raise OSError(number, f"{call}: {os.strerror(number)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One container of a pod as processes of this machine: namespaces and signals, no Kubernetes."""
+"""One container as processes on this machine: namespaces and signals, without Kubernetes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CAPABILITIES: dict[str, int] = {
         )
     )
 }
-"""Every capability's number (linux/capability.h)."""
+"""The number of every capability (linux/capability.h)."""
 ALL_CAPABILITIES = frozenset(_CAPABILITIES)
 DEFAULT_CAPABILITIES = frozenset(
     (
@@ -42,42 +42,42 @@ DEFAULT_CAPABILITIES = frozenset(
         *("NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP"),
     )
 )
-"""What containerd leaves to root in a container."""
+"""The capabilities that containerd grants to root in a container."""
 _IMAGE = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix"),
     *("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts", "/etc/resolv.conf"),
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
     *("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/localtime", "/etc/mime.types"),
 )
-"""What every image is made of: this machine's programs and a little of its configuration."""
+"""The content of every image: this machine's programs and some of its configuration."""
 _STREAMS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 _LAUNCHER = pathlib.Path(container_launcher.__file__)
 _KILLED = 137
 
 
 class Isolation(enum.Enum):
-    """How far this machine lets a container be kept apart."""
+    """The degree to which a container is isolated from this machine."""
 
     ROOT = "root"
-    """Its own mounts, processes and users."""
+    """Separate mounts, processes and users."""
     USER = "user"
-    """Its own mounts and processes; whatever user it asks for is the one who runs the sandbox."""
+    """Separate mounts and processes; every user is the one who runs the sandbox."""
     NONE = "none"
-    """A plain process: the paths of its mounts are replaced in its command and its environment."""
+    """A plain process: the paths of its mounts are replaced in its command and environment."""
 
 
 class StartError(Exception):
-    """The container could not be started."""
+    """A container that could not be started."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Mount:
-    """A directory or file of this machine that a container sees.
+    """A directory or file of this machine that is mounted in a container.
 
     Attributes:
-        source: Where it is on this machine.
-        target: Where the container sees it.
-        read_only: Whether the container may not write there.
+        source: The path on this machine.
+        target: The path in the container.
+        read_only: Whether the mount is read-only.
     """
 
     source: pathlib.Path
@@ -87,7 +87,7 @@ class Mount:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What a container is to run, and as whom."""
+    """A container's command with its environment, user and mounts."""
 
     argv: tuple[str, ...]
     environment: dict[str, str] = dataclasses.field(repr=False)
@@ -102,45 +102,49 @@ class Program:
     mounts: tuple[Mount, ...] = ()
 
 
-class Process:
-    """A container's process; it and all that it starts end with the thread that made it.
+class ContainerProcess:
+    """A container's process; it and its children end with the thread that created it.
 
     Args:
-        program: What to run.
-        root: An empty directory that the container's root is mounted on, seen by it alone.
-        log: The file that its output is appended to.
-        how: How far it is kept apart; as far as this machine allows, where not given.
+        program: The program to run.
+        root: An empty directory where the container's root is mounted in its namespace.
+        log: The file that the output is appended to.
+        level: The isolation; by default the strictest that this machine allows.
 
     Raises:
-        StartError: It could not be started; in the container runtime's words.
+        StartError: It could not be started; in the words of a container runtime.
     """
 
     def __init__(
-        self, program: Program, root: pathlib.Path, log: pathlib.Path, how: Isolation | None = None
+        self,
+        program: Program,
+        root: pathlib.Path,
+        log: pathlib.Path,
+        level: Isolation | None = None,
     ) -> None:
-        how = how or isolation()
-        report, launchers_end = os.pipe()
-        with os.fdopen(report, encoding="utf-8") as answer:
+        level = level or isolation()
+        report, write_end = os.pipe()
+        with os.fdopen(report, encoding="utf-8") as reader:
             try:
-                self._launcher = _launch(_order(program, root, how, launchers_end), log)
+                self._launcher = _launch(_launch_spec(program, root, level, write_end), log)
             finally:
-                os.close(launchers_end)
-            failure = answer.read()
+                os.close(write_end)
+            failure = reader.read()
         if failure:
             self._launcher.wait()
             raise StartError(failure)
 
     def wait(self) -> int:
-        """Wait for its end: its exit status, or 128 and the signal that ended it."""
+        """Wait for the end; return the exit status, or 128 plus the signal."""
         code = self._launcher.wait()
         return code if code >= 0 else _KILLED
 
     def terminate(self) -> None:
-        """Ask it to end; as PID 1 it does not hear that unless it handles SIGTERM."""
+        """Send SIGTERM; PID 1 of a namespace ignores it unless it has a handler."""
         self._launcher.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and all that it started."""
+        """Kill it and all its children."""
         self._launcher.send_signal(signal.SIGUSR1)
         try:
             self._launcher.wait(timeout=5)
@@ -149,57 +153,59 @@ class Process:
 
 
 def interpreter() -> str:
-    """The interpreter that runs the sandbox, out of its virtual environment: every `python3`."""
+    """Return the sandbox's interpreter outside its virtual environment: the images' `python3`."""
     return os.path.realpath(sys.executable)
 
 
 @functools.cache
 def isolation() -> Isolation:
-    """The most that this machine allows, found by trying."""
-    for how in (Isolation.ROOT, Isolation.USER):
-        if how is Isolation.ROOT and os.getuid() != 0:
+    """Return the strictest isolation that this machine allows, found by trying."""
+    for level in (Isolation.ROOT, Isolation.USER):
+        if level is Isolation.ROOT and os.getuid() != 0:
             continue
         with tempfile.TemporaryDirectory() as name:
             directory = pathlib.Path(name)
             root = directory / "root"
             root.mkdir()
             try:
-                tried = Process(
-                    Program(("true",), {"PATH": os.defpath}), root, directory / "log", how
+                process = ContainerProcess(
+                    Program(("true",), {"PATH": os.defpath}), root, directory / "log", level
                 )
             except StartError as error:
-                logger.debug("no containers with isolation %s: %s", how.value, error)
+                logger.debug("no containers with isolation %s: %s", level.value, error)
                 continue
-            if tried.wait() == 0:
-                return how
+            if process.wait() == 0:
+                return level
     logger.warning(
         "this machine allows no mount namespace: paths are replaced in the pods' commands instead"
     )
     return Isolation.NONE
 
 
-def _launch(order: dict[str, object], log: pathlib.Path) -> subprocess.Popen[bytes]:
+def _launch(spec: dict[str, object], log: pathlib.Path) -> subprocess.Popen[bytes]:
     with tempfile.TemporaryFile() as stdin, log.open("ab") as output:
-        stdin.write(json.dumps(order).encode())
+        stdin.write(json.dumps(spec).encode())
         stdin.seek(0)
         return subprocess.Popen(  # noqa: S603 - our own program
             [interpreter(), "-I", "-S", str(_LAUNCHER)],
             stdin=stdin,
             stdout=output,
             stderr=output,
-            pass_fds=(typing.cast(int, order["report"]),),
+            pass_fds=(typing.cast(int, spec["report"]),),
             start_new_session=True,
             cwd="/",
         )
 
 
-def _order(program: Program, root: pathlib.Path, how: Isolation, report: int) -> dict[str, object]:
-    """The launcher's order: see container_launcher."""
-    if how is Isolation.NONE:
+def _launch_spec(
+    program: Program, root: pathlib.Path, level: Isolation, report: int
+) -> dict[str, object]:
+    """Return the specification for container_launcher."""
+    if level is Isolation.NONE:
         program = _with_paths_replaced(program)
     image, links = _image()
     return {
-        "isolation": how.value,
+        "isolation": level.value,
         "parent": os.getpid(),
         "report": report,
         "root": str(root),
@@ -208,7 +214,7 @@ def _order(program: Program, root: pathlib.Path, how: Isolation, report: int) ->
         "programs": _image_programs(),
         "mounts": [
             {"source": str(mount.source), "target": mount.target, "read_only": mount.read_only}
-            # A mount inside another one's target has to come after it.
+            # A mount inside the target of another one must come after it.
             for mount in sorted(program.mounts, key=lambda mount: mount.target.count("/"))
         ],
         "argv": program.argv,
@@ -226,7 +232,7 @@ def _order(program: Program, root: pathlib.Path, how: Isolation, report: int) ->
 
 @functools.cache
 def _image() -> tuple[tuple[str, ...], dict[str, str]]:
-    """What every image has of this machine: paths to mount, and the symbolic links among them."""
+    """Return the paths of this machine in every image, and the symbolic links among them."""
     paths: list[str] = []
     links = {f"/dev/{name}": f"/proc/self/fd{number}" for name, number in _STREAMS.items()}
     for path in map(pathlib.Path, _IMAGE):
@@ -241,16 +247,16 @@ def _image() -> tuple[tuple[str, ...], dict[str, str]]:
 
 @functools.cache
 def _image_programs() -> dict[str, str]:
-    """What stands in every image's /usr/local/bin."""
-    place = pathlib.Path("/usr/local/bin")
-    if not place.is_dir() or pathlib.Path(interpreter()).parent == place:
+    """Return the content of /usr/local/bin in every image."""
+    directory = pathlib.Path("/usr/local/bin")
+    if not directory.is_dir() or pathlib.Path(interpreter()).parent == directory:
         return {}
     return {"python": interpreter(), "python3": interpreter()}
 
 
 def _with_paths_replaced(program: Program) -> Program:
-    """The program for a machine without mounts: the containers' paths become this machine's."""
-    # The longest first: of two nested mounts the inner one is meant.
+    """Replace the containers' paths with this machine's, for a machine without mounts."""
+    # The longest first: of two nested mounts, the inner one applies.
     mounts = sorted(program.mounts, key=lambda mount: len(mount.target), reverse=True)
 
     def replaced(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The kubelet's connection to the API server: plain JSON, and a watch that ends when told to."""
+"""The kubelet's connection to the API server: plain JSON, and a watch that can be closed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from typing import Any
 import lightkube
 
 Object = dict[str, Any]
-"""A Kubernetes object as the API server writes it."""
+"""A Kubernetes object as JSON."""
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 _TIMEOUT = 10
-_LATER = (http.client.TOO_MANY_REQUESTS, *range(500, 600))
-"""What it answers while it starts, or has too much to do."""
+_TEMPORARY = (http.client.TOO_MANY_REQUESTS, *range(500, 600))
+"""The statuses of a server that is starting or overloaded."""
 
 
 class ApiError(Exception):
-    """The API server refused a request.
+    """A request that the API server refused.
 
     Args:
         status: The HTTP status.
-        message: The server's words.
+        message: The server's message.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -38,14 +38,14 @@ class ApiError(Exception):
 
 
 class UnreachableError(Exception):
-    """The API server did not answer, or asked for patience."""
+    """An API server that does not answer, or asks to retry later."""
 
 
-class Api:
-    """Requests to the API server, from any thread.
+class KubeletClient:
+    """A thread-safe client of the API server.
 
     Args:
-        client: Whose server and credentials are used.
+        client: The client whose server and credentials are used.
     """
 
     def __init__(self, client: lightkube.Client) -> None:
@@ -62,7 +62,7 @@ class Api:
         self._closed = False
 
     def get(self, path: str, **parameters: str) -> Object:
-        """Read an object or a list."""
+        """Return an object or a list."""
         return self._request("GET", f"{path}?{urllib.parse.urlencode(parameters)}")
 
     def post(self, path: str, body: Object) -> Object:
@@ -78,7 +78,7 @@ class Api:
         self._request("DELETE", path, body)
 
     def watch(self, path: str, **parameters: str) -> Iterator[tuple[str, Object]]:
-        """The changes of a list, as they happen, until the server ends it or `close`."""
+        """Yield the changes of a list until the server ends the watch or `close` is called."""
         query = urllib.parse.urlencode({**parameters, "watch": "true"})
         connection = self._connection()
         self._watching = connection
@@ -86,7 +86,7 @@ class Api:
             connection.request("GET", f"{path}?{query}")
             response = connection.getresponse()
             if connection.sock:
-                connection.sock.settimeout(None)  # silence is no error here
+                connection.sock.settimeout(None)  # a watch may be silent for long
             if response.status != http.client.OK:
                 raise ApiError(response.status, response.read().decode())
             while not self._closed and (line := response.readline()):
@@ -101,13 +101,13 @@ class Api:
             connection.close()
 
     def close(self) -> None:
-        """End the watch, and give up the connections."""
+        """End the watch, and close the connections."""
         self._closed = True
         watching = self._watching
         if watching and watching.sock:
-            with contextlib.suppress(OSError):  # it may end at the same time
-                # Closing it would not wake the thread that reads; and after an SSL socket's own
-                # shutdown that thread would read what came last without decrypting it.
+            with contextlib.suppress(OSError):  # the watch may end at the same time
+                # Closing the socket would not wake the reading thread; after SSLSocket.shutdown
+                # that thread would read the last data without decrypting them.
                 socket.socket.shutdown(watching.sock, socket.SHUT_RDWR)
         self._close_idle()
 
@@ -126,7 +126,7 @@ class Api:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             if not fresh:
-                # The server may have given up a connection that was idle: all of them are suspect.
+                # The server may have closed idle connections: do not reuse any of them.
                 self._close_idle()
                 return self._request(method, path, body, kind)
             raise UnreachableError(str(error)) from error
@@ -137,7 +137,7 @@ class Api:
         result: Object = json.loads(answer) if answer.startswith(b"{") else {}
         if response.status >= http.client.BAD_REQUEST:
             message = result.get("message", answer.decode(errors="replace"))
-            if response.status in _LATER:
+            if response.status in _TEMPORARY:
                 raise UnreachableError(message)
             raise ApiError(response.status, message)
         return result

@@ -1,4 +1,4 @@
-"""The events that a kubelet sends, counted where they repeat; not what makes them happen."""
+"""Sending of a kubelet's events, with repeated ones counted."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class _Event:
 
 
 class Recorder:
-    """Sends events in the background, in order.
+    """A recorder that sends events in the background, in order.
 
     Args:
-        api: Where they go.
+        api: The client of the API server.
     """
 
-    def __init__(self, api: kubelet_client.Api) -> None:
+    def __init__(self, api: kubelet_client.KubeletClient) -> None:
         self._api = api
         self._events: queue.Queue[_Event | None] = queue.Queue()
-        # Name and count of those already sent.
+        # The name and count of each sent event.
         self._sent: dict[_Event, tuple[str, int]] = {}
         self._thread = threading.Thread(target=self._run, name="kubelet-events", daemon=True)
         self._thread.start()
@@ -44,17 +44,17 @@ class Recorder:
     def normal(
         self, pod: kubelet_client.Object, reason: str, message: str, container: str = ""
     ) -> None:
-        """Tell what went as it should."""
+        """Record an event of type Normal."""
         self._events.put(_event(pod, "Normal", reason, message, container))
 
     def warning(
         self, pod: kubelet_client.Object, reason: str, message: str, container: str = ""
     ) -> None:
-        """Tell what did not."""
+        """Record an event of type Warning."""
         self._events.put(_event(pod, "Warning", reason, message, container))
 
     def close(self) -> None:
-        """Send what there is and end."""
+        """Send the remaining events, and stop."""
         self._events.put(None)
         self._thread.join(timeout=10)
 
@@ -87,7 +87,7 @@ class Recorder:
 
 
 def timestamp() -> str:
-    """Now, as the API writes it."""
+    """Return the current time in the API's format."""
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

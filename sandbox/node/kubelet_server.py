@@ -1,4 +1,4 @@
-"""The kubelet's HTTPS server, which the API server asks for containers' logs."""
+"""The kubelet's HTTPS server, from which the API server fetches containers' logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sandbox.base import certificates
 from sandbox.node import pod_container, pod_lifecycle
 
 Finder = Callable[[str, str], "pod_lifecycle.Pod | None"]
-"""Finds a pod by namespace and name."""
+"""A function that finds a pod by namespace and name."""
 
 _LOGS = re.compile(r"^/containerLogs/([^/]+)/([^/]+)/([^/]+)$")
 _BLOCK = 1 << 16
@@ -23,12 +23,12 @@ _FOLLOW_SECONDS = 0.05
 
 
 class Server:
-    """Serves all nodes of the sandbox.
+    """The server of all nodes of the sandbox.
 
     Args:
-        find: Finds the pods.
-        pair: Its certificate, which the API server verifies.
-        authority: The file with the authority of the certificate that the API server shows.
+        find: The function that finds the pods.
+        pair: The server's certificate, which the API server verifies.
+        authority: The file of the authority that signed the API server's client certificate.
     """
 
     def __init__(self, find: Finder, pair: certificates.KeyPair, authority: pathlib.Path) -> None:
@@ -39,7 +39,7 @@ class Server:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority))
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(pair.certificate, pair.key)
-        # The handshake belongs to the request's own thread: nobody may keep the others waiting.
+        # Each request's own thread does the handshake: a slow client must not block the others.
         self._server.socket = context.wrap_socket(
             self._server.socket, server_side=True, do_handshake_on_connect=False
         )
@@ -50,7 +50,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -60,7 +60,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     finder: Finder
 
     def do_GET(self) -> None:
-        """Answer with a container's log, or with a kubelet's words for why there is none."""
+        """Answer with a container's log, or with the kubelet's error message."""
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
         match = _LOGS.match(url.path)
@@ -77,18 +77,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._refuse(404, f'container "{container_name}" not found in pod "{name}"')
         elif (log := container.log(previous=previous)) is None:
             where = f'container "{container_name}" in pod "{name}"'
-            why = f"{where} is waiting to start: {_told(container.waiting)}"
+            message = f"{where} is waiting to start: {_waiting_message(container.waiting)}"
             if previous:
-                why = f"previous terminated {where} not found"
-            self._refuse(400, why)
+                message = f"previous terminated {where} not found"
+            self._refuse(400, message)
         else:
             self.send_response(200)
             self.send_header("Content-Type", "text/plain")
             self.end_headers()
             self._send(log, container, query)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing: what happens here is seen by who asked."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Log nothing: the client sees the result."""
 
     def _refuse(self, status: int, message: str) -> None:
         self.send_response(status)
@@ -116,7 +116,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     time.sleep(_FOLLOW_SECONDS)
 
 
-def _told(reason: str) -> str:
+def _waiting_message(reason: str) -> str:
     return {
         "ErrImagePull": "image can't be pulled",
         "ImagePullBackOff": "trying and failing to pull image",

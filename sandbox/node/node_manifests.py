@@ -1,4 +1,4 @@
-"""What a node tells the API server of itself."""
+"""The objects with which a node registers at the API server."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from sandbox.node import kubelet_client, kubelet_events
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _VERSION = "v1.37.2"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-# More than any test asks for: how many pods fit on a node is not what the sandbox is about.
-_ROOM = {"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "1Ti"}
+# More than any test needs: the sandbox does not limit the pods of a node.
+_CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "1Ti"}
 _LEASE_SECONDS = 40
 
 
 def node(
     name: str, instance: aws_cloud.Instance, region: str, host: str, port: int
 ) -> kubelet_client.Object:
-    """A worker's Node object.
+    """Return a worker's Node object.
 
     Args:
-        name: Its name.
-        instance: The machine that it is on.
-        region: That machine's region.
-        host: Where the API server reaches its kubelet.
-        port: That kubelet's port.
+        name: The node's name.
+        instance: The node's machine.
+        region: The machine's region.
+        host: The host name of the kubelet for the API server.
+        port: The kubelet's port.
     """
     architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
     labels = {
@@ -37,7 +37,7 @@ def node(
         "topology.kubernetes.io/zone": instance.zone,
     }
     pressure = [
-        _condition(f"{kind}Pressure", is_so=False, reason=f"KubeletHas{enough}{kind}")
+        _condition(f"{kind}Pressure", value=False, reason=f"KubeletHas{enough}{kind}")
         for kind, enough in (("Memory", "Sufficient"), ("Disk", "No"), ("PID", "Sufficient"))
     ]
     return {
@@ -46,11 +46,11 @@ def node(
         "status": {
             "addresses": [
                 {"type": "InternalIP", "address": instance.private_address},
-                # The machine is made up: this is the one address that leads to the kubelet.
+                # The machine is emulated: only this address reaches the kubelet.
                 {"type": "Hostname", "address": host},
             ],
-            "capacity": _ROOM,
-            "allocatable": _ROOM,
+            "capacity": _CAPACITY,
+            "allocatable": _CAPACITY,
             "conditions": [*pressure, readiness(True)],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "nodeInfo": {
@@ -70,14 +70,14 @@ def node(
 
 
 def readiness(ready: bool) -> kubelet_client.Object:
-    """The condition that a node is ready, or is not."""
+    """Return the Ready condition of a node."""
     if ready:
-        return _condition("Ready", is_so=True, reason="KubeletReady")
-    return _condition("Ready", is_so=False, reason="KubeletNotReady")
+        return _condition("Ready", value=True, reason="KubeletReady")
+    return _condition("Ready", value=False, reason="KubeletNotReady")
 
 
 def lease(name: str, uid: str) -> kubelet_client.Object:
-    """A node's lease, which goes with the node."""
+    """Return a node's lease, which the node owns."""
     owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
     return {
         "metadata": {"name": name, "ownerReferences": [owner]},
@@ -90,16 +90,16 @@ def lease(name: str, uid: str) -> kubelet_client.Object:
 
 
 def now() -> str:
-    """Now, in the microseconds of a lease."""
+    """Return the current time in a lease's format, with microseconds."""
     moment = datetime.datetime.now(datetime.timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _condition(kind: str, *, is_so: bool, reason: str) -> kubelet_client.Object:
+def _condition(kind: str, *, value: bool, reason: str) -> kubelet_client.Object:
     moment = kubelet_events.timestamp()
     return {
         "type": kind,
-        "status": str(is_so),
+        "status": str(value),
         "reason": reason,
         "message": "",
         "lastHeartbeatTime": moment,

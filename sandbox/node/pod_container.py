@@ -1,4 +1,4 @@
-"""One container as a kubelet sees it: when it starts, what became of it, what its status says."""
+"""One container as a kubelet manages it: starts, restarts, exits and status."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ _PULL = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Kubelet:
-    """What all pods of the sandbox's nodes have in common.
+    """The resources that all pods of the sandbox's nodes share.
 
     Attributes:
-        api: The API server.
-        events: Where events go.
-        directory: Where the pods' directories are.
-        scale: By how much the kubelet's own waits are shortened.
+        api: The client of the API server.
+        events: The event recorder.
+        directory: The parent of the pods' directories.
+        scale: The factor for the kubelet's own waits.
     """
 
-    api: kubelet_client.Api
+    api: kubelet_client.KubeletClient
     events: kubelet_events.Recorder
     directory: pathlib.Path
     scale: float
 
 
 class Container:
-    """A container of a pod; `start` it when it is `due`, and tell it when it has `exited`.
+    """A container of a pod; call `start` when it is `due`, and `record_exit` when it has ended.
 
     Args:
-        kubelet: What all pods have in common.
-        pod: Its pod.
+        kubelet: The resources that all pods share.
+        pod: The pod.
         spec: The container in the pod's spec.
-        references: What the pod refers to.
+        references: The objects that the pod refers to.
         volumes: The pod's volumes.
-        field: Where the container stands in the pod's spec, for its events.
+        field: The container's field in the pod's spec, for events.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Container:
         field: str,
     ) -> None:
         self.name: str = spec["name"]
-        self.process: container_process.Process | None = None
+        self.process: container_process.ContainerProcess | None = None
         self.finished = False
         self.exit_code: int | None = None
         self.next_try = 0.0
@@ -87,25 +87,25 @@ class Container:
 
     @property
     def started(self) -> bool:
-        """Whether it was ever started."""
+        """Return whether it was ever started."""
         return self._starts > 0
 
     @property
     def due(self) -> bool:
-        """Whether it is time to start it."""
+        """Return whether to start it now."""
         return not self.finished and self.process is None and time.monotonic() >= self.next_try
 
     @property
     def waiting(self) -> str:
-        """Why it is not running yet, or no more; empty while it runs or when it ended."""
+        """Return the reason of the waiting state; empty in any other state."""
         return self.state.get("waiting", {}).get("reason", "")
 
-    def wait_for(self, reason: str) -> None:
-        """Say what it waits for until it is started the first time."""
+    def set_waiting(self, reason: str) -> None:
+        """Set the waiting state before the first start."""
         self.state = {"waiting": {"reason": reason}}
 
     def start(self) -> None:
-        """Start it, or find out why it can not be."""
+        """Start it, or set the waiting state with the reason why it cannot start."""
         image: str = self._spec["image"]
         if not image_exists(image):
             self._pull(image)
@@ -123,28 +123,28 @@ class Container:
             self._warn("Failed", f"Error: {error}")
             self._back_off("CreateContainerConfigError", str(error))
             return
-        self._tell("Pulled", f'Container image "{image}" already present on machine')
-        self._tell("Created", "Container created")
+        self._record("Pulled", f'Container image "{image}" already present on machine')
+        self._record("Created", "Container created")
         self._run(program)
 
-    def exited(self, code: int) -> None:
-        """Take note of its end, and decide whether it is started again."""
+    def record_exit(self, code: int) -> None:
+        """Record its exit, and decide whether to restart it."""
         self.process = None
         running = self.state["running"]
         reason = "Completed" if code == 0 else "Error"
         self._end(code, reason, running["startedAt"], self._message(code))
 
-    def give_up(self) -> None:
-        """Never starts it again, since its pod ends."""
+    def stop_restarting(self) -> None:
+        """Never start it again, because its pod ends."""
         self.finished = True
 
     def log(self, previous: bool = False) -> pathlib.Path | None:
-        """The log of its latest run, or of the one before."""
+        """Return the log of the latest run, or of the previous one."""
         run = self._starts - (1 if previous else 0)
         return self._log(run) if run > 0 else None
 
     def status(self) -> kubelet_client.Object:
-        """Its part of the pod's status."""
+        """Return its part of the pod's status."""
         running = "running" in self.state
         image: str = self._spec["image"]
         return {
@@ -171,7 +171,9 @@ class Container:
         mounts = (*program.mounts, container_process.Mount(termination, target))
         program = dataclasses.replace(program, mounts=mounts)
         try:
-            self.process = container_process.Process(program, root, self._log(self._starts))
+            self.process = container_process.ContainerProcess(
+                program, root, self._log(self._starts)
+            )
         except container_process.StartError as error:
             message = (
                 "failed to create containerd task: failed to create shim task: OCI runtime create "
@@ -182,7 +184,7 @@ class Container:
             self._end(_START_ERROR, "StartError", _EPOCH, message)
             return
         self.state = {"running": {"startedAt": kubelet_events.timestamp()}}
-        self._tell("Started", "Container started")
+        self._record("Started", "Container started")
 
     def _end(self, code: int, reason: str, started_at: str, message: str) -> None:
         self.exit_code = code
@@ -209,22 +211,22 @@ class Container:
             self._back_off("CrashLoopBackOff", f"back-off restarting failed container={where}")
 
     def _pull(self, image: str) -> None:
-        """Fail to pull the image, twice: that is first the error, then the backing off."""
+        """Fail to pull the image: first with ErrImagePull, then with ImagePullBackOff."""
         tag = image if re.search(r":[^/]+$", image) else f"{image}:latest"
-        why = (
+        reason = (
             f'rpc error: code = NotFound desc = failed to pull and unpack image "{tag}": '
             f'failed to resolve reference "{tag}": {tag}: not found'
         )
         if self.waiting != "ErrImagePull":
-            self._warn("Failed", f'Failed to pull image "{image}": {why}')
+            self._warn("Failed", f'Failed to pull image "{image}": {reason}')
             self._warn("Failed", "Error: ErrImagePull")
-            self.state = {"waiting": {"reason": "ErrImagePull", "message": why}}
+            self.state = {"waiting": {"reason": "ErrImagePull", "message": reason}}
             self.next_try = time.monotonic() + _PULL * self._kubelet.scale
             return
         message = f'Back-off pulling image "{image}"'
-        self._tell("BackOff", message)
+        self._record("BackOff", message)
         self._warn("Failed", "Error: ImagePullBackOff")
-        self._back_off("ImagePullBackOff", f"{message}: ErrImagePull: {why}")
+        self._back_off("ImagePullBackOff", f"{message}: ErrImagePull: {reason}")
 
     def _back_off(self, reason: str, message: str) -> None:
         self.state = {"waiting": {"reason": reason, "message": message}}
@@ -233,11 +235,11 @@ class Container:
         self.next_try = time.monotonic() + seconds * self._kubelet.scale
 
     def _message(self, code: int) -> str:
-        """The termination message: its own, or the end of its log where that was asked for."""
-        content = _end_of(self._termination(self._starts), _MESSAGE_BYTES)
+        """Return the termination message, or the end of the log if the policy says so."""
+        content = _read_end(self._termination(self._starts), _MESSAGE_BYTES)
         policy = self._spec.get("terminationMessagePolicy", "File")
         if not content and code != 0 and policy == "FallbackToLogsOnError":
-            log = _end_of(self._log(self._starts), _LOG_MESSAGE_BYTES)
+            log = _read_end(self._log(self._starts), _LOG_MESSAGE_BYTES)
             content = b"".join(log.splitlines(keepends=True)[-_LOG_MESSAGE_LINES:])
         return content.decode(errors="replace")
 
@@ -247,7 +249,7 @@ class Container:
     def _termination(self, run: int) -> pathlib.Path:
         return self._directory / f"{run}.termination"
 
-    def _tell(self, reason: str, message: str) -> None:
+    def _record(self, reason: str, message: str) -> None:
         self._kubelet.events.normal(self._pod, reason, message, self._field)
 
     def _warn(self, reason: str, message: str) -> None:
@@ -255,11 +257,11 @@ class Container:
 
 
 def image_exists(image: str) -> bool:
-    """Whether the registries have an image: all but those called `missing` or tagged so."""
+    """Return whether an image exists: all except those named or tagged `missing`."""
     return re.search(r"(^|[/:])missing([:@]|$)", image) is None
 
 
-def _end_of(path: pathlib.Path, size: int) -> bytes:
+def _read_end(path: pathlib.Path, size: int) -> bytes:
     with path.open("rb") as file:
         length = file.seek(0, 2)
         file.seek(max(0, length - size))

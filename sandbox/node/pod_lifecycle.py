@@ -1,4 +1,4 @@
-"""One pod on a node, from the scheduler's binding until its object is gone."""
+"""One pod on a node, from its binding by the scheduler until its object is deleted."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _TERMINAL = ("Succeeded", "Failed")
 
 
 class _DeletedError(Exception):
-    """The pod's deletion was asked for."""
+    """A request to delete the pod."""
 
 
 class _DeadlineError(Exception):
-    """The pod was active for longer than it may be."""
+    """A pod that was active longer than its deadline."""
 
 
-class _OverError(Exception):
-    """The pod's object is gone, or the sandbox ends."""
+class _EndError(Exception):
+    """The end of the pod's object or of the sandbox."""
 
 
 _Exit = tuple[pod_container.Container, int]
@@ -45,13 +45,13 @@ _Message = kubelet_client.Object | _Exit | None
 
 
 class Pod:
-    """Runs one pod from `start` on; its containers are processes that end with its thread.
+    """A pod that runs from `start` on; its containers are processes that end with its thread.
 
     Args:
-        kubelet: What all pods have in common.
-        manifest: The pod as the API server has it.
+        kubelet: The resources that all pods share.
+        manifest: The pod's object.
         address: The node's address.
-        mounter: What mounts NFS on the node.
+        mounter: The function that mounts NFS on the node.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Pod:
             ]
             for kind in ("initContainers", "containers")
         )
-        self._status = pod_status.Status(address, self._init, self._main)
+        self._status = pod_status.PodStatus(address, self._init, self._main)
         self._reported: kubelet_client.Object = {}
         self._stopping = False
         self._deadline: float | None = None
@@ -94,37 +94,37 @@ class Pod:
 
     @property
     def running(self) -> bool:
-        """Whether anything of it is left."""
+        """Return whether the pod's thread is running."""
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Start to run it."""
+        """Start the pod's thread."""
         self._thread.start()
 
     def join(self, seconds: float) -> None:
-        """Wait until nothing of it is left, at most so long."""
+        """Wait until the pod's thread has ended, at most this long."""
         self._thread.join(seconds)
 
-    def changed(self, manifest: kubelet_client.Object) -> None:
-        """Take what became of the pod's object."""
+    def update(self, manifest: kubelet_client.Object) -> None:
+        """Receive a changed pod object."""
         self._inbox.put(manifest)
 
-    def gone(self) -> None:
-        """End all of it at once: the object is gone, or the node is."""
+    def end(self) -> None:
+        """End the pod at once, because its object or node is gone."""
         self._inbox.put(None)
 
     def container(self, name: str) -> pod_container.Container | None:
-        """One of its containers."""
+        """Return a container by name."""
         return next((each for each in (*self._init, *self._main) if each.name == name), None)
 
     def _run(self) -> None:
-        """The pod's whole life."""
+        """Run the pod until its object is deleted."""
         logger.info("run pod %s/%s on %s", self.namespace, self.name, self.node)
         try:
             if self._manifest["status"].get("phase") not in _TERMINAL:
-                self._live()
-            self._leave()
-        except _OverError:
+                self._run_to_completion()
+            self._wait_for_deletion()
+        except _EndError:
             pass
         finally:
             self._stopping = True
@@ -134,12 +134,12 @@ class Pod:
             shutil.rmtree(self._directory, ignore_errors=True)
             logger.info("removed pod %s/%s", self.namespace, self.name)
 
-    def _live(self) -> None:
+    def _run_to_completion(self) -> None:
         try:
             if "deletionTimestamp" in self._manifest["metadata"]:
                 raise _DeletedError
             for container in self._main if self._init else ():
-                container.wait_for("PodInitializing")
+                container.set_waiting("PodInitializing")
             self._report()
             self._set_up_volumes()
             if all(self._run_containers([container]) for container in self._init):
@@ -151,7 +151,7 @@ class Pod:
             self._status.failure = {"reason": "DeadlineExceeded", "message": message}
             self._stop()
         for container in (*self._init, *self._main):
-            container.give_up()
+            container.stop_restarting()
         self._stopping = True
         self._report()
 
@@ -173,7 +173,7 @@ class Pod:
             logger.debug("volume %s of %s: %s", volume["name"], self.name, error)
 
     def _run_containers(self, containers: Sequence[pod_container.Container]) -> bool:
-        """Run containers until all are done; whether all went well."""
+        """Run containers until all have ended; return whether all succeeded."""
         while True:
             for container in containers:
                 if container.due:
@@ -192,19 +192,19 @@ class Pod:
             threading.Thread(target=self._await_exit, args=arguments, daemon=True).start()
 
     def _await_exit(
-        self, container: pod_container.Container, process: container_process.Process
+        self, container: pod_container.Container, process: container_process.ContainerProcess
     ) -> None:
         self._inbox.put((container, process.wait()))
 
     def _stop(self) -> None:
-        """End the containers: with SIGTERM, and SIGKILL when their time is over."""
+        """Stop the containers with SIGTERM, and with SIGKILL after the grace period."""
         self._stopping = True
         spec, metadata = self._manifest["spec"], self._manifest["metadata"]
         grace = spec.get("terminationGracePeriodSeconds", _GRACE_SECONDS)
         grace = metadata.get("deletionGracePeriodSeconds", grace)
         everyone = (*self._init, *self._main)
         for container in everyone:
-            container.give_up()
+            container.stop_restarting()
             if container.process:
                 message = f"Stopping container {container.name}"
                 self._kubelet.events.normal(self._manifest, "Killing", message)
@@ -218,8 +218,8 @@ class Pod:
         while any(each.process for each in everyone):
             self._receive(None)
 
-    def _leave(self) -> None:
-        """Wait until the pod is to be deleted, let it go, and wait until it is gone."""
+    def _wait_for_deletion(self) -> None:
+        """Wait until deletion is requested, confirm it, and wait until the object is gone."""
         self._stopping = True
         while "deletionTimestamp" not in self._manifest["metadata"]:
             self._receive(None)
@@ -243,10 +243,10 @@ class Pod:
             self._receive(until)
 
     def _receive(self, until: float | None) -> None:
-        """Wait for something to happen, at most until then.
+        """Wait for a message, at most until a given time.
 
         Raises:
-            _DeletedError, _DeadlineError, _OverError: What ends the pod.
+            _DeletedError, _DeadlineError, _EndError: The pod has to end.
         """
         moments = [until, None if self._stopping else self._deadline]
         until = min((moment for moment in moments if moment is not None), default=None)
@@ -254,10 +254,10 @@ class Pod:
         with contextlib.suppress(queue.Empty):
             message = self._inbox.get(timeout=timeout)
             if message is None:
-                raise _OverError
+                raise _EndError
             if isinstance(message, tuple):
                 container, code = message
-                container.exited(code)
+                container.record_exit(code)
             else:
                 self._manifest = message
         if self._stopping:
@@ -268,7 +268,7 @@ class Pod:
             raise _DeadlineError
 
     def _report(self) -> None:
-        """Tell the API server the pod's status, until it has heard it."""
+        """Send the pod's status to the API server, with retries."""
         while (status := self._status.manifest()) != self._reported:
             path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}/status"
             body = {"metadata": {"uid": self.uid}, "status": status}
@@ -277,6 +277,6 @@ class Pod:
                 self._reported = status
             except kubelet_client.ApiError as error:
                 logger.debug("status of pod %s: %s", self.name, error)
-                return  # it is gone, or another has its name: the watch will say so
+                return  # the pod is gone or replaced: the watch will report it
             except kubelet_client.UnreachableError:
                 self._pause(_API_RETRY)

@@ -1,4 +1,4 @@
-"""What a pod refers to: config maps, secrets, claims, tokens and its own fields."""
+"""The objects that a pod refers to: config maps, secrets, claims, tokens and its own fields."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ _SUBSCRIPT = re.compile(r"^metadata\.(annotations|labels)\['(.+)'\]$")
 
 
 class MissingError(Exception):
-    """Something that the pod refers to is not there; in the kubelet's words."""
+    """A reference to a missing object; in the kubelet's words."""
 
 
 class References:
-    """Looks up what one pod refers to.
+    """A lookup of the objects that one pod refers to.
 
     Args:
-        api: Where to look.
+        api: The client of the API server.
         pod: The pod.
-        address: The address of its node, which is its own too.
+        address: The address of the node, which is also the pod's.
     """
 
-    def __init__(self, api: kubelet_client.Api, pod: kubelet_client.Object, address: str) -> None:
+    def __init__(
+        self, api: kubelet_client.KubeletClient, pod: kubelet_client.Object, address: str
+    ) -> None:
         self._api = api
         self._pod = pod
         self._address = address
         self.namespace: str = pod["metadata"]["namespace"]
 
     def config_map(self, name: str) -> dict[str, bytes]:
-        """A config map's content."""
+        """Return a config map's content."""
         found = self._get("configmap", f"configmaps/{name}", name)
         return {
             **{key: value.encode() for key, value in found.get("data", {}).items()},
@@ -40,27 +42,27 @@ class References:
         }
 
     def secret(self, name: str) -> dict[str, bytes]:
-        """A secret's content."""
+        """Return a secret's content."""
         found = self._get("secret", f"secrets/{name}", name)
         return {key: base64.b64decode(text) for key, text in found.get("data", {}).items()}
 
     def variables(self, kind: str, name: str) -> dict[str, str]:
-        """The values that a ConfigMap or a Secret has for environment variables."""
+        """Return the values of a ConfigMap or a Secret for environment variables."""
         if kind == "Secret":
             return {key: os.fsdecode(value) for key, value in self.secret(name).items()}
-        # Binary data are for files alone.
+        # Binary data are for files only.
         return self._get("configmap", f"configmaps/{name}", name).get("data", {})
 
     def claim(self, name: str) -> kubelet_client.Object:
-        """A persistent volume claim."""
+        """Return a persistent volume claim."""
         return self._get("persistentvolumeclaim", f"persistentvolumeclaims/{name}", name)
 
     def volume(self, name: str) -> kubelet_client.Object:
-        """A persistent volume."""
+        """Return a persistent volume."""
         return self._api.get(f"/api/v1/persistentvolumes/{name}")
 
     def token(self, audience: str | None, seconds: int) -> str:
-        """A token of the pod's service account that ends with the pod."""
+        """Create a token of the pod's service account that expires with the pod."""
         account = self._pod["spec"].get("serviceAccountName", "default")
         metadata = self._pod["metadata"]
         reference = {
@@ -76,7 +78,7 @@ class References:
         return self._api.post(path, {"spec": spec})["status"]["token"]
 
     def field(self, path: str) -> str:
-        """One of the pod's own fields, by its path."""
+        """Return one of the pod's own fields by its path."""
         metadata, spec = self._pod["metadata"], self._pod["spec"]
         subscript = _SUBSCRIPT.match(path)
         if subscript:

@@ -1,4 +1,4 @@
-"""A pod's status as a kubelet writes it, from what became of its containers."""
+"""A pod's status as a kubelet writes it, derived from the states of its containers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sandbox.node import kubelet_client, kubelet_events, pod_container
 
 
 @dataclasses.dataclass
-class Status:
-    """One pod's status; it remembers when its conditions changed.
+class PodStatus:
+    """A pod's status, with the times at which its conditions changed.
 
     Attributes:
-        address: The node's address, which is the pod's too.
+        address: The node's address, which is also the pod's.
         init: The pod's init containers.
         main: Its containers.
-        failure: Why the pod failed as a whole: `reason` and `message`, or nothing.
+        failure: The `reason` and `message` of a failure of the whole pod; empty without one.
     """
 
     address: str
@@ -29,13 +29,13 @@ class Status:
     )
 
     def manifest(self) -> kubelet_client.Object:
-        """What the API server is told."""
+        """Return the status as JSON."""
         phase = self._phase()
         ended = phase in ("Succeeded", "Failed")
         running = phase == "Running"
         ready = running and all("running" in each.state for each in self.main)
-        why = "PodCompleted" if phase == "Succeeded" else "PodFailed"
-        not_ready = why if ended else "ContainersNotReady"
+        reason = "PodCompleted" if phase == "Succeeded" else "PodFailed"
+        not_ready = reason if ended else "ContainersNotReady"
         addresses: kubelet_client.Object = {}
         if running or ended:
             addresses = {"podIP": self.address, "podIPs": [{"ip": self.address}]}
@@ -57,10 +57,10 @@ class Status:
         }
 
     def _phase(self) -> str:
-        everyone = (*self.init, *self.main)
-        if all(each.finished for each in everyone):
-            well = not self.failure and all(each.exit_code == 0 for each in everyone)
-            return "Succeeded" if well else "Failed"
+        containers = (*self.init, *self.main)
+        if all(each.finished for each in containers):
+            succeeded = not self.failure and all(each.exit_code == 0 for each in containers)
+            return "Succeeded" if succeeded else "Failed"
         if any(each.started for each in self.main):
             return "Running"
         return "Pending"
@@ -68,10 +68,10 @@ class Status:
     def _initialized(self) -> bool:
         return all(each.finished and each.exit_code == 0 for each in self.init)
 
-    def _condition(self, kind: str, is_so: bool, why_not: str) -> kubelet_client.Object:
-        condition: kubelet_client.Object = {"type": kind, "status": str(is_so)}
-        # An empty reason takes the one away that it had before.
-        condition["reason"] = "" if is_so else why_not
+    def _condition(self, kind: str, value: bool, false_reason: str) -> kubelet_client.Object:
+        condition: kubelet_client.Object = {"type": kind, "status": str(value)}
+        # An empty reason removes the previous one.
+        condition["reason"] = "" if value else false_reason
         before = self._conditions.get(kind, {})
         if before.get("status") == condition["status"]:
             condition["lastTransitionTime"] = before["lastTransitionTime"]

@@ -1,4 +1,4 @@
-"""A pod's volumes: directories of this machine, made ready and laid out as a kubelet does."""
+"""A pod's volumes: directories of this machine, prepared and laid out as a kubelet does."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sandbox.aws import nfs_mount
 from sandbox.node import container_process, kubelet_client, pod_references
 
 Mounter = Callable[[str, Sequence[str], str], pathlib.Path]
-"""Finds the directory behind an NFS server, given its name, the options and the mount point."""
+"""A function that mounts NFS: server, options and mount point to the exported directory."""
 
 _FILE_KINDS = ("configMap", "secret", "downwardAPI", "projected")
 _TOKEN_SECONDS = 3600
 
 
 class VolumeError(Exception):
-    """A volume is not ready; the message is the kubelet's event."""
+    """A volume that is not ready; the message is that of the kubelet's event."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Volumes:
 
     Args:
         pod: The pod.
-        directory: Where those go that end with the pod.
-        references: What the pod refers to.
-        mounter: What mounts NFS on its node.
+        directory: The directory of the volumes that end with the pod.
+        references: The objects that the pod refers to.
+        mounter: The function that mounts NFS on the node.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class Volumes:
         self._read_only: set[str] = set()
 
     def pending(self) -> list[kubelet_client.Object]:
-        """The volumes that are not ready."""
+        """Return the volumes that are not ready."""
         volumes: list[kubelet_client.Object] = self._pod["spec"].get("volumes", [])
         return [volume for volume in volumes if volume["name"] not in self._ready]
 
     def set_up(self, volume: kubelet_client.Object) -> None:
-        """Make one ready.
+        """Prepare a volume.
 
         Raises:
-            VolumeError: It can not be, now.
+            VolumeError: It cannot be prepared now.
         """
         name: str = volume["name"]
         if "persistentVolumeClaim" in volume:
@@ -81,10 +81,10 @@ class Volumes:
             raise _failed(name, "no volume plugin matched")
 
     def mounts(self, container: kubelet_client.Object) -> tuple[container_process.Mount, ...]:
-        """What one container sees of them.
+        """Return a container's mounts.
 
         Raises:
-            VolumeError: A sub-path leads out of its volume.
+            VolumeError: A sub-path leads outside its volume.
         """
         return tuple(self._mount(mount) for mount in container.get("volumeMounts", []))
 
@@ -92,9 +92,9 @@ class Volumes:
         try:
             claim = self._references.claim(source["claimName"])
             if "deletionTimestamp" in claim["metadata"]:
-                raise _unclaimed(name, claim, "can't start pod because PVC is being deleted")
+                raise _claim_error(name, claim, "can't start pod because PVC is being deleted")
             if claim["status"].get("phase") != "Bound":
-                raise _unclaimed(name, claim, "PVC is not bound")
+                raise _claim_error(name, claim, "PVC is not bound")
             volume = self._references.volume(claim["spec"]["volumeName"])
         except (pod_references.MissingError, kubelet_client.ApiError) as error:
             raise _failed(name, str(error)) from error
@@ -123,22 +123,22 @@ class Volumes:
                 )
         except nfs_mount.MountError as error:
             flags = f"-o {','.join(options)} " if options else ""
-            why = (
+            reason = (
                 "mount failed: exit status 32\nMounting command: mount\n"
                 f"Mounting arguments: -t nfs {flags}{server}:{path} {point}\n"
                 f"Output: {error.output}\n"
             )
-            raise _failed(name, why) from error
+            raise _failed(name, reason) from error
         return directory
 
     def _empty(self, name: str) -> pathlib.Path:
-        directory = self._place(name)
+        directory = self._new_directory(name)
         directory.chmod(0o777)
         self._give_to_group(directory, 0o2070)
         return directory
 
     def _files(self, volume: kubelet_client.Object) -> dict[str, _File]:
-        """The files of a volume that is made of what the pod refers to."""
+        """Return the files of a volume made of objects that the pod refers to."""
         sources: list[kubelet_client.Object] = [volume]
         mode = 0o644
         if "projected" in volume:
@@ -160,7 +160,7 @@ class Volumes:
         return files
 
     def _content(self, source: kubelet_client.Object, mode: int) -> dict[str, _File]:
-        """The files of a config map or a secret."""
+        """Return the files of a config map or a secret."""
         kind = "config" if "configMap" in source else "secret"
         reference = source.get("configMap") or source["secret"]
         name: str = reference.get("name") or reference["secretName"]
@@ -184,29 +184,29 @@ class Volumes:
         return files
 
     def _written(self, name: str, files: dict[str, _File]) -> pathlib.Path:
-        """The files in a directory, behind symbolic links as a kubelet leaves them."""
-        directory = self._place(name)
+        """Write the files to a directory with the kubelet's symbolic links, and return it."""
+        directory = self._new_directory(name)
         version = directory / datetime.datetime.now().strftime("..%Y_%m_%d_%H_%M_%S.%f")
         version.mkdir()
         (directory / "..data").symlink_to(version.name)
         for path, file in files.items():
-            place = version / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.content)
-            place.chmod(file.mode)
-            self._give_to_group(place, 0o040)
+            target = version / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.content)
+            target.chmod(file.mode)
+            self._give_to_group(target, 0o040)
             link = directory / pathlib.PurePath(path).parts[0]
             if not link.is_symlink():
                 link.symlink_to(f"..data/{link.name}")
         return directory
 
-    def _place(self, name: str) -> pathlib.Path:
+    def _new_directory(self, name: str) -> pathlib.Path:
         directory = self._directory / name
         directory.mkdir(parents=True)
         return directory
 
     def _give_to_group(self, path: pathlib.Path, mode: int) -> None:
-        """What fsGroup does; NFS volumes know nothing of it."""
+        """Apply fsGroup, which has no effect on NFS volumes."""
         group = self._pod["spec"].get("securityContext", {}).get("fsGroup")
         if group is not None and container_process.isolation() is container_process.Isolation.ROOT:
             os.chown(path, -1, group)
@@ -225,7 +225,7 @@ class Volumes:
 
 
 def _make_directories(path: pathlib.Path, volume: pathlib.Path) -> None:
-    """Make a sub-path: root's, with the permissions of the volume's own directory."""
+    """Create a sub-path, owned by root and with the mode of the volume's directory."""
     mode = volume.stat().st_mode & 0o777
     for directory in (*reversed(path.relative_to(volume).parents), path.relative_to(volume)):
         made = volume / directory
@@ -234,14 +234,14 @@ def _make_directories(path: pathlib.Path, volume: pathlib.Path) -> None:
             made.chmod(mode)
 
 
-def _failed(name: str, why: str) -> VolumeError:
-    return VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {why}')
+def _failed(name: str, reason: str) -> VolumeError:
+    return VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {reason}')
 
 
-def _unclaimed(name: str, claim: kubelet_client.Object, why: str) -> VolumeError:
+def _claim_error(name: str, claim: kubelet_client.Object, reason: str) -> VolumeError:
     metadata = claim["metadata"]
     return VolumeError(
         f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], "
         f"failed to process volumes=[{name}]: "
-        f"error processing PVC {metadata['namespace']}/{metadata['name']}: {why}"
+        f"error processing PVC {metadata['namespace']}/{metadata['name']}: {reason}"
     )

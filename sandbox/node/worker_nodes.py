@@ -1,7 +1,7 @@
-"""Worker nodes: they register themselves and run the pods that the scheduler gives them, here.
+"""Worker nodes, which register themselves and run their pods on this machine.
 
-All of them are one small kubelet with one watch. A pod's containers are processes in namespaces
-of their own (see container_process); the volumes are directories behind the sandbox's AWS.
+One small kubelet with one watch serves all nodes. A pod's containers are processes in separate
+namespaces (see container_process); the volumes are directories of the sandbox's AWS.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _CLOSE_SECONDS = 10
 
 @dataclasses.dataclass
 class Node:
-    """A worker.
+    """A worker node.
 
     Attributes:
-        name: Its name in Kubernetes.
-        instance: The machine that it is on.
-        nfs_common: Whether that machine has mount.nfs.
+        name: The name in Kubernetes.
+        instance: The machine.
+        nfs_common: Whether the machine has mount.nfs.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Nodes:
     """The cluster's workers; `with Nodes.start(plane, cloud) as nodes`.
 
     Attributes:
-        isolation: How far this machine lets the pods be kept apart.
+        isolation: The isolation of the pods that this machine allows.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Nodes:
         self._ending: list[pod_lifecycle.Pod] = []
         self._closed = threading.Event()
         self._scratch = scratch.ScratchDirectory()
-        self._api = kubelet_client.Api(plane.client("kubelet"))
+        self._api = kubelet_client.KubeletClient(plane.client("kubelet"))
         self._events = kubelet_events.Recorder(self._api)
         self._kubelet = pod_container.Kubelet(self._api, self._events, self._scratch.path, scale)
         pair = plane.kubelet_server_certificate(_HOST)
@@ -83,12 +83,12 @@ class Nodes:
     def start(
         cls, plane: control_plane.ControlPlane, cloud: aws_cloud.Cloud, *, scale: float = _SCALE
     ) -> Nodes:
-        """Start without any node.
+        """Start the kubelet without nodes.
 
         Args:
-            plane: The control plane that the nodes belong to.
-            cloud: Where their machines are.
-            scale: What the kubelet's own waits (retries, back-offs, grace) are multiplied with.
+            plane: The control plane of the nodes.
+            cloud: The cloud of their machines.
+            scale: The factor for the kubelet's own waits (retries, back-offs, grace periods).
         """
         nodes = cls(plane, cloud, scale)
         for thread in nodes._threads:
@@ -102,7 +102,7 @@ class Nodes:
         self.close()
 
     def close(self) -> None:
-        """End all pods' processes and the kubelet, as when the machines lose their power."""
+        """End all pods' processes and the kubelet, as in a power failure."""
         self._closed.set()
         self._api.close()
         self._threads[0].join(_CLOSE_SECONDS)
@@ -124,7 +124,7 @@ class Nodes:
         Args:
             instance: The machine.
             nfs_common: Whether it has mount.nfs.
-            name: The node's name; made from the machine's address where not given.
+            name: The node's name; by default made from the machine's address.
         """
         address = instance.private_address
         node = Node(name or f"ip-{address.replace('.', '-')}", instance, nfs_common)
@@ -137,27 +137,27 @@ class Nodes:
         return node
 
     def remove(self, name: str) -> None:
-        """Take a worker away: its Node object and, at once, its pods' processes."""
+        """Remove a worker: its Node object and, at once, its pods' processes."""
         self._nodes.pop(name)
         self._api.delete(f"/api/v1/nodes/{name}", {})
         for pod in list(self._pods.values()):
             if pod.node == name:
-                pod.gone()
+                pod.end()
         logger.info("removed node %s", name)
 
     def not_ready(self, name: str) -> None:
-        """Let a node say that it is not ready."""
-        self._say_ready(name, ready=False)
+        """Report a node as not ready."""
+        self._report_ready(name, ready=False)
 
     def ready(self, name: str) -> None:
-        """Let it say that it is ready again."""
-        self._say_ready(name, ready=True)
+        """Report a node as ready again."""
+        self._report_ready(name, ready=True)
 
     def install_nfs_common(self, name: str) -> None:
-        """Install mount.nfs on a node: a pod that waits for it finds it at its next try."""
+        """Install mount.nfs on a node; waiting pods use it at their next try."""
         self._nodes[name].nfs_common = True
 
-    def _say_ready(self, name: str, *, ready: bool) -> None:
+    def _report_ready(self, name: str, *, ready: bool) -> None:
         status = {"status": {"conditions": [node_manifests.readiness(ready)]}}
         self._api.patch(f"/api/v1/nodes/{name}/status", status, kubelet_client.STRATEGIC)
 
@@ -173,7 +173,7 @@ class Nodes:
         return None
 
     def _follow(self) -> None:
-        """Keep up with the API server's pods until all ends."""
+        """Follow the API server's pods until the nodes are closed."""
         while not self._closed.is_set():
             with contextlib.suppress(kubelet_client.ApiError, kubelet_client.UnreachableError):
                 self._list_and_watch()
@@ -201,14 +201,14 @@ class Nodes:
         if change == "DELETED":
             self._end(uid)
         elif pod:
-            pod.changed(manifest)
+            pod.update(manifest)
         elif node and not self._closed.is_set():
             self._pods[uid] = self._started(manifest, node)
 
     def _end(self, uid: str) -> None:
         pod = self._pods.pop(uid, None)
         if pod:
-            pod.gone()
+            pod.end()
             self._ending = [each for each in (*self._ending, pod) if each.running]
 
     def _started(self, manifest: kubelet_client.Object, node: Node) -> pod_lifecycle.Pod:
@@ -220,7 +220,7 @@ class Nodes:
         return pod
 
     def _beat(self) -> None:
-        """Renew the nodes' leases: without it the controllers take them for dead."""
+        """Renew the nodes' leases; without it the controllers mark the nodes as not ready."""
         while not self._closed.wait(_HEARTBEAT_SECONDS):
             for name in list(self._nodes):
                 with contextlib.suppress(kubelet_client.ApiError, kubelet_client.UnreachableError):

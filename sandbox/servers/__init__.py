@@ -1,1 +1,1 @@
-"""Servers that the loader fetches from: HTTP origins, S3, a Hugging Face Hub."""
+"""Servers from which the loader fetches: HTTP origins, S3 and a Hugging Face Hub."""

@@ -1,6 +1,6 @@
-"""A small Hugging Face Hub on loopback: data sets with revisions, large files at a CDN, and gates.
+"""A small Hugging Face Hub on loopback: revisions, large files on a CDN, gated and private data.
 
-It answers what the Hub's HTTP API does where files are listed and fetched, and no more; see
+It implements only the parts of the Hub's HTTP API that list and fetch files; see
 https://huggingface.co/docs/hub/api.
 """
 
@@ -19,25 +19,25 @@ from typing import Any
 from sandbox.servers import origin_server
 
 MAIN = "main"
-# The real one keeps what has more than 10 MB as LFS files, and lists 1,000 on a page.
+# The real Hub stores files of more than 10 MB in LFS, and lists 1,000 files per page.
 LFS_BYTES = 1000
-PAGE = 100
+PAGE_SIZE = 100
 API = re.compile(r"/api/datasets/(.+?)/(revision|tree)/([^/]+)(?:/(.*))?")
 RESOLVE = re.compile(r"/datasets/(.+?)/resolve/([^/]+)/(.+)")
-LINK = "Signature=0123abcd"
+SIGNATURE = "Signature=0123abcd"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Reply:
-    """What is answered instead of a file."""
+    """A response other than a file."""
 
     status: int
     body: Any = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
-class _Guarded(origin_server.Origin):
-    """An origin that asks for each request whether there is something else to answer."""
+class _GuardedOrigin(origin_server.Origin):
+    """An origin with a function that may answer a request in its place."""
 
     guard: Callable[[http.server.BaseHTTPRequestHandler], _Reply | None]
 
@@ -48,7 +48,9 @@ class _Guarded(origin_server.Origin):
             return
         headers = {name.lower(): value for name, value in connection.headers.items()}
         with self._lock:
-            self.requests.append(origin_server.Request(connection.path, headers, reply.status))
+            self.requests.append(
+                origin_server.OriginRequest(connection.path, headers, reply.status)
+            )
         body = b"" if reply.body is None else json.dumps(reply.body).encode()
         connection.send_response(reply.status)
         for name, value in reply.headers.items():
@@ -64,10 +66,10 @@ class _Repository:
     """A data set.
 
     Attributes:
-        gated: Whether its files are for those alone who have accepted its terms...
-        private: ...or whether nobody else knows that it exists.
-        tokens: Their tokens.
-        revisions: The commits that its branches and tags are at.
+        gated: Whether its files are only for users who have accepted its terms.
+        private: Whether it is visible only to users with access.
+        tokens: The tokens with access.
+        revisions: The commit of each branch and tag.
         commits: The files of each commit.
     """
 
@@ -81,24 +83,24 @@ class _Repository:
 
 
 class Hub:
-    """The running Hub.
+    """A running Hub.
 
     Args:
-        front: Answers the API, and serves small files.
-        cdn: Serves large files.
+        front: The server of the API and of small files.
+        cdn: The server of large files.
 
     Attributes:
-        url: Where it listens, without a slash at its end.
-        cdn: The origin of its large files.
-        calls_itself: Where its links to further pages lead, as those of a mirror do.
-        page: How many files a page has.
-        renamed: The repositories that were renamed, and what to.
+        url: The Hub's URL, without a trailing slash.
+        cdn: The origin of large files.
+        public_url: The URL in its links to more pages; another one for a mirror.
+        page_size: The number of files per page.
+        renamed: The new names of renamed repositories.
     """
 
-    def __init__(self, front: _Guarded, cdn: _Guarded) -> None:
-        self.url = self.calls_itself = front.url
+    def __init__(self, front: _GuardedOrigin, cdn: _GuardedOrigin) -> None:
+        self.url = self.public_url = front.url
         self.cdn: origin_server.Origin = cdn
-        self.page = PAGE
+        self.page_size = PAGE_SIZE
         self.renamed: dict[str, str] = {}
         self._front = front
         self._repositories: dict[str, _Repository] = {}
@@ -108,15 +110,15 @@ class Hub:
     @classmethod
     @contextlib.contextmanager
     def start(cls) -> Generator[Hub]:
-        """Runs a Hub until the end of the block."""
-        with _Guarded.start() as front, _Guarded.start() as cdn:
-            assert isinstance(front, _Guarded)  # noqa: S101 - for the type checker
-            assert isinstance(cdn, _Guarded)  # noqa: S101
+        """Run a Hub until the end of the block."""
+        with _GuardedOrigin.start() as front, _GuardedOrigin.start() as cdn:
+            assert isinstance(front, _GuardedOrigin)  # noqa: S101 - for the type checker
+            assert isinstance(cdn, _GuardedOrigin)  # noqa: S101
             yield cls(front, cdn)
 
     @property
-    def requests(self) -> Sequence[origin_server.Request]:
-        """What came so far, but for what came to the CDN."""
+    def requests(self) -> Sequence[origin_server.OriginRequest]:
+        """Return the requests so far, without those to the CDN."""
         return self._front.requests
 
     def put(
@@ -130,34 +132,34 @@ class Hub:
         token: str = "",
         faults: Mapping[str, origin_server.Faults] | None = None,
     ) -> str:
-        """Commits files to a data set, as all that it has from then on.
+        """Commit files to a data set, replacing all previous files.
 
         Args:
             repo: The data set's id.
-            files: What the files hold, by their paths.
-            revision: The branch or tag that leads to the commit.
-            gated: Whether its files are for those alone who have accepted its terms...
-            private: ...or whether nobody else knows that it exists.
-            token: The token of one of those.
-            faults: How files misbehave, by their paths.
+            files: The files' contents by path.
+            revision: The branch or tag of the commit.
+            gated: Whether its files are only for users who have accepted its terms.
+            private: Whether it is visible only to users with access.
+            token: The token of a user with access.
+            faults: The files' faults by path.
 
         Returns:
-            The commit.
+            The commit's id.
         """
-        made = self._repositories.setdefault(repo, _Repository(gated, private, set()))
-        made.gated, made.private = gated, private
-        made.tokens |= {token} - {""}
+        repository = self._repositories.setdefault(repo, _Repository(gated, private, set()))
+        repository.gated, repository.private = gated, private
+        repository.tokens |= {token} - {""}
         digest = hashlib.sha1(repr((repo, sorted(files.items()))).encode(), usedforsecurity=False)
         commit = digest.hexdigest()
-        made.revisions[revision] = made.revisions[commit] = commit
-        made.commits[commit] = dict(files)
+        repository.revisions[revision] = repository.revisions[commit] = commit
+        repository.commits[commit] = dict(files)
         for path, content in files.items():
             fault = (faults or {}).get(path)
             if len(content) >= LFS_BYTES:
                 self.cdn.put(_oid(content), content, faults=fault)
             else:
-                place = f"datasets/{repo}/resolve/{commit}/{path}"
-                self._front.put(place, content, faults=fault)
+                url_path = f"datasets/{repo}/resolve/{commit}/{path}"
+                self._front.put(url_path, content, faults=fault)
         return commit
 
     def _answer(self, connection: http.server.BaseHTTPRequestHandler) -> _Reply | None:
@@ -172,7 +174,7 @@ class Hub:
                 307, headers={"Location": connection.path.replace(name, self.renamed[name], 1)}
             )
         token = (connection.headers["Authorization"] or "").removeprefix("Bearer ")
-        refusal = self._gate(name, token, file=api is None)
+        refusal = self._access_refusal(name, token, file=api is None)
         if refusal:
             return refusal
         repository = self._repositories[name]
@@ -180,8 +182,8 @@ class Hub:
             return self._api(api, repository, urllib.parse.parse_qs(target.query))
         return self._resolve(connection, found, repository)
 
-    def _gate(self, name: str, token: str, *, file: bool) -> _Reply | None:
-        """Why a data set, or a file of it, is not for who has this token."""
+    def _access_refusal(self, name: str, token: str, *, file: bool) -> _Reply | None:
+        """Return the refusal of a data set or its files for a token; None if it has access."""
         if token and not any(token in each.tokens for each in self._repositories.values()):
             return _refusal(401, "", "Invalid credentials in Authorization header")
         repository = self._repositories.get(name)
@@ -214,11 +216,11 @@ class Hub:
         if not listed:
             return _refusal(404, "EntryNotFound", f"{path} does not exist on {revision}")
         start = int(query.get("cursor", ["0"])[0])
-        end = start + self.page
+        end = start + self.page_size
         headers: dict[str, str] = {}
         if end < len(listed):
-            following = f"recursive={str(recursive).lower()}&limit={self.page}&cursor={end}"
-            link = f"{self.calls_itself}{found[0]}?{following}"
+            following = f"recursive={str(recursive).lower()}&limit={self.page_size}&cursor={end}"
+            link = f"{self.public_url}{found[0]}?{following}"
             headers["Link"] = f'<{link}>; rel="next"'
         return _Reply(200, listed[start:end], headers)
 
@@ -236,13 +238,13 @@ class Hub:
         if content is None:
             return _refusal(404, "EntryNotFound", "Entry not found")
         if len(content) < LFS_BYTES:
-            # The front serves it, by its commit.
+            # The front server has it under the commit's id.
             connection.path = f"/datasets/{name}/resolve/{commit}/{urllib.parse.quote(path)}"
             return None
         return _Reply(
             302,
             headers={
-                "Location": f"{self.cdn.url}/{_oid(content)}?{LINK}",
+                "Location": f"{self.cdn.url}/{_oid(content)}?{SIGNATURE}",
                 "X-Repo-Commit": commit,
                 "X-Linked-Size": str(len(content)),
                 "X-Linked-ETag": f'"{_oid(content)}"',
@@ -251,7 +253,7 @@ class Hub:
 
 
 def _tree(files: Mapping[str, bytes], path: str, *, recursive: bool) -> Generator[dict[str, Any]]:
-    """What a directory holds, as the API lists it; directories come before what is in them."""
+    """Yield the entries of a directory as the API lists them, directories before their content."""
     top = f"{path}/" if path else ""
     seen: set[str] = set()
     for name, content in sorted(files.items()):
@@ -284,8 +286,8 @@ def _oid(content: bytes) -> str:
 
 
 def _check_link(connection: http.server.BaseHTTPRequestHandler) -> _Reply | None:
-    """Refuses what has no signed link, or a token beside it, as the real CDN does."""
-    if LINK not in connection.path:
+    """Refuse requests without a signature, or with an additional token, as the real CDN does."""
+    if SIGNATURE not in connection.path:
         return _Reply(403)
     return _Reply(400) if connection.headers["Authorization"] else None
 

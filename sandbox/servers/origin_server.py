@@ -1,6 +1,6 @@
-"""An HTTP origin on loopback that serves what a test puts there, and fails as the test asks it to.
+"""An HTTP origin on loopback that serves a test's content, with the faults that the test sets.
 
-It knows nothing of who reads from it.
+It knows nothing of its clients.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ CHUNK_BYTES = 2**16
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """How the origin misbehaves for one path; by default it does not.
+    """The faults of one path; by default none.
 
     Attributes:
-        status: Answers this instead of the content...
-        status_times: ...this many times; None for ever.
-        drop_after: Drops the connection after this many bytes of a body...
-        drop_times: ...this many times; None for ever.
-        ranges: Whether a part can be asked for.
-        validators: Whether it says which version of the content it serves.
-        length: Whether it says how long the content is.
-        delay_seconds: Waits before it answers.
-        hold_after: Stops after this many bytes of a body, until `release` is called.
-        bytes_per_second: Serves each connection no faster; None for as fast as it goes.
-        most_at_once: Serves so many at once, and answers 503 to the others; None for all.
+        status: The status to answer instead of the content.
+        status_times: The number of such answers; None for all.
+        drop_after: The number of bytes of a body after which the connection is dropped.
+        drop_times: The number of drops; None for all.
+        ranges: Whether range requests are supported.
+        validators: Whether responses have an ETag.
+        length: Whether responses have a Content-Length.
+        delay_seconds: The delay of each response.
+        hold_after: The number of bytes of a body after which it waits for `release`.
+        bytes_per_second: The limit of each connection; None for no limit.
+        max_concurrent: The number of concurrent responses; more get 503. None for no limit.
     """
 
     status: int = 0
@@ -48,17 +48,17 @@ class Faults:
     delay_seconds: float = 0
     hold_after: int | None = None
     bytes_per_second: float | None = None
-    most_at_once: int | None = None
+    max_concurrent: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """A request that came.
+class OriginRequest:
+    """A received request.
 
     Attributes:
-        target: What was asked for: a path with its query; from a proxy's client, a whole URL.
-        headers: Its headers, names in lower case.
-        status: What was answered.
+        target: The request target: a path with a query, or a whole URL from a proxy's client.
+        headers: The headers, with lower-case names.
+        status: The status of the response.
     """
 
     target: str
@@ -68,14 +68,14 @@ class Request:
 
 @dataclasses.dataclass
 class _Resource:
-    """What is served at one path, and which of its faults are used up."""
+    """The content of one path, its faults, and how often each has occurred."""
 
     content: bytes | pathlib.Path
     headers: Mapping[str, str]
     faults: Faults
     tag: str
     open: int = 0
-    happened: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    occurred: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
 
     @property
     def size(self) -> int:
@@ -84,7 +84,7 @@ class _Resource:
         return self.content.stat().st_size
 
     def span(self, headers: Mapping[str, str]) -> tuple[int, int] | None:
-        """The first and the last byte that are asked for; None where all of it is to be sent."""
+        """Return the first and last byte of a range request; None to send everything."""
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
         same = headers.get("if-range", self.tag) == self.tag
         if not found or not same or not self.faults.ranges:
@@ -103,15 +103,15 @@ class _Resource:
 
 
 class Origin:
-    """The running server.
+    """A running origin.
 
     Attributes:
-        url: Where it listens, without a slash at its end.
-        requests: What came so far.
+        url: The origin's URL, without a trailing slash.
+        requests: The requests so far.
     """
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        self.requests: list[OriginRequest] = []
         self._resources: dict[str, _Resource] = {}
         self._lock = threading.Lock()
         self._released = threading.Event()
@@ -122,7 +122,7 @@ class Origin:
     @classmethod
     @contextlib.contextmanager
     def start(cls) -> Generator[Origin]:
-        """Runs an origin until the end of the block."""
+        """Run an origin until the end of the block."""
         origin = cls()
         thread = threading.Thread(
             target=origin._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
@@ -144,18 +144,18 @@ class Origin:
         headers: Mapping[str, str] | None = None,
         faults: Faults | None = None,
     ) -> str:
-        """Serves something, instead of what was there.
+        """Set the content of a path.
 
         Args:
-            path: Where, without a slash at its beginning.
-            content: The bytes, or the file that holds them.
-            headers: Headers that go with it, such as Content-Type.
-            faults: How it misbehaves.
+            path: The path, without a leading slash.
+            content: The bytes, or a file.
+            headers: Additional headers, such as Content-Type.
+            faults: The faults of this path.
 
         Returns:
-            Its URL.
+            The path's URL.
         """
-        # A file is taken for the same as long as its name and size are.
+        # A file's tag depends only on its name and size.
         seed = content if isinstance(content, bytes) else str(content).encode()
         resource = _Resource(content, headers or {}, faults or Faults(), "")
         resource.tag = f'"{hashlib.sha256(seed + str(resource.size).encode()).hexdigest()[:16]}"'
@@ -164,21 +164,21 @@ class Origin:
         return f"{self.url}/{urllib.parse.quote(path)}"
 
     def redirect(self, path: str, target: str) -> str:
-        """Sends whoever asks for a path elsewhere, and returns its URL."""
+        """Redirect a path to a target, and return the path's URL."""
         return self.put(path, b"", headers={"Location": target}, faults=Faults(status=302))
 
     def release(self) -> None:
-        """Lets go of what is held, now and from now on."""
+        """Continue all responses that wait because of `hold_after`, now and in future."""
         self._released.set()
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         origin = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            """One connection."""
+            """The handler of one connection."""
 
             protocol_version = "HTTP/1.1"
-            # A body would wait 40 ms for the acknowledgement of its headers.
+            # Otherwise a body waits 40 ms for the acknowledgement of its headers.
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
@@ -186,7 +186,7 @@ class Origin:
                     origin._answer(self)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Says nothing: `requests` has it all."""
+                """Log nothing: `requests` has everything."""
 
         return Handler
 
@@ -199,15 +199,15 @@ class Origin:
         span = None
         if resource is None:
             status = http.HTTPStatus.NOT_FOUND
-        elif faults.status and self._happens(resource, "refused", faults.status_times):
+        elif faults.status and self._occurs(resource, "refused", faults.status_times):
             status = http.HTTPStatus(faults.status)
-        elif faults.most_at_once is not None and resource.open >= faults.most_at_once:
+        elif faults.max_concurrent is not None and resource.open >= faults.max_concurrent:
             status = http.HTTPStatus.SERVICE_UNAVAILABLE
         else:
             span = resource.span(headers)
             status = http.HTTPStatus.PARTIAL_CONTENT if span else http.HTTPStatus.OK
         with self._lock:
-            self.requests.append(Request(connection.path, headers, status))
+            self.requests.append(OriginRequest(connection.path, headers, status))
         connection.send_response(status)
         extra = resource.headers if resource else dict[str, str]()
         for name, value in extra.items():
@@ -245,7 +245,7 @@ class Origin:
             connection.send_header("Transfer-Encoding", "chunked")
         connection.end_headers()
         end = last + 1
-        if faults.drop_after is not None and self._happens(resource, "dropped", faults.drop_times):
+        if faults.drop_after is not None and self._occurs(resource, "dropped", faults.drop_times):
             end = min(end, start + faults.drop_after)
             connection.close_connection = True
         sent = 0
@@ -261,14 +261,14 @@ class Origin:
         if not faults.length and end == last + 1:
             connection.wfile.write(b"0\r\n\r\n")
 
-    def _happens(self, resource: _Resource, kind: str, times: int | None) -> bool:
-        """Whether a fault is still to happen; it counts as having happened."""
+    def _occurs(self, resource: _Resource, kind: str, times: int | None) -> bool:
+        """Count a fault, and return whether it occurs this time."""
         with self._lock:
-            happened = resource.happened.get(kind, 0)
-            resource.happened[kind] = happened + 1
-        return times is None or happened < times
+            occurred = resource.occurred.get(kind, 0)
+            resource.occurred[kind] = occurred + 1
+        return times is None or occurred < times
 
 
 def path_of(target: str) -> str:
-    """The path in what a request asks for, which may be a whole URL."""
+    """Return the decoded path of a request target, which may be a whole URL."""
     return urllib.parse.unquote(urllib.parse.urlsplit(target).path)

