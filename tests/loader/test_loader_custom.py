@@ -112,8 +112,8 @@ def test_what_is_prepared_again_while_it_is_verified_is_not_published(rig: loade
     class Late(report.Report):
         """A report that lets a second pod of the index prepare while the first one verifies."""
 
-        def progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
-            super().progress(state, fields)
+        def write_progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
+            super().write_progress(state, fields)
             if fields()["files"]:
                 prepare.run(task, self, 0)
 

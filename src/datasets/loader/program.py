@@ -107,6 +107,6 @@ def _failures_reported(reporter: report.Report) -> Generator[None]:
             f"the loader has a bug ({type(error).__name__}): report it to the charm's developers "
             "with the pod's log"
         )
-    reporter.failed(sentence)
+    reporter.write_failed(sentence)
     # Threads that wait for the network or the volume are daemons: they are not waited for.
     sys.exit(code)

@@ -37,13 +37,13 @@ def read(
 
 
 def unpack_nested(
-    found: Iterable[members.Member],
+    outer: Iterable[members.Member],
     *,
     count: Callable[[int], None] = lambda _: None,
     inner: bool = False,
 ) -> Iterator[members.Member]:
     """Unpack the archives among members, as `read` does; the other members stay."""
-    return _inside(found, count, MOST_NESTED - inner)
+    return _unpack_inner(outer, count, MOST_NESTED - inner)
 
 
 def nested_directory(path: str) -> str:
@@ -55,21 +55,21 @@ def nested_directory(path: str) -> str:
 def _read(
     stream: byte_streams.Readable, archive_format: str, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
-    found = formats.read_stream(archive_format, stream, count)
-    return found if levels == 1 else _inside(found, count, levels)
+    outer = formats.read_stream(archive_format, stream, count)
+    return outer if levels == 1 else _unpack_inner(outer, count, levels)
 
 
-def _inside(
-    found: Iterable[members.Member], count: Callable[[int], None], levels: int
+def _unpack_inner(
+    outer: Iterable[members.Member], count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
-    for member in found:
+    for member in outer:
         if isinstance(member, members.File) and file_names.ARCHIVE_NAME.search(member.path):
-            yield from _nested(member, count, levels - 1)
+            yield from _read_inner(member, count, levels - 1)
         else:
             yield member
 
 
-def _nested(
+def _read_inner(
     outer: members.File, count: Callable[[int], None], levels: int
 ) -> Iterator[members.Member]:
     """Read the members of an inner archive; yield the file itself if it is not an archive."""

@@ -88,7 +88,7 @@ def _file(
         yield members.File(path, executable, chunks, size)
         return
     body = _Body(stream, size)
-    yield members.File(path, executable, byte_streams.pieces(body, size), size)
+    yield members.File(path, executable, byte_streams.read_pieces(body, size), size)
     body.skip()
 
 
@@ -146,4 +146,4 @@ class _Body:
         if self.left:
             byte_streams.drain(self)
         if self._padding:
-            byte_streams.exactly(self._stream, self._padding)
+            byte_streams.read_exactly(self._stream, self._padding)

@@ -38,7 +38,7 @@ def pieces(body: byte_streams.Readable, sparse: SparseMap) -> Iterator[bytes]:
         if offset < position or offset + length > sparse.size:
             raise byte_streams.damaged("the parts of a sparse file overlap")
         yield from _zeros(offset - position)
-        yield from byte_streams.pieces(body, length)
+        yield from byte_streams.read_pieces(body, length)
         position = offset + length
     yield from _zeros(sparse.size - position)
 
@@ -48,7 +48,7 @@ def old_map(stream: byte_streams.Readable, header: bytes) -> SparseMap:
     extents = _fields(header[386:482])
     more, size = header[482], _number(header[483:495])
     while more:
-        block = byte_streams.exactly(stream, BLOCK_BYTES)
+        block = byte_streams.read_exactly(stream, BLOCK_BYTES)
         extents += _fields(block[:504])
         more = block[504]
         _check_count(len(extents))
@@ -74,7 +74,7 @@ def _lines(body: byte_streams.Readable) -> Iterator[int]:
     """Yield decimal numbers, one a line, from as many blocks as needed."""
     rest = b""
     while True:
-        *lines, rest = (rest + byte_streams.exactly(body, BLOCK_BYTES)).split(b"\n")
+        *lines, rest = (rest + byte_streams.read_exactly(body, BLOCK_BYTES)).split(b"\n")
         yield from map(byte_streams.parse_decimal, lines)
         if len(rest) > byte_streams.MOST_DIGITS and rest.strip(b"\0"):
             raise byte_streams.damaged("a number cannot be read")

@@ -74,7 +74,7 @@ class ZipStream:
         self._at += len(chunk)
         return chunk
 
-    def exactly(self, count: int) -> bytes:
+    def read_exactly(self, count: int) -> bytes:
         """Return exactly the next `count` bytes, which are at most some kilobytes.
 
         Raises:
@@ -133,15 +133,15 @@ def read_listed(stream: ZipStream, signature: bytes = b"") -> ZipEntry:
     Raises:
         Failure: There is no further entry.
     """
-    head = signature + stream.exactly(ENTRY.size - len(signature))
+    head = signature + stream.read_exactly(ENTRY.size - len(signature))
     fields = ENTRY.unpack(head)
     mark, made_by, _, flags, method, _, _, check, packed, size = fields[:10]
     name_length, extra_length, comment_length, _, _, attributes, offset = fields[10:]
     if mark != ENTRY_SIGNATURE:
         raise byte_streams.damaged("its list of files is shorter than it says")
-    raw_name = stream.exactly(name_length)
-    extras = _extras(stream.exactly(extra_length))
-    stream.exactly(comment_length)
+    raw_name = stream.read_exactly(name_length)
+    extras = _extras(stream.read_exactly(extra_length))
+    stream.read_exactly(comment_length)
     size, packed, offset = _wide(extras, size, packed, offset)
     return ZipEntry(
         name=_name(raw_name, flags, extras.get(NAME_EXTRA, b"")),
@@ -157,10 +157,10 @@ def read_listed(stream: ZipStream, signature: bytes = b"") -> ZipEntry:
 
 def read_local(stream: ZipStream, offset: int) -> ZipEntry:
     """Return the local header of a member, whose signature was read already."""
-    fields = LOCAL.unpack(LOCAL_SIGNATURE + stream.exactly(LOCAL.size - 4))
+    fields = LOCAL.unpack(LOCAL_SIGNATURE + stream.read_exactly(LOCAL.size - 4))
     _, _, flags, method, _, _, check, packed, size, name_length, extra_length = fields
-    raw_name = stream.exactly(name_length)
-    extras = _extras(stream.exactly(extra_length))
+    raw_name = stream.read_exactly(name_length)
+    extras = _extras(stream.read_exactly(extra_length))
     size, packed = _wide(extras, size, packed)
     name = _name(raw_name, flags, extras.get(NAME_EXTRA, b""))
     return ZipEntry(name, 0, flags, method, check, packed, size, offset)

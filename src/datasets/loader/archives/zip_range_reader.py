@@ -51,21 +51,21 @@ def read(archive: RangeArchive, data: byte_streams.Readable) -> Iterator[members
     Raises:
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
-    found = _find_list(archive)
-    if not found.length:
+    directory = _find_directory(archive)
+    if not directory.length:
         return
-    content, raw = _Content(archive, data), archive.stream(found.start)
+    content, raw = _Content(archive, data), archive.stream(directory.start)
     with contextlib.closing(content), contextlib.closing(raw):
         listing = zip_headers.ZipStream(raw)
         count = 0
-        while listing.position < found.length:
-            yield _member(content, zip_headers.read_listed(listing), found.base)
+        while listing.position < directory.length:
+            yield _member(content, zip_headers.read_listed(listing), directory.base)
             count += 1
-        if listing.position != found.length or count % (MOST_COUNTED + 1) != found.members:
+        if listing.position != directory.length or count % (MOST_COUNTED + 1) != directory.members:
             raise byte_streams.damaged("its list of files is not as long as it says")
 
 
-class _List(NamedTuple):
+class _CentralDirectory(NamedTuple):
     """The position of the central directory.
 
     Attributes:
@@ -81,7 +81,7 @@ class _List(NamedTuple):
     base: int
 
 
-def _find_list(archive: RangeArchive) -> _List:
+def _find_directory(archive: RangeArchive) -> _CentralDirectory:
     tail_start = max(0, archive.size - zip_headers.END.size - zip_headers.LONGEST_COMMENT)
     tail = _part(archive, tail_start, archive.size - tail_start)
     at = _end(tail)
@@ -95,7 +95,7 @@ def _find_list(archive: RangeArchive) -> _List:
     base = end - length - offset
     if base < 0:
         raise byte_streams.damaged("its list of files is not where it should be")
-    return _List(base + offset, length, count & MOST_COUNTED, base)
+    return _CentralDirectory(base + offset, length, count & MOST_COUNTED, base)
 
 
 def _end(tail: bytes) -> int:
@@ -131,7 +131,7 @@ def _part(archive: RangeArchive, offset: int, count: int) -> bytes:
     if not count:
         raise byte_streams.truncated()
     with contextlib.closing(archive.stream(offset)) as stream:
-        return byte_streams.exactly(stream, count)
+        return byte_streams.read_exactly(stream, count)
 
 
 class _Content:
@@ -150,7 +150,7 @@ class _Content:
             stream, gap = self._data, offset - self._data.position
         else:
             stream, gap = self._reread(offset)
-        for _ in byte_streams.pieces(stream, gap):
+        for _ in byte_streams.read_pieces(stream, gap):
             pass
         return stream
 
@@ -188,13 +188,13 @@ def _member(content: _Content, entry: zip_headers.ZipEntry, base: int) -> member
 def _chunks(content: _Content, entry: zip_headers.ZipEntry, base: int) -> Iterator[bytes]:
     """Yield a member's content, and compare it with its size and CRC."""
     data = content.at(base + entry.offset)
-    header = zip_headers.LOCAL.unpack(data.exactly(zip_headers.LOCAL.size))
+    header = zip_headers.LOCAL.unpack(data.read_exactly(zip_headers.LOCAL.size))
     if header[0] != zip_headers.LOCAL_SIGNATURE:
         raise byte_streams.damaged(f"{failure.quote(entry.name)} is not where the list says")
-    data.exactly(header[9])
-    data.exactly(header[10])
+    data.read_exactly(header[9])
+    data.read_exactly(header[10])
     size, check = 0, 0
-    packed = byte_streams.pieces(data, entry.packed)
+    packed = byte_streams.read_pieces(data, entry.packed)
     for chunk in zip_headers.decompressed(packed, zip_headers.METHODS[entry.method]()):
         size += len(chunk)
         check = zlib.crc32(chunk, check)

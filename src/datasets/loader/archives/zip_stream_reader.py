@@ -46,7 +46,7 @@ def read(
     """
     stream = zip_headers.ZipStream(raw)
     received, listed = _Sum(), _Sum()
-    signature = stream.exactly(4)
+    signature = stream.read_exactly(4)
     if signature == SPLIT_SIGNATURE:
         raise zip_headers.split_archive()
     if signature not in FOLLOWING:
@@ -56,12 +56,12 @@ def read(
         )
     while signature == zip_headers.LOCAL_SIGNATURE:
         yield from _member(stream, received, count)
-        signature = stream.exactly(4)
+        signature = stream.read_exactly(4)
     while signature == zip_headers.ENTRY_SIGNATURE:
         entry = zip_headers.read_listed(stream, signature)
         listed.add(entry, entry.size, entry.check)
         yield from _listed_changes(entry)
-        signature = stream.exactly(4)
+        signature = stream.read_exactly(4)
     _end(stream, signature)
     if received.value != listed.value:
         raise byte_streams.damaged("its list of files does not fit its files")
@@ -184,18 +184,18 @@ def _descriptor(
     stream: zip_headers.ZipStream, actual: tuple[int, int, int]
 ) -> tuple[int, int, int]:
     """Return the data descriptor: with or without a signature, in 32 or in 64 bits."""
-    data = stream.exactly(4)
+    data = stream.read_exactly(4)
     if data == DESCRIPTOR_SIGNATURE:
-        data = stream.exactly(4)
-    short = data + stream.exactly(8)
+        data = stream.read_exactly(4)
+    short = data + stream.read_exactly(8)
     check, packed, size = struct.unpack("<3L", short)
     if (check, packed, size) == actual:
         # The 64-bit descriptor of an empty file begins like this, too.
-        following = stream.exactly(4)
+        following = stream.read_exactly(4)
         stream.unread(4)
         if following in FOLLOWING:
             return check, packed, size
-    check, packed, size = struct.unpack("<LQQ", short + stream.exactly(8))
+    check, packed, size = struct.unpack("<LQQ", short + stream.read_exactly(8))
     return check, packed, size
 
 
@@ -221,18 +221,18 @@ def _listed_changes(entry: zip_headers.ZipEntry) -> Iterator[members.Member]:
 def _end(stream: zip_headers.ZipStream, signature: bytes) -> None:
     """Check the records after the central directory: an archive without them is truncated."""
     if signature == zip_headers.END64_SIGNATURE:
-        length = int.from_bytes(stream.exactly(8), "little")
-        for _ in byte_streams.pieces(stream, length):
+        length = int.from_bytes(stream.read_exactly(8), "little")
+        for _ in byte_streams.read_pieces(stream, length):
             pass
-        locator = stream.exactly(zip_headers.LOCATOR.size)
+        locator = stream.read_exactly(zip_headers.LOCATOR.size)
         if not locator.startswith(zip_headers.LOCATOR_SIGNATURE):
             raise byte_streams.damaged("its list of files has no end")
-        signature = stream.exactly(4)
+        signature = stream.read_exactly(4)
     if signature != zip_headers.END_SIGNATURE:
         raise byte_streams.damaged("there is no header where one should be")
     fields = zip_headers.END.unpack(
-        signature + stream.exactly(zip_headers.END.size - len(signature))
+        signature + stream.read_exactly(zip_headers.END.size - len(signature))
     )
     if fields[1] not in {0, 0xFFFF}:
         raise zip_headers.split_archive()
-    stream.exactly(fields[-1])
+    stream.read_exactly(fields[-1])

@@ -61,7 +61,7 @@ class BufferedReader:
         return b"".join(chunks)
 
 
-def pieces(stream: Readable, count: int) -> Iterator[bytes]:
+def read_pieces(stream: Readable, count: int) -> Iterator[bytes]:
     """Yield the next `count` bytes in pieces.
 
     Raises:
@@ -75,13 +75,13 @@ def pieces(stream: Readable, count: int) -> Iterator[bytes]:
         yield piece
 
 
-def exactly(stream: Readable, count: int) -> bytes:
+def read_exactly(stream: Readable, count: int) -> bytes:
     """Return exactly the next `count` bytes.
 
     Raises:
         Failure: The stream ends earlier.
     """
-    return b"".join(pieces(stream, count))
+    return b"".join(read_pieces(stream, count))
 
 
 def drain(stream: Readable) -> None:
@@ -104,7 +104,7 @@ def parse_decimal(text: bytes) -> int:
 def truncated() -> Damaged:
     """Return the failure of an archive that ends too early."""
     return Damaged(
-        "the archive ends in the middle: it is truncated where it comes from; check the source"
+        "the archive ends in the middle: it is truncated at its origin; check the source"
     )
 
 

@@ -41,7 +41,7 @@ class Report:
         """Return the seconds since the load began."""
         return round(self._clock() - self._started, 3)
 
-    def state(self, state: str, **fields: Any) -> None:
+    def write_state(self, state: str, **fields: Any) -> None:
         """Write a line of progress at once, for a new state."""
         self._next = self._clock() + PROGRESS_SECONDS
         line = json.dumps(
@@ -50,7 +50,7 @@ class Report:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    def progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
+    def write_progress(self, state: str, fields: Callable[[], Mapping[str, Any]]) -> None:
         """Write a line of progress if none was written for a while.
 
         Args:
@@ -58,24 +58,24 @@ class Report:
             fields: Returns the other fields of the line.
         """
         if self._clock() >= self._next:
-            self.state(state, **fields())
+            self.write_state(state, **fields())
 
-    def published(self, result: tasks.Result) -> None:
-        """Report the published data set."""
+    def write_published(self, result: tasks.Result) -> None:
+        """Write the result of a published data set, also as the termination message."""
         fields = {"state": protocol.PUBLISHED, **dataclasses.asdict(result)}
-        self.state(**fields)
+        self.write_state(**fields)
         self._write_termination_message(fields)
 
-    def ended(self, state: str, **fields: Any) -> None:
-        """Report the success of work that publishes nothing."""
+    def write_ended(self, state: str, **fields: Any) -> None:
+        """Write the end of work that publishes nothing, also as the termination message."""
         fields = {"state": state, "index": self._index, "seconds": self.seconds, **fields}
-        self.state(**fields)
+        self.write_state(**fields)
         self._write_termination_message(fields)
 
-    def failed(self, error: str) -> None:
-        """Report the reason of a failure."""
+    def write_failed(self, error: str) -> None:
+        """Write the reason of a failure, also as the termination message."""
         error = error if len(error) <= LONGEST_ERROR else error[:LONGEST_ERROR] + "..."
-        self.state(protocol.FAILED, error=error)
+        self.write_state(protocol.FAILED, error=error)
         self._write_termination_message({"state": protocol.FAILED, "error": error})
 
     def _write_termination_message(self, fields: dict[str, Any]) -> None:

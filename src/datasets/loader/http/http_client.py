@@ -284,4 +284,4 @@ def network_errors(url: str) -> Generator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        raise responses.trouble(error, urllib.parse.urlsplit(url).hostname) from None
+        raise responses.network_error(error, urllib.parse.urlsplit(url).hostname) from None

@@ -105,8 +105,7 @@ def redirect_target(url: str, location: str) -> str:
         urls.check_web(target)
     except ValueError as error:
         raise failure.Failure(
-            f"{urls.redact(url)} redirects to a place that {error}: use the link to the file "
-            "itself"
+            f"{urls.redact(url)} redirects to a URL that {error}: use the link to the file itself"
         ) from None
     if url.startswith("https:") and not target.startswith("https:"):
         raise failure.Failure(
@@ -158,7 +157,7 @@ def refusal(
     return Refused(sentence, status, headers, content)
 
 
-def trouble(error: Any, host: str | None) -> Exception:
+def network_error(error: Any, host: str | None) -> Exception:
     """Return the error for a network error."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return failure.Failure(

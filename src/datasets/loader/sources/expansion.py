@@ -15,7 +15,7 @@ CHUNK_BYTES = 2**16
 
 
 def expand(task: tasks.Task, client: http_client.Client) -> Iterator[SourceObject]:
-    """Yield the objects of all sources of a task, as they are found.
+    """Yield the objects of all sources of a task, as they are read.
 
     Args:
         task: The task.
@@ -71,11 +71,11 @@ class _Sources:
 
     def objects(self) -> Iterator[tuple[str, SourceObject]]:
         for number, source in enumerate(self._task.sources):
-            for found in self._source(number, source):
-                yield f"the source {urls.redact(source.url)}", found
+            for entry in self._source(number, source):
+                yield f"the source {urls.redact(source.url)}", entry
         if self._task.source_list:
-            for line, found in self._read_source_list(self._task.source_list):
-                yield f"line {line} of the list", found
+            for line, entry in self._read_source_list(self._task.source_list):
+                yield f"line {line} of the list", entry
 
     def _source(self, number: int, source: tasks.Source) -> Iterator[SourceObject]:
         shown = urls.redact(source.url)
@@ -94,15 +94,15 @@ class _Sources:
         from . import source_list
 
         listed = self._reader(url).locate(url)
-        for line, found in source_list.parse(self._chunks(listed), url):
-            yield line, self._resolve(found)
+        for line, entry in source_list.parse(self._chunks(listed), url):
+            yield line, self._resolve(entry)
 
-    def _resolve(self, found: SourceObject) -> SourceObject:
+    def _resolve(self, entry: SourceObject) -> SourceObject:
         """Return an object of a list with the URL to request."""
-        located = self._reader(found.url).locate(found.url)
-        if located.url == found.url:
-            return found
-        return dataclasses.replace(found, url=located.url, auth=located.auth)
+        located = self._reader(entry.url).locate(entry.url)
+        if located.url == entry.url:
+            return entry
+        return dataclasses.replace(entry, url=located.url, auth=located.auth)
 
     def _chunks(self, listed: SourceObject) -> Iterator[bytes]:
         remote = remote_object.RemoteObject(
@@ -119,25 +119,25 @@ class _Sources:
                     yield chunk
 
 
-def _path(path: str, found: SourceObject) -> str:
+def _path(path: str, entry: SourceObject) -> str:
     """Return the path of an object whose source may have a path of its own."""
-    if not found.listed or not path:
-        return path or found.path
-    return f"{path.rstrip('/')}/{found.path}"
+    if not entry.listed or not path:
+        return path or entry.path
+    return f"{path.rstrip('/')}/{entry.path}"
 
 
-def _identity(found: SourceObject) -> str:
+def _identity(entry: SourceObject) -> str:
     """Return what no two objects may share: the path of the file, or else the URL.
 
     Archives may be unpacked in one directory; and the name of a file behind a URL with a query is
     known only from the response.
     """
-    if found.path and not found.path.endswith("/"):
-        return found.path
-    name = urls.file_name(found.url)
-    if not name or "?" in found.url or file_names.ARCHIVE_NAME.search(name):
-        return found.url
-    return source_object.file_path(found.path, name)
+    if entry.path and not entry.path.endswith("/"):
+        return entry.path
+    name = urls.file_name(entry.url)
+    if not name or "?" in entry.url or file_names.ARCHIVE_NAME.search(name):
+        return entry.url
+    return source_object.file_path(entry.path, name)
 
 
 def _refuse_duplicates(task: tasks.Task, client: http_client.Client, suspects: set[int]) -> None:

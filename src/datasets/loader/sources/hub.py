@@ -141,11 +141,11 @@ class _Hub:
         name, commit, path = self._resolve()
         files = f"{self._service.url}/datasets/{name}/resolve/{commit}"
         empty = True
-        for found in self._files_at(
+        for fields in self._files_at(
             f"{self._service.url}/api/datasets/{name}/tree/{commit}", path
         ):
             empty = False
-            entry = self._source_object(files, found)
+            entry = self._source_object(files, fields)
             if entry.path == path:
                 yield dataclasses.replace(entry, path="", listed=False)
             else:
@@ -174,9 +174,9 @@ class _Hub:
             return self._current_id(name, fields.get("id")), commit, path
         raise self._explain(refusals[0])
 
-    def _current_id(self, name: str, found: object) -> str:
+    def _current_id(self, name: str, reported: object) -> str:
         """Return the id that a repository has now: the oldest have moved to an organisation."""
-        return found if isinstance(found, str) and hub_url.is_repository(found) else name
+        return reported if isinstance(reported, str) and hub_url.is_repository(reported) else name
 
     def _files_at(self, tree: str, path: str) -> Iterator[Mapping[str, Any]]:
         """Yield the files at a path, which may be that of one file."""
@@ -193,12 +193,12 @@ class _Hub:
         """Return the one file at a path."""
         parent = path.rpartition("/")[0]
         try:
-            around = self._list_directory(
+            siblings = self._list_directory(
                 f"{tree}/{_quote(parent)}" if parent else tree, recursive=False
             )
-            for found in around:
-                if found.get("path") == path:
-                    return found
+            for fields in siblings:
+                if fields.get("path") == path:
+                    return fields
         except http_client.Refused as refused:
             if refused.status != 404:
                 raise self._explain(refused) from None
@@ -209,10 +209,10 @@ class _Hub:
         query = f"recursive={str(recursive).lower()}&expand=false"
         while query:
             body = self._request(f"{url}?{query}")
-            for found in self._decode(body, list):
-                if not isinstance(found, dict):
+            for entry in self._decode(body, list):
+                if not isinstance(entry, dict):
                     raise self._not_a_hub()
-                fields = cast("dict[str, Any]", found)
+                fields = cast("dict[str, Any]", entry)
                 if fields.get("type") != "directory":
                     yield fields
             # Only the link's query: the token must not go to another host.

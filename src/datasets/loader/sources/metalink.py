@@ -63,9 +63,11 @@ def files(chunks: Iterable[bytes]) -> Iterator[MetalinkFile]:
 
 
 def _url(file: xml_reader.Element) -> str:
-    found = [(_rank(each), each.text.strip()) for each in file.all("url")]
-    found += [(_rank(each), each.text.strip()) for each in file.all("resources", "url")]
-    known = [each for each in found if each[1].partition(":")[0].lower() in table.LISTABLE_SCHEMES]
+    mirrors = [(_rank(each), each.text.strip()) for each in file.all("url")]
+    mirrors += [(_rank(each), each.text.strip()) for each in file.all("resources", "url")]
+    known = [
+        each for each in mirrors if each[1].partition(":")[0].lower() in table.LISTABLE_SCHEMES
+    ]
     if not known:
         raise failure.Failure(
             f"line {file.line} of the list has a file without an http, https or s3 URL: add one"
@@ -83,14 +85,14 @@ def _rank(url: xml_reader.Element) -> int:
 
 
 def _checksum(file: xml_reader.Element) -> str:
-    found = {
+    digests = {
         re.sub("[-/]", "", each.attributes.get("type", "").lower()): each.text.strip().lower()
         for each in (*file.all("hash"), *file.all("verification", "hash"))
     }
     for algorithm, digits in protocol.DIGEST_DIGITS.items():
-        if re.fullmatch(rf"[0-9a-f]{{{digits}}}", found.get(algorithm, "")):
-            return f"{algorithm}:{found[algorithm]}"
-    if found:
+        if re.fullmatch(rf"[0-9a-f]{{{digits}}}", digests.get(algorithm, "")):
+            return f"{algorithm}:{digests[algorithm]}"
+    if digests:
         raise failure.Failure(
             f"line {file.line} of the list has a file with unsupported checksums only: add its "
             "sha-256, or remove the others"

@@ -54,9 +54,9 @@ class S3Reader:
         """
         bucket, key = s3_url.bucket_and_key(url)
         if key and not key.endswith("/"):
-            found = self._object(bucket, key)
-            if found:
-                yield found
+            entry = self._object(bucket, key)
+            if entry:
+                yield entry
                 return
             key += "/"
         yield from self._expand_prefix(url, bucket, key)
@@ -65,7 +65,7 @@ class S3Reader:
         """Return the object of an s3 URL, without a request for it.
 
         Raises:
-            Failure: It is not one object's URL, or its bucket cannot be found.
+            Failure: It is not one object's URL, or its bucket cannot be located.
         """
         bucket, key = s3_url.bucket_and_key(url)
         if not key or key.endswith("/"):
@@ -89,14 +89,14 @@ class S3Reader:
             page = self._page(bucket, {"prefix": key, "max-keys": "1"})
         except http_client.Refused as refused:
             # The permission to list objects is not needed to read one.
-            found = self._probe(bucket, key) if refused.status == 403 else None
-            if found:
-                return found
+            entry = self._probe(bucket, key) if refused.status == 403 else None
+            if entry:
+                return entry
             raise self._explain(refused, bucket) from None
-        for found in page.objects:
-            if found.key == key:
-                self._check_archived(bucket, found)
-                return self._source_object(bucket, found)
+        for listed in page.objects:
+            if listed.key == key:
+                self._check_archived(bucket, listed)
+                return self._source_object(bucket, listed)
         return None
 
     def _probe(self, bucket: str, key: str) -> SourceObject | None:
@@ -115,11 +115,11 @@ class S3Reader:
 
     def _expand_prefix(self, url: str, bucket: str, prefix: str) -> Iterator[SourceObject]:
         empty = True
-        for found in self._list(bucket, prefix):
+        for listed in self._list(bucket, prefix):
             # Consoles create such keys to show an empty directory.
-            if not found.key.endswith("/") or found.size:
+            if not listed.key.endswith("/") or listed.size:
                 empty = False
-                yield self._object_under(bucket, found, prefix)
+                yield self._object_under(bucket, listed, prefix)
         if empty:
             raise failure.Failure(
                 f"{urls.redact(url)} names no object, and there is none below it: check the source"
@@ -139,33 +139,35 @@ class S3Reader:
                 raise s3_list.not_a_list(bucket)
             query["continuation-token"] = page.next
 
-    def _object_under(self, bucket: str, found: s3_list.ListedObject, prefix: str) -> SourceObject:
-        path = found.key[len(prefix) :]
+    def _object_under(
+        self, bucket: str, listed: s3_list.ListedObject, prefix: str
+    ) -> SourceObject:
+        path = listed.key[len(prefix) :]
         reason = source_object.path_problem(path)
         if reason:
             raise failure.Failure(
-                f"the bucket {bucket} has the key {failure.quote(found.key)}, which cannot be in "
+                f"the bucket {bucket} has the key {failure.quote(listed.key)}, which cannot be in "
                 f"a data set ({reason}): rename it, or give others one by one as sources"
             )
-        self._check_archived(bucket, found)
-        return dataclasses.replace(self._source_object(bucket, found), path=path, listed=True)
+        self._check_archived(bucket, listed)
+        return dataclasses.replace(self._source_object(bucket, listed), path=path, listed=True)
 
-    def _source_object(self, bucket: str, found: s3_list.ListedObject) -> SourceObject:
+    def _source_object(self, bucket: str, listed: s3_list.ListedObject) -> SourceObject:
         return SourceObject(
-            self._url(bucket, found.key), size=found.size, validator=found.tag, auth=AUTH
+            self._url(bucket, listed.key), size=listed.size, validator=listed.tag, auth=AUTH
         )
 
-    def _check_archived(self, bucket: str, found: s3_list.ListedObject) -> None:
+    def _check_archived(self, bucket: str, listed: s3_list.ListedObject) -> None:
         """Refuse an archived object; a list does not tell whether it has been restored.
 
         Only the first one is probed: they are restored together.
         """
-        if found.archived and not self._restored and not self._probe(bucket, found.key):
+        if listed.archived and not self._restored and not self._probe(bucket, listed.key):
             raise failure.Failure(
-                f"the object {failure.quote(found.key)} in s3://{bucket} is archived and cannot "
+                f"the object {failure.quote(listed.key)} in s3://{bucket} is archived and cannot "
                 f"be read: {self._service.advice}"
             )
-        self._restored = self._restored or found.archived
+        self._restored = self._restored or listed.archived
 
     def _url(self, bucket: str, key: str) -> str:
         base = self._bases.get(bucket) or self._service.base(bucket, self._service.region)

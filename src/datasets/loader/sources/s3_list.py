@@ -59,11 +59,11 @@ def read(content: bytes, bucket: str) -> ListPage:
     try:
         (root,) = xml_reader.elements([content], ["ListBucketResult"], PAGE_BYTES)
         url = root.value("EncodingType") == "url"
-        found = [_object(each, url=url) for each in root.all("Contents")]
+        objects = [_object(each, url=url) for each in root.all("Contents")]
     except ValueError:
         raise not_a_list(bucket) from None
     more = root.value("IsTruncated") == "true"
-    return ListPage(found, more, root.value("NextContinuationToken"))
+    return ListPage(objects, more, root.value("NextContinuationToken"))
 
 
 def _object(element: xml_reader.Element, *, url: bool) -> ListedObject:

@@ -44,14 +44,14 @@ def parse(chunks: Iterable[bytes], base_url: str) -> Iterator[tuple[int, SourceO
         Failure: A line is invalid, or there are none; the text names the line.
     """
     count = 0
-    for number, found in _entries(_bounded(chunks), base_url):
+    for number, entry in _entries(_bounded(chunks), base_url):
         count += 1
         if count > MOST_ENTRIES:
             raise failure.Failure(
                 f"the list has more than {MOST_ENTRIES} entries: pack the files into archives, or "
                 "give their prefix as the source"
             )
-        yield number, found
+        yield number, entry
     if not count:
         raise failure.Failure(f"the list names nothing: {LINE_FORMAT}")
 
@@ -80,9 +80,9 @@ def _entries(chunks: Iterator[bytes], base_url: str) -> Iterator[tuple[int, Sour
             yield file.line, reader.metalink(file)
         return
     for reader.number, text in _lines(whole):
-        found = reader.line(text)
-        if found:
-            yield reader.number, found
+        entry = reader.line(text)
+        if entry:
+            yield reader.number, entry
 
 
 def _chained(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -157,10 +157,10 @@ class _Reader:
         path = self._path(file.name)
         if not path or path.endswith("/"):
             raise self._failure("names no file")
-        found = self._absolute(file.url, file.checksum)
+        entry = self._absolute(file.url, file.checksum)
         if path.rpartition("/")[2] == urls.file_name(file.url):
             path = path[: path.rfind("/") + 1]
-        return dataclasses.replace(found, path=path, size=file.size)
+        return dataclasses.replace(entry, path=path, size=file.size)
 
     def _url_line(self, text: str) -> SourceObject:
         url, _, rest = text.replace("\t", " ").partition(" ")
@@ -175,13 +175,13 @@ class _Reader:
         elif NAMED_CHECKSUM.fullmatch(word):
             raise self._failure("has a checksum of another length than its algorithm's")
         if ABSOLUTE.match(url):
-            found = self._absolute(url, checksum)
-            return SourceObject(found.url, self._path(rest), checksum=checksum)
+            entry = self._absolute(url, checksum)
+            return SourceObject(entry.url, self._path(rest), checksum=checksum)
         relative = urllib.parse.unquote(url)
         if url.startswith("/") or "?" in url or ".." in relative.split("/"):
             return self._absolute(self._joined(url), checksum, self._path(rest))
-        found = self._relative(relative, checksum)
-        return SourceObject(found.url, self._path(rest) or found.path, checksum=checksum)
+        entry = self._relative(relative, checksum)
+        return SourceObject(entry.url, self._path(rest) or entry.path, checksum=checksum)
 
     def _relative(self, path: str, checksum: str) -> SourceObject:
         """Return the file at a path relative to the list."""

@@ -36,10 +36,10 @@ class Element:
 
     def all(self, *path: str) -> list[Element]:
         """Return the elements at a path in this one."""
-        found: list[Element] = [self]
+        matches: list[Element] = [self]
         for name in path:
-            found = [part for each in found for part in each.parts if part.name == name]
-        return found
+            matches = [part for each in matches for part in each.parts if part.name == name]
+        return matches
 
     def value(self, *path: str) -> str:
         """Return the stripped text of the first element at a path in this one."""

@@ -175,6 +175,6 @@ class CompletedWork:
         """Tell whether a member of an item is on the volume."""
         return number in self.members.get(item, ())
 
-    def begun(self, item: int) -> bool:
+    def has_begun(self, item: int) -> bool:
         """Tell whether any part of an item is on the volume."""
         return item in self.members or item in self.positions

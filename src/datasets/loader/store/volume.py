@@ -190,8 +190,8 @@ class StoredDataSet:
         return unused
 
     def _is_used(self, version: str) -> bool:
-        begun = any(self.home.glob(versions.load_name("*", version)))
-        return begun or self.record_of(version).exists() or (self.home / version).exists()
+        is_loading = any(self.home.glob(versions.load_name("*", version)))
+        return is_loading or self.record_of(version).exists() or (self.home / version).exists()
 
     def custom_loader_directory(self, version: str) -> pathlib.Path:
         """Return the directory of a custom loader's files, which is known before it runs."""

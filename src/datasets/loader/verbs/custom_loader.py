@@ -39,7 +39,7 @@ def publish(task: tasks.Task, reporter: report.Report) -> versions.PublishedVers
             raise failure.Failure(
                 "the files that your loader wrote are gone: run create-dataset again"
             )
-    reporter.state(protocol.VERIFYING)
+    reporter.write_state(protocol.VERIFYING)
     count = total = 0
     file_list = home / "file-list"
     with load_directory.create_text(file_list) as listed:
@@ -53,7 +53,7 @@ def publish(task: tasks.Task, reporter: report.Report) -> versions.PublishedVers
                 raise failure.Failure("your loader wrote more than a data set may have: split it")
             if fields:
                 listed.write(json.dumps(fields) + "\n")
-            reporter.progress(
+            reporter.write_progress(
                 protocol.VERIFYING, functools.partial(dict[str, int], files=count, bytes=total)
             )
     if not count:

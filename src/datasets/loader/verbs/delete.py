@@ -28,9 +28,9 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
             stored.link.unlink()
         entries = list(stored.home.iterdir()) if stored.home.exists() else []
         trash = [versions.to_trash(each) for each in entries]
-    reporter.state(protocol.DELETING, files=0)
+    reporter.write_state(protocol.DELETING, files=0)
     files = removal.remove(
-        trash, lambda count: reporter.progress(protocol.DELETING, lambda: {"files": count})
+        trash, lambda count: reporter.write_progress(protocol.DELETING, lambda: {"files": count})
     )
     stored.remove_home()
     if any(os.path.lexists(path) for path in trash):
@@ -38,5 +38,5 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
             f"the data set {task.name} is deleted, but some of its files could not be removed: "
             "run delete-dataset again; if that does not help, look at who owns them"
         )
-    reporter.ended(protocol.DELETED, files=files)
+    reporter.write_ended(protocol.DELETED, files=files)
     return []

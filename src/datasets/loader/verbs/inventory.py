@@ -21,8 +21,8 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
         fields = _fields(root, name) if tasks.NAME.fullmatch(name) else None
         if fields:
             count += 1
-            reporter.state(protocol.LISTED, name=name, **fields)
-    reporter.ended(protocol.INVENTORIED, count=count)
+            reporter.write_state(protocol.LISTED, name=name, **fields)
+    reporter.write_ended(protocol.INVENTORIED, count=count)
     return []
 
 

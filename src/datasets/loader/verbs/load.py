@@ -45,9 +45,9 @@ def run(task: tasks.Task, reporter: report.Report, index: int) -> list[pathlib.P
 
         published = custom_loader.publish(task, reporter)
     if published is None:
-        reporter.ended(protocol.DONE, **counter.fields())
+        reporter.write_ended(protocol.DONE, **counter.fields())
         return []
-    reporter.published(published.result)
+    reporter.write_published(published.result)
     return published.trash
 
 
@@ -65,7 +65,7 @@ def _load(
     importing.start()
     reason = ""
     for attempt in range(MOST_ATTEMPTS):
-        reporter.state(protocol.PREPARING, source=task.redacted_sources)
+        reporter.write_state(protocol.PREPARING, source=task.redacted_sources)
         if attempt:
             counter.reset()
         with stored.locked():
@@ -86,7 +86,7 @@ def _load(
             except failure.StartOver as trouble:
                 reason = trouble.reason
                 directory.supersede(reason)
-                reporter.state(protocol.STARTING_OVER, reason=reason)
+                reporter.write_state(protocol.STARTING_OVER, reason=reason)
             except (failure.Failure, OSError) as trouble:
                 # Another pod may have published, which moves the directory.
                 if isinstance(trouble, OSError) and trouble.errno in {errno.ENOENT, errno.ESTALE}:

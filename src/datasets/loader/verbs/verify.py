@@ -41,7 +41,7 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
         )
     files = size = wrong = 0
     first = ""
-    reporter.state(protocol.VERIFYING, files=0, bytes=0)
+    reporter.write_state(protocol.VERIFYING, files=0, bytes=0)
     for fields, difference in readback.map_concurrently(
         lambda each: _compare(root, each), _listed(file_list)
     ):
@@ -51,8 +51,8 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
             wrong += 1
             first = first or f"{failure.quote(fields['path'])} {difference}"
             if wrong <= MOST_NAMED:
-                reporter.state(protocol.VERIFYING, wrong=fields["path"], reason=difference)
-        reporter.progress(
+                reporter.write_state(protocol.VERIFYING, wrong=fields["path"], reason=difference)
+        reporter.write_progress(
             protocol.VERIFYING, functools.partial(dict[str, int], files=files, bytes=size)
         )
     extra = _count(root) - files
@@ -63,7 +63,7 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.
             f"{wrong} of {max(files, wrong)} files of {task.name} are not as they were published "
             f"({first}): run create-dataset with overwrite=true to load them again"
         )
-    reporter.ended(protocol.VERIFIED, files=files, bytes=size)
+    reporter.write_ended(protocol.VERIFIED, files=files, bytes=size)
     return []
 
 

@@ -44,7 +44,7 @@ class Unpacker:
             Failure: It cannot be unpacked.
         """
         run = self._run
-        if run.attempt.completed.begun(run.number):
+        if run.attempt.completed.has_begun(run.number):
             item_version.check_resumable(self._source)
         # Only a source has a checksum that was given; a member of an archive has none.
         hashed = run.item.kind == plan.SOURCE

@@ -48,7 +48,7 @@ def load_member(fetch: item_context.ItemFetch, data: object_stream.ObjectStream)
     """Load a member of an archive that is not an archive itself."""
     run, tree, limiter = fetch.run, fetch.context.tree, fetch.context.limiter
     item, size = run.item, run.item.length or 0
-    chunks = byte_streams.pieces(data, size)
+    chunks = byte_streams.read_pieces(data, size)
     limiter.add_member()
     limiter.add_received(size)
     limiter.add_written(size)
@@ -81,7 +81,7 @@ def _load_small(
     limiter.add_received(size)
     limiter.add_written(size)
     with contextlib.closing(opened or object_stream.open_stream(fetch.source, most=1)) as data:
-        content = b"".join(byte_streams.pieces(data, size))
+        content = b"".join(byte_streams.read_pieces(data, size))
     digest = item_checksum.hasher(run.item)
     digest.update(content)
     checksum = item_checksum.compare(run.item, fetch.source.url, digest.hexdigest())

@@ -47,5 +47,5 @@ def _try(run: item_run.ItemRun, fetch: Callable[[], None]) -> failure.StartOver 
 
 def _is_independent(run: item_run.ItemRun) -> bool:
     """Tell whether the item is one file without a listed version, and none of it is written."""
-    begun = run.attempt.completed.begun(run.number)
-    return run.item.kind == plan.FILE and not run.item.validator and not begun
+    has_files = run.attempt.completed.has_begun(run.number)
+    return run.item.kind == plan.FILE and not run.item.validator and not has_files

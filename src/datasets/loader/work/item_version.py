@@ -20,13 +20,13 @@ def check(run: item_run.ItemRun, source: remote_object.RemoteObject) -> None:
         Failure: The object cannot be read.
     """
     source.probe()
-    begun = run.attempt.completed.versions.get(run.number)
-    if begun is None:
+    recorded = run.attempt.completed.versions.get(run.number)
+    if recorded is None:
         run.record(journal.VERSION, 0, "", text=source.validator)
         if run.item.kind == plan.SOURCE:
             # Before its first file is on the volume, as another version may have other files.
             run.attempt.journal.flush()
-    elif begun != source.validator:
+    elif recorded != source.validator:
         raise failure.StartOver("has changed since an earlier attempt")
 
 

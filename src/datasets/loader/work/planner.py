@@ -34,12 +34,12 @@ def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
         StartOver: A source changed while it was probed.
         Failure: There are no sources, or one cannot be loaded.
     """
-    found = expansion.expand(task, client)
-    first = list(itertools.islice(found, MOST_PROBED + 1))
+    objects = expansion.expand(task, client)
+    first = list(itertools.islice(objects, MOST_PROBED + 1))
     if not first:
         raise failure.Failure("there is nothing to load: check the sources")
     probe = len(first) <= MOST_PROBED and (task.indexes > 1 or task.unpack == "recursive")
-    for each in itertools.chain(first, found):
+    for each in itertools.chain(first, objects):
         item = plan.Item(
             plan.SOURCE,
             url="" if each.source >= 0 else each.url,
@@ -60,8 +60,8 @@ def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
             yield item
 
 
-def _is_to_unpack(found: source_object.SourceObject, task: tasks.Task) -> bool:
-    return task.unpack == "recursive" and bool(file_names.ARCHIVE_NAME.search(found.path))
+def _is_to_unpack(candidate: source_object.SourceObject, task: tasks.Task) -> bool:
+    return task.unpack == "recursive" and bool(file_names.ARCHIVE_NAME.search(candidate.path))
 
 
 def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
@@ -79,16 +79,16 @@ def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
 
 def _probe(
     item: plan.Item,
-    found: source_object.SourceObject,
+    candidate: source_object.SourceObject,
     task: tasks.Task,
     client: http_client.Client,
 ) -> Iterator[plan.Item]:
     source = remote_object.RemoteObject(
         client,
-        found.url,
-        auth=found.auth,
-        size=found.size,
-        validator=found.validator,
+        candidate.url,
+        auth=candidate.auth,
+        size=candidate.size,
+        validator=candidate.validator,
         opening_seconds=task.opening_seconds,
         patience_seconds=task.patience_seconds,
     )
@@ -119,16 +119,16 @@ def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan
 
     def read_at(offset: int, count: int) -> bytes:
         with contextlib.closing(source.open_range(offset, offset + count)) as data:
-            return byte_streams.exactly(data, count)
+            return byte_streams.read_exactly(data, count)
 
-    found = tar_index.scan(read_at, source.size or 0)
+    scanned = tar_index.scan(read_at, source.size or 0)
     try:
-        first = list(itertools.islice(found, SAMPLE))
+        first = list(itertools.islice(scanned, SAMPLE))
         count = sum(not each.directory for each in first)
         if not count or sum(each.size for each in first) < LEAST_INNER_BYTES * count:
             return None
         # All are read before the first is returned: NotPlain may be raised at the very end.
-        every = [*first, *found]
+        every = [*first, *scanned]
     except tar_index.NotPlain:
         return None
     paths = [archive_reader.nested_directory(each.path) for each in every if not each.directory]

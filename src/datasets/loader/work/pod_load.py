@@ -81,8 +81,8 @@ class PodLoad:
             self._directory.check()
             planned = plan.read(self._directory.plan)
             if planned is None:
-                found = planner.items(self._task, self._client)
-                planned = plan.write(self._directory.plan, found, indexes=self._task.indexes)
+                items = planner.items(self._task, self._client)
+                planned = plan.write(self._directory.plan, items, indexes=self._task.indexes)
         return planned
 
     def _work(self, planned: plan.Plan) -> None:
@@ -102,7 +102,9 @@ class PodLoad:
             index=self._index,
             indexes=self._task.indexes,
         )
-        worker.run(lambda: self._reporter.progress(protocol.TRANSFERRING, self._counter.fields))
+        worker.run(
+            lambda: self._reporter.write_progress(protocol.TRANSFERRING, self._counter.fields)
+        )
         tree.close()
 
     def _keep_existing(self, result: tasks.Result) -> versions.PublishedVersion:
@@ -114,11 +116,11 @@ class PodLoad:
         return versions.PublishedVersion(result, [])
 
     def _publish(self, planned: plan.Plan) -> versions.PublishedVersion:
-        self._reporter.state(protocol.VERIFYING, **self._counter.fields())
+        self._reporter.write_state(protocol.VERIFYING, **self._counter.fields())
 
         def tick(files: int, size: int) -> None:
             verified = {"verified_files": files, "verified_bytes": size}
-            self._reporter.progress(
+            self._reporter.write_progress(
                 protocol.VERIFYING, lambda: {**self._counter.fields(), **verified}
             )
 
