@@ -1,1 +1,1 @@
-"""The reference pages that are made from config.yaml, actions.yaml and the code."""
+"""Generate reference pages from config.yaml, actions.yaml and the code."""

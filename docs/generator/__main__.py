@@ -1,4 +1,4 @@
-"""`python -m docs.generator`: write the generated reference pages anew."""
+"""Write the generated reference pages: `python -m docs.generator`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from docs.generator import pages
 
 
 def main() -> None:
-    """Write each page to its place."""
+    """Write all generated pages."""
     for path, text in pages.all_pages().items():
         (pages.ROOT / path).write_text(text)
 

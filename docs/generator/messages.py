@@ -1,7 +1,7 @@
-"""Collects from the code every sentence that `juju status` or a failed action can show.
+"""Collect from the code all messages that `juju status` or a failed action can show.
 
-It reads the source and runs none of it: a message is the text given to a problem, with a
-`<placeholder>` for each value that is only known when the charm runs.
+The code is parsed, not run: a message is the text passed to a problem, with a `<placeholder>` for
+each value that is only known when the charm runs.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from collections.abc import Iterable, Iterator
 # The classes whose first argument is a message, and the status in which it is shown. Their
 # subclasses count too.
 _KINDS = {"Blocked": "blocked", "Waiting": "waiting", "ActiveStatus": "active"}
-# What keeps a pod from running is part of other messages, and is told by its argument "blocked".
+# The cause that keeps a pod from running is part of other messages. Its argument "blocked" has the
+# status.
 _CAUSE = "Cause"
-# The reconcile hands the text of its active status on under this name.
+# The keyword under which the reconcile passes on the text of its active status.
 _SUMMARY = "summary"
 _DEPTH = 6
 
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """A sentence for the user.
+    """A message for the user.
 
     Attributes:
-        module: The file that says it, below the directory of sources.
+        module: The file that has it, relative to the directory of sources.
         status: `active`, `waiting`, `blocked`, or two of them with "or".
-        text: The sentence, with placeholders.
+        text: The text, with placeholders.
     """
 
     module: str
@@ -38,7 +39,7 @@ class Message:
 
 
 def collect(sources: pathlib.Path) -> list[Message]:
-    """Return the messages of all modules below a directory, each once, in their order.
+    """Return the messages of all modules below a directory, without duplicates, in their order.
 
     Args:
         sources: The directory.
@@ -71,7 +72,7 @@ def _with_subclasses(trees: Iterable[ast.Module]) -> dict[str, str]:
 
 
 class _Module:
-    """One module's syntax tree, and the values that its names can have."""
+    """The syntax tree of a module, and the values that its names can have."""
 
     def __init__(
         self, tree: ast.Module, kinds: dict[str, str], shared: dict[str, ast.expr]
@@ -83,19 +84,21 @@ class _Module:
         }
 
     def find(self, module: str) -> Iterator[Message]:
-        """Yield the messages that this module gives to a problem or a status."""
+        """Yield the messages that this module passes to a problem or a status."""
         for scope in self._functions.values():
             for call in ast.walk(scope):
                 if not isinstance(call, ast.Call):
                     continue
-                for status, argument in self._given(call, scope):
+                for status, argument in self._message_arguments(call, scope):
                     for branch in _branches(argument):
                         for text in self._texts(branch, scope):
                             if _has_words(text):
                                 yield Message(module, status, text)
 
-    def _given(self, call: ast.Call, scope: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
-        """Yield status and message of a call that makes a problem, or hands its class on."""
+    def _message_arguments(
+        self, call: ast.Call, scope: ast.FunctionDef
+    ) -> Iterator[tuple[str, ast.expr]]:
+        """Yield status and message of a call that makes a problem, or passes its class on."""
         arguments = [*call.args, *(each.value for each in call.keywords)]
         if arguments and (status := self._status(call, scope)):
             yield status, arguments[0]
@@ -107,12 +110,12 @@ class _Module:
     def _status(self, call: ast.Call, scope: ast.FunctionDef) -> str:
         name = _last(call.func)
         if name == _CAUSE:
-            given = [each.value for each in call.keywords if each.arg == "blocked"]
-            given += call.args[1:2]
-            known = isinstance(given[0], ast.Constant) if given else False
+            blocked = [each.value for each in call.keywords if each.arg == "blocked"]
+            blocked += call.args[1:2]
+            known = isinstance(blocked[0], ast.Constant) if blocked else False
             if not known:
                 return "blocked or waiting"
-            return "blocked" if ast.literal_eval(given[0]) else "waiting"
+            return "blocked" if ast.literal_eval(blocked[0]) else "waiting"
         if isinstance(call.func, ast.Name) and name not in self._kinds:
             # A class that was chosen before: `kind = Waiting if ... else Blocked`.
             chosen = _local(scope, name)
@@ -123,7 +126,7 @@ class _Module:
         return self._kinds.get(name, "")
 
     def _texts(self, node: ast.expr, scope: ast.FunctionDef, depth: int = 0) -> list[str]:
-        """Return the texts that an expression can be; none where one of them is not known."""
+        """Return the possible texts of an expression; none if one of them is unknown."""
         if depth > _DEPTH:
             return []
 
@@ -153,7 +156,7 @@ class _Module:
         return found
 
     def _looked_up(self, node: ast.expr, scope: ast.FunctionDef, depth: int) -> list[str]:
-        """Return the texts behind a name, a row of a table, another module's constant, a call."""
+        """Return the possible texts of a name, a table's row, a module's constant or a call."""
         values: list[ast.expr] = []
         match node:
             case ast.Call():
@@ -175,7 +178,7 @@ class _Module:
         return [self._constants[name]] if name in self._constants else []
 
     def _returned(self, call: ast.Call, scope: ast.FunctionDef, depth: int) -> list[str]:
-        """Return the texts of a call: of this module's function, or of a template."""
+        """Return the possible texts of a call of this module's function or of `format`."""
         name = _last(call.func)
         if isinstance(call.func, ast.Attribute) and name == "format":
             texts = self._texts(call.func.value, scope, depth + 1)
@@ -190,7 +193,7 @@ class _Module:
         return []
 
     def _looped(self, name: str, scope: ast.FunctionDef, depth: int) -> list[str]:
-        """The texts of a loop's variable where the loop goes over rows of a constant table."""
+        """Return the possible texts of a variable that loops over the rows of a constant table."""
         for loop in ast.walk(scope):
             match loop:
                 case ast.For(ast.Tuple(targets), ast.Name(table)) if table in self._constants:

@@ -1,4 +1,4 @@
-"""Renders the generated reference pages: options, actions, IAM policy, statuses."""
+"""Render the generated reference pages: options, actions, IAM policy, statuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from docs.generator import messages
 ROOT = pathlib.Path(__file__).parents[2]
 NOTES = pathlib.Path(__file__).with_name("status_notes.yaml")
 
-# Where the messages of a module stand on the page of statuses; the first prefix that fits counts.
+# The section of a module's messages on the page of statuses; the first matching prefix counts.
 _GROUPS = (
     ("config", "Options, relations and credentials"),
     ("relations/", "Options, relations and credentials"),
@@ -26,7 +26,7 @@ _GROUPS = (
     ("app/", "The application"),
     ("aws/", "AWS"),
     ("cluster/probe", "The probe"),
-    ("cluster/pods", "Pods that do not start (part of the messages of probes and data sets)"),
+    ("cluster/pods", "Pods that do not start (part of other messages)"),
     ("cluster/jobs", "Jobs"),
     ("cluster/", "Kubernetes and the claims"),
     ("", "Others"),
@@ -37,7 +37,7 @@ _ORDER = (
     "AWS",
     "Kubernetes and the claims",
     "The probe",
-    "Pods that do not start (part of the messages of probes and data sets)",
+    "Pods that do not start (part of other messages)",
     "Jobs",
     "Data set actions",
     "Teardown",
@@ -46,7 +46,7 @@ _ORDER = (
 
 
 def all_pages() -> dict[str, str]:
-    """Return the text of each generated page by its path below the repository's root."""
+    """Return the text of each generated page by its path in the repository."""
     policy = iam_policy()
     return {
         "docs/reference/options.md": options(),
@@ -58,14 +58,14 @@ def all_pages() -> dict[str, str]:
 
 
 def options() -> str:
-    """Return the page of the options in config.yaml."""
+    """Return the page of options, from config.yaml."""
     declared: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
     lines = [
-        _made_from("config.yaml"),
+        _generated_from("config.yaml"),
         "# Options",
         "",
-        "`juju config aws-efs` shows them with their values; `juju config aws-efs capacity=500Gi`"
-        " sets one.",
+        "`juju config aws-efs` shows all options and their values; `juju config aws-efs"
+        " capacity=500Gi` sets one.",
         "",
         "| option | type | default |",
         "|---|---|---|",
@@ -78,15 +78,15 @@ def options() -> str:
 
 
 def actions() -> str:
-    """Return the page of the actions in actions.yaml."""
+    """Return the page of actions, from actions.yaml."""
     declared: dict[str, Any] = yaml.safe_load((ROOT / "actions.yaml").read_text())
     lines = [
-        _made_from("actions.yaml"),
+        _generated_from("actions.yaml"),
         "# Actions",
         "",
         "With Juju 3.x an action runs as `juju run aws-efs/leader ACTION key=value ...`, with Juju"
-        " 2.9 as `juju run-action aws-efs/leader --wait ACTION key=value ...`. What the actions"
-        " return stands in [data sets](data-sets.md#results-of-the-actions).",
+        " 2.9 as `juju run-action aws-efs/leader --wait ACTION key=value ...`. The results of data"
+        " set actions are listed in [data sets](data-sets.md#results-of-the-actions).",
         "",
     ]
     for name, action in declared.items():
@@ -97,7 +97,7 @@ def actions() -> str:
         if parameters := action.get("params"):
             lines += ["", "| parameter | type | default | |", "|---|---|---|---|"]
         else:
-            lines += ["", "It takes no parameters."]
+            lines += ["", "No parameters."]
             continue
         for key, parameter in parameters.items():
             required = key in action.get("required", [])
@@ -122,11 +122,11 @@ def iam_policy_page(policy: str) -> str:
     on_behalf = ", ".join(f"`{action}`" for action in permissions.ON_BEHALF_ACTIONS)
     return "\n".join(
         [
-            _made_from("src/aws/permissions.py"),
+            _generated_from("src/aws/permissions.py"),
             "# IAM policy",
             "",
-            "The charm's AWS credentials need these permissions, whichever way you"
-            " [give them](../how-to/give-credentials.md). The policy is also a"
+            "The charm's [AWS credentials](../how-to/give-credentials.md) need these"
+            " permissions. The policy is also a"
             " [file](iam-policy.json):",
             "",
             "    aws iam create-policy --policy-name aws-efs --policy-document"
@@ -136,18 +136,18 @@ def iam_policy_page(policy: str) -> str:
             policy.rstrip(),
             "```",
             "",
-            f"The charm itself does not call these: {on_behalf}. AWS asks for them when EFS does"
-            " it for the charm: a mount target is a network interface in your subnet;"
-            " `iam:CreateServiceLinkedRole` is for the first file system of an account; the"
-            " `kms:` ones are for encryption. With a [`kms-key`](options.md#kms-key) of your own,"
-            " the key's policy must also let these credentials describe it and create grants.",
+            f"The charm itself does not call these: {on_behalf}. EFS calls them on its behalf: a"
+            " mount target is a network interface in your subnet; the first file system of an"
+            " account needs `iam:CreateServiceLinkedRole`; encryption needs the `kms:` actions."
+            " With a [`kms-key`](options.md#kms-key) of your own, the"
+            " key's policy must also let these credentials describe it and create grants.",
             "",
         ]
     )
 
 
 def stale_notes() -> list[str]:
-    """Return the notes on statuses that belong to no message of the code."""
+    """Return the notes on statuses that match no message in the code."""
     collected = messages.collect(ROOT / "src")
     return [each for each in _notes() if not any(each in message.text for message in collected)]
 
@@ -160,16 +160,16 @@ def statuses() -> str:
     """Return the page of all messages that a status or a failed action can show."""
     collected, notes = messages.collect(ROOT / "src"), _notes()
     lines = [
-        _made_from("the code and docs/generator/status_notes.yaml"),
+        _generated_from("the code and docs/generator/status_notes.yaml"),
         "# Statuses and messages",
         "",
-        "A message says what is so, then what to do. `juju status` shows the most urgent one, at"
-        " most 120 characters of it; `juju debug-log` has it whole. The same messages are given"
-        " as the reason of an action that fails. `<...>` and `…` stand for values.",
+        "A message says what is so, then what to do. `juju status` shows the most urgent one, cut"
+        " to 120 characters; `juju debug-log` has the full text. A failed action has such a"
+        " message too. `<...>` and `…` stand for values.",
         "",
-        "**active**: all is well. **waiting**: it mends itself, or another charm or API has to"
-        " answer; the next event, at the latest the next update-status, goes on. **blocked**:"
-        " it needs you.",
+        "**active**: everything works. **waiting**: it may resolve itself, or another charm or API"
+        " has to answer; the charm tries again at the next event, at the latest at the next"
+        " update-status. **blocked**: you have to act.",
     ]
     for title in _ORDER:
         rows = [message for message in collected if _group(message) == title]
@@ -185,8 +185,8 @@ def _group(message: messages.Message) -> str:
     return next(title for prefix, title in _GROUPS if message.module.startswith(prefix))
 
 
-def _made_from(source: str) -> str:
-    return f"<!-- Made by `make docs` from {source}: edit that, not this page. -->\n"
+def _generated_from(source: str) -> str:
+    return f"<!-- Generated by `make docs` from {source}: edit that, not this page. -->\n"
 
 
 def _type(parameter: dict[str, Any]) -> str:
@@ -208,7 +208,7 @@ def _plain(value: object) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return a text in which Markdown takes no `<name>` outside of code for a tag."""
+    """Escape `<` outside of code, so that Markdown does not take `<name>` for a tag."""
     parts = text.split("`")
     return "`".join(p if number % 2 else p.replace("<", "&lt;") for number, p in enumerate(parts))
 
