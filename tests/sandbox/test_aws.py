@@ -1,4 +1,4 @@
-"""The AWS half against the sandbox's AWS: what is there afterwards, and what it cost in calls."""
+"""The AWS half against the sandbox's AWS: the results, and the number of calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.aws import aws_cloud as sandbox_aws
 MODEL = "6a1ff4ef-7a51-4a3c-8d6d-6a3cf1a0a001"
 OWNER = identity.Owner(MODEL, "aws-efs")
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
-PATIENCE = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def connected(cloud: sandbox_aws.Cloud) -> session.Aws:
     return session.connect(cloud.region, cloud.credentials, {})
 
 
-def wanted(*machines: sandbox_aws.Instance, **changes: object) -> resources.DesiredFileSystem:
+def make_desired(
+    *machines: sandbox_aws.Instance, **changes: object
+) -> resources.DesiredFileSystem:
     plain = resources.DesiredFileSystem(
         owner=OWNER,
         performance_mode="generalPurpose",
@@ -55,9 +57,11 @@ def wanted(*machines: sandbox_aws.Instance, **changes: object) -> resources.Desi
 
 
 def reconciled(
-    cloud: sandbox_aws.Cloud, want: resources.DesiredFileSystem, timeout_seconds: float = PATIENCE
+    cloud: sandbox_aws.Cloud,
+    desired: resources.DesiredFileSystem,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> file_system.FileSystemOutcome:
-    return file_system.reconcile(connected(cloud), want, timeout_seconds=timeout_seconds)
+    return file_system.reconcile(connected(cloud), desired, timeout_seconds=timeout_seconds)
 
 
 def workers(cloud: sandbox_aws.Cloud, *zones: str) -> list[sandbox_aws.Instance]:
@@ -65,17 +69,17 @@ def workers(cloud: sandbox_aws.Cloud, *zones: str) -> list[sandbox_aws.Instance]
 
 
 def torn_down(
-    cloud: sandbox_aws.Cloud, *, timeout_seconds: float = PATIENCE, dry_run: bool = False
+    cloud: sandbox_aws.Cloud, *, timeout_seconds: float = TIMEOUT_SECONDS, dry_run: bool = False
 ) -> list[str]:
-    said: list[str] = []
+    reported: list[str] = []
     lines = teardown.teardown(
         connected(cloud),
         OWNER,
-        report=said.append,
+        report=reported.append,
         timeout_seconds=timeout_seconds,
         dry_run=dry_run,
     )
-    assert said == lines
+    assert reported == lines
     return lines
 
 
@@ -93,8 +97,8 @@ def writes(cloud: sandbox_aws.Cloud) -> list[str]:
     return [call.operation for call in cloud.calls if call.write]
 
 
-def message(state: file_system.FileSystemOutcome) -> str:
-    (problem,) = state.problems
+def message(outcome: file_system.FileSystemOutcome) -> str:
+    (problem,) = outcome.problems
     assert len(problem.message) <= 120
     return problem.message
 
@@ -102,10 +106,10 @@ def message(state: file_system.FileSystemOutcome) -> str:
 def test_before_any_relation_there_is_a_file_system_with_our_tags(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    state = reconciled(cloud, wanted(tags={"team": "ml"}))
+    outcome = reconciled(cloud, make_desired(tags={"team": "ml"}))
 
     (made,) = cloud.file_systems()
-    assert (made.id, made.state) == (state.file_system_id, "available")
+    assert (made.id, made.state) == (outcome.file_system_id, "available")
     assert (made.performance_mode, made.throughput_mode) == ("generalPurpose", "elastic")
     assert made.encrypted
     assert {
@@ -114,19 +118,21 @@ def test_before_any_relation_there_is_a_file_system_with_our_tags(
         "Name": "aws-efs aws-efs",
         "team": "ml",
     }.items() <= made.tags.items()
-    assert state.dns_name == f"{made.id}.efs.us-east-1.amazonaws.com"
-    assert state.zones == ()
-    assert state.problems == ()
+    assert outcome.dns_name == f"{made.id}.efs.us-east-1.amazonaws.com"
+    assert outcome.zones == ()
+    assert outcome.problems == ()
 
 
 def test_each_zone_with_units_gets_one_mount_target_and_nfs_from_its_subnet(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    state = reconciled(cloud, wanted(*workers(cloud, "us-east-1a", "us-east-1c", "us-east-1a")))
+    outcome = reconciled(
+        cloud, make_desired(*workers(cloud, "us-east-1a", "us-east-1c", "us-east-1a"))
+    )
 
-    assert state.zones == ("us-east-1a", "us-east-1c")
-    targets = cloud.mount_targets(state.file_system_id)
-    assert {target.zone: target.address for target in targets} == dict(state.addresses)
+    assert outcome.zones == ("us-east-1a", "us-east-1c")
+    targets = cloud.mount_targets(outcome.file_system_id)
+    assert {target.zone: target.address for target in targets} == dict(outcome.addresses)
     group = our_group(cloud)
     assert {target.security_groups for target in targets} == {(group.id,)}
     assert not [key for key in group.tags if key.startswith("juju")]
@@ -142,11 +148,11 @@ def test_a_second_reconcile_writes_nothing_and_reads_at_most_eight_times(
 ) -> None:
     machines = workers(cloud, *(ZONES[number % 3] for number in range(units)))
     ids = {machine.id for machine in machines} if told_by == "instances" else ()
-    want = wanted(*machines, instance_ids=frozenset(ids), tags={"team": "ml", "a b": "c"})
-    first = reconciled(cloud, want)
+    desired = make_desired(*machines, instance_ids=frozenset(ids), tags={"team": "ml", "a b": "c"})
+    first = reconciled(cloud, desired)
     cloud.reset_calls()
 
-    second = reconciled(cloud, want)
+    second = reconciled(cloud, desired)
 
     assert second == first
     reads, written = cloud.counts()
@@ -155,19 +161,19 @@ def test_a_second_reconcile_writes_nothing_and_reads_at_most_eight_times(
 
 
 def test_without_units_a_second_reconcile_reads_once(cloud: sandbox_aws.Cloud) -> None:
-    reconciled(cloud, wanted())
+    reconciled(cloud, make_desired())
     cloud.reset_calls()
-    reconciled(cloud, wanted())
+    reconciled(cloud, make_desired())
     assert cloud.counts() == (1, 0)
 
 
 def test_three_hundred_nodes_cost_one_read_more(cloud: sandbox_aws.Cloud) -> None:
     machines = workers(cloud, *ZONES)
     ids = {machine.id for machine in machines} | {f"i-{number:017x}" for number in range(297)}
-    want = wanted(*machines, instance_ids=frozenset(ids))
-    reconciled(cloud, want)
+    desired = make_desired(*machines, instance_ids=frozenset(ids))
+    reconciled(cloud, desired)
     cloud.reset_calls()
-    reconciled(cloud, want)
+    reconciled(cloud, desired)
     assert cloud.counts() == (9, 0)
 
 
@@ -184,13 +190,13 @@ LOSSES = [
 def test_what_was_made_by_a_call_whose_reply_was_lost_is_found_again(
     cloud: sandbox_aws.Cloud, operation: str, times: int
 ) -> None:
-    want = wanted(*workers(cloud, *ZONES))
+    desired = make_desired(*workers(cloud, *ZONES))
     cloud.lose_reply(operation, times=times)
 
-    state = reconciled(cloud, want)
+    outcome = reconciled(cloud, desired)
 
-    assert state.zones == ZONES
-    assert state.problems == ()
+    assert outcome.zones == ZONES
+    assert outcome.problems == ()
     assert len(cloud.file_systems()) == 1
     assert len(cloud.mount_targets()) == 3
     assert len(our_group(cloud).rules) == 3
@@ -208,11 +214,11 @@ def test_what_was_made_by_a_call_whose_reply_was_lost_is_found_again(
         "ModifyMountTargetSecurityGroups",
     ],
 )
-def test_a_change_whose_reply_was_lost_is_not_held_to_have_failed(
+def test_a_change_whose_reply_was_lost_is_not_taken_for_failed(
     cloud: sandbox_aws.Cloud, operation: str
 ) -> None:
     machines = workers(cloud, *ZONES)
-    reconciled(cloud, wanted(*machines, throughput_mode="bursting", tags={"team": "a"}))
+    reconciled(cloud, make_desired(*machines, throughput_mode="bursting", tags={"team": "a"}))
     cloud.skip(25 * 3600)
     aws = connected(cloud)
     target = cloud.mount_targets()[0]
@@ -230,9 +236,9 @@ def test_a_change_whose_reply_was_lost_is_not_held_to_have_failed(
     aws.efs.modify_mount_target_security_groups(MountTargetId=target.id, SecurityGroups=[])
     cloud.lose_reply(operation)
 
-    state = reconciled(cloud, wanted(*machines, tags={"squad": "b"}))
+    outcome = reconciled(cloud, make_desired(*machines, tags={"squad": "b"}))
 
-    assert state.problems == ()
+    assert outcome.problems == ()
     (system,) = cloud.file_systems()
     assert system.throughput_mode == "elastic"
     for tags in (system.tags, our_group(cloud).tags):
@@ -251,7 +257,7 @@ def test_somebody_elses_file_system_with_our_token_is_left_alone(
     )
     cloud.reset_calls()
     with pytest.raises(problems.Blocked, match=made["FileSystemId"]):
-        reconciled(cloud, wanted())
+        reconciled(cloud, make_desired())
     with pytest.raises(problems.Blocked, match=made["FileSystemId"]):
         torn_down(cloud)
     assert writes(cloud) == []
@@ -262,7 +268,7 @@ def test_somebody_elses_group_with_our_name_is_left_alone(cloud: sandbox_aws.Clo
         GroupName=ownership.group_name(OWNER), Description="theirs", VpcId=cloud.vpc_id
     )
     with pytest.raises(problems.Blocked, match=made["GroupId"]):
-        reconciled(cloud, wanted(*workers(cloud, "us-east-1a")))
+        reconciled(cloud, make_desired(*workers(cloud, "us-east-1a")))
     assert our_group(cloud).rules == frozenset()
     assert cloud.mount_targets() == ()
 
@@ -271,11 +277,11 @@ def test_a_zone_that_lost_its_last_unit_keeps_its_mount_target_and_its_subnet_st
     cloud: sandbox_aws.Cloud,
 ) -> None:
     first, second = workers(cloud, "us-east-1a", "us-east-1b")
-    before = reconciled(cloud, wanted(first, second))
+    before = reconciled(cloud, make_desired(first, second))
     rules = our_group(cloud).rules
     cloud.terminate(second.id)
 
-    after = reconciled(cloud, wanted(first))
+    after = reconciled(cloud, make_desired(first))
 
     assert after.addresses == before.addresses
     assert our_group(cloud).rules == rules
@@ -283,11 +289,11 @@ def test_a_zone_that_lost_its_last_unit_keeps_its_mount_target_and_its_subnet_st
 
 def test_a_new_zone_is_served_beside_what_is_there(cloud: sandbox_aws.Cloud) -> None:
     first = cloud.launch("0", "us-east-1a", model_uuid=MODEL)
-    before = reconciled(cloud, wanted(first))
+    before = reconciled(cloud, make_desired(first))
     second = cloud.launch("1", "us-east-1b", model_uuid=MODEL)
     cloud.reset_calls()
 
-    after = reconciled(cloud, wanted(first, second))
+    after = reconciled(cloud, make_desired(first, second))
 
     assert before.addresses.items() <= after.addresses.items()
     assert after.zones == ("us-east-1a", "us-east-1b")
@@ -295,16 +301,16 @@ def test_a_new_zone_is_served_beside_what_is_there(cloud: sandbox_aws.Cloud) -> 
 
 
 def test_a_mount_target_that_is_gone_is_made_again(cloud: sandbox_aws.Cloud) -> None:
-    want = wanted(*workers(cloud, *ZONES))
-    reconciled(cloud, want)
+    desired = make_desired(*workers(cloud, *ZONES))
+    reconciled(cloud, desired)
     connected(cloud).efs.delete_mount_target(MountTargetId=cloud.mount_targets()[0].id)
 
-    assert reconciled(cloud, want).zones == ZONES
+    assert reconciled(cloud, desired).zones == ZONES
 
 
 def test_groups_that_a_user_added_to_a_mount_target_stay(cloud: sandbox_aws.Cloud) -> None:
-    want = wanted(*workers(cloud, "us-east-1a"))
-    reconciled(cloud, want)
+    desired = make_desired(*workers(cloud, "us-east-1a"))
+    reconciled(cloud, desired)
     aws = connected(cloud)
     theirs = aws.ec2.create_security_group(
         GroupName="bastion", Description="theirs", VpcId=cloud.vpc_id
@@ -312,22 +318,24 @@ def test_groups_that_a_user_added_to_a_mount_target_stay(cloud: sandbox_aws.Clou
     (target,) = cloud.mount_targets()
     aws.efs.modify_mount_target_security_groups(MountTargetId=target.id, SecurityGroups=[theirs])
 
-    reconciled(cloud, want)
+    reconciled(cloud, desired)
 
     (repaired,) = cloud.mount_targets()
     assert set(repaired.security_groups) == {theirs, our_group(cloud).id}
 
 
-def test_units_in_another_vpc_than_the_mount_targets_are_told(cloud: sandbox_aws.Cloud) -> None:
+def test_units_in_another_vpc_than_the_mount_targets_are_reported(
+    cloud: sandbox_aws.Cloud,
+) -> None:
     (here,) = workers(cloud, "us-east-1a")
-    reconciled(cloud, wanted(here))
+    reconciled(cloud, make_desired(here))
     other = cloud.add_vpc()
     away = cloud.launch("9", "us-east-1b", model_uuid=MODEL, vpc=other)
 
-    state = reconciled(cloud, wanted(here, away))
+    outcome = reconciled(cloud, make_desired(here, away))
 
-    assert state.zones == ("us-east-1a",)
-    assert other.id in message(state) and cloud.vpc_id in message(state)
+    assert outcome.zones == ("us-east-1a",)
+    assert other.id in message(outcome) and cloud.vpc_id in message(outcome)
 
 
 def test_units_in_two_vpcs_block_before_anything_is_mounted(cloud: sandbox_aws.Cloud) -> None:
@@ -336,43 +344,43 @@ def test_units_in_two_vpcs_block_before_anything_is_mounted(cloud: sandbox_aws.C
     away = cloud.launch("9", "us-east-1b", model_uuid=MODEL, vpc=other)
 
     with pytest.raises(problems.Blocked) as raised:
-        reconciled(cloud, wanted(here, away))
+        reconciled(cloud, make_desired(here, away))
     assert other.id in raised.value.message and cloud.vpc_id in raised.value.message
 
-    state = reconciled(cloud, wanted(here, away, vpc_id=other.id))
-    assert state.vpc_id == other.id
-    assert state.zones == ("us-east-1b",)
+    outcome = reconciled(cloud, make_desired(here, away, vpc_id=other.id))
+    assert outcome.vpc_id == other.id
+    assert outcome.zones == ("us-east-1b",)
 
 
-def test_a_vpc_that_does_not_exist_is_told(cloud: sandbox_aws.Cloud) -> None:
+def test_a_vpc_that_does_not_exist_is_reported(cloud: sandbox_aws.Cloud) -> None:
     with pytest.raises(problems.Blocked, match="vpc-0badbad"):
-        reconciled(cloud, wanted(*workers(cloud, "us-east-1a"), vpc_id="vpc-0badbad"))
+        reconciled(cloud, make_desired(*workers(cloud, "us-east-1a"), vpc_id="vpc-0badbad"))
 
 
-def test_a_vpc_without_names_is_told_and_served_all_the_same(cloud: sandbox_aws.Cloud) -> None:
+def test_a_vpc_without_names_is_reported_and_served_all_the_same(cloud: sandbox_aws.Cloud) -> None:
     cloud.set_dns(cloud.vpc_id, support=True, hostnames=False)
-    state = reconciled(cloud, wanted(*workers(cloud, "us-east-1a")))
-    assert state.zones == ("us-east-1a",)
-    assert f"--vpc-id {cloud.vpc_id} --enable-dns-hostnames" in message(state)
+    outcome = reconciled(cloud, make_desired(*workers(cloud, "us-east-1a")))
+    assert outcome.zones == ("us-east-1a",)
+    assert f"--vpc-id {cloud.vpc_id} --enable-dns-hostnames" in message(outcome)
 
 
-def test_a_zone_where_none_can_be_is_told_and_the_others_are_served(
+def test_a_zone_that_cannot_have_a_mount_target_is_reported_and_the_others_have_theirs(
     cloud: sandbox_aws.Cloud,
 ) -> None:
     cloud.refuse_zone("us-east-1b")
     cloud.fill_subnet(cloud.subnets["us-east-1c"])
-    state = reconciled(cloud, wanted(*workers(cloud, *ZONES[:2])))
-    assert state.zones == ("us-east-1a",)
-    assert "us-east-1b" in message(state)
+    outcome = reconciled(cloud, make_desired(*workers(cloud, *ZONES[:2])))
+    assert outcome.zones == ("us-east-1a",)
+    assert "us-east-1b" in message(outcome)
 
 
 def test_throughput_changes_in_place_and_is_waited_for_when_aws_says_not_yet(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    reconciled(cloud, wanted())
+    reconciled(cloud, make_desired())
     cloud.fail("UpdateFileSystem", "TooManyRequests", status=429, times=20)
-    state = reconciled(cloud, wanted(throughput_mode="bursting"))
-    (problem,) = state.problems
+    outcome = reconciled(cloud, make_desired(throughput_mode="bursting"))
+    (problem,) = outcome.problems
     assert isinstance(problem, problems.Waiting)
     assert "24 hours" in problem.message
 
@@ -380,71 +388,73 @@ def test_throughput_changes_in_place_and_is_waited_for_when_aws_says_not_yet(
 @pytest.mark.parametrize("operation", ["CreateFileSystem", "CreateMountTarget"])
 def test_a_permission_that_is_missing_is_named(cloud: sandbox_aws.Cloud, operation: str) -> None:
     cloud.deny(operation)
-    want = wanted(*workers(cloud, "us-east-1a"))
+    desired = make_desired(*workers(cloud, "us-east-1a"))
     try:
-        told = message(reconciled(cloud, want))
+        reported = message(reconciled(cloud, desired))
     except problems.Blocked as problem:
-        told = problem.message
-    assert f"elasticfilesystem:{operation}" in told
+        reported = problem.message
+    assert f"elasticfilesystem:{operation}" in reported
 
 
 def test_the_actions_that_are_listed_are_the_ones_that_are_called(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    test_a_change_whose_reply_was_lost_is_not_held_to_have_failed(cloud, "CreateTags")
+    test_a_change_whose_reply_was_lost_is_not_taken_for_failed(cloud, "CreateTags")
     torn_down(cloud)
     prefix = {"efs": "elasticfilesystem", "ec2": "ec2"}
     called = {f"{prefix[call.service]}:{call.operation}" for call in cloud.calls}
     assert called == {*permissions.EFS_ACTIONS, *permissions.EC2_ACTIONS}
 
 
-def test_refused_keys_and_an_api_that_is_down_are_told(cloud: sandbox_aws.Cloud) -> None:
+def test_refused_keys_and_an_api_that_is_down_are_reported(cloud: sandbox_aws.Cloud) -> None:
     aws = session.connect(cloud.region, identity.AwsCredentials("wrong", "wrong"), {})
     with pytest.raises(problems.Blocked, match="refuses the credentials"):
-        file_system.reconcile(aws, wanted(), timeout_seconds=1)
+        file_system.reconcile(aws, make_desired(), timeout_seconds=1)
     cloud.stop_api()
     with pytest.raises(problems.Waiting, match="cannot reach"):
-        reconciled(cloud, wanted())
+        reconciled(cloud, make_desired())
 
 
-def test_the_machines_role_is_used_without_a_key_and_its_lack_is_told(
+def test_the_machines_role_is_used_without_a_key_and_its_lack_is_reported(
     cloud: sandbox_aws.Cloud,
 ) -> None:
     with pytest.raises(problems.Blocked, match="juju trust"):
-        file_system.reconcile(session.connect(cloud.region, None, {}), wanted(), timeout_seconds=1)
+        file_system.reconcile(
+            session.connect(cloud.region, None, {}), make_desired(), timeout_seconds=1
+        )
     cloud.attach_role()
     aws = session.connect(cloud.region, None, {})
-    assert file_system.reconcile(aws, wanted(), timeout_seconds=1).life_cycle == "available"
+    assert file_system.reconcile(aws, make_desired(), timeout_seconds=1).life_cycle == "available"
 
 
-def test_what_takes_longer_than_the_hook_is_gone_on_with_at_the_next(
+def test_work_that_takes_longer_than_the_hook_continues_in_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = sandbox_aws.Latencies.real()
     with started(monkeypatch, dataclasses.replace(slow, call_seconds=0)) as cloud:
-        want = wanted(*workers(cloud, *ZONES))
+        desired = make_desired(*workers(cloud, *ZONES))
         with pytest.raises(problems.Waiting, match="being created"):
-            reconciled(cloud, want, timeout_seconds=0.2)
+            reconciled(cloud, desired, timeout_seconds=0.2)
         cloud.skip(slow.file_system_seconds)
-        state = reconciled(cloud, want, timeout_seconds=0.2)
-        assert state.zones == ()
-        assert [type(problem) for problem in state.problems] == [problems.Waiting] * 3
+        outcome = reconciled(cloud, desired, timeout_seconds=0.2)
+        assert outcome.zones == ()
+        assert [type(problem) for problem in outcome.problems] == [problems.Waiting] * 3
         cloud.skip(slow.mount_target_seconds)
-        assert reconciled(cloud, want, timeout_seconds=0.2).zones == ZONES
+        assert reconciled(cloud, desired, timeout_seconds=0.2).zones == ZONES
 
 
 def test_a_lost_file_system_is_never_replaced_by_an_empty_one(cloud: sandbox_aws.Cloud) -> None:
-    known = reconciled(cloud, wanted()).file_system_id
+    known = reconciled(cloud, make_desired()).file_system_id
     connected(cloud).efs.delete_file_system(FileSystemId=known)
     while cloud.file_systems():
         pass
     with pytest.raises(problems.Blocked, match=f"{known} is on record but gone"):
-        reconciled(cloud, wanted(known_id=known))
+        reconciled(cloud, make_desired(known_id=known))
     assert cloud.file_systems() == ()
 
 
-def test_teardown_leaves_nothing_and_says_each_thing(cloud: sandbox_aws.Cloud) -> None:
-    state = reconciled(cloud, wanted(*workers(cloud, *ZONES)))
+def test_teardown_leaves_nothing_and_reports_each_object(cloud: sandbox_aws.Cloud) -> None:
+    outcome = reconciled(cloud, make_desired(*workers(cloud, *ZONES)))
     targets = {(target.id, target.zone) for target in cloud.mount_targets()}
     group = our_group(cloud).id
 
@@ -452,7 +462,7 @@ def test_teardown_leaves_nothing_and_says_each_thing(cloud: sandbox_aws.Cloud) -
 
     assert set(lines[:3]) == {f"deleted mount target {id_} ({zone})" for id_, zone in targets}
     assert lines[3:] == [
-        f"deleted file system {state.file_system_id}",
+        f"deleted file system {outcome.file_system_id}",
         f"deleted security group {group}",
     ]
     assert nothing_of_ours(cloud)
@@ -460,8 +470,8 @@ def test_teardown_leaves_nothing_and_says_each_thing(cloud: sandbox_aws.Cloud) -
     cloud.destroy_model(MODEL)
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(cloud: sandbox_aws.Cloud) -> None:
-    reconciled(cloud, wanted(*workers(cloud, *ZONES)))
+def test_a_dry_run_reports_the_same_and_changes_nothing(cloud: sandbox_aws.Cloud) -> None:
+    reconciled(cloud, make_desired(*workers(cloud, *ZONES)))
     cloud.reset_calls()
     would = torn_down(cloud, dry_run=True)
     assert writes(cloud) == []
@@ -470,32 +480,32 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(cloud: sandbox_aws.Cloud) 
     assert len(would) == len(did)
 
 
-def test_a_teardown_that_began_keeps_every_reconcile_from_building_up_again(
+def test_a_teardown_that_began_keeps_every_reconcile_from_creating_anything(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    want = wanted(*workers(cloud, "us-east-1a"))
-    reconciled(cloud, want)
+    desired = make_desired(*workers(cloud, "us-east-1a"))
+    reconciled(cloud, desired)
     teardown.mark(connected(cloud), OWNER)
-    for each in (want, wanted()):
+    for each in (desired, make_desired()):
         with pytest.raises(problems.Blocked, match="teardown of fs-"):
             reconciled(cloud, each)
 
     teardown.unmark(connected(cloud), OWNER)
     cloud.reset_calls()
-    assert reconciled(cloud, want).zones == ("us-east-1a",)
+    assert reconciled(cloud, desired).zones == ("us-east-1a",)
     assert writes(cloud) == []
 
 
-def test_a_teardown_cut_short_after_the_file_system_still_stands_in_the_way(
+def test_a_teardown_interrupted_after_the_file_system_still_blocks_a_reconcile(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    reconciled(cloud, wanted(*workers(cloud, "us-east-1a")))
+    reconciled(cloud, make_desired(*workers(cloud, "us-east-1a")))
     cloud.fail("DeleteSecurityGroup", "InternalError", status=500, times=3)
     with pytest.raises(problems.Waiting):
         torn_down(cloud)
     assert cloud.file_systems() == ()
     with pytest.raises(problems.Blocked, match="teardown of sg-"):
-        reconciled(cloud, wanted())
+        reconciled(cloud, make_desired())
     assert len(torn_down(cloud)) == 1
     assert nothing_of_ours(cloud)
 
@@ -513,10 +523,10 @@ def test_a_teardown_cut_short_after_the_file_system_still_stands_in_the_way(
         "DescribeFileSystems",
     ],
 )
-def test_a_teardown_can_be_run_again_whatever_cut_it_short(
+def test_a_teardown_can_be_run_again_wherever_it_was_interrupted(
     cloud: sandbox_aws.Cloud, operation: str, how: str
 ) -> None:
-    reconciled(cloud, wanted(*workers(cloud, *ZONES)))
+    reconciled(cloud, make_desired(*workers(cloud, *ZONES)))
     if how == "fail":
         cloud.fail(operation, "InternalError", status=500, times=3)
         with pytest.raises(problems.Waiting):
@@ -532,11 +542,11 @@ def test_a_teardown_waits_for_interfaces_and_says_when_its_time_is_up(
 ) -> None:
     slow = dataclasses.replace(sandbox_aws.Latencies.real(), call_seconds=0)
     with started(monkeypatch, slow) as cloud:
-        want = wanted(*workers(cloud, "us-east-1a"))
+        desired = make_desired(*workers(cloud, "us-east-1a"))
         with pytest.raises(problems.Waiting):
-            reconciled(cloud, want, timeout_seconds=0)
+            reconciled(cloud, desired, timeout_seconds=0)
         cloud.skip(slow.file_system_seconds)
-        reconciled(cloud, want, timeout_seconds=0)
+        reconciled(cloud, desired, timeout_seconds=0)
         cloud.skip(slow.mount_target_seconds)
         for sentence in ("deleting the mount targets", "still deleting fs-", "is still used"):
             with pytest.raises(problems.Waiting, match=sentence):
@@ -554,18 +564,18 @@ def test_a_teardown_waits_for_interfaces_and_says_when_its_time_is_up(
 def test_a_kept_file_system_does_not_keep_the_model_from_being_destroyed(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    state = reconciled(cloud, wanted(*workers(cloud, *ZONES)))
+    outcome = reconciled(cloud, make_desired(*workers(cloud, *ZONES)))
     cloud.destroy_model(MODEL)
-    assert [system.id for system in cloud.file_systems()] == [state.file_system_id]
+    assert [system.id for system in cloud.file_systems()] == [outcome.file_system_id]
     assert len(cloud.mount_targets()) == 3
 
 
 def test_other_applications_and_other_groups_are_not_touched(cloud: sandbox_aws.Cloud) -> None:
     machines = workers(cloud, "us-east-1a")
     other = identity.Owner(MODEL, "other")
-    theirs = reconciled(cloud, wanted(*machines, owner=other))
+    theirs = reconciled(cloud, make_desired(*machines, owner=other))
     groups = {group.id for group in cloud.security_groups()}
-    reconciled(cloud, wanted(*machines))
+    reconciled(cloud, make_desired(*machines))
 
     torn_down(cloud)
 
@@ -574,15 +584,16 @@ def test_other_applications_and_other_groups_are_not_touched(cloud: sandbox_aws.
 
 
 def test_two_leaders_at_once_make_one_of_each(cloud: sandbox_aws.Cloud) -> None:
-    want = wanted(*workers(cloud, *ZONES))
+    desired = make_desired(*workers(cloud, *ZONES))
     states: list[file_system.FileSystemOutcome] = []
     threads = [
-        threading.Thread(target=lambda: states.append(reconciled(cloud, want))) for _ in range(3)
+        threading.Thread(target=lambda: states.append(reconciled(cloud, desired)))
+        for _ in range(3)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [state.zones for state in states] == [ZONES] * 3
-    assert len({state.file_system_id for state in states}) == 1
+    assert [outcome.zones for outcome in states] == [ZONES] * 3
+    assert len({outcome.file_system_id for outcome in states}) == 1
     assert len(cloud.mount_targets()) == 3

@@ -18,7 +18,7 @@ MAKING = ["CreateFileSystem", "CreateSecurityGroup", "CreateMountTarget"]
 
 
 def owner_s_client(stage: Stage, service: str) -> Any:
-    """As the account's owner's own tool, past the charm."""
+    """Return a client with the account owner's own rights, independent of the charm."""
     return botocore.session.Session().create_client(
         service,
         region_name=stage.cloud.region,
@@ -52,7 +52,7 @@ def test_a_lost_reply_makes_no_second_one(stage: Stage, operation: str) -> None:
 
 
 @pytest.mark.parametrize("operation", MAKING)
-def test_a_hook_that_is_killed_after_it_made_something_goes_on_with_it(
+def test_the_hook_after_a_killed_one_continues_with_what_that_made(
     stage: Stage, operation: str
 ) -> None:
     stage.model.kill_next_hook(after=operation)
@@ -82,7 +82,7 @@ def test_a_region_that_is_set_at_deploy_is_used(stage: Stage) -> None:
     assert stage.cloud.file_systems() == ()
 
 
-def test_a_lost_file_system_is_told_and_made_anew_by_setup_only(stage: Stage) -> None:
+def test_a_lost_file_system_is_reported_and_made_again_by_setup_only(stage: Stage) -> None:
     stage.deploy()
     (lost,) = stage.cloud.file_systems()
     owner_s_client(stage, "efs").delete_file_system(FileSystemId=lost.id)
@@ -108,7 +108,7 @@ def test_a_lost_file_system_can_be_torn_down_too(stage: Stage) -> None:
     is_blocked(stage, "torn down")
 
 
-def test_credentials_that_are_refused_are_told_and_new_ones_heal(stage: Stage) -> None:
+def test_credentials_that_are_refused_are_reported_and_new_ones_work(stage: Stage) -> None:
     stage.deploy()
     new = stage.cloud.rotate_credentials()
     stage.model.update_status()
@@ -128,7 +128,7 @@ def test_credentials_that_are_refused_are_told_and_new_ones_heal(stage: Stage) -
         ("CreateMountTarget", "elasticfilesystem:CreateMountTarget"),
     ],
 )
-def test_a_permission_that_is_missing_is_named_and_given_it_goes_on(
+def test_a_permission_that_is_missing_is_named_and_once_granted_the_charm_continues(
     stage: Stage, operation: str, action: str
 ) -> None:
     stage.cloud.deny(operation)
@@ -141,7 +141,7 @@ def test_a_permission_that_is_missing_is_named_and_given_it_goes_on(
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have botocore's connections wait a fraction of a second, whatever they are told."""
+    """Limit the timeouts of botocore's connections to a fraction of a second."""
     made = botocore.httpsession.URLLib3Session.__init__
 
     def short(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -182,9 +182,7 @@ def test_a_throttled_call_is_tried_again_in_the_hook(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("flag", ["support", "hostnames"])
-def test_names_that_do_not_resolve_are_told_with_the_fix_and_it_heals(
-    stage: Stage, flag: str
-) -> None:
+def test_names_that_do_not_resolve_are_reported_with_the_fix(stage: Stage, flag: str) -> None:
     stage.settle()
     flags = {"support": True, "hostnames": True}
     stage.cloud.set_dns(stage.cloud.vpc_id, **{**flags, flag: False})
@@ -196,11 +194,11 @@ def test_names_that_do_not_resolve_are_told_with_the_fix_and_it_heals(
     assert stage.status().name == "active", stage.status()
 
 
-def test_units_in_another_vpc_are_told_with_both_names(
+def test_units_in_another_vpc_are_reported_with_both_names(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.settle()
-    # The probe of the new node can not mount, which may mend itself: a hook waits that long.
+    # The probe of the new node cannot mount, which may resolve itself: the hook waits for it.
     monkeypatch.setattr(reconcile, "PROBE_TIMEOUT_SECONDS", 1)
     other = stage.cloud.add_vpc("10.9.0.0/16")
     stage.model.add_unit("kubernetes-worker", vpc=other)
@@ -304,13 +302,13 @@ def test_no_secret_is_in_a_log_a_status_or_a_result(stage: Stage) -> None:
     secrets.add(stage.cloud.credentials.secret_key)
     results = [stage.run("show-mount"), stage.run("teardown", confirm=made.id)]
     assert results[-1].status == "completed", results
-    told = repr((stage.model.log, statuses, results, stage.model.hooks))
+    outputs = repr((stage.model.log, statuses, results, stage.model.hooks))
     assert len(secrets) >= 5
-    assert [secret for secret in secrets if secret in told] == []
+    assert [secret for secret in secrets if secret in outputs] == []
 
 
 def tokens(stage: Stage) -> set[str]:
-    """What the control plane has given out, as secrets."""
+    """Return the tokens that the control plane has issued as secrets."""
     contents = [secret.revisions[-1] for secret in stage.model.world.secrets.values()]
     return {
         value for content in contents for key, value in content.items() if "token" in key if value

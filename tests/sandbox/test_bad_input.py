@@ -96,7 +96,7 @@ def test_a_bad_option_changes_nothing_in_the_cluster(stage: Stage) -> None:
     assert stage.status() == good
 
 
-def test_a_bad_option_at_deploy_makes_nothing_until_it_is_mended(stage: Stage) -> None:
+def test_a_bad_option_at_deploy_creates_nothing_until_it_is_corrected(stage: Stage) -> None:
     stage.deploy(config={"capacity": "100GB"})
     assert stage.status().name == "blocked"
     assert "capacity '100GB'" in stage.status().message
@@ -114,7 +114,7 @@ def test_claim_capacity_above_capacity_is_refused_whichever_changes(stage: Stage
     assert "ready in us-east-1" in stage.status().message
 
 
-def test_a_region_that_does_not_exist_is_told_with_the_nearest_name(stage: Stage) -> None:
+def test_a_region_that_does_not_exist_is_reported_with_the_nearest_name(stage: Stage) -> None:
     stage.deploy(config={"region": "us-eats-1"})
     assert stage.status().name == "blocked"
     assert "us-eats-1" in stage.status().message
@@ -134,7 +134,7 @@ def test_juju_itself_refuses_what_the_charm_does_not_declare(
 
 
 def refused(stage: Stage, action: str = "create-dataset", **params: Any) -> ActionResult:
-    """Run an action, which is to fail with nothing done and no secret told."""
+    """Run an action that must fail, change nothing and show no secret."""
     done = stage.run(action, **params)
     assert done.status == "failed", done
     assert "exit status" not in done.message
@@ -263,7 +263,7 @@ def test_juju_refuses_to_wait_longer_than_an_action_may(deployed: Stage, wait: o
         ("overwrite", "yes"),
     ],
 )
-def test_juju_refuses_what_is_of_another_kind(deployed: Stage, param: str, value: object) -> None:
+def test_juju_refuses_a_value_of_another_type(deployed: Stage, param: str, value: object) -> None:
     with pytest.raises(JujuError, match=param):
         deployed.run("create-dataset", name="x", source=SOURCE, **{param: value})
 

@@ -1,4 +1,4 @@
-"""Access to a real API server: what is verified, what is refused, and what the user is told."""
+"""Access to a real API server: verification, refusals, and the messages for the user."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_without_an_authority_nothing_is_trusted(access):
         nodes(dataclasses.replace(access, ca=" \n"))
 
 
-def test_an_authority_that_is_no_certificate_is_told(access):
+def test_an_authority_that_is_no_certificate_is_reported(access):
     with pytest.raises(problems.Blocked, match="the CA from the relation is not a certificate"):
         nodes(dataclasses.replace(access, ca="not a certificate"))
 
@@ -52,23 +52,23 @@ def test_a_token_is_never_sent_in_clear(access):
         nodes(dataclasses.replace(access, endpoint=access.endpoint.replace("https", "http")))
 
 
-def test_a_revoked_token_is_told(plane, access):
+def test_a_revoked_token_is_reported(plane, access):
     refused = dataclasses.replace(access, token=plane.token("aws-efs/0", ["system:masters"]))
     assert nodes(refused) == ()
     plane.revoke(refused.token)
 
-    def told() -> str:
+    def message() -> str:
         try:
             nodes(refused)
         except problems.Blocked as problem:
             return problem.message
         return ""
 
-    # An API server remembers for some seconds that a token was good.
-    assert polling.poll(told, bool, 20).startswith("Kubernetes refuses our token")
+    # An API server caches for some seconds that a token was valid.
+    assert polling.poll(message, bool, 20).startswith("Kubernetes refuses our token")
 
 
-def test_a_user_without_rights_is_told_in_the_servers_words(plane, access):
+def test_a_user_without_rights_is_reported_in_the_servers_words(plane, access):
     token = plane.token("nobody", [])
     with pytest.raises(problems.Blocked, match=r'list nodes: .*"nobody" cannot list resource'):
         nodes(dataclasses.replace(access, token=token))
@@ -91,7 +91,7 @@ def test_no_proxy_is_asked(access, monkeypatch):
 
 
 @pytest.mark.parametrize("token", ["a b", "line\nbreak", "tok\u20acn"])
-def test_a_token_that_can_not_be_sent_is_not_repeated(access, token):
+def test_a_token_that_cannot_be_sent_is_not_repeated(access, token):
     with pytest.raises(problems.Blocked) as caught:
         nodes(dataclasses.replace(access, token=token))
     assert token not in str(caught.value)

@@ -30,7 +30,7 @@ NAMESPACED: tuple[Any, ...] = (
 
 
 def ours(stage: Stage) -> dict[str, str]:
-    """All our objects, with the version that changes when somebody writes them."""
+    """Return all our objects with their resource versions, which change with every write."""
     found = [each for kind in CLUSTER_WIDE for each in stage.kube.list(kind, labels=LABELS)]
     found += [
         each for kind in NAMESPACED for each in stage.kube.list(kind, namespace="*", labels=LABELS)
@@ -56,7 +56,7 @@ def error_of(stage: Stage) -> list[str]:
     return [hook.error for hook in stage.model.hooks if hook.error]
 
 
-def test_while_the_api_server_is_down_aws_is_served_and_afterwards_all_heals(
+def test_while_the_api_server_is_down_aws_is_reconciled_and_afterwards_all_recovers(
     stage: Stage,
 ) -> None:
     kubernetes_bundle.deploy(stage.model)
@@ -67,7 +67,7 @@ def test_while_the_api_server_is_down_aws_is_served_and_afterwards_all_heals(
         assert stage.status().name == "waiting"
         assert "no connection to the Kubernetes API" in stage.status().message
         assert error_of(stage) == []
-        # The control plane's units are known from the relation: their zones are served.
+        # The control plane's units are known from the relation: their zones get mount targets.
         assert stage.cloud.mount_targets() != ()
     finally:
         stage.plane.start_api()
@@ -149,12 +149,12 @@ def test_a_quota_blocks_with_its_own_words_and_the_other_namespace_is_served(
     reraise=True,
 )
 def quota_counts(stage: Stage, namespace: str) -> None:
-    """Wait until the controller has counted: until then the quota refuses everything."""
+    """Wait until the quota controller has counted: until then the quota refuses everything."""
     quota = stage.kube.get(core_v1.ResourceQuota, "small", namespace=namespace)
     assert quota.status and quota.status.hard and quota.status.used
 
 
-def test_a_namespace_that_is_going_is_waited_for(stage: Stage) -> None:
+def test_a_namespace_that_is_being_deleted_is_waited_for(stage: Stage) -> None:
     stage.create_namespace("research")
     holder = meta_v1.ObjectMeta(name="held", namespace="research", finalizers=["a.test/hold"])
     stage.kube.create(core_v1.ConfigMap(metadata=holder))
@@ -288,7 +288,7 @@ def test_a_zone_whose_only_worker_is_not_ready_is_not_claimed_as_proven(stage: S
     assert "2 zones proven" in stage.status().message
     assert len(stage.cloud.mount_targets()) == 3
     stage.nodes.ready(worker.metadata.name)
-    # Its taint goes a moment after it says that it is ready.
+    # Its taint is removed a moment after it is Ready.
     until = time.monotonic() + 60
     while "3 zones proven" not in stage.status().message and time.monotonic() < until:
         stage.model.update_status()

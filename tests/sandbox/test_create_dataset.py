@@ -50,7 +50,7 @@ def jobs(stage: Stage) -> list[batch_v1.Job]:
     return list(found)
 
 
-def test_what_can_not_be_loaded_fails_with_the_loaders_sentence_and_publishes_nothing(
+def test_what_cannot_be_loaded_fails_with_the_loaders_sentence_and_publishes_nothing(
     stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
@@ -63,17 +63,17 @@ def test_what_can_not_be_loaded_fails_with_the_loaders_sentence_and_publishes_no
     }
     for name, (source, checksum, _) in sources.items():
         stage.run("create-dataset", name=name, source=source, checksum=checksum, wait=0)
-    for name, (source, checksum, said) in sources.items():
+    for name, (source, checksum, message) in sources.items():
         done = stage.run("create-dataset", name=name, source=source, checksum=checksum)
         assert done.status == "failed", (name, done)
         assert done.message.startswith(f"data set {name}: "), done
-        assert said in done.message
+        assert message in done.message
         assert "Backoff" not in done.message
     assert visible(stage) == []
     assert stage.status().name == "active"
 
 
-def test_a_source_in_trouble_for_ever_is_told_within_the_actions_default_wait(
+def test_a_source_that_always_fails_is_reported_within_the_actions_default_wait(
     stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
@@ -90,7 +90,7 @@ def test_a_source_in_trouble_for_ever_is_told_within_the_actions_default_wait(
     assert visible(stage) == []
 
 
-def test_one_that_takes_longer_than_wait_says_how_far_it_is_and_then_that_it_is_there(
+def test_a_load_that_takes_longer_than_wait_returns_its_progress_and_later_its_result(
     stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()
@@ -259,7 +259,7 @@ def test_a_loader_image_that_is_not_there_fails_it_with_the_reason_and_the_remed
     assert stage.run("create-dataset", name="iris", source=source).status == "completed"
 
 
-def test_one_that_was_cut_off_between_its_parts_goes_on_with_the_same_command(
+def test_a_create_that_was_interrupted_continues_with_the_same_command(
     stage: Stage, server: origin_server.Origin
 ) -> None:
     stage.settle()

@@ -1,4 +1,4 @@
-"""What list, show, verify and delete do, whoever leads, and whatever became of the Jobs."""
+"""List, show, verify and delete, also after a new leader and without the Jobs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from sandbox.servers import origin_server, s3_server
 from sandbox.stage import APPLICATION, Stage
 
 ROSE, TULIP = b"red", b"yellow"
-# Enough that a held answer leaves some of it to come.
+# Large enough that a held answer leaves a part of it.
 LARGE = bytes(range(256)) * 2**14
 SOON_SECONDS = 30
-# A pod may be quick: nobody knows which of them an action sees.
-UNDER_WAY = {"queued", "preparing", "transferring"}
+# An action may observe any of these states.
+IN_PROGRESS = {"queued", "preparing", "transferring"}
 
 
 @pytest.fixture
@@ -89,12 +89,12 @@ def delete_index(stage: Stage, name: str) -> None:
     stage.kube.delete(core_v1.ConfigMap, f"dataset-{name}", namespace=APPLICATION)
 
 
-def until(so: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
+def until(condition: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
     deadline = time.monotonic() + seconds
-    while not (seen := so()):
-        assert time.monotonic() < deadline, "it does not come to be so"
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "the condition does not become true"
         time.sleep(0.1)
-    return seen
+    return result
 
 
 def read_by(
@@ -133,16 +133,16 @@ def read_by(
 
 
 def entries(stage: Stage) -> list[str]:
-    """What is in the data sets' directory, hidden things, too, but for the lock."""
+    """Return all paths in the data sets' directory, hidden ones too, except the lock."""
     found = (stage.volume() / "datasets").rglob("*")
     paths = (str(path.relative_to(stage.volume() / "datasets")) for path in found)
     return sorted(path for path in paths if path not in {".versions", ".versions/.lock"})
 
 
-# --- what there is
+# --- list and show
 
 
-def test_without_any_it_says_how_to_make_one(settled: Stage) -> None:
+def test_without_data_sets_the_list_says_how_to_make_one(settled: Stage) -> None:
     done = settled.run("list-datasets")
     assert done.results == {
         "datasets": "none: run create-dataset to load one",
@@ -155,7 +155,7 @@ def test_without_any_it_says_how_to_make_one(settled: Stage) -> None:
     assert index(settled) == {}
 
 
-def test_the_list_tells_of_each_and_of_those_that_failed(
+def test_the_list_has_each_data_set_and_failed_ones_too(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     rose = server.put("rose.txt", ROSE)
@@ -172,13 +172,13 @@ def test_what_is_shown_has_a_mount_that_works(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
-    told = shown(settled, "flowers")
-    assert told["state"] == "published"
-    assert (told["files"], told["bytes"], told["size"]) == ("1", "3", "3 bytes")
-    assert told["path"] == "/datasets/flowers"
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told["published"])
-    assert "last-error" not in told
-    mount = yaml.safe_load(told["mount"])
+    results = shown(settled, "flowers")
+    assert results["state"] == "published"
+    assert (results["files"], results["bytes"], results["size"]) == ("1", "3", "3 bytes")
+    assert results["path"] == "/datasets/flowers"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", results["published"])
+    assert "last-error" not in results
+    mount = yaml.safe_load(results["mount"])
     claim = mount["volumes"][0]["persistentVolumeClaim"]["claimName"]
     read_by(
         settled,
@@ -188,23 +188,27 @@ def test_what_is_shown_has_a_mount_that_works(
     )
 
 
-# --- while it goes on
+# --- during a load
 
 
-def test_a_load_that_goes_on_is_seen_in_numbers(
+def test_a_running_load_shows_its_progress_in_numbers(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
     source = server.put("large.bin", LARGE, faults=half)
     first = create(settled, "large", source, wait=0)
-    assert first.results["state"] in UNDER_WAY, first
-    told = until(lambda: (seen := shown(settled, "large")).get("progress", "")[-1:] and seen)
-    told = until(
+    assert first.results["state"] in IN_PROGRESS, first
+    results = until(
+        lambda: (result := shown(settled, "large")).get("progress", "")[-1:] and result
+    )
+    results = until(
         lambda: seen if "%" in (seen := shown(settled, "large")).get("progress", "") else None
     )
-    assert told["state"] == "transferring"
-    assert re.match(r"transferring: \d+% \(\d\.\d of 4\.2 MB\), 0 files", told["progress"]), told
-    assert re.match(r"0: transferring: \d+% .* \(on ip-", told["pods"]), told
+    assert results["state"] == "transferring"
+    assert re.match(r"transferring: \d+% \(\d\.\d of 4\.2 MB\), 0 files", results["progress"]), (
+        results
+    )
+    assert re.match(r"0: transferring: \d+% .* \(on ip-", results["pods"]), results
     again = create(settled, "large", source, wait=0)
     assert again.results["state"] == "transferring"
     assert int(again.results["percent"]) in range(1, 100)
@@ -259,7 +263,7 @@ def last_words(stage: Stage, job: str) -> list[str]:
     return found
 
 
-def test_a_source_that_is_not_there_fails_its_load_at_once_and_is_told(
+def test_a_missing_source_fails_its_load_at_once_and_is_reported(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     sources = [server.put("rose.txt", ROSE), f"{server.url}/none.txt"]
@@ -269,11 +273,11 @@ def test_a_source_that_is_not_there_fails_its_load_at_once_and_is_told(
     assert "nothing is there" in failed.message
     status = job_status(settled, "dataset-many")
     assert status.failedIndexes
-    # Without having been tried again: that takes ten seconds at least.
+    # No retry: a retry takes at least ten seconds.
     assert time.monotonic() - began < 60
-    told = shown(settled, "many")
-    assert told["state"] == "failed"
-    assert "failed: " in told["pods"]
+    results = shown(settled, "many")
+    assert results["state"] == "failed"
+    assert "failed: " in results["pods"]
     assert settled.run("delete-dataset", name="many").status == "completed"
     assert entries(settled) == []
 
@@ -294,7 +298,7 @@ def test_a_pod_that_the_cluster_evicts_does_not_count_as_a_failure(
     assert not job_status(settled, "dataset-large").failed
 
 
-def test_what_only_the_user_can_mend_ends_the_waiting_at_once(
+def test_what_only_the_user_can_fix_ends_the_waiting_at_once(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     settled.model.config(APPLICATION, {"loader-image": "docker.io/missing/missing:1"})
@@ -305,9 +309,9 @@ def test_what_only_the_user_can_mend_ends_the_waiting_at_once(
         assert stuck.status == "failed"
         assert "is stuck: image docker.io/missing/missing:1" in stuck.message
     assert time.monotonic() - began < 120
-    told = shown(settled, "flowers")
-    assert told["state"] == "queued"
-    assert "docker.io/missing/missing:1" in told["last-error"]
+    results = shown(settled, "flowers")
+    assert results["state"] == "queued"
+    assert "docker.io/missing/missing:1" in results["last-error"]
     for action in ("verify-dataset", "delete-dataset"):
         stuck = settled.run(action, name="flowers", wait=600)
         assert "is stuck: image docker.io/missing/missing:1" in stuck.message, (action, stuck)
@@ -316,7 +320,7 @@ def test_what_only_the_user_can_mend_ends_the_waiting_at_once(
     published(settled, "flowers", source)
 
 
-# --- whoever leads, and whatever became of Jobs and index
+# --- other leaders, lost Jobs, lost index
 
 
 def test_all_of_it_works_after_a_new_leader_and_without_the_job(
@@ -338,14 +342,14 @@ def test_all_of_it_works_after_a_new_leader_and_without_the_job(
     assert entries(settled) == []
 
 
-def test_an_action_on_a_unit_that_does_not_lead_is_refused(settled: Stage) -> None:
+def test_an_action_on_a_unit_that_is_not_the_leader_is_refused(settled: Stage) -> None:
     for action in ("list-datasets", "show-dataset", "verify-dataset", "delete-dataset"):
         params = {} if action == "list-datasets" else {"name": "x"}
         refused = settled.run(action, "aws-efs/1", **params)
         assert "run it on aws-efs/leader" in refused.message, (action, refused)
 
 
-def test_an_index_that_is_lost_is_made_anew_from_the_volume(
+def test_a_lost_index_is_rebuilt_from_the_volume(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
@@ -353,8 +357,8 @@ def test_an_index_that_is_lost_is_made_anew_from_the_volume(
     before = index(settled)["dataset-flowers"]
     delete_job(settled, "dataset-flowers")
     delete_index(settled, "flowers")
-    told = shown(settled, "flowers")
-    assert (told["state"], told["files"], told["source"]) == ("published", "1", source)
+    results = shown(settled, "flowers")
+    assert (results["state"], results["files"], results["source"]) == ("published", "1", source)
     after = index(settled)["dataset-flowers"]
     for field in ("version", "fingerprint", "checksum", "bytes"):
         assert after[field] == before[field], field
@@ -365,7 +369,7 @@ def test_an_index_that_is_lost_is_made_anew_from_the_volume(
     assert published(settled, "flowers", source)["files"] == "1"
 
 
-def test_what_was_removed_behind_our_back_is_seen_by_a_refresh(
+def test_a_data_set_removed_without_the_charm_is_noticed_by_a_refresh(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
@@ -378,7 +382,7 @@ def test_what_was_removed_behind_our_back_is_seen_by_a_refresh(
     assert set(index(settled)) == {"dataset-trees"}
 
 
-def test_a_load_that_lost_its_job_is_told_and_gone_on_with(
+def test_a_load_that_lost_its_job_is_reported_and_continued(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
@@ -386,21 +390,21 @@ def test_a_load_that_lost_its_job_is_told_and_gone_on_with(
     create(settled, "large", source, wait=0)
     until(lambda: "%" in shown(settled, "large").get("progress", ""))
     delete_job(settled, "dataset-large")
-    told = shown(settled, "large")
-    assert told["state"] == "failed"
-    assert "its load is not finished" in told["last-error"]
-    assert "create-dataset" in told["next"]
+    results = shown(settled, "large")
+    assert results["state"] == "failed"
+    assert "its load is not finished" in results["last-error"]
+    assert "create-dataset" in results["next"]
     server.release()
     assert published(settled, "large", source)["bytes"] == str(len(LARGE))
     assert "last-error" not in shown(settled, "large")
 
 
-def test_the_end_of_a_load_that_nobody_looked_at_is_in_the_index(
+def test_a_load_that_ended_unobserved_is_in_the_index(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     create(settled, "flowers", server.put("rose.txt", ROSE), wait=0)
     until(lambda: job_status(settled, "dataset-flowers").succeeded)
-    assert index(settled)["dataset-flowers"]["state"] in UNDER_WAY
+    assert index(settled)["dataset-flowers"]["state"] in IN_PROGRESS
     settled.model.update_status()
     assert index(settled)["dataset-flowers"]["state"] == "published"
     delete_job(settled, "dataset-flowers")
@@ -408,7 +412,7 @@ def test_the_end_of_a_load_that_nobody_looked_at_is_in_the_index(
 
 
 @pytest.mark.parametrize("part", ["save_secret", "share_files"])
-def test_a_hook_that_was_killed_between_the_parts_of_a_job_is_no_end(
+def test_a_hook_killed_while_it_made_a_job_does_not_end_the_load(
     settled: Stage, server: origin_server.Origin, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     def killed(*_: object) -> None:
@@ -422,18 +426,18 @@ def test_a_hook_that_was_killed_between_the_parts_of_a_job_is_no_end(
     published(settled, "flowers", source)
 
 
-# --- made anew
+# --- overwrite and damage
 
 
-def test_overwrite_makes_it_anew_once_its_publication_was_answered(
+def test_overwrite_loads_again_once_the_publication_was_reported(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
     first = create(settled, "flowers", source, overwrite=True, wait=0)
-    assert first.results["state"] in UNDER_WAY
+    assert first.results["state"] in IN_PROGRESS
     until(lambda: job_status(settled, "dataset-flowers").succeeded)
     requests = len(server.requests)
-    # Who only looks takes no answer away from who asked.
+    # Actions that only read do not count as a report of the publication.
     assert [row[:2] for row in listed(settled)] == [["flowers", "published"]]
     version = shown(settled, "flowers")["version"]
     assert settled.run("verify-dataset", name="flowers").results["state"] == "verified"
@@ -448,7 +452,7 @@ def test_overwrite_makes_it_anew_once_its_publication_was_answered(
     assert (settled.volume() / "datasets/flowers/rose.txt").read_bytes() == TULIP
 
 
-def test_an_overwrite_that_goes_on_is_one_request_until_it_was_answered(
+def test_a_running_overwrite_is_one_request_until_its_result_was_reported(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
@@ -459,7 +463,7 @@ def test_an_overwrite_that_goes_on_is_one_request_until_it_was_answered(
     request = index(settled)["dataset-flowers"]["request"]
     shown(settled, "flowers")
     again = create(settled, "flowers", source, overwrite=True, wait=0)
-    assert again.results["state"] in UNDER_WAY
+    assert again.results["state"] in IN_PROGRESS
     server.release()
     until(lambda: job_status(settled, "dataset-flowers").succeeded)
     assert shown(settled, "flowers")["version"] == request
@@ -468,21 +472,21 @@ def test_an_overwrite_that_goes_on_is_one_request_until_it_was_answered(
     assert shown(settled, "flowers")["version"] == request
 
 
-def test_the_old_one_is_told_of_until_the_new_one_is_there(
+def test_the_old_version_is_shown_until_the_new_one_is_published(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
     version = shown(settled, "flowers")["version"]
     wrong = create(settled, "flowers", f"{server.url}/none", overwrite=True)
     assert wrong.status == "failed"
-    told = shown(settled, "flowers")
-    assert (told["state"], told["version"], told["files"]) == ("failed", version, "1")
-    assert "nothing is there" in told["last-error"]
-    assert f"version {version} stays" in told["next"]
+    results = shown(settled, "flowers")
+    assert (results["state"], results["version"], results["files"]) == ("failed", version, "1")
+    assert "nothing is there" in results["last-error"]
+    assert f"version {version} stays" in results["next"]
     assert (settled.volume() / "datasets/flowers/rose.txt").read_bytes() == ROSE
 
 
-def test_damage_is_found_told_and_mended_by_overwrite(
+def test_damage_is_found_reported_and_repaired_by_overwrite(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
@@ -495,10 +499,10 @@ def test_damage_is_found_told_and_mended_by_overwrite(
         bad = settled.run("verify-dataset", name="flowers")
         assert bad.status == "failed", bad
         assert "'rose.txt' has other content" in bad.message
-    told = shown(settled, "flowers")
-    assert told["state"] == "published"
-    assert "'rose.txt' has other content" in told["last-error"]
-    assert "overwrite=true" in told["next"]
+    results = shown(settled, "flowers")
+    assert results["state"] == "published"
+    assert "'rose.txt' has other content" in results["last-error"]
+    assert "overwrite=true" in results["next"]
     published(settled, "flowers", source, overwrite=True)
     assert settled.run("verify-dataset", name="flowers").results["state"] == "verified"
     assert "last-error" not in shown(settled, "flowers")
@@ -523,7 +527,7 @@ def test_what_a_pod_may_be_reading_is_not_deleted_unless_forced(
     assert entries(settled) == []
 
 
-def test_a_pod_that_reads_another_one_or_has_ended_is_no_reason(
+def test_a_pod_that_reads_another_data_set_or_has_ended_does_not_prevent_deletion(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     published(settled, "flowers", server.put("rose.txt", ROSE))
@@ -550,7 +554,7 @@ def test_deletion_stops_a_load_and_leaves_nothing(
     until(lambda: not any(name.endswith("-large") for name in named(settled, core_v1.Secret)))
 
 
-def test_a_deletion_that_was_cut_off_is_finished_by_the_same_command(
+def test_a_deletion_that_was_interrupted_is_finished_by_the_same_command(
     settled: Stage, server: origin_server.Origin
 ) -> None:
     source = server.put("rose.txt", ROSE)
@@ -607,7 +611,7 @@ def log_of(stage: Stage, pod: str) -> list[str]:
         return []
 
 
-def test_a_secret_that_lacks_what_the_source_needs_is_told(settled: Stage) -> None:
+def test_a_secret_that_lacks_what_the_source_needs_is_reported(settled: Stage) -> None:
     uri = settled.model.add_secret({"access-key": "AKIA", "token": ""})
     settled.model.grant_secret(uri, APPLICATION)
     for source, key in (("s3://private/x", "secret-key"), ("hf://datasets/a/b", "token")):

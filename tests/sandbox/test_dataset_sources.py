@@ -1,4 +1,4 @@
-"""Each kind of source, and what a load promises, by pods that run on the cluster."""
+"""Each kind of source, and the guarantees of a load, with pods that run on the cluster."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_three_pods_unpack_an_archive_of_archives(
 
 @tenacity.retry(wait=tenacity.wait_fixed(0.1), stop=tenacity.stop_after_delay(60), reraise=True)
 def running(stage: Stage, count: int) -> dict[str, str]:
-    """The pods that have begun, by their indexes."""
+    """Return the pods that have started, by their indexes."""
     labels = {"batch.kubernetes.io/job-name": "dataset-set"}
     found = {
         pod.metadata.labels["batch.kubernetes.io/job-completion-index"]: pod.metadata.name or ""

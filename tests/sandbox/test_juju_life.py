@@ -30,7 +30,7 @@ def is_active(stage: Stage) -> None:
     assert "3 zones proven, claim default/aws-efs bound" in status.message
 
 
-def test_without_trust_it_is_blocked_and_trust_lets_it_go_on(stage: Stage) -> None:
+def test_without_trust_it_is_blocked_and_trust_unblocks_it(stage: Stage) -> None:
     stage.deploy(trust=False)
     assert stage.status().name == "blocked"
     assert "juju trust" in stage.status().message
@@ -53,7 +53,7 @@ def test_a_secret_with_credentials_has_to_be_granted(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("missing", ["access-key", "secret-key"])
-def test_a_secret_without_a_key_is_told_and_its_next_revision_heals(
+def test_a_secret_without_a_key_is_reported_and_its_next_revision_works(
     stage: Stage, missing: str
 ) -> None:
     content = keys(stage)
@@ -67,7 +67,7 @@ def test_a_secret_without_a_key_is_told_and_its_next_revision_heals(
     assert "ready in us-east-1" in stage.status().message
 
 
-def test_a_secret_that_does_not_exist_is_told(stage: Stage) -> None:
+def test_a_secret_that_does_not_exist_is_reported(stage: Stage) -> None:
     stage.deploy(config={"credentials": "secret:d0nt2exist0000000000"})
     assert stage.status().name == "blocked"
     assert stage.status().message.startswith("credentials: ")
@@ -99,7 +99,7 @@ def test_a_relation_that_ends_takes_no_data_and_can_be_made_again(stage: Stage) 
     assert stage.writes() == []
 
 
-def test_a_unit_that_does_not_lead_stands_by_and_calls_nobody(
+def test_a_unit_that_is_not_the_leader_stands_by_and_makes_no_calls(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     callers: set[str] = set()
@@ -117,7 +117,7 @@ def test_a_unit_that_does_not_lead_stands_by_and_calls_nobody(
     assert callers == {"aws-efs/0"}
 
 
-def test_a_new_leader_goes_on_with_the_same_file_system(stage: Stage) -> None:
+def test_a_new_leader_continues_with_the_same_file_system(stage: Stage) -> None:
     stage.settle(units=2)
     before = file_system(stage)
     stage.cloud.reset_calls()
@@ -162,7 +162,7 @@ def test_removing_the_application_keeps_the_data(stage: Stage) -> None:
     assert claim.status and claim.status.phase == "Bound"
 
 
-def test_deployed_again_under_the_same_name_it_goes_on(stage: Stage) -> None:
+def test_deployed_again_under_the_same_name_it_continues(stage: Stage) -> None:
     stage.settle()
     before = file_system(stage)
     stage.model.remove_application(APPLICATION)
@@ -225,7 +225,7 @@ def test_credentials_that_the_control_plane_s_new_leader_does_not_send_are_waite
     kubernetes_bundle.deploy(stage.model, control_planes=2)
     stage.deploy()
     stage.relate()
-    # The provider's library sends none then: it reads its secret by a label, and misses its id.
+    # The provider's library then sends none: it reads its secret by a label, and has no id.
     stage.model.set_leader(f"{CONTROL_PLANE}/1")
     assert stage.status().name == "waiting"
     assert stage.status().message == "waiting for the control plane to send credentials"
@@ -259,7 +259,7 @@ def test_a_second_control_plane_is_refused_by_juju(stage: Stage) -> None:
         ("teardown", {"confirm": "fs-0"}),
     ],
 )
-def test_an_action_on_a_unit_that_does_not_lead_is_refused(
+def test_an_action_on_a_unit_that_is_not_the_leader_is_refused(
     stage: Stage, action: str, params: dict[str, str]
 ) -> None:
     stage.deploy(units=2)
@@ -270,7 +270,7 @@ def test_an_action_on_a_unit_that_does_not_lead_is_refused(
     assert stage.cloud.calls == []
 
 
-def test_a_token_that_was_revoked_is_told(stage: Stage) -> None:
+def test_a_token_that_was_revoked_is_reported(stage: Stage) -> None:
     stage.settle()
     mine = [
         content["kubelet-token"]

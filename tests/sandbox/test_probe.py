@@ -1,4 +1,4 @@
-"""The probe, on a real control plane with pods that run and a file system that may not mount."""
+"""The probe, on a real control plane with running pods and a file system that may not mount."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def file_system(cloud: aws_cloud.Cloud) -> str:
 def make_file_system(
     cloud: aws_cloud.Cloud, zones: tuple[str, ...], source: str = "172.31.0.0/16"
 ):
-    """A file system with a mount target in each zone that lets in whom the source names."""
+    """Make a file system with a mount target in each zone that allows NFS from the source."""
     efs, ec2 = (
         boto3.client(
             service,
@@ -99,7 +99,7 @@ def add_node(
 
 
 def serve(cluster: client.Cluster, file_system: str, *options: str) -> None:
-    wanted = volume_resources.DesiredVolumes(
+    desired = volume_resources.DesiredVolumes(
         server=f"{file_system}.efs.us-east-1.amazonaws.com",
         capacity="1Gi",
         claim_capacity="1Gi",
@@ -108,13 +108,13 @@ def serve(cluster: client.Cluster, file_system: str, *options: str) -> None:
         storage_class="aws-efs",
         mount_options=options or ("nfsvers=4.1", "hard"),
     )
-    assert volume_reconcile.reconcile(cluster, wanted, timeout_seconds=WAIT).problems == ()
+    assert volume_reconcile.reconcile(cluster, desired, timeout_seconds=WAIT).problems == ()
 
 
 def prove(
     cluster: client.Cluster, file_system: str, timeout: float = WAIT, **changes: Any
 ) -> probe.ProbeOutcome:
-    wanted = {
+    desired = {
         "file_system_id": file_system,
         "zones": ZONES,
         "mount_options": ("nfsvers=4.1", "hard"),
@@ -122,16 +122,16 @@ def prove(
         "image": "python:3.12-slim",
     }
     return probe.reconcile(
-        cluster, probe.DesiredProbe(**{**wanted, **changes}), timeout_seconds=timeout
+        cluster, probe.DesiredProbe(**{**desired, **changes}), timeout_seconds=timeout
     )
 
 
 def job_names(cluster: client.Cluster) -> set[str]:
-    return {state.name for state in job_observe.observe_all(cluster, probe.KIND)}
+    return {observed.name for observed in job_observe.observe_all(cluster, probe.KIND)}
 
 
 def writes(admin: lightkube.Client) -> str:
-    """Changes with every write to a Job."""
+    """Return a value that changes with every write to a Job."""
     found = admin.list(batch_v1.Job, namespace="aws-efs")
     return str(sorted((j.metadata.name, j.metadata.resourceVersion) for j in found))
 
@@ -143,9 +143,9 @@ def test_every_zone_with_a_node_is_proven_and_the_roots_mode_is_set(
         add_node(cloud, nodes, zone)
     serve(cluster, file_system)
 
-    state = prove(cluster, file_system)
+    observed = prove(cluster, file_system)
 
-    assert state == probe.ProbeOutcome(proven=ZONES, problems=())
+    assert observed == probe.ProbeOutcome(proven=ZONES, problems=())
     root = cloud.directory(file_system)
     assert stat.S_IMODE(root.stat().st_mode) == 0o1777
     assert sorted(p.name for p in (root / ".aws-efs" / "probe").iterdir()) == list(ZONES)
@@ -168,7 +168,7 @@ def test_a_proven_volume_is_not_probed_again_at_every_hook(
 @pytest.mark.parametrize(
     "change", [{"root_mode": "0777"}, {"mount_options": ("nfsvers=4.2",)}, {"image": "python:3"}]
 )
-def test_it_is_probed_anew_when_there_is_something_new_to_prove(
+def test_it_is_probed_again_when_there_is_something_new_to_prove(
     cloud, nodes, cluster, file_system, change
 ):
     add_node(cloud, nodes, ZONES[0])
@@ -186,27 +186,27 @@ def test_a_new_node_is_the_one_that_is_probed(plane, cloud, nodes, cluster, file
     add_node(cloud, nodes, ZONES[0], name="old")
     serve(cluster, file_system)
     prove(cluster, file_system)
-    polling.poll(lambda: None, lambda _: False, 1.1)  # a node's age is told in whole seconds
+    polling.poll(lambda: None, lambda _: False, 1.1)  # a node's age has whole seconds
     add_node(cloud, nodes, ZONES[0], name="new")
 
     assert prove(cluster, file_system).proven == ZONES[:1]
 
-    (state,) = [job_observe.observe(cluster, name) for name in job_names(cluster)]
-    assert state is not None
-    assert state.pods[-1].node == "new"
+    (observed,) = [job_observe.observe(cluster, name) for name in job_names(cluster)]
+    assert observed is not None
+    assert observed.pods[-1].node == "new"
 
 
-def test_a_node_without_nfs_client_blocks_at_once_with_the_line_that_mends_it(
+def test_a_node_without_nfs_client_blocks_at_once_with_the_command_that_fixes_it(
     cloud, nodes, cluster, file_system
 ):
     add_node(cloud, nodes, ZONES[0])
     add_node(cloud, nodes, ZONES[1], nfs_common=False, name="bare")
     serve(cluster, file_system)
 
-    state = prove(cluster, file_system)
+    observed = prove(cluster, file_system)
 
-    assert state.proven == ZONES[:1]
-    (problem,) = state.problems
+    assert observed.proven == ZONES[:1]
+    (problem,) = observed.problems
     assert isinstance(problem, problems.Blocked)
     assert problem.message == (
         "zone us-east-1b: no NFS client; juju exec --application kubernetes-worker -- "
@@ -234,10 +234,10 @@ def test_a_zone_without_mount_target_is_not_proven_and_says_why(cloud, nodes, cl
     made = make_file_system(cloud, ZONES[:1])
     serve(cluster, made)
 
-    state = prove(cluster, made, timeout=8)
+    observed = prove(cluster, made, timeout=8)
 
-    assert state.proven == ZONES[:1]
-    (problem,) = state.problems
+    assert observed.proven == ZONES[:1]
+    (problem,) = observed.problems
     assert isinstance(problem, problems.Waiting)
     assert problem.message.startswith("zone us-east-1b: ")
     assert "cannot resolve the file system's name yet" in problem.message
@@ -248,10 +248,10 @@ def test_a_security_group_that_lets_nobody_in_is_never_taken_for_success(cloud, 
     made = make_file_system(cloud, ZONES, source="192.0.2.0/24")
     serve(cluster, made)
 
-    state = prove(cluster, made, timeout=8)
+    observed = prove(cluster, made, timeout=8)
 
-    assert state.proven == ()
-    (problem,) = state.problems
+    assert observed.proven == ()
+    (problem,) = observed.problems
     assert problem.message.startswith("zone us-east-1a: ")
 
 
@@ -267,7 +267,7 @@ def test_mount_options_that_the_node_refuses_name_the_option(cloud, nodes, clust
     )
 
 
-def test_an_image_that_cannot_be_pulled_is_told_and_another_one_mends_it(
+def test_an_image_that_cannot_be_pulled_is_reported_and_another_one_works(
     cloud, nodes, cluster, file_system
 ):
     add_node(cloud, nodes, ZONES[0])
@@ -291,17 +291,17 @@ def test_without_any_ready_node_it_waits(cloud, nodes, cluster, file_system):
     assert "no ready node" in problem.message
 
 
-def test_a_probe_that_failed_is_told_in_its_own_words_and_runs_again(
+def test_a_probe_that_failed_is_reported_in_its_own_words_and_runs_again(
     cloud, nodes, cluster, file_system
 ):
     add_node(cloud, nodes, ZONES[0])
     serve(cluster, file_system)
     (cloud.directory(file_system) / ".aws-efs").symlink_to("elsewhere")
 
-    state = prove(cluster, file_system)
-    assert state.proven == ()
-    assert isinstance(state.problems[0], problems.Blocked)
-    assert ".aws-efs" in state.problems[0].message
+    observed = prove(cluster, file_system)
+    assert observed.proven == ()
+    assert isinstance(observed.problems[0], problems.Blocked)
+    assert ".aws-efs" in observed.problems[0].message
 
     (cloud.directory(file_system) / ".aws-efs").unlink()
     assert prove(cluster, file_system) == probe.ProbeOutcome(proven=ZONES[:1], problems=())
@@ -328,9 +328,9 @@ def ready(cloud, nodes, cluster, file_system) -> client.Cluster:
 
 
 def finished(cluster: client.Cluster, name: str = "load") -> job_observe.ObservedJob:
-    state = job_lifecycle.wait(cluster, name, WAIT)
-    assert state is not None
-    return state
+    observed = job_lifecycle.wait(cluster, name, WAIT)
+    assert observed is not None
+    return observed
 
 
 def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, file_system):
@@ -339,14 +339,14 @@ def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, f
         b"pathlib.Path('/mnt/aws-efs/x').write_text(os.environ['A'] + os.environ['B'])\n"
         b"pathlib.Path('/dev/termination-log').write_text('wrote x')\n"
     )
-    wanted = job(files={"say.py": script}, env={"A": "plain "}, secrets={"B": "hidden"})
-    job_lifecycle.start(ready, wanted)
+    desired = job(files={"say.py": script}, env={"A": "plain "}, secrets={"B": "hidden"})
+    job_lifecycle.start(ready, desired)
 
-    state = finished(ready)
+    observed = finished(ready)
 
-    assert (state.phase, state.message) == ("succeeded", "wrote x")
+    assert (observed.phase, observed.message) == ("succeeded", "wrote x")
     assert (cloud.directory(file_system) / "x").read_text() == "plain hidden"
-    assert "hidden" not in repr(wanted)
+    assert "hidden" not in repr(desired)
 
 
 def test_a_jobs_secret_is_in_no_job_and_goes_with_it(ready, plane):
@@ -449,13 +449,13 @@ def test_a_removed_jobs_name_is_free_once_its_pods_are_gone(ready, plane):
     assert base64.b64decode(secret.data["B"]) == b"second"
 
 
-def test_a_failed_job_tells_its_last_words(ready):
+def test_a_failed_job_has_its_last_words_as_reason(ready):
     script = b"import sys; print('no such host: example.test'); sys.exit(1)"
     job_lifecycle.start(ready, job(files={"say.py": script}, retries=0))
 
-    state = finished(ready)
+    observed = finished(ready)
 
-    assert (state.phase, state.reason) == ("failed", "no such host: example.test")
+    assert (observed.phase, observed.reason) == ("failed", "no such host: example.test")
 
 
 def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
@@ -476,7 +476,7 @@ def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
 
     seen = polling.poll(
         lambda: job_observe.observe(ready, "load"),
-        lambda state: bool(state and state.reason),
+        lambda observed: bool(observed and observed.reason),
         WAIT,
     )
 
@@ -487,11 +487,11 @@ def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
 def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready, plane):
     job_lifecycle.start(ready, job())
     finished(ready)
-    said: list[str] = []
+    reported: list[str] = []
 
-    volume_removal.remove(ready, report=said.append, timeout_seconds=WAIT)
+    volume_removal.remove(ready, report=reported.append, timeout_seconds=WAIT)
 
-    assert said[:2] == ["deleted job load", "deleted claim aws-efs/aws-efs"]
+    assert reported[:2] == ["deleted job load", "deleted claim aws-efs/aws-efs"]
     found = {n.metadata.name for n in plane.client().list(core_v1.Namespace)}
     assert "aws-efs" not in found
 

@@ -62,7 +62,7 @@ def test_related_it_serves_every_zone_and_proves_each(stage: Stage) -> None:
     assert stage.volume().stat().st_mode & 0o7777 == 0o1777
 
 
-def test_workers_without_an_nfs_client_are_named_with_the_line_that_mends_them(
+def test_workers_without_an_nfs_client_are_named_with_the_command_that_fixes_them(
     stage: Stage,
 ) -> None:
     kubernetes_bundle.deploy(stage.model, nfs_common=False)
@@ -193,7 +193,7 @@ def test_show_mount_prints_what_another_host_needs(stage: Stage) -> None:
         assert shown.results["fstab"].startswith(f"{host} /srv/data nfs4 nfsvers=4.1,")
 
 
-def test_a_loader_of_the_users_own_fills_a_directory_and_ours_publishes_it(stage: Stage) -> None:
+def test_a_custom_loader_fills_a_directory_and_ours_publishes_it(stage: Stage) -> None:
     stage.settle()
     token = stage.model.add_secret({"token": "opensesame"})
     stage.model.grant_secret(token, "aws-efs")
@@ -217,7 +217,7 @@ def test_a_loader_of_the_users_own_fills_a_directory_and_ours_publishes_it(stage
     assert not any(name.startswith((".custom-", ".load-", ".trash-")) for name in left)
 
 
-def test_a_loader_of_the_users_own_that_fails_is_told_with_its_last_words(stage: Stage) -> None:
+def test_a_custom_loader_that_fails_is_reported_with_its_last_words(stage: Stage) -> None:
     stage.settle()
     done = stage.run(
         "create-dataset",

@@ -25,7 +25,7 @@ def our_groups(stage: Stage) -> list[str]:
 
 
 def world(stage: Stage) -> list[Any]:
-    """All that a teardown could change, in AWS and in the cluster."""
+    """Return everything that a teardown could change, in AWS and in the cluster."""
     kinds = (core_v1.Namespace, core_v1.PersistentVolume, storage_v1.StorageClass)
     objects = [each.metadata for kind in kinds for each in stage.kube.list(kind)]
     objects += [
@@ -110,7 +110,7 @@ def test_killed_anywhere_nothing_is_rebuilt_and_the_next_run_ends_clean(
     assert stage.status().message.startswith("torn down: ")
 
 
-def test_another_leader_ends_what_a_killed_one_began(stage: Stage) -> None:
+def test_another_leader_finishes_what_a_killed_one_began(stage: Stage) -> None:
     stage.settle(units=2)
     made = file_system(stage)
     stage.model.kill_next_hook(after="DeleteMountTarget")
@@ -126,7 +126,7 @@ def test_another_leader_ends_what_a_killed_one_began(stage: Stage) -> None:
     assert_nothing_is_left(stage)
 
 
-def test_a_pod_that_uses_the_claim_is_named_and_then_it_goes_on(
+def test_a_pod_that_uses_the_claim_is_named_and_without_it_teardown_continues(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(charm, "TEARDOWN_TIMEOUT_SECONDS", 2)
@@ -189,7 +189,7 @@ def test_what_is_not_ours_stays(stage: Stage) -> None:
         GroupName="efs-of-others", Description="theirs", VpcId=stage.cloud.vpc_id
     )
     ec2.close()
-    # Another model's application of the same name.
+    # The application of the same name in another model.
     labels = {"app.kubernetes.io/managed-by": "juju", "aws-efs/application": "aws-efs"}
     metadata = meta_v1.ObjectMeta(name="theirs", labels={**labels, "aws-efs/model-uuid": "other"})
     stage.kube.create(
@@ -234,7 +234,7 @@ def test_torn_down_twice_there_is_nothing_left_to_delete(stage: Stage) -> None:
     assert stage.writes() == []
 
 
-def test_setup_calls_a_half_teardown_off_and_keeps_the_data(stage: Stage) -> None:
+def test_setup_cancels_an_interrupted_teardown_and_keeps_the_data(stage: Stage) -> None:
     stage.settle()
     made = file_system(stage)
     (stage.volume() / "kept").write_text("data")

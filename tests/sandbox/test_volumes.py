@@ -1,4 +1,4 @@
-"""Volumes and claims on a real control plane: what the API server says after each change."""
+"""Volumes and claims on a real control plane, after each change."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def make_namespace(admin: lightkube.Client, name: str) -> None:
 
 
 def run_pod(admin: lightkube.Client, namespace: str = "default", claim_name: str = "aws-efs"):
-    """A pod that holds the claim: it was scheduled, and no kubelet will ever end it."""
+    """Create a pod that uses the claim: it has a node, but no kubelet ever runs or ends it."""
     source = models.PersistentVolumeClaimVolumeSource(claimName=claim_name)
     pod = core_v1.Pod(
         metadata=meta_v1.ObjectMeta(name="reader", namespace=namespace),
@@ -104,7 +104,7 @@ def run_pod(admin: lightkube.Client, namespace: str = "default", claim_name: str
     reraise=True,
 )
 def service_account(admin: lightkube.Client, namespace: str) -> None:
-    """Wait for what admission asks for: a new namespace has none for some milliseconds."""
+    """Wait for the service account that admission needs: a new namespace has none at first."""
     admin.get(core_v1.ServiceAccount, "default", namespace=namespace)
 
 
@@ -114,23 +114,23 @@ def end_pod(admin: lightkube.Client, namespace: str = "default") -> None:
 
 @contextlib.contextmanager
 def counted(cluster: client.Cluster) -> Generator[list[str]]:
-    """The requests that go out in the block, as "GET /api/v1/nodes"."""
+    """Record the requests in the block, as "GET /api/v1/nodes"."""
     requests: list[str] = []
 
-    def note(request: httpx2.Request) -> None:
+    def record(request: httpx2.Request) -> None:
         requests.append(f"{request.method} {request.url.path}")
 
     hooks = cluster._api._client._client.event_hooks
-    cluster._api._client._client.event_hooks = {**hooks, "request": [note]}
+    cluster._api._client._client.event_hooks = {**hooks, "request": [record]}
     yield requests
     cluster._api._client._client.event_hooks = hooks
 
 
 def test_a_claim_is_bound_to_a_volume_on_the_file_system(cluster, admin):
-    state = reconcile(cluster)
+    outcome = reconcile(cluster)
 
-    assert state.problems == ()
-    assert [(c.namespace, c.name, c.phase, c.capacity) for c in state.claims] == [
+    assert outcome.problems == ()
+    assert [(c.namespace, c.name, c.phase, c.capacity) for c in outcome.claims] == [
         ("default", "aws-efs", "Bound", "100Gi")
     ]
     made = volume(admin)
@@ -152,13 +152,13 @@ def test_our_jobs_have_a_bound_claim_in_a_namespace_of_their_own(cluster, admin)
 def test_a_steady_reconcile_makes_four_reads_and_no_write(cluster, admin):
     for name in ("a", "b", "c"):
         make_namespace(admin, name)
-    wanted = {"namespaces": ("default", "a", "b", "c"), "capacity": "2048Gi"}
-    reconcile(cluster, **wanted)
+    desired = {"namespaces": ("default", "a", "b", "c"), "capacity": "2048Gi"}
+    reconcile(cluster, **desired)
 
     with counted(cluster) as requests:
-        state = reconcile(cluster, **wanted)
+        outcome = reconcile(cluster, **desired)
 
-    assert len(state.claims) == 4
+    assert len(outcome.claims) == 4
     assert [request.split()[0] for request in requests] == ["GET"] * 4
 
 
@@ -170,9 +170,9 @@ def test_a_live_claim_changes_its_size_up_and_down(cluster, admin, capacity, use
         run_pod(admin)
     before = claim(admin).metadata.uid
 
-    state = reconcile(cluster, capacity=capacity, claim_capacity=capacity)
+    outcome = reconcile(cluster, capacity=capacity, claim_capacity=capacity)
 
-    assert state.problems == ()
+    assert outcome.problems == ()
     assert claim(admin).metadata.uid == before
     assert claim(admin).spec.resources.requests["storage"] == capacity
     assert claim(admin).status.capacity["storage"] == capacity
@@ -222,9 +222,9 @@ def test_a_claim_that_the_user_deleted_comes_back_bound_to_the_same_volume(clust
     before = volume(admin).metadata.uid
     admin.delete(core_v1.PersistentVolumeClaim, "aws-efs", namespace="default")
 
-    state = reconcile(cluster)
+    outcome = reconcile(cluster)
 
-    assert state.problems == ()
+    assert outcome.problems == ()
     assert claim(admin).status.phase == "Bound"
     assert volume(admin).metadata.uid == before
 
@@ -240,9 +240,9 @@ def test_a_volume_left_released_by_a_claim_made_again_by_hand_is_bound_again(clu
     again.status = None
     admin.create(again)
 
-    state = reconcile(cluster)
+    outcome = reconcile(cluster)
 
-    assert state.problems == ()
+    assert outcome.problems == ()
     assert claim(admin).status.phase == "Bound"
 
 
@@ -269,9 +269,9 @@ def test_a_volume_that_the_user_deleted_is_made_again_once_no_pod_uses_it(cluste
     before = volume(admin).metadata.uid
     admin.delete(core_v1.PersistentVolume, VOLUME)
 
-    state = reconcile(cluster)
+    outcome = reconcile(cluster)
 
-    assert state.problems == ()
+    assert outcome.problems == ()
     assert volume(admin).metadata.uid != before
     assert claim(admin).status.phase == "Bound"
 
@@ -282,24 +282,24 @@ def test_a_volume_lost_under_its_claim_is_made_again_for_it(cluster, admin):
     admin.delete(core_v1.PersistentVolume, VOLUME)
     admin.patch(core_v1.PersistentVolume, VOLUME, {"metadata": {"finalizers": None}})
 
-    state = reconcile(cluster)
+    outcome = reconcile(cluster)
 
-    assert state.problems == ()
+    assert outcome.problems == ()
     assert claim(admin).metadata.uid == before
     assert claim(admin).status.phase == "Bound"
 
 
 def test_each_namespace_gets_a_claim_and_one_taken_off_the_list_loses_it(cluster, admin):
     make_namespace(admin, "research")
-    state = reconcile(cluster, namespaces=("default", "research"))
-    assert [(c.namespace, c.phase) for c in state.claims] == [
+    outcome = reconcile(cluster, namespaces=("default", "research"))
+    assert [(c.namespace, c.phase) for c in outcome.claims] == [
         ("default", "Bound"),
         ("research", "Bound"),
     ]
 
-    state = reconcile(cluster)
+    outcome = reconcile(cluster)
 
-    assert state.problems == ()
+    assert outcome.problems == ()
     both = {VOLUME, "aws-efs-6f4bf1dd-aws-efs"}
     wait_until(lambda: names(admin, core_v1.PersistentVolume) == both)
     with pytest.raises(lightkube.ApiError, match="not found"):
@@ -320,15 +320,15 @@ def test_a_namespace_taken_off_the_list_keeps_its_claim_while_pods_use_it(cluste
     assert reconcile(cluster).problems == ()
 
 
-def test_a_missing_namespace_is_told_with_its_remedy_and_leaves_no_orphan(cluster, admin):
-    state = reconcile(cluster, namespaces=("research", "default"), timeout=5)
+def test_a_missing_namespace_is_reported_with_its_remedy_and_leaves_no_orphan(cluster, admin):
+    outcome = reconcile(cluster, namespaces=("research", "default"), timeout=5)
 
-    (problem,) = state.problems
+    (problem,) = outcome.problems
     assert isinstance(problem, problems.Waiting)
     assert problem.message == (
         "namespace research does not exist: kubectl create namespace research"
     )
-    assert [(c.namespace, c.phase) for c in state.claims] == [("default", "Bound")]
+    assert [(c.namespace, c.phase) for c in outcome.claims] == [("default", "Bound")]
     assert "aws-efs-6f4bf1dd-research" not in names(admin, core_v1.PersistentVolume)
 
 
@@ -365,7 +365,7 @@ def test_a_terminating_namespace_gets_neither_claim_nor_volume(cluster, admin):
     assert "aws-efs-6f4bf1dd-research" not in names(admin, core_v1.PersistentVolume)
 
 
-def test_a_quota_is_told_in_its_own_words_and_leaves_no_orphan(cluster, admin):
+def test_a_quota_is_reported_in_its_own_words_and_leaves_no_orphan(cluster, admin):
     make_namespace(admin, "research")
     quota = models.ResourceQuotaSpec(hard={"requests.storage": "50Gi"})
     admin.create(
@@ -375,13 +375,13 @@ def test_a_quota_is_told_in_its_own_words_and_leaves_no_orphan(cluster, admin):
     )
     wait_until(lambda: admin.get(core_v1.ResourceQuota, "small", namespace="research").status.hard)
 
-    state = reconcile(cluster, namespaces=("research", "default"))
+    outcome = reconcile(cluster, namespaces=("research", "default"))
 
-    (problem,) = state.problems
+    (problem,) = outcome.problems
     assert isinstance(problem, problems.Blocked)
     assert "exceeded quota: small" in problem.message
     assert "research" in problem.message
-    assert [(c.namespace, c.phase) for c in state.claims] == [("default", "Bound")]
+    assert [(c.namespace, c.phase) for c in outcome.claims] == [("default", "Bound")]
     assert "aws-efs-6f4bf1dd-research" not in names(admin, core_v1.PersistentVolume)
 
 
@@ -462,7 +462,7 @@ def test_a_foreign_namespace_of_our_name_is_not_touched(cluster, admin):
     assert claim(admin).status.phase == "Bound"
 
 
-def test_the_charms_own_namespace_can_not_be_asked_for(cluster, admin):
+def test_the_charms_own_namespace_cannot_be_asked_for(cluster, admin):
     with pytest.raises(problems.Blocked, match="namespace aws-efs is the charm's own"):
         reconcile(cluster, namespaces=("aws-efs",))
 
@@ -472,13 +472,13 @@ def test_the_charms_own_namespace_can_not_be_asked_for(cluster, admin):
     [{"storage_class": "shared"}, {"claim_name": "data"}, {"server": "fs-2.example.internal"}],
     ids=["storage class", "claim name", "server"],
 )
-def test_what_can_not_change_in_place_is_replaced_when_unused(cluster, admin, change):
+def test_what_cannot_change_in_place_is_replaced_when_unused(cluster, admin, change):
     reconcile(cluster)
 
-    state = reconcile(cluster, **change)
+    outcome = reconcile(cluster, **change)
 
-    assert state.problems == ()
-    (served,) = state.claims
+    assert outcome.problems == ()
+    (served,) = outcome.claims
     assert served.phase == "Bound"
     made = volume(admin)
     assert made.spec.nfs.server == change.get("server", SERVER)
@@ -487,7 +487,7 @@ def test_what_can_not_change_in_place_is_replaced_when_unused(cluster, admin, ch
     assert names(admin, core_v1.PersistentVolumeClaim) == {served.name, "aws-efs"}
 
 
-def test_what_can_not_change_in_place_waits_for_the_pods_that_use_it(cluster, admin):
+def test_what_cannot_change_in_place_waits_for_the_pods_that_use_it(cluster, admin):
     reconcile(cluster)
     run_pod(admin)
     before = claim(admin).metadata
@@ -515,14 +515,14 @@ def test_another_application_in_the_same_cluster_is_left_alone(plane, cluster, a
     assert {request.split()[0] for request in requests} == {"GET"}
 
 
-def test_remove_takes_all_away_and_says_each(cluster, admin):
+def test_remove_deletes_everything_and_reports_each_object(cluster, admin):
     reconcile(cluster)
-    said: list[str] = []
+    reported: list[str] = []
 
-    lines = volume_removal.remove(cluster, report=said.append, timeout_seconds=WAIT)
+    lines = volume_removal.remove(cluster, report=reported.append, timeout_seconds=WAIT)
 
     assert (
-        said
+        reported
         == lines
         == [
             "deleted claim aws-efs/aws-efs",
@@ -537,10 +537,10 @@ def test_remove_takes_all_away_and_says_each(cluster, admin):
     assert names(admin, core_v1.PersistentVolumeClaim) == set()
     assert names(admin, storage_v1.StorageClass) == set()
     assert "aws-efs" not in names(admin, core_v1.Namespace)
-    assert volume_removal.remove(cluster, report=said.append, timeout_seconds=WAIT) == []
+    assert volume_removal.remove(cluster, report=reported.append, timeout_seconds=WAIT) == []
 
 
-def test_remove_only_tells_what_would_go_in_a_dry_run(cluster, admin):
+def test_remove_only_reports_what_would_be_deleted_in_a_dry_run(cluster, admin):
     reconcile(cluster)
     with counted(cluster) as requests:
         lines = volume_removal.remove(
@@ -565,9 +565,9 @@ def test_remove_names_the_pods_that_use_claims_and_touches_nothing_until_they_ar
     assert names(admin, core_v1.PersistentVolumeClaim) == set()
 
 
-def wait_until(so: Any) -> None:
+def wait_until(condition: Any) -> None:
     tenacity.Retrying(
         wait=tenacity.wait_fixed(0.1),
         stop=tenacity.stop_after_delay(20),
         retry=tenacity.retry_if_result(lambda result: not result),
-    )(so)
+    )(condition)

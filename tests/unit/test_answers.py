@@ -1,4 +1,4 @@
-"""What is read out of the logs and last words of the loader's pods, and how it is told."""
+"""Read the logs and termination messages of the loader's pods, and format them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_result_is_read_from_the_termination_message():
 
 
 @pytest.mark.parametrize("state", ["done", "verified", "deleted"])
-def test_a_pod_that_published_nothing_tells_what_it_did(state: str):
+def test_a_pod_that_published_nothing_reports_its_work(state: str):
     message = json.dumps({"state": state, "files": 3, "bytes": 5, "total": None})
     assert answers.read_outcome(message) == answers.Progress(state, files=3, bytes=5)
 
@@ -37,7 +37,7 @@ def test_a_pod_that_published_nothing_tells_what_it_did(state: str):
         "null",
     ],
 )
-def test_a_loader_that_was_killed_is_a_failure_with_a_sentence(message: str):
+def test_a_loader_that_was_killed_is_a_failure_with_a_message(message: str):
     ended = answers.read_outcome(message)
     assert isinstance(ended, answers.Failed)
     assert "try again" in ended.error
@@ -76,11 +76,11 @@ def test_a_load_is_where_its_pods_are(states: list[str], together: str):
     assert answers.combine([answers.Progress(state) for state in states]).state == together
 
 
-def test_progress_is_told_in_words():
-    told = answers.Progress(
+def test_progress_is_formatted_as_text():
+    progress = answers.Progress(
         "transferring", fetched=6_500_000_000, total=15 * GB, files=120, rate=3.1e8, eta=27.4
     )
-    assert answers.format_progress(told) == (
+    assert answers.format_progress(progress) == (
         "transferring: 43% (6.5 of 15.0 GB), 120 files, 310 MB/s, 27 s left"
     )
     unknown = answers.Progress("transferring", fetched=1500, files=1)
@@ -91,15 +91,15 @@ def test_progress_is_told_in_words():
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
+    ("count", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 KB"), (123456, "123 KB"), (2e15, "2.0 PB")],
 )
-def test_a_size_has_a_unit(count: float, told: str):
-    assert answers.format_size(count) == told
+def test_a_size_has_a_unit(count: float, text: str):
+    assert answers.format_size(count) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [
         (0.2, "0 s"),
         (59, "59 s"),
@@ -109,11 +109,11 @@ def test_a_size_has_a_unit(count: float, told: str):
         (9e4, "1 d 1 h"),
     ],
 )
-def test_a_time_has_its_two_largest_units(seconds: float, told: str):
-    assert answers.format_duration(seconds) == told
+def test_a_time_has_its_two_largest_units(seconds: float, text: str):
+    assert answers.format_duration(seconds) == text
 
 
-def test_an_inventory_is_read_if_it_is_whole():
+def test_an_inventory_is_read_if_it_is_complete():
     lines = [
         {"state": "listed", "name": "a", "dataset": "published", "files": 1, "bytes": 2},
         {"state": "listed", "name": "b", "dataset": "unfinished", "fingerprint": "f"},
@@ -129,7 +129,7 @@ def test_an_inventory_is_read_if_it_is_whole():
     assert answers.read_inventory("") is None
 
 
-def test_the_pod_that_has_published_tells_of_all_and_has_not_ended_yet():
+def test_the_pod_that_has_published_reports_all_and_has_not_ended_yet():
     pods = [
         answers.Progress("done", index=0, files=3, bytes=30),
         answers.Progress("published", index=1, files=5, bytes=50),

@@ -1,4 +1,4 @@
-"""The arrows between the modules of src, as far as import-linter cannot draw them."""
+"""Rules for imports between modules of src that import-linter cannot express."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 SRC = ROOT / "src"
 
-# What each module beside the packages may import of src.
+# The imports from src that each module beside the packages may have.
 MAY_IMPORT = {
     "charm": {
         *("action_params", "config", "identity", "problems"),
@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "polling": set[str](),
     "problems": set[str](),
 }
-# Whose library it is to speak to: nobody else imports it.
+# The packages that may import a library; no others may.
 SPEAKERS = {
     "ops": {"charm", "relations"},
     "botocore": {"aws"},
@@ -52,7 +52,7 @@ def test_nothing_else_in_the_charm_sleeps():
     assert sleepers == {"polling.py"}
 
 
-def test_every_module_beside_the_packages_has_its_arrows():
+def test_every_module_beside_the_packages_has_its_rule():
     assert {path.stem for path in SRC.glob("*.py")} == set(MAY_IMPORT)
 
 
@@ -73,7 +73,7 @@ def test_a_library_is_imported_by_its_own_room_only(library: str):
 
 
 def test_every_module_imports_with_what_the_charm_carries():
-    """A charm has the packages of requirements.txt, and none of the development's."""
+    """Check that the charm imports with the packages of requirements.txt only."""
     program = """
 import importlib, pathlib, sys
 from importlib import metadata

@@ -1,4 +1,4 @@
-"""What AWS and the way to it can answer, and the sentence that the user reads."""
+"""Errors of AWS and of the network, and their messages for the user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def refusal(
     )
 
 
-def told(error: Exception) -> problems.Problem:
+def translated(error: Exception) -> problems.Problem:
     with pytest.raises(problems.Problem) as raised, errors.translated("create the file system"):
         raise error
     assert len(raised.value.message) <= 120
@@ -80,7 +80,7 @@ def told(error: Exception) -> problems.Problem:
 def test_an_error_becomes_a_sentence_that_says_what_to_do(
     error: Exception, kind: type[problems.Problem], message: str
 ) -> None:
-    problem = told(error)
+    problem = translated(error)
     assert type(problem) is kind
     assert message in problem.message
 
@@ -89,10 +89,10 @@ def test_a_proxys_password_is_not_repeated() -> None:
     error = botocore.exceptions.ProxyConnectionError(
         proxy_url="http://me:hunter2@proxy.example:3128", error="hunter2"
     )
-    assert "hunter2" not in told(error).message
+    assert "hunter2" not in translated(error).message
 
 
-def test_a_fault_of_ours_is_not_told_as_the_users() -> None:
+def test_a_fault_of_ours_is_not_reported_as_the_users() -> None:
     with (
         pytest.raises(botocore.exceptions.ParamValidationError),
         errors.translated("create the file system"),
@@ -113,10 +113,10 @@ def test_a_fault_of_ours_is_not_told_as_the_users() -> None:
         (botocore.exceptions.NoCredentialsError(), False),
     ],
 )
-def test_a_call_that_may_have_done_its_work_is_told_from_one_that_has_not(
+def test_a_call_that_may_have_succeeded_is_distinguished_from_one_that_has_not(
     error: Exception, unsure: bool
 ) -> None:
-    assert errors.may_have_succeeded(told(error)) is unsure
+    assert errors.may_have_succeeded(translated(error)) is unsure
 
 
 def test_a_region_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
@@ -144,7 +144,7 @@ def test_the_models_proxy_is_used_but_for_hosts_that_it_lists(no_proxy: str, use
 
 
 def test_what_aws_says_is_never_cut():
-    said = "invalid KMS key " + "x" * 200
+    message = "invalid KMS key " + "x" * 200
     with pytest.raises(problems.Blocked) as raised, errors.translated("create the file system"):
-        raise refusal("BadRequest", said)
-    assert raised.value.message.endswith(said)
+        raise refusal("BadRequest", message)
+    assert raised.value.message.endswith(message)

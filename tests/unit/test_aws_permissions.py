@@ -1,4 +1,4 @@
-"""The list of IAM actions against the AWS operations that the code names."""
+"""Compare the list of IAM actions with the AWS operations in the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the AWS half, on worlds that are made up: plans are taken until none is left."""
+"""Plans for generated states of AWS: steps are applied until none is left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUBNETS = tuple(
 )
 
 
-def wanted(**changes: object) -> resources.DesiredFileSystem:
+def make_desired(**changes: object) -> resources.DesiredFileSystem:
     plain = resources.DesiredFileSystem(
         owner=OWNER,
         performance_mode="generalPurpose",
@@ -37,7 +37,7 @@ def wanted(**changes: object) -> resources.DesiredFileSystem:
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def there(**changes: object) -> network.Network:
+def make_network(**changes: object) -> network.Network:
     plain = network.Network(
         vpc_id=VPC,
         subnets=SUBNETS,
@@ -83,7 +83,7 @@ def group(**changes: object) -> network.SecurityGroup:
 
 
 def after(before: resources.ObservedFileSystem, step: steps.Step) -> resources.ObservedFileSystem:  # noqa: PLR0911
-    """The world once a step has been taken."""
+    """Return the state after a step."""
     network_ = before.network
     match step:
         case steps.CreateFileSystem():
@@ -156,7 +156,7 @@ def after_on_group(before: network.Network, step: steps.Step) -> network.Securit
 
 
 def settled(world: resources.ObservedFileSystem) -> resources.ObservedFileSystem:
-    """The world once AWS has finished what it was at."""
+    """Return the state after AWS has finished its pending work."""
     found = world.file_system
     targets = [
         dataclasses.replace(target, life_cycle="available")
@@ -171,17 +171,17 @@ def settled(world: resources.ObservedFileSystem) -> resources.ObservedFileSystem
 
 
 def converged(
-    want: resources.DesiredFileSystem, world: resources.ObservedFileSystem
+    desired: resources.DesiredFileSystem, world: resources.ObservedFileSystem
 ) -> resources.ObservedFileSystem:
-    """Take plans until there is none; a dozen rounds are more than enough."""
+    """Apply plans until one is empty; a dozen rounds are more than enough."""
     for _ in range(12):
-        planned = plan.plan(want, world)
+        planned = plan.plan(desired, world)
         if not planned and not plan.is_pending(world):
             return world
         for step in planned:
             world = after(world, step)
         world = world if planned else settled(world)
-    raise AssertionError(f"no end: {planned}")
+    raise AssertionError(f"plans do not end: {planned}")
 
 
 USER_TAGS = st.dictionaries(
@@ -222,20 +222,20 @@ def worlds(draw: st.DrawFn) -> resources.ObservedFileSystem:
             kept = None if groups is None else frozenset(groups)
             targets.append(mount_target(zone, subnet_id, life_cycle=life, groups=kept))
     return resources.ObservedFileSystem(
-        found, tuple(targets), there(subnets=subnets, group=old_group)
+        found, tuple(targets), make_network(subnets=subnets, group=old_group)
     )
 
 
 @hypothesis.given(worlds(), ADDRESSES, USER_TAGS)
-def test_from_any_world_of_ours_the_plans_come_to_an_end_that_is_as_wanted(
+def test_from_any_state_of_ours_the_plans_end_in_the_desired_state(
     world: resources.ObservedFileSystem, addresses: frozenset[str], tags: dict[str, str]
 ) -> None:
-    want = wanted(addresses=addresses, tags=tags)
+    desired = make_desired(addresses=addresses, tags=tags)
 
-    end = converged(want, world)
+    end = converged(desired, world)
 
     assert end.file_system and end.network and end.network.group
-    used = placement.place(want, end.network, end.mount_targets).used
+    used = placement.place(desired, end.network, end.mount_targets).used
     zones = [target.zone for target in end.mount_targets]
     assert len(zones) == len(set(zones))
     free = {subnet.zone for subnet in end.network.subnets if subnet.free}
@@ -253,9 +253,9 @@ def test_what_exists_stays_whatever_units_come_and_go(
     second: frozenset[str],
     tags: dict[str, str],
 ) -> None:
-    before = converged(wanted(addresses=first, tags=tags), world)
+    before = converged(make_desired(addresses=first, tags=tags), world)
 
-    end = converged(wanted(addresses=second), before)
+    end = converged(make_desired(addresses=second), before)
 
     assert {target.subnet_id for target in before.mount_targets} <= {
         target.subnet_id for target in end.mount_targets
@@ -271,7 +271,7 @@ def test_what_exists_stays_whatever_units_come_and_go(
 def test_the_group_lets_in_nothing_but_nfs_from_whole_subnets_of_the_vpc(
     world: resources.ObservedFileSystem, addresses: frozenset[str]
 ) -> None:
-    end = converged(wanted(addresses=addresses), world)
+    end = converged(make_desired(addresses=addresses), world)
 
     assert end.network and end.network.group
     cidrs = {subnet.cidr for subnet in end.network.subnets}
@@ -284,7 +284,7 @@ def test_the_group_lets_in_nothing_but_nfs_from_whole_subnets_of_the_vpc(
 def test_no_step_ever_sets_a_tag_that_juju_deletes_by(
     world: resources.ObservedFileSystem, addresses: frozenset[str], tags: dict[str, str]
 ) -> None:
-    end = converged(wanted(addresses=addresses, tags=tags), world)
+    end = converged(make_desired(addresses=addresses, tags=tags), world)
 
     assert end.file_system and end.network and end.network.group
     for tagged in (end.file_system.tags, end.network.group.tags):
@@ -292,7 +292,7 @@ def test_no_step_ever_sets_a_tag_that_juju_deletes_by(
 
 
 @hypothesis.given(worlds(), ADDRESSES)
-def test_the_same_world_is_always_planned_the_same_way(
+def test_the_same_state_is_always_planned_the_same_way(
     world: resources.ObservedFileSystem, addresses: frozenset[str]
 ) -> None:
     assert world.network
@@ -301,9 +301,9 @@ def test_the_same_world_is_always_planned_the_same_way(
         network=dataclasses.replace(world.network, subnets=world.network.subnets[::-1]),
         mount_targets=world.mount_targets[::-1],
     )
-    want = wanted(addresses=addresses)
+    desired = make_desired(addresses=addresses)
 
-    assert set(plan.plan(want, world)) == set(plan.plan(want, turned))
+    assert set(plan.plan(desired, world)) == set(plan.plan(desired, turned))
 
 
 @hypothesis.given(st.uuids(), st.text(min_size=1, max_size=200), st.text(min_size=1))
@@ -319,17 +319,17 @@ def test_a_creation_token_is_short_and_one_applications_own(
 
 
 def world_of(*targets: resources.MountTarget, **changes: object) -> resources.ObservedFileSystem:
-    return resources.ObservedFileSystem(file_system(), targets, there(**changes))
+    return resources.ObservedFileSystem(file_system(), targets, make_network(**changes))
 
 
-def only(told: list[problems.Problem]) -> str:
-    (problem,) = told
+def only(reported: list[problems.Problem]) -> str:
+    (problem,) = reported
     assert len(problem.message) <= 120
     return problem.message
 
 
 def test_without_units_only_the_file_system_is_planned() -> None:
-    (step,) = plan.plan(wanted(), resources.ObservedFileSystem(None))
+    (step,) = plan.plan(make_desired(), resources.ObservedFileSystem(None))
     assert isinstance(step, steps.CreateFileSystem)
     assert step.token == ownership.creation_token(OWNER)
 
@@ -338,64 +338,66 @@ def test_a_mount_target_goes_to_the_units_subnet_that_has_free_addresses() -> No
     full = tuple(dataclasses.replace(s, free=0 if s.id == "subnet-0" else 9) for s in SUBNETS)
     world = world_of(subnets=full, group=group())
 
-    placed = placement.place(wanted(addresses=frozenset({"10.0.0.7"})), world.network, ())  # type: ignore[arg-type]
+    placed = placement.place(make_desired(addresses=frozenset({"10.0.0.7"})), world.network, ())  # type: ignore[arg-type]
 
     chosen = placed.new["us-east-1a"]
     assert chosen and chosen.id == "subnet-3"
 
 
-def test_a_zone_without_free_addresses_is_told_and_the_others_are_served() -> None:
+def test_a_zone_without_free_addresses_is_reported_and_the_others_are_served() -> None:
     full = tuple(dataclasses.replace(s, free=0 if s.zone == ZONES[0] else 9) for s in SUBNETS)
-    want = wanted(addresses=frozenset({"10.0.0.7", "10.0.1.7"}))
-    end = converged(want, world_of(subnets=full))
+    desired = make_desired(addresses=frozenset({"10.0.0.7", "10.0.1.7"}))
+    end = converged(desired, world_of(subnets=full))
 
     assert [target.zone for target in end.mount_targets] == ["us-east-1b"]
     assert "us-east-1a: no subnet of vpc-here has a free address" in only(
-        plan.find_problems(want, end)
+        plan.find_problems(desired, end)
     )
 
 
-def test_machines_in_another_vpc_are_told_and_do_not_choose_subnets_here() -> None:
+def test_machines_in_another_vpc_are_reported_and_do_not_choose_subnets_here() -> None:
     machines = (
         network.Instance("i-1", VPC, "subnet-0", frozenset({"10.0.0.7"})),
         network.Instance("i-2", "vpc-away", "subnet-x", frozenset({"10.0.1.7"})),
     )
-    want = wanted(
+    desired = make_desired(
         addresses=frozenset({"10.0.0.7", "10.0.1.7"}), instance_ids=frozenset({"i-1", "i-2"})
     )
-    end = converged(want, world_of(instances=machines))
+    end = converged(desired, world_of(instances=machines))
 
     assert [target.zone for target in end.mount_targets] == ["us-east-1a"]
-    told = only(plan.find_problems(want, end))
-    assert "vpc-away" in told and VPC in told
+    reported = only(plan.find_problems(desired, end))
+    assert "vpc-away" in reported and VPC in reported
 
 
 def test_addresses_in_no_subnet_are_named() -> None:
-    want = wanted(addresses=frozenset({"10.0.0.7", "192.168.0.9", "node.example.com", "fd00::1"}))
-    told = only(plan.find_problems(want, world_of(group=group())))
-    assert told.startswith("192.168.0.9, node.example.com: in no subnet of vpc-here")
+    desired = make_desired(
+        addresses=frozenset({"10.0.0.7", "192.168.0.9", "node.example.com", "fd00::1"})
+    )
+    reported = only(plan.find_problems(desired, world_of(group=group())))
+    assert reported.startswith("192.168.0.9, node.example.com: in no subnet of vpc-here")
 
 
-def test_dns_flags_that_are_off_are_told_with_the_command_that_sets_them() -> None:
-    told = plan.find_problems(wanted(), world_of(dns_hostnames=False))
-    assert only(told).endswith("modify-vpc-attribute --vpc-id vpc-here --enable-dns-hostnames")
+def test_dns_flags_that_are_off_are_reported_with_the_command_that_sets_them() -> None:
+    reported = plan.find_problems(make_desired(), world_of(dns_hostnames=False))
+    assert only(reported).endswith("modify-vpc-attribute --vpc-id vpc-here --enable-dns-hostnames")
 
 
-def test_zones_that_wait_for_the_file_system_are_told() -> None:
+def test_zones_that_wait_for_the_file_system_are_reported() -> None:
     world = dataclasses.replace(
         world_of(group=group()), file_system=file_system(life_cycle="updating")
     )
-    told = plan.find_problems(wanted(addresses=frozenset({"10.0.0.7"})), world)
-    assert only(told).startswith("us-east-1a: no mount target while fs-1 is updating")
+    reported = plan.find_problems(make_desired(addresses=frozenset({"10.0.0.7"})), world)
+    assert only(reported).startswith("us-east-1a: no mount target while fs-1 is updating")
 
 
-def test_a_failed_mount_target_is_told_and_not_replaced() -> None:
+def test_a_failed_mount_target_is_reported_and_not_replaced() -> None:
     target = mount_target("us-east-1a", "subnet-0", life_cycle="error")
-    want = wanted(addresses=frozenset({"10.0.0.7"}))
-    world = converged(want, world_of(target))
+    desired = make_desired(addresses=frozenset({"10.0.0.7"}))
+    world = converged(desired, world_of(target))
     assert world.mount_targets == (target,)
     assert "delete-mount-target --mount-target-id fsmt-us-east-1a" in only(
-        plan.find_problems(want, world)
+        plan.find_problems(desired, world)
     )
 
 
@@ -403,23 +405,23 @@ def test_tags_that_somebody_else_set_stay_and_those_of_a_former_configuration_go
     present = {**ownership.tags(OWNER, {"team": "a", "old": "b"}), "auditor": "c"}
     world = resources.ObservedFileSystem(file_system(tags=present))
 
-    end = converged(wanted(tags={"team": "a2"}), world)
+    end = converged(make_desired(tags={"team": "a2"}), world)
 
     assert end.file_system
     assert end.file_system.tags == {
         **ownership.tags(OWNER, {"team": "a2"}),
         "auditor": "c",
     }
-    bare = converged(wanted(), end).file_system
+    bare = converged(make_desired(), end).file_system
     assert bare and bare.tags == {**ownership.tags(OWNER, {}), "auditor": "c"}
 
 
-def test_more_tags_than_fit_are_told() -> None:
+def test_more_tags_than_fit_are_reported() -> None:
     many = {f"key-{number:02}": "x" for number in range(41)}
     value = ownership.tags(OWNER, many)["aws-efs/user-tags"]
     assert len(value) <= 256
     assert "tag key-40" in only(
-        plan.find_problems(wanted(tags=many), resources.ObservedFileSystem(None))
+        plan.find_problems(make_desired(tags=many), resources.ObservedFileSystem(None))
     )
 
 
@@ -442,33 +444,37 @@ def test_what_must_not_or_cannot_be_changed_blocks(
 ) -> None:
     world = resources.ObservedFileSystem(None if found is None else file_system(**found))
     with pytest.raises(problems.Blocked, match=message) as raised:
-        plan.plan(wanted(**change), world)
+        plan.plan(make_desired(**change), world)
     assert len(raised.value.message) <= 120
 
 
-def test_a_file_system_that_is_going_is_waited_for_when_none_is_on_record() -> None:
+def test_a_file_system_that_is_being_deleted_is_waited_for_when_none_is_on_record() -> None:
     with pytest.raises(problems.Waiting, match="fs-1 is being deleted"):
-        plan.plan(wanted(), resources.ObservedFileSystem(file_system(life_cycle="deleting")))
+        plan.plan(make_desired(), resources.ObservedFileSystem(file_system(life_cycle="deleting")))
 
 
-def test_a_key_may_be_told_by_its_id_its_arn_or_an_alias() -> None:
+def test_a_key_may_be_given_by_its_id_its_arn_or_an_alias() -> None:
     arn = "arn:aws:kms:us-east-1:1:key/abc"
     for key in ("abc", arn, "alias/ours"):
         assert not plan.plan(
-            wanted(kms_key=key), resources.ObservedFileSystem(file_system(kms_key=arn))
+            make_desired(kms_key=key), resources.ObservedFileSystem(file_system(kms_key=arn))
         )
 
 
 @pytest.mark.parametrize("tags", [{}, {**ownership.tags(OWNER, {}), "aws-efs/application": "b"}])
 def test_a_foreign_group_with_our_name_blocks_with_its_id(tags: dict[str, str]) -> None:
     with pytest.raises(problems.Blocked, match="sg-1"):
-        plan.plan(wanted(addresses=frozenset({"10.0.0.7"})), world_of(group=group(tags=tags)))
+        plan.plan(
+            make_desired(addresses=frozenset({"10.0.0.7"})), world_of(group=group(tags=tags))
+        )
 
 
 def test_a_group_that_a_teardown_marked_blocks() -> None:
     marked = {**ownership.tags(OWNER, {}), "aws-efs/state": "tearing-down"}
     with pytest.raises(problems.Blocked, match="teardown of sg-1 began"):
-        plan.plan(wanted(addresses=frozenset({"10.0.0.7"})), world_of(group=group(tags=marked)))
+        plan.plan(
+            make_desired(addresses=frozenset({"10.0.0.7"})), world_of(group=group(tags=marked))
+        )
 
 
 @pytest.mark.parametrize(
@@ -492,7 +498,7 @@ def test_the_vpc_is_that_of_the_mount_targets_then_the_option_then_of_the_machin
         assert expected in problem.message
 
 
-def test_a_rule_is_told_to_ec2_as_it_was_read() -> None:
+def test_a_rule_is_sent_to_ec2_as_it_was_read() -> None:
     for source in ("10.0.0.0/24", "fd00::/64", "sg-2", "pl-3"):
         rule = network.Rule("tcp", 2049, 2049, source)
         assert network.Rule.from_permission(rule.to_permission()) == [rule]

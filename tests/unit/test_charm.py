@@ -1,4 +1,4 @@
-"""The charm without a cluster: each event, each status, each refusal; AWS is the sandbox's."""
+"""The charm without a real cluster: each event, status and refusal; AWS is the sandbox's."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def environment(cloud: aws_cloud.Cloud) -> Iterator[None]:
 @pytest.fixture
 def context() -> testing.Context[charm.AwsEfsCharm]:
     actions = load("actions.yaml")
-    # Scenario takes one type for a parameter, Juju several.
+    # Scenario accepts one type for a parameter, Juju several.
     for each in actions.values():
         for parameter in each.get("params", {}).values():
             if isinstance(parameter["type"], list):
@@ -174,7 +174,7 @@ def test_what_a_leader_recorded_changes_nothing_but_the_next_reconcile(
         ({"credentials": "secret:none"}, {}, "credentials: the secret can"),
     ],
 )
-def test_what_the_user_has_to_mend_is_a_status(
+def test_what_the_user_has_to_fix_is_a_status(
     context: testing.Context[charm.AwsEfsCharm],
     config: dict[str, Any],
     record: dict[str, Any],
@@ -368,7 +368,7 @@ def test_a_whole_reconcile_is_active_and_publishes_its_manifests(
     assert not [call.operation for call in cloud.calls[writes:] if call.write]
 
 
-def test_a_long_status_is_cut_and_whole_in_the_log(
+def test_a_long_status_is_cut_and_complete_in_the_log(
     context: testing.Context[charm.AwsEfsCharm],
 ) -> None:
     record = {"file_system_id": "fs-" + "1" * 100, "region": "us-east-1"}
@@ -402,16 +402,16 @@ def test_all_actions_are_here() -> None:
 def test_an_action_that_changes_something_is_the_leaders(
     context: testing.Context[charm.AwsEfsCharm], action: str
 ) -> None:
-    said = refusal(context, action, state(leader=False), **ACTIONS[action])
-    assert said == "aws-efs/0 is not the leader: run it on aws-efs/leader"
+    message = refusal(context, action, state(leader=False), **ACTIONS[action])
+    assert message == "aws-efs/0 is not the leader: run it on aws-efs/leader"
 
 
 @pytest.mark.parametrize("action", [*list(ACTIONS)[:5], "show-mount"])
 def test_an_action_needs_a_file_system(
     context: testing.Context[charm.AwsEfsCharm], action: str
 ) -> None:
-    said = refusal(context, action, state(), **ACTIONS.get(action, {}))
-    assert said == "there is no file system: see juju status"
+    message = refusal(context, action, state(), **ACTIONS.get(action, {}))
+    assert message == "there is no file system: see juju status"
 
 
 @pytest.mark.parametrize("action", list(ACTIONS)[:5])
@@ -419,8 +419,8 @@ def test_an_action_on_data_sets_needs_a_cluster(
     context: testing.Context[charm.AwsEfsCharm], action: str
 ) -> None:
     before = state(peers(file_system_id="fs-1", region="us-east-1"))
-    said = refusal(context, action, before, **ACTIONS[action])
-    assert said == "juju relate aws-efs:kube-control kubernetes-control-plane"
+    message = refusal(context, action, before, **ACTIONS[action])
+    assert message == "juju relate aws-efs:kube-control kubernetes-control-plane"
 
 
 @pytest.mark.parametrize("leader", [True, False])
@@ -437,28 +437,28 @@ def test_any_unit_shows_how_to_mount(
 def test_parameters_are_refused_before_anything_else(
     context: testing.Context[charm.AwsEfsCharm],
 ) -> None:
-    said = refusal(context, "create-dataset", state(leader=False), name="x")
-    assert said.startswith("give source, source-list, or image")
+    message = refusal(context, "create-dataset", state(leader=False), name="x")
+    assert message.startswith("give source, source-list, or image")
 
 
-def test_a_long_refusal_of_an_action_is_whole(
+def test_a_long_refusal_of_an_action_is_complete(
     context: testing.Context[charm.AwsEfsCharm],
 ) -> None:
     record = {"file_system_id": "fs-" + "1" * 100, "region": "us-east-1"}
-    said = refusal(context, "setup", state(peers(**record), region="eu-west-1"))
-    assert said.endswith("set it back, or run teardown first")
-    assert len(said) > 120
+    message = refusal(context, "setup", state(peers(**record), region="eu-west-1"))
+    assert message.endswith("set it back, or run teardown first")
+    assert len(message) > 120
 
 
-def test_setup_after_teardown_makes_a_file_system_and_teardown_takes_it_away(
+def test_setup_after_teardown_makes_a_file_system_and_teardown_deletes_it(
     context: testing.Context[charm.AwsEfsCharm], cloud: aws_cloud.Cloud, secret: testing.Secret
 ) -> None:
     torn_down = state(peers(torn_down=True, region="us-east-1"), secret=secret)
     made = context.run(context.on.action("setup"), torn_down)
     (there,) = cloud.file_systems()
     assert context.action_results == {"file-system": there.id}
-    said = refusal(context, "teardown", made)
-    assert there.id in said
+    message = refusal(context, "teardown", made)
+    assert there.id in message
     after = context.run(
         context.on.action("teardown", params={"confirm": there.id, "force": True}), made
     )

@@ -1,4 +1,4 @@
-"""Templates: what a user writes stays a value, and a manifest has only what its kind knows."""
+"""Templates: values of users stay values, and manifests have only fields of their kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user is told of a pod that does not run, from the words that Kubernetes has for it."""
+"""Messages for the user about a pod that does not run, from Kubernetes' own ones."""
 
 from __future__ import annotations
 
@@ -62,26 +62,26 @@ def event(
         ("mount.nfs: something new", "juju-1 cannot mount: mount.nfs: something new", False),
     ],
 )
-def test_a_failed_mount_is_told_with_its_cause(output, sentence, blocked):
+def test_a_failed_mount_is_reported_with_its_cause(output, sentence, blocked):
     found = pods.find_cause(pod(), [event(OUTPUT + output)], "efs")
     assert found is not None
     assert found.sentence.startswith(sentence)
     assert found.blocked is blocked
 
 
-def test_the_kubelets_own_time_out_tells_nothing_of_the_server():
-    said = "Unable to attach or mount volumes: unmounted volumes=[volume]: timed out waiting"
-    assert pods.find_cause(pod(), [event(said)], "efs") is None
+def test_the_kubelets_own_time_out_says_nothing_about_the_server():
+    message = "Unable to attach or mount volumes: unmounted volumes=[volume]: timed out waiting"
+    assert pods.find_cause(pod(), [event(message)], "efs") is None
 
 
 def test_another_pods_events_are_not_this_ones():
-    said = OUTPUT + "mount.nfs: Connection refused"
-    assert pods.find_cause(pod(), [event(said, uid="uid-2")], "efs") is None
+    message = OUTPUT + "mount.nfs: Connection refused"
+    assert pods.find_cause(pod(), [event(message, uid="uid-2")], "efs") is None
 
 
-def test_a_failure_that_is_seen_again_has_another_stamp():
-    said = OUTPUT + "mount.nfs: Connection refused"
-    stamps = {pods.find_cause(pod(), [event(said, count=n)], "efs").stamp for n in (1, 2)}
+def test_a_failure_that_occurs_again_has_another_stamp():
+    message = OUTPUT + "mount.nfs: Connection refused"
+    stamps = {pods.find_cause(pod(), [event(message, count=n)], "efs").stamp for n in (1, 2)}
     assert len(stamps) == 2
 
 
@@ -106,7 +106,7 @@ def test_an_image_that_cannot_be_pulled_names_the_option_or_the_parameter(contai
     )
 
 
-def test_a_pod_that_no_node_takes_says_so_in_the_schedulers_words():
+def test_a_pod_that_no_node_accepts_is_reported_in_the_schedulers_words():
     condition = core_v1.PodCondition(
         type="PodScheduled", status="False", reason="Unschedulable", message="0/3 nodes available"
     )
@@ -117,12 +117,12 @@ def test_a_pod_that_no_node_takes_says_so_in_the_schedulers_words():
 
 
 def test_a_running_pod_has_no_cause_whatever_its_old_events_say():
-    said = OUTPUT + "mount.nfs: Connection refused"
-    assert pods.find_cause(pod(phase="Running"), [event(said)], "efs") is None
+    message = OUTPUT + "mount.nfs: Connection refused"
+    assert pods.find_cause(pod(phase="Running"), [event(message)], "efs") is None
 
 
 @pytest.mark.parametrize(
-    ("said", "blocked"),
+    ("message", "blocked"),
     [
         ('pods "p" is forbidden: exceeded quota: none, requested: pods=1', True),
         ('pods "p" is forbidden: violates PodSecurity "restricted:latest"', True),
@@ -130,8 +130,8 @@ def test_a_running_pod_has_no_cause_whatever_its_old_events_say():
         ("Internal error occurred: the server is too busy", False),
     ],
 )
-def test_a_pod_that_is_not_even_created_is_told_in_the_servers_words(said, blocked):
+def test_a_pod_that_is_not_even_created_is_reported_in_the_servers_words(message, blocked):
     job = batch_v1.Job(metadata=meta_v1.ObjectMeta(name="load", uid="uid-1"))
-    found = pods.find_refusal(job, [event(said, reason="FailedCreate")])
+    found = pods.find_refusal(job, [event(message, reason="FailedCreate")])
     assert found is not None
-    assert (found.sentence, found.blocked) == (said, blocked)
+    assert (found.sentence, found.blocked) == (message, blocked)

@@ -42,9 +42,9 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_it_sets_the_roots_mode_and_leaves_one_marker(root):
-    code, said = run(root)
+    code, message = run(root)
 
-    assert (code, said) == (
+    assert (code, message) == (
         0,
         "wrote and read back in us-east-1a; read the files of 0 other zones",
     )
@@ -63,38 +63,38 @@ def test_it_can_run_again(root):
     assert run(root)[0] == 0
 
 
-def test_what_another_zone_wrote_and_does_not_read_back_whole_is_told(root):
+def test_a_damaged_file_of_another_zone_is_reported(root):
     run(root, "us-east-1b")
     marker = root / ".aws-efs" / "probe" / "us-east-1b"
     marker.write_bytes(marker.read_bytes()[:-10])
 
-    code, said = run(root)
+    code, message = run(root)
 
     assert code == 1
-    assert said == "us-east-1a: the file that zone us-east-1b wrote reads back damaged here"
+    assert message == "us-east-1a: the file that zone us-east-1b wrote reads back damaged here"
 
 
-def test_a_link_that_a_pod_left_in_its_way_is_not_followed(root, tmp_path):
+def test_a_symlink_in_place_of_its_directory_is_not_followed(root, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (root / ".aws-efs").symlink_to(elsewhere)
 
-    code, said = run(root)
+    code, message = run(root)
 
     assert code == 1
-    assert ".aws-efs is not ours: remove it from the volume" in said
+    assert ".aws-efs is not ours: remove it from the volume" in message
     assert list(elsewhere.iterdir()) == []
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a directory away")
-def test_a_directory_of_another_user_in_its_way_is_not_used(root):
+def test_a_directory_of_another_user_is_not_used(root):
     (root / ".aws-efs").mkdir()
     os.chown(root / ".aws-efs", 1000, 1000)
     assert run(root)[0] == 1
 
 
-def test_a_volume_that_refuses_writes_is_told_with_its_error(root):
+def test_a_volume_that_refuses_writes_is_reported_with_its_error(root):
     (root / ".aws-efs").write_text("in the way")
-    code, said = run(root)
+    code, message = run(root)
     assert code == 1
-    assert "NotADirectoryError" in said or "FileExistsError" in said
+    assert "NotADirectoryError" in message or "FileExistsError" in message

@@ -19,7 +19,7 @@ DIGEST = "0" * 64
 
 
 @pytest.mark.parametrize("name", ["x", "imagenet-1k", "0", "a" * 50])
-def test_a_name_of_letters_digits_and_dashes_is_taken(name: str):
+def test_a_name_of_letters_digits_and_dashes_is_accepted(name: str):
     assert dataset.validate_name(name) == name
 
 
@@ -27,7 +27,7 @@ def test_a_name_of_letters_digits_and_dashes_is_taken(name: str):
     "name",
     ["", ".", "..", "a/b", "/a", "-a", "a-", ".a", "A", "a b", "a\n", "é", "a" * 51, "x" * 300],
 )
-def test_a_name_that_could_be_anything_else_is_refused(name: str):
+def test_any_other_name_is_refused(name: str):
     with pytest.raises(ValueError, match="use 1 to 50 lower-case letters") as refused:
         dataset.validate_name(name)
     assert len(str(refused.value)) < 130
@@ -44,7 +44,7 @@ def test_a_name_that_could_be_anything_else_is_refused(name: str):
         "hf://datasets/org/name@main/data",
     ],
 )
-def test_a_source_that_can_be_read_is_taken(source: str):
+def test_a_source_that_can_be_read_is_accepted(source: str):
     assert dataset.validate_source(source) == source
 
 
@@ -69,7 +69,7 @@ def test_a_source_that_can_be_read_is_taken(source: str):
         "hf://models/a/b",
     ],
 )
-def test_a_source_that_is_no_url_that_can_be_read_is_refused(source: str):
+def test_a_source_that_is_not_a_readable_url_is_refused(source: str):
     with pytest.raises(ValueError, match=r"use [sh]\w+://|write them as %20|write \? and #"):
         dataset.validate_source(source)
 
@@ -92,7 +92,7 @@ def test_credentials_in_a_source_are_refused_and_not_repeated(source: str):
     assert refused.value.__cause__ is None
 
 
-def test_a_checksum_is_taken_in_either_case():
+def test_a_checksum_is_accepted_in_either_case():
     assert dataset.validate_checksum("SHA256:" + "AB" * 32) == "sha256:" + "ab" * 32
     assert dataset.validate_checksum("md5:" + "0" * 32) == "md5:" + "0" * 32
     assert dataset.validate_checksum("sha512:" + "0" * 128) == "sha512:" + "0" * 128
@@ -101,12 +101,12 @@ def test_a_checksum_is_taken_in_either_case():
 @pytest.mark.parametrize(
     "checksum", ["", DIGEST, f"sha1:{DIGEST}", "sha256:", f"md5:{DIGEST}", "sha256:" + "g" * 64]
 )
-def test_a_checksum_that_is_none_is_refused(checksum: str):
+def test_an_invalid_checksum_is_refused(checksum: str):
     with pytest.raises(ValueError, match="hex digits"):
         dataset.validate_checksum(checksum)
 
 
-def test_what_brings_other_data_has_another_fingerprint():
+def test_parameters_that_change_the_data_change_the_fingerprint():
     base = dataset.Dataset("x", ("https://a.example/f?id=1",))
     others: list[dict[str, Any]] = [
         {"name": "y"},
@@ -156,7 +156,7 @@ def test_what_is_shown_of_a_source_has_no_query():
 
 
 def test_the_task_is_one_that_the_loader_reads():
-    wanted = dataset.Dataset(
+    example = dataset.Dataset(
         "x",
         ("s3://bucket/a",),
         endpoint="https://minio.example",
@@ -168,7 +168,7 @@ def test_the_task_is_one_that_the_loader_reads():
         parallelism=4,
     )
     credentials = {"access-key": "a", "secret-key": "b"}
-    task = wanted.task(request="v", root="/r", credentials=credentials)
+    task = example.task(request="v", root="/r", credentials=credentials)
     assert tasks.Task.from_json(task.to_json()) == task
     assert task.sources == (tasks.Source("s3://bucket/a", checksum="sha256:" + DIGEST),)
     assert (task.endpoint, task.hub, task.indexes) == ("https://minio.example", "", 4)
@@ -189,24 +189,24 @@ def test_an_owner_is_a_number_or_two(owner: str, taken: str | None):
 
 
 @pytest.mark.parametrize("owner", ["", "root", "-1", "1:", ":1", "1:2:3", str(2**31 + 1), "1.5"])
-def test_an_owner_that_is_none_is_refused(owner: str):
+def test_an_invalid_owner_is_refused(owner: str):
     with pytest.raises(ValueError, match="use uid or uid:gid"):
         dataset.validate_owner(owner)
 
 
 @pytest.mark.parametrize("mode", ["644", "0640", "600", "444", "666", "664"])
-def test_a_mode_that_data_can_have_is_taken(mode: str):
+def test_a_mode_that_data_can_have_is_accepted(mode: str):
     assert dataset.validate_mode(mode) == mode.zfill(4)
 
 
-# 420 is what YAML makes of 0644.
+# YAML reads 0644 as 420.
 @pytest.mark.parametrize("mode", ["", "420", "755", "044", "244", "464", "9", "1644", "rw", "6"])
-def test_a_mode_that_data_can_not_have_is_refused(mode: str):
+def test_a_mode_that_data_cannot_have_is_refused(mode: str):
     with pytest.raises(ValueError, match="three octal digits"):
         dataset.validate_mode(mode)
 
 
-def test_a_version_tells_when_it_was_made():
+def test_a_version_contains_the_time_of_its_request():
     assert abs(dataset.requested_at(dataset.new_request()) - time.time()) < 5
     assert dataset.requested_at(dataset.new_request() + "-2") > 0
     assert dataset.requested_at("v1") == 0
@@ -216,7 +216,7 @@ def test_the_loader_is_one_program_whose_bytes_depend_on_its_code_alone(tmp_path
     first = dataset.zipapp()
     dataset.zipapp.cache_clear()
     assert dataset.zipapp() == first
-    # It is shipped in a ConfigMap, which takes 1 MiB.
+    # It is shipped in a ConfigMap, which holds at most 1 MiB.
     assert len(first) < 700_000
     code = tmp_path / "loader.pyz"
     code.write_bytes(first)
@@ -244,5 +244,5 @@ def test_the_loader_needs_nothing_but_an_old_python(path: pathlib.Path):
         if isinstance(node, ast.Import)
         for alias in node.names
     }
-    # What only newer Pythons have is imported where it is there.
+    # Modules that only newer Pythons have are imported if they exist.
     assert imported <= sys.stdlib_module_names | {"compression"}

@@ -1,4 +1,4 @@
-"""The pages against the code: generated pages, links, named paths, the map of the folders."""
+"""Compare the pages with the code: generated pages, links, paths, the map of the folders."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def test_the_map_names_every_folder() -> None:
     folders = {parent.as_posix() + "/" for path in files for parent in path.parents}
     lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
     mapped = {line.split()[0] for line in lines if line.startswith("    ") and line.strip()}
-    wanted = {folder for folder in folders if folder.startswith(TOP)}
-    assert wanted <= mapped, sorted(wanted - mapped)
+    expected = {folder for folder in folders if folder.startswith(TOP)}
+    assert expected <= mapped, sorted(expected - mapped)
     assert {each for each in mapped if each.startswith(TOP) and each.endswith("/")} <= folders
 
 

@@ -1,4 +1,4 @@
-"""What the index says after a look at a Job, and after a look at the volume."""
+"""The index after an observation of a Job, and after one of the volume."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ANNOTATIONS = {
 }
 
 
-def words(state: str, **fields: Any) -> str:
+def report(state: str, **fields: Any) -> str:
     return json.dumps({"state": state, **fields})
 
 
-PUBLISHED = words("published", **dataclasses.asdict(RESULT))
-DONE = words("done", files=1)
+PUBLISHED = report("published", **dataclasses.asdict(RESULT))
+DONE = report("done", files=1)
 
 
 def job(phase: str, *found: tuple[str, str], **fields: Any) -> job_observe.ObservedJob:
@@ -43,7 +43,7 @@ def job(phase: str, *found: tuple[str, str], **fields: Any) -> job_observe.Obser
     )
 
 
-def test_whoever_published_it_it_is_published():
+def test_a_data_set_is_published_whichever_pod_published_it():
     state = job(
         job_observe.RUNNING,
         (job_observe.SUCCEEDED, DONE),
@@ -62,17 +62,17 @@ def test_whoever_published_it_it_is_published():
         "f2",
         100,
     )
-    # Even where another pod has failed meanwhile.
+    # Even if another pod has failed meanwhile.
     failed = job(
         job_observe.FAILED,
-        (job_observe.FAILED, words("failed", error="so")),
+        (job_observe.FAILED, report("failed", error="so")),
         (job_observe.SUCCEEDED, PUBLISHED),
     )
     assert observe.after_job(None, "x", failed).state == "published"
 
 
-def test_one_that_was_there_before_keeps_its_age():
-    message = words("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
+def test_a_data_set_that_was_published_before_keeps_its_age():
+    message = report("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
     state = job(job_observe.SUCCEEDED, (job_observe.SUCCEEDED, message), ended=2e9)
     unknown = observe.after_job(None, "x", state)
     assert unknown.published == 1767323045
@@ -80,8 +80,8 @@ def test_one_that_was_there_before_keeps_its_age():
     assert observe.after_job(known, "x", state).published == 10
 
 
-def test_a_pod_that_came_late_takes_no_ones_place():
-    late = words("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
+def test_the_result_of_a_late_pod_does_not_replace_the_publication():
+    late = report("published", **dataclasses.asdict(dataclasses.replace(RESULT, existing=True)))
     state = job(
         job_observe.SUCCEEDED,
         (job_observe.SUCCEEDED, late),
@@ -91,7 +91,7 @@ def test_a_pod_that_came_late_takes_no_ones_place():
     assert observe.after_job(None, "x", state).published == 2e9
 
 
-def test_if_all_have_ended_and_none_has_published_it_says_so():
+def test_if_all_pods_have_ended_and_none_has_published_the_error_says_so():
     state = job(
         job_observe.SUCCEEDED, (job_observe.SUCCEEDED, DONE), (job_observe.SUCCEEDED, DONE)
     )
@@ -100,8 +100,8 @@ def test_if_all_have_ended_and_none_has_published_it_says_so():
     assert "none has published it: run create-dataset again" in record.error
 
 
-def test_the_first_error_of_a_failed_load_is_told():
-    so = words("failed", error="it is so: do that")
+def test_the_first_error_of_a_failed_load_is_reported():
+    so = report("failed", error="it is so: do that")
     state = job(
         job_observe.FAILED,
         (job_observe.SUCCEEDED, DONE),
@@ -114,7 +114,7 @@ def test_the_first_error_of_a_failed_load_is_told():
 
 
 @pytest.mark.parametrize(
-    ("ended", "said"),
+    ("ended", "message"),
     [
         (
             pods.Termination("no such bucket", "loader", 3, "Error"),
@@ -122,22 +122,22 @@ def test_the_first_error_of_a_failed_load_is_told():
         ),
         (pods.Termination("two\nlines", "loader", 1), "two\nlines"),
         (pods.Termination("", "loader", 137, "OOMKilled"), "exit code 137: OOMKilled"),
-        (pods.Termination(words("failed", error="full: do"), "prepare", 1), "full: do"),
+        (pods.Termination(report("failed", error="full: do"), "prepare", 1), "full: do"),
         (pods.Termination("", "prepare", 137, "OOMKilled"), "ended without a message"),
         (None, "ended without a message"),
     ],
 )
-def test_a_container_that_ran_before_the_loader_says_why(
-    ended: pods.Termination | None, said: str
+def test_the_failure_of_an_init_container_is_the_error(
+    ended: pods.Termination | None, message: str
 ):
     pod = job_observe.ObservedPod("p", 0, job_observe.FAILED, ended)
     failed = dataclasses.replace(job(job_observe.FAILED), pods=(pod,))
     record = observe.after_job(None, "x", failed)
-    assert said in record.error
+    assert message in record.error
     assert not record.error.startswith("prepare")
 
 
-def test_what_is_published_stays_told_of_while_another_one_is_loaded():
+def test_the_published_version_stays_in_the_record_while_another_is_loaded():
     progress = [answers.Progress("transferring")]
     record = observe.after_job(
         OLD, "x", job(job_observe.RUNNING, (job_observe.RUNNING, "")), progress
@@ -150,12 +150,12 @@ def test_what_is_published_stays_told_of_while_another_one_is_loaded():
     assert (record.version, record.published, record.files) == ("v1", 10, 5)
 
 
-def test_the_error_before_a_pod_that_runs_is_told_until_it_is_done():
+def test_the_error_of_a_replaced_pod_is_reported_until_its_successor_is_done():
     before = job_observe.ObservedPod(
         "p",
         0,
         job_observe.RUNNING,
-        before=pods.Termination(words("failed", error="broke: wait"), "dataset"),
+        before=pods.Termination(report("failed", error="broke: wait"), "dataset"),
     )
     state = dataclasses.replace(job(job_observe.RUNNING), pods=(before,))
     assert observe.after_job(None, "x", state).error == "broke: wait"
@@ -178,7 +178,7 @@ def on_volume(**fields: Any) -> answers.InventoryEntry:
 UNFINISHED = on_volume(is_published=False, files=None, bytes=None, version="v2", fingerprint="f2")
 
 
-def test_what_only_the_volume_knows_is_known():
+def test_a_data_set_that_is_only_on_the_volume_is_added():
     found = refresh_index.after_inventory(None, on_volume(), has_job=False)
     assert found == index.DatasetRecord(
         "x",
@@ -197,13 +197,13 @@ def test_what_only_the_volume_knows_is_known():
     assert "not finished" in begun.error
 
 
-def test_what_is_as_the_index_says_stays_as_it_is():
+def test_a_record_that_agrees_with_the_volume_stays_as_it_is():
     damaged = dataclasses.replace(OLD, error="damaged", verified=3, seconds=4, answered="r1")
     assert refresh_index.after_inventory(damaged, on_volume(), has_job=False) == damaged
 
 
 @pytest.mark.parametrize("state", [index.QUEUED, index.PREPARING, index.TRANSFERRING])
-def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
+def test_an_unfinished_data_set_without_a_job_follows_the_volume(state: str):
     record = dataclasses.replace(OLD, state=state, fingerprint="f2", source="new")
     back = refresh_index.after_inventory(record, on_volume(), has_job=False)
     assert back
@@ -217,7 +217,7 @@ def test_an_unfinished_one_without_a_job_is_what_the_volume_says(state: str):
     assert "never began" in never.error
 
 
-def test_what_a_job_works_on_is_what_the_job_says():
+def test_a_data_set_that_a_job_works_on_follows_the_job():
     record = dataclasses.replace(OLD, state=index.TRANSFERRING, fingerprint="f2")
     for found in (on_volume(), UNFINISHED, None):
         after = refresh_index.after_inventory(record, found, has_job=True)
@@ -235,7 +235,7 @@ def test_a_failure_is_remembered_beside_the_version_that_is_still_there():
     assert (after.state, after.error, after.version, after.files) == ("failed", "so", "v1", 5)
 
 
-def test_what_is_gone_from_the_volume_is_forgotten():
+def test_a_data_set_that_is_gone_from_the_volume_is_removed():
     assert refresh_index.after_inventory(OLD, None, has_job=False) is None
     going = dataclasses.replace(OLD, state=index.DELETING)
     assert refresh_index.after_inventory(going, None, has_job=False) is None
@@ -244,7 +244,7 @@ def test_what_is_gone_from_the_volume_is_forgotten():
     assert kept.state == "deleting"
 
 
-def test_only_an_unfinished_one_without_a_job_makes_the_volume_be_asked():
+def test_only_an_unfinished_data_set_without_a_job_needs_a_look_at_the_volume():
     assert refresh_index.is_needed(None)
     assert not refresh_index.is_needed(observe.ObservedDataset(OLD))
     queued = dataclasses.replace(OLD, state=index.QUEUED)

@@ -1,4 +1,4 @@
-"""What the data set actions take, and what they refuse before anything is changed."""
+"""The parameters that actions accept, and those that they refuse before anything is changed."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ MODELS: dict[str, type[action_params.Parameters]] = {
 }
 
 
-def taken(**params: Any) -> action_params.CreateDatasetParams:
+def create_params(**params: Any) -> action_params.CreateDatasetParams:
     return action_params.CreateDatasetParams(**{"name": "x", "source": SOURCE, **params})
 
 
 def refusal(**params: Any) -> str:
     with pytest.raises(pydantic.ValidationError) as refused:
-        taken(**params)
+        create_params(**params)
     return config.format_error(refused.value)
 
 
-def test_actions_yaml_declares_what_the_models_take_with_their_defaults():
+def test_actions_yaml_declares_the_fields_of_the_models_with_their_defaults():
     declared = yaml.safe_load((ROOT / "actions.yaml").read_text())
     assert declared.keys() == MODELS.keys()
     for name, model in MODELS.items():
@@ -46,22 +46,24 @@ def test_actions_yaml_declares_what_the_models_take_with_their_defaults():
         required = {each.replace("_", "-") for each in fields if fields[each].is_required()}
         assert set(declared[name].get("required", [])) == required
         assert declared[name]["additionalProperties"] is False
-        given = {key: each["default"] for key, each in params.items() if "default" in each}
-        defaults = {key.replace("-", "_"): value for key, value in given.items()}
+        declared_defaults = {
+            key: each["default"] for key, each in params.items() if "default" in each
+        }
+        defaults = {key.replace("-", "_"): value for key, value in declared_defaults.items()}
         if name == "create-dataset":
-            assert taken(**{**defaults, "source": SOURCE}) == taken()
+            assert create_params(**{**defaults, "source": SOURCE}) == create_params()
         elif not required:
             assert model(**defaults) == model()
 
 
-def test_one_source_or_several_are_taken():
-    assert taken().to_dataset().sources == (SOURCE,)
-    several = taken(source=f" {SOURCE}\n s3://bucket/key  hf://datasets/a/b ")
+def test_one_source_or_several_are_accepted():
+    assert create_params().to_dataset().sources == (SOURCE,)
+    several = create_params(source=f" {SOURCE}\n s3://bucket/key  hf://datasets/a/b ")
     assert several.to_dataset().sources == (SOURCE, "s3://bucket/key", "hf://datasets/a/b")
     assert several.to_dataset().schemes == {"https", "s3", "hf"}
 
 
-def test_a_wrong_source_among_several_is_told_by_its_number():
+def test_a_wrong_source_among_several_is_named_by_its_number():
     assert refusal(source=f"{SOURCE} ftp://a.example/x").startswith("source number 2 is not a URL")
     assert refusal(source=f"{SOURCE} {SOURCE}") == (
         "source number 2 is listed twice: list each source once"
@@ -81,20 +83,20 @@ def test_a_wrong_source_among_several_is_told_by_its_number():
         ("recursive", "recursive"),
     ],
 )
-def test_unpack_is_taken_as_juju_hands_it(value: object, unpack: str):
-    assert taken(unpack=value).to_dataset().unpack == unpack
+def test_unpack_is_accepted_as_juju_passes_it(value: object, unpack: str):
+    assert create_params(unpack=value).to_dataset().unpack == unpack
 
 
 @pytest.mark.parametrize("value", ["", "yes", 1, None, "all"])
-def test_unpack_of_another_kind_is_refused(value: object):
+def test_another_value_of_unpack_is_refused(value: object):
     assert refusal(unpack=value).startswith("unpack is not one of true, false and recursive")
 
 
-def test_numbers_that_juju_makes_of_owner_and_mode_are_taken():
-    wanted = taken(owner=1000, mode=640).to_dataset()
-    assert (wanted.owner, wanted.mode) == ("1000:1000", "0640")
-    assert (taken().to_dataset().owner, taken().to_dataset().mode) == ("", "0644")
-    # YAML's 0644.
+def test_owner_and_mode_are_accepted_as_the_numbers_that_juju_makes_of_them():
+    dataset = create_params(owner=1000, mode=640).to_dataset()
+    assert (dataset.owner, dataset.mode) == ("1000:1000", "0640")
+    assert (create_params().to_dataset().owner, create_params().to_dataset().mode) == ("", "0644")
+    # YAML reads 0644 as 420.
     assert refusal(mode=0o644).startswith("mode '420': use three octal digits")
     assert refusal(mode=True).startswith("mode ")
     assert refusal(owner="root").startswith("owner 'root': use uid or uid:gid")
@@ -135,10 +137,10 @@ def test_numbers_that_juju_makes_of_owner_and_mode_are_taken():
         ({"colour": "blue"}, "colour "),
     ],
 )
-def test_what_does_not_go_together_or_is_none_is_refused(params: dict[str, Any], sentence: str):
-    said = refusal(**params)
-    assert said.startswith(sentence), said
-    assert "hunter2" not in said
+def test_conflicting_or_invalid_parameters_are_refused(params: dict[str, Any], sentence: str):
+    message = refusal(**params)
+    assert message.startswith(sentence), message
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize(
@@ -152,14 +154,14 @@ def test_what_does_not_go_together_or_is_none_is_refused(params: dict[str, Any],
         {"parallelism": 2},
     ],
 )
-def test_an_image_takes_none_of_what_is_for_sources(param: dict[str, Any]):
+def test_an_image_excludes_the_parameters_of_sources(param: dict[str, Any]):
     (name,) = param
     assert refusal(source="", image="busybox", **param).startswith(f"{name} goes with source")
-    assert taken(source="", image="busybox", owner=5, mode=600).to_dataset().owner == "5:5"
+    assert create_params(source="", image="busybox", owner=5, mode=600).to_dataset().owner == "5:5"
 
 
 def test_a_source_list_may_need_an_endpoint_and_credentials():
-    params = taken(
+    params = create_params(
         source="",
         source_list=SOURCE,
         endpoint="http://minio/",
@@ -174,7 +176,7 @@ def test_a_token_of_the_hub_goes_over_https_alone():
     hub = {"source": "hf://datasets/a/b", "credentials": "secret:a"}
     assert "use https://" in refusal(**hub, endpoint="http://hub.example")
     for endpoint in ("https://hub.example", "http://127.0.0.1:8000", ""):
-        assert taken(**hub, endpoint=endpoint).to_dataset().endpoint == endpoint
+        assert create_params(**hub, endpoint=endpoint).to_dataset().endpoint == endpoint
 
 
 @pytest.mark.parametrize("name", ["../etc", "a/b", "", ".versions", "A", "x" * 51])

@@ -1,4 +1,4 @@
-"""How the charm waits."""
+"""Waiting with growing intervals."""
 
 from __future__ import annotations
 

@@ -62,12 +62,12 @@ def test_actions_yaml_and_the_parameters_agree_on_names_types_defaults_and_range
             field = model.model_fields[name.replace("-", "_")]
             assert field.is_required() == (name in required), (action, name)
             if "default" in param:
-                given = model.model_construct(**{name: param["default"]})
-                assert given is not None
+                built = model.model_construct(**{name: param["default"]})
+                assert built is not None
                 default = field.get_default()
-                # YAML's true is the word, where a parameter takes more words than that.
-                said = "true" if default == "true" else param["default"]
-                assert said == (default or type(said)()), (action, name)
+                # YAML reads true as a boolean, where the parameter also accepts words.
+                declared_default = "true" if default == "true" else param["default"]
+                assert declared_default == (default or type(declared_default)()), (action, name)
             kinds = [param["type"]] if isinstance(param["type"], str) else [*param["type"], str]
             one = kinds[0] in types and len(kinds) == 1
             assert (hints[name.replace("-", "_")] in (bool, int)) == one, (action, name)
@@ -80,7 +80,7 @@ def test_actions_yaml_and_the_parameters_agree_on_names_types_defaults_and_range
 @pytest.mark.parametrize(
     "value", ["", "100", "100GB", "-1Gi", "1e9Gi", "0", "0Gi", "1.5Gi", "9Ei", "8192Pi", " 1Gi"]
 )
-def test_a_capacity_that_is_none_is_refused_with_the_form_it_takes(value: str) -> None:
+def test_an_invalid_capacity_is_refused_with_the_accepted_form(value: str) -> None:
     message = refusal(capacity=value)
     assert message.startswith("capacity ")
     assert message.endswith("use a whole number with Mi, Gi, Ti or Pi, as in 100Gi")
@@ -105,7 +105,7 @@ def test_a_claim_may_not_ask_for_more_than_the_volume_shows() -> None:
         ("-a", "'-a'"),
     ],
 )
-def test_a_namespace_that_can_not_be_is_refused_by_name(value: str, named: str) -> None:
+def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -> None:
     message = refusal(namespaces=value)
     assert message.startswith("namespaces ")
     assert named in message
