@@ -163,7 +163,7 @@ def statuses() -> str:
         _generated_from("the code and docs/generator/status_notes.yaml"),
         "# Statuses and messages",
         "",
-        "A message says what is so, then what to do. `juju status` shows the most urgent one, cut"
+        "A message states a fact, then what to do. `juju status` shows the most urgent one, cut"
         " to 120 characters; `juju debug-log` has the full text. A failed action has such a"
         " message too. `<...>` and `…` stand for values.",
         "",

@@ -16,7 +16,7 @@ class Cause:
     """The cause that keeps a pod from running.
 
     Attributes:
-        sentence: The message: what is so, then what to do.
+        sentence: The message: a fact, then what to do.
         blocked: Whether the user has to act; if not, it may resolve itself.
         stamp: An identity of the occurrence, another one for each: the cause of an old event may
             be fixed meanwhile.

@@ -70,7 +70,7 @@ def delete(cluster: client.Cluster, kind: str, name: str) -> None:
 
 
 def _read_fields(config_map: Any) -> dict[str, Any]:
-    """Return the content of a record; nothing where it is damaged, so that it is made anew."""
+    """Return the content of a record; nothing if it is damaged, so that it is made again."""
     data: dict[str, str] = config_map.data or {}
     try:
         fields: Any = json.loads(data.get(_KEY, ""))
