@@ -1,1 +1,1 @@
-"""Measurements, each with the command that repeats it."""
+"""Benchmarks, each with the command that repeats it."""

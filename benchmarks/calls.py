@@ -1,6 +1,6 @@
-"""Count the calls of a hook: AWS's with 3, 100 and 300 units, Juju's tools in an idle hook.
+"""Count the AWS calls of a hook with 3, 100 and 300 units, and the Juju tools of an idle hook.
 
-`make benchmark` runs it. Counts do not depend on the machine.
+`make benchmark` runs it. The counts do not depend on the machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNITS = (3, 100, 300)
 
 
 def main() -> int:
-    """Measure, and print two tables."""
+    """Count the calls, and print two tables."""
     logging.getLogger().addHandler(logging.NullHandler())
     console = rich.console.Console()
     console.print(aws_calls())
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def aws_calls() -> rich.table.Table:
-    """Count the AWS reads and writes of a first and of a steady reconcile."""
+    """Count the AWS reads and writes of the first and of a steady reconcile."""
     table = rich.table.Table("machines", "known by", "first deploy", "steady reconcile")
     for units in UNITS:
         with (
@@ -49,18 +49,18 @@ def aws_calls() -> rich.table.Table:
                 cloud.launch(str(number), next(zones), model_uuid=OWNER.model_uuid)
                 for number in range(units)
             ]
-            way = session.connect(cloud.region, cloud.credentials, {})
+            connection = session.connect(cloud.region, cloud.credentials, {})
             addresses = frozenset(machine.private_address for machine in machines)
             ids = frozenset(machine.id for machine in machines)
-            first = _counted(cloud, way, addresses, frozenset())
+            first = _count_calls(cloud, connection, addresses, frozenset())
             for known_by, known_ids in (("units", frozenset[str]()), ("nodes", ids)):
-                steady = _counted(cloud, way, addresses, known_ids)
+                steady = _count_calls(cloud, connection, addresses, known_ids)
                 table.add_row(str(units), known_by, first if known_by == "units" else "", steady)
     return table
 
 
-def _counted(
-    cloud: aws_cloud.Cloud, way: session.Aws, addresses: frozenset[str], ids: frozenset[str]
+def _count_calls(
+    cloud: aws_cloud.Cloud, connection: session.Aws, addresses: frozenset[str], ids: frozenset[str]
 ) -> str:
     cloud.reset_calls()
     desired = resources.DesiredFileSystem(
@@ -75,7 +75,7 @@ def _counted(
         instance_ids=ids,
         known_id="",
     )
-    file_system.reconcile(way, desired, timeout_seconds=60)
+    file_system.reconcile(connection, desired, timeout_seconds=60)
     reads, writes = cloud.counts()
     return f"{reads} reads, {writes} writes"
 
@@ -92,7 +92,7 @@ def _environment(values: Mapping[str, str]) -> Generator[None]:
 
 
 def tool_calls() -> rich.table.Table:
-    """Count the processes of Juju's tools that an update-status starts."""
+    """Count the Juju tools that an update-status runs."""
     table = rich.table.Table("update-status", "of them juju-log", "all tools")
     with (
         control_plane.ControlPlane.start() as plane,

@@ -1,4 +1,4 @@
-"""What is measured: data sets, those who load them, and what the loader has to reach."""
+"""The benchmark's cases: data sets, the contestants that load them, and the loader's goals."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ANYONE = ""
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """How much faster one has to be than another.
+    """A required ratio between the speeds of two contestants.
 
     Attributes:
-        factor: So many times as fast.
-        than: The name of the other; empty for the fastest rival.
-        who: Who has to be.
+        factor: The required ratio.
+        than: The name of the slower contestant; empty for the fastest rival.
+        who: The name of the faster contestant.
     """
 
     factor: float
@@ -30,44 +30,46 @@ class Goal:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One data set, and those who load it.
+    """A data set and the contestants that load it.
 
     Attributes:
-        name: What it is called on the command line.
-        title: What the data set is.
-        make: Makes it in a directory.
-        contestants: Who loads it.
-        goals: What is to be reached.
-        cap: MiB/s that the origin gives one connection; 0 for no limit.
-        read_seconds: The file system's latency for what reads.
-        write_seconds: The file system's latency for what writes.
-        most_memory: The bytes that may be resident in a pod.
+        name: The name on the command line.
+        title: The description of the data set.
+        make: The function that creates it in a directory.
+        contestants: The contestants.
+        goals: The goals.
+        cap: The origin's limit per connection in MiB/s; 0 for no limit.
+        read_seconds: The file system's latency of reading operations.
+        write_seconds: The file system's latency of writing operations.
+        max_memory: The maximum resident bytes of a pod.
     """
 
     name: str
     title: str
-    make: Callable[[pathlib.Path], shapes.Made]
+    make: Callable[[pathlib.Path], shapes.ServedData]
     contestants: Sequence[contestants.Contestant]
     goals: Sequence[Goal] = ()
     cap: float = 0
     read_seconds: float = slow_mount.READ_SECONDS
     write_seconds: float = slow_mount.WRITE_SECONDS
-    most_memory: int = 256 * MIB
+    max_memory: int = 256 * MIB
 
 
-def _tree(name: str, archive: str, shape: shapes.Shape) -> Callable[[pathlib.Path], shapes.Made]:
+def _tree(
+    name: str, archive: str, shape: shapes.Shape
+) -> Callable[[pathlib.Path], shapes.ServedData]:
     return functools.partial(_packed, name=name, archive=archive, shape=shape)
 
 
-def _packed(home: pathlib.Path, name: str, archive: str, shape: shapes.Shape) -> shapes.Made:
+def _packed(home: pathlib.Path, name: str, archive: str, shape: shapes.Shape) -> shapes.ServedData:
     return shapes.packed(home, name, archive, shape, seed=len(name))
 
 
-def _file(name: str) -> Callable[[pathlib.Path], shapes.Made]:
+def _file(name: str) -> Callable[[pathlib.Path], shapes.ServedData]:
     return functools.partial(shapes.single, name=name, size=GIB, seed=7)
 
 
-def _of_table(archive: str, slow: str) -> Case:
+def _archive_case(archive: str, slow: str) -> Case:
     return Case(
         f"tree-{archive}",
         f"10,000 files of 4-16 KiB in 100 directories, {archive}",
@@ -77,8 +79,8 @@ def _of_table(archive: str, slow: str) -> Case:
     )
 
 
-def _of_shape(name: str, title: str, archive: str, shape: shapes.Shape) -> Case:
-    # One file after the other is never the best, and takes a minute each time.
+def _shape_case(name: str, title: str, archive: str, shape: shapes.Shape) -> Case:
+    # Unpacking directly to the mount is never the best, and takes a minute per run.
     members = contestants.for_tree(archive)[1:]
     return Case(name, f"{title}, {archive}", _tree(name, archive, shape), members, [Goal(2)])
 
@@ -109,7 +111,7 @@ CAPPED = Case(
     "one file of 1 GiB, the origin gives 50 MiB/s a connection",
     _file("file"),
     contestants.for_file(),
-    # aria2c makes no checksum: the goal is for a loader without, and told of ours as well.
+    # aria2c computes no checksum: the goal is for a loader without one, and reported for both.
     [Goal(1.3, who=contestants.UNHASHED), Goal(1.3)],
     cap=50,
 )
@@ -117,7 +119,10 @@ LIMIT = Case(
     "limit",
     "the file system's own limit: no latency at all; 10,000 files of 4-16 KiB in 100 directories",
     _tree("limit", "tar", TEN_THOUSAND),
-    [contestants.Ideal(f"ideal writer, {count} threads", threads=count) for count in (1, 16, 128)],
+    [
+        contestants.IdealWriter(f"ideal writer, {count} threads", threads=count)
+        for count in (1, 16, 128)
+    ],
     read_seconds=0,
     write_seconds=0,
 )
@@ -133,9 +138,9 @@ CASES: Sequence[Case] = (
             contestants.Rival("curl -o", "curl -sfo {mount}/{name} {url}"),
         ],
     ),
-    _of_table("tar", "curl | tar x"),
-    _of_table("tar.gz", "curl | tar x"),
-    _of_table("zip", "curl, unzip"),
+    _archive_case("tar", "curl | tar x"),
+    _archive_case("tar.gz", "curl | tar x"),
+    _archive_case("zip", "curl, unzip"),
     NESTED,
     Case(
         "one-directory",
@@ -153,28 +158,28 @@ CASES: Sequence[Case] = (
         goals=[Goal(1, who=contestants.UNHASHED), Goal(1)],
         cap=0,
     ),
-    _of_shape(
+    _shape_case(
         "deep",
         "3,000 files from nothing to 4 MiB, some directories full and many empty, 6 deep",
         "tar.gz",
         shapes.deep(3000),
     ),
-    _of_shape(
+    _shape_case(
         "mixed",
         "60 files of 2-12 MiB among 3,000 of 20-2,000 bytes",
         "tar",
         shapes.mixed(60, 3000),
     ),
     dataclasses.replace(
-        _of_shape(
+        _shape_case(
             "wide", "3,000 files in 1,500 directories", "zip", shapes.even(3000, 1500, 100, 40000)
         ),
-        # 1,500 directories in one: the ideal writer itself is not twice as fast as the best.
+        # 1,500 directories in one: even the ideal writer is not twice as fast as the best rival.
         goals=[Goal(0.8, than=contestants.IDEAL)],
     ),
     dataclasses.replace(
         _pods("pods-nested", "the tar of 100 tars by 1 to 8 pods", NESTED, "recursive"),
-        # All of them and the origin have the same two cores, which are what limits one pod.
+        # All pods and the origin share two cores, which already limit one pod.
         goals=(),
     ),
     _pods(
@@ -182,7 +187,7 @@ CASES: Sequence[Case] = (
         "tar of 1,000 tars, 4,000 files of 192-320 KiB; the origin gives 0.25 MiB/s a connection",
         dataclasses.replace(NESTED, make=_tree("pods-archives", "nested", THOUSAND_TARS)),
         "recursive",
-        # With 32 connections a pod; with more, two cores are what limits eight pods.
+        # With 32 connections per pod; with more, two cores would limit eight pods.
         cap=0.25,
     ),
     _pods(
@@ -196,6 +201,6 @@ CASES: Sequence[Case] = (
         "hundred-thousand",
         "100,000 files of 1-2 KiB in 1,000 directories, tar",
         _tree("hundred-thousand", "tar", shapes.even(100_000, 1000, 1024, 2048)),
-        [contestants.Ideal(), contestants.Ours()],
+        [contestants.IdealWriter(), contestants.OurLoader()],
     ),
 )

@@ -1,4 +1,4 @@
-"""Compare the files on the volume with the data set that was made, byte for byte."""
+"""Compare the files on the volume with the generated data set, byte for byte."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ CHUNK_BYTES = 2**20
 
 
 def check(root: pathlib.Path, expected: Mapping[str, shapes.ExpectedFile]) -> None:
-    """Read all files of a tree, and compare them.
+    """Read all files of a tree, and compare them with the expected ones.
 
     Raises:
-        BrokenRunError: A file is missing, different, or one too many.
+        BrokenRunError: A file is missing, different or unexpected.
     """
-    if (link := pathlib.Path(root)).is_symlink():
-        root = link.resolve(strict=True)
-    found = set(_files(root, ""))
-    if found != set(expected):
-        odd = sorted(found ^ set(expected))
-        raise processes.BrokenRunError(f"{len(odd)} files are missing or too many: {odd[:3]}")
+    if root.is_symlink():
+        root = root.resolve(strict=True)
+    present = set(_files(root, ""))
+    if present != set(expected):
+        wrong = sorted(present ^ set(expected))
+        raise processes.BrokenRunError(
+            f"{len(wrong)} files are missing or unexpected: {wrong[:3]}"
+        )
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
         digests = pool.map(_read, (root / path for path in expected))
-        for (path, file), seen in zip(expected.items(), digests, strict=True):
-            if seen != file:
-                raise processes.BrokenRunError(f"{path} holds {seen} and not {file}")
+        for (path, file), actual in zip(expected.items(), digests, strict=True):
+            if actual != file:
+                raise processes.BrokenRunError(f"{path} is {actual} instead of {file}")
 
 
 def _files(root: pathlib.Path, under: str) -> Iterator[str]:

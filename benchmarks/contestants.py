@@ -1,4 +1,4 @@
-"""Those who load a data set onto the slow file system: what a user would do, the ideal, ours."""
+"""The contestants that load a data set: shell scripts of a user, the ideal writer, the loader."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datasets import dataset, protocol
 
 NAME = "measured"
 OURS, IDEAL = "the loader", "ideal writer"
-# What the loader would be if it made no checksum of what it writes, as the others make none.
+# The loader without checksums of what it writes, as the rivals compute none.
 UNHASHED = f"{OURS}, no checksum made"
 UNHASHED_PROGRAM = """
 import sys
@@ -37,37 +37,37 @@ TAR_FLAGS = {"tar": "xf", "tar.gz": "xzf"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
-    """What a contestant finds.
+class RunContext:
+    """The environment of one run.
 
     Attributes:
-        mounts: Mounts of one empty tree.
-        local: An empty directory of this machine's disk.
-        base: The origin's URL, as fast as the case lets it be.
-        made: What there is to load.
+        mounts: The mounts of one empty tree.
+        local: An empty directory on this machine's disk.
+        base: The origin's URL, with the case's speed limit.
+        data: The data set to load.
     """
 
     mounts: Sequence[pathlib.Path]
     local: pathlib.Path
     base: str
-    made: shapes.Made
+    data: shapes.ServedData
 
     @property
     def url(self) -> str:
-        """Where the data set is."""
-        return f"{self.base}/{self.made.served}"
+        """Return the URL of the data set."""
+        return f"{self.base}/{self.data.served}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Took:
-    """How a contestant did.
+class Measurement:
+    """The result of one run.
 
     Attributes:
-        seconds: How long it took.
-        cpu_seconds: What its own processes had of the processors.
-        peak: The most bytes resident in the processes of all pods; 0 where nobody asks.
-        quarters: The most bytes resident in the first quarter of the time, in two, in three.
-        remark: What else it says about itself.
+        seconds: The duration.
+        cpu_seconds: The CPU time of its own processes.
+        peak: The peak of resident bytes in the processes of all pods; 0 if not measured.
+        quarters: The peaks of resident bytes in the first one, two and three quarters of the time.
+        remark: A remark for the results.
     """
 
     seconds: float
@@ -79,7 +79,7 @@ class Took:
 
 @dataclasses.dataclass(frozen=True)
 class Rival:
-    """What a user would type, as a script of bash."""
+    """A bash script that a user would write."""
 
     name: str
     script: str
@@ -87,35 +87,35 @@ class Rival:
     pods: int = 1
 
     def missing(self) -> str:
-        """The tools that this machine lacks."""
+        """Return the tools that this machine lacks."""
         return ", ".join(tool for tool in self.needs if not shutil.which(tool))
 
-    def root(self, scene: Scene) -> pathlib.PurePath:
-        """Where the tree is, from the mount."""
-        _ = scene
+    def root(self, context: RunContext) -> pathlib.PurePath:
+        """Return the path of the tree, relative to the mount."""
+        _ = context
         return pathlib.PurePath()
 
-    def run(self, scene: Scene) -> Took:
+    def run(self, context: RunContext) -> Measurement:
         """Load the data set."""
-        (scene.local / "tree").mkdir()
-        places = {
-            "url": scene.url,
-            "base": scene.base,
-            "name": scene.made.served,
-            "served": str(scene.made.path),
-            "mount": str(scene.mounts[0]),
-            "local": str(scene.local),
+        (context.local / "tree").mkdir()
+        values = {
+            "url": context.url,
+            "base": context.base,
+            "name": context.data.served,
+            "served": str(context.data.path),
+            "mount": str(context.mounts[0]),
+            "local": str(context.local),
         }
-        quoted = {key: shlex.quote(value) for key, value in places.items()}
+        quoted = {key: shlex.quote(value) for key, value in values.items()}
         script = "set -eo pipefail; " + self.script.format(**quoted)
         command = processes.Command(["bash", "-c", script], {"RCLONE_CONFIG": ""})
-        ran = processes.run([command], scene.local)
-        return Took(ran.seconds, ran.cpu_seconds)
+        completed = processes.run([command], context.local)
+        return Measurement(completed.seconds, completed.cpu_seconds)
 
 
 @dataclasses.dataclass(frozen=True)
-class Ideal:
-    """The program of ideal/: many threads, data in memory, nothing fetched or unpacked."""
+class IdealWriter:
+    """The program in ideal/: threads that write data from memory, without a fetch or unpacking."""
 
     name: str = IDEAL
     threads: int = IDEAL_THREADS
@@ -123,31 +123,31 @@ class Ideal:
     script: str = ""
 
     def missing(self) -> str:
-        """Nothing: what the file system needs is enough."""
+        """Return an empty string: it needs only what the file system needs."""
         return ""
 
-    def root(self, scene: Scene) -> pathlib.PurePath:
-        """Where the tree is, from the mount."""
-        _ = scene
+    def root(self, context: RunContext) -> pathlib.PurePath:
+        """Return the path of the tree, relative to the mount."""
+        _ = context
         return pathlib.PurePath()
 
-    def run(self, scene: Scene) -> Took:
+    def run(self, context: RunContext) -> Measurement:
         """Write the tree."""
-        program = slow_mount.compiled([pathlib.Path(__file__).parent / "ideal" / "ideal.c"])
-        words = [program, self.threads, scene.made.plain, scene.mounts[0]]
-        ran = processes.run([processes.Command([*map(str, words)])], scene.local)
-        return Took(float(ran.logs[0]), ran.cpu_seconds)
+        program = slow_mount.compile_program([pathlib.Path(__file__).parent / "ideal" / "ideal.c"])
+        words = [program, self.threads, context.data.plain, context.mounts[0]]
+        completed = processes.run([processes.Command([*map(str, words)])], context.local)
+        return Measurement(float(completed.logs[0]), completed.cpu_seconds)
 
 
 @dataclasses.dataclass(frozen=True)
-class Ours:
+class OurLoader:
     """The loader as its pods run it.
 
     Attributes:
-        pods: How many there are, each with a mount of its own.
-        checked: Whether it is given the checksum of what it fetches.
-        hashed: Whether it makes one; it always does but here.
-        unpack: As create-dataset has it.
+        pods: The number of pods, each with its own mount.
+        checked: Whether it gets the checksum of the source.
+        hashed: Whether it computes checksums; in production it always does.
+        unpack: The parameter of create-dataset.
     """
 
     name: str = OURS
@@ -158,24 +158,24 @@ class Ours:
     script: str = ""
 
     def missing(self) -> str:
-        """Nothing: Python is here."""
+        """Return an empty string: Python is available."""
         return ""
 
-    def root(self, scene: Scene) -> pathlib.PurePath:
-        """Where the tree is, from the mount."""
-        _ = scene
+    def root(self, context: RunContext) -> pathlib.PurePath:
+        """Return the path of the tree, relative to the mount."""
+        _ = context
         return pathlib.PurePath("datasets", NAME)
 
-    def run(self, scene: Scene) -> Took:
+    def run(self, context: RunContext) -> Measurement:
         """Load the data set with all pods at once."""
-        loader = scene.local / "loader.pyz"
+        loader = context.local / "loader.pyz"
         loader.write_bytes(dataset.zipapp())
         checksum = ""
         if self.checked:
-            checksum = f"sha256:{scene.made.expected[scene.made.served].sha256}"
+            checksum = f"sha256:{context.data.expected[context.data.served].sha256}"
         desired = dataset.Dataset(
             NAME,
-            sources=(scene.url,),
+            sources=(context.url,),
             checksum=checksum,
             unpack=self.unpack,
             parallelism=self.pods,
@@ -188,17 +188,23 @@ class Ours:
                 {
                     protocol.TASK: desired.task(request=request, root=str(mount)).to_json(),
                     protocol.INDEX: str(index),
-                    protocol.TERMINATION_LOG: str(scene.local / f"message-{index}"),
+                    protocol.TERMINATION_LOG: str(context.local / f"message-{index}"),
                 },
             )
-            for index, mount in enumerate(scene.mounts[: self.pods])
+            for index, mount in enumerate(context.mounts[: self.pods])
         ]
-        ran = processes.run(commands, scene.local, watched=True)
-        return Took(ran.seconds, ran.cpu_seconds, sum(ran.peaks), ran.quarters, _remark(ran.logs))
+        completed = processes.run(commands, context.local, sample_memory=True)
+        return Measurement(
+            completed.seconds,
+            completed.cpu_seconds,
+            sum(completed.peaks),
+            completed.quarters,
+            _remark(completed.logs),
+        )
 
 
 def _remark(logs: Sequence[str]) -> str:
-    """How long the part after the last byte took: verifying and publishing."""
+    """Return a remark with the time from the last byte to the publication."""
     for log in logs:
         lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
         verifying = [line["seconds"] for line in lines if line["state"] == protocol.VERIFYING]
@@ -207,11 +213,11 @@ def _remark(logs: Sequence[str]) -> str:
     return ""
 
 
-Contestant = Rival | Ideal | Ours
+Contestant = Rival | IdealWriter | OurLoader
 
 
 def for_tree(archive: str) -> list[Contestant]:
-    """Those who make a tree of an archive."""
+    """Return the contestants that unpack an archive."""
     if archive == "zip":
         fetch = "curl -sfo {local}/zip {url}"
         return [
@@ -221,8 +227,8 @@ def for_tree(archive: str) -> list[Contestant]:
                 f"{fetch}; unzip -q {{local}}/zip -d {{local}}/tree; {COPY}",
                 ["unzip"],
             ),
-            Ideal(),
-            Ours(),
+            IdealWriter(),
+            OurLoader(),
         ]
     flags = TAR_FLAGS[archive]
     return [
@@ -231,13 +237,13 @@ def for_tree(archive: str) -> list[Contestant]:
             "curl | tar x to the local disk, 32 parallel cp",
             f"curl -sf {{url}} | tar {flags} - -C {{local}}/tree; {COPY}",
         ),
-        Ideal(),
-        Ours(),
+        IdealWriter(),
+        OurLoader(),
     ]
 
 
 def for_archives() -> list[Contestant]:
-    """Those who unpack an archive of archives."""
+    """Return the contestants that unpack an archive of archives."""
     unpack = "mkdir {mount}/$1 && tar xf $1.tar -C {mount}/$1"
     return [
         Rival(
@@ -245,13 +251,13 @@ def for_archives() -> list[Contestant]:
             "curl -sf {url} | tar xf - -C {local}/tree; cd {local}/tree; ls | sed 's/.tar$//'"
             f" | xargs -P32 -n1 bash -c '{unpack}' -",
         ),
-        Ideal(),
-        Ours(unpack="recursive"),
+        IdealWriter(),
+        OurLoader(unpack="recursive"),
     ]
 
 
 def for_file() -> list[Contestant]:
-    """Those who fetch one file by many connections."""
+    """Return the contestants that fetch one file over many connections."""
     aria = "aria2c -q -x16 -s16 -k1M --file-allocation={0} -d {{mount}} -o {{name}} {{url}}"
     rclone = (
         "rclone copyto :http:{name} {mount}/{name} --http-url {base}"
@@ -267,28 +273,28 @@ def for_file() -> list[Contestant]:
             f"{rclone}; sha256sum {{mount}}/{{name}}",
             ["rclone"],
         ),
-        *_by_one_command(),
+        *_single_commands(),
     ]
 
 
 def for_plain_file() -> list[Contestant]:
-    """Those who fetch one file as fast as it goes: one of them with a checksum, as the loader."""
+    """Return the contestants that fetch one file without a limit; one also computes a checksum."""
     hashed = "curl -sf {url} | tee {mount}/{name} | sha256sum"
-    return [Rival("curl | tee, sha256sum", hashed), *_by_one_command()]
+    return [Rival("curl | tee, sha256sum", hashed), *_single_commands()]
 
 
-def _by_one_command() -> list[Contestant]:
+def _single_commands() -> list[Contestant]:
     return [
         Rival("curl -o", "curl -sfo {mount}/{name} {url}"),
-        Ours(),
-        Ours(f"{OURS}, checksum given", checked=True),
-        Ours(UNHASHED, hashed=False),
+        OurLoader(),
+        OurLoader(f"{OURS}, checksum given", checked=True),
+        OurLoader(UNHASHED, hashed=False),
     ]
 
 
 def for_pods(unpack: str) -> list[Contestant]:
-    """From one pod to eight."""
+    """Return the loader with one to eight pods."""
     return [
-        Ours(f"{count} pod{'s' * (count > 1)}", pods=count, unpack=unpack)
+        OurLoader(f"{count} pod{'s' * (count > 1)}", pods=count, unpack=unpack)
         for count in (1, 2, 4, 8)
     ]

@@ -1,7 +1,7 @@
-"""An origin on the loopback device, in a process of its own: ranges, ETags, keep-alive, sendfile.
+"""An HTTP origin on loopback in a separate process: ranges, ETags, keep-alive, sendfile.
 
-A path /50/x serves x with 50 MiB/s a connection, /0/x as fast as it goes. The first 64 KiB of an
-answer come at once: those who cap a connection let a little pass.
+The path /50/x serves x at 50 MiB/s per connection, /0/x without a limit. The first 64 KiB of a
+response are not limited, as with real rate limiters.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import time
 from collections.abc import Generator
 
 MIB = 2**20
-# What a capped connection sends between two looks at the clock.
-STEP_SECONDS, LEAST_STEP_BYTES, FREE_BYTES = 0.01, 2**16, 2**16
+# The step of a limited connection, and the bytes before the limit applies.
+STEP_SECONDS, MIN_STEP_BYTES, FREE_BYTES = 0.01, 2**16, 2**16
 PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
 def serving(directory: pathlib.Path) -> Generator[str]:
-    """Serve the files of a directory; yield the URL that their paths are appended to."""
+    """Serve the files of a directory, and yield the URL for their paths."""
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.origin", directory],
         cwd=pathlib.Path(__file__).parent.parent,
@@ -45,7 +45,7 @@ def serving(directory: pathlib.Path) -> Generator[str]:
 
 
 class _Connection(socketserver.StreamRequestHandler):
-    """One connection; `_next` is when it may send again."""
+    """A connection; `_next` is the time of its next step."""
 
     rbufsize = 65536
     _next = 0.0
@@ -78,10 +78,10 @@ class _Connection(socketserver.StreamRequestHandler):
         status = os.fstat(data)
         etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
         start, end, answer = 0, status.st_size, "200 OK"
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
-        if asked and headers.get("if-range", etag) == etag:
-            start = int(asked[1])
-            end = min(int(asked[2]) + 1 if asked[2] else end, end)
+        requested = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
+        if requested and headers.get("if-range", etag) == etag:
+            start = int(requested[1])
+            end = min(int(requested[2]) + 1 if requested[2] else end, end)
             answer = "206 Partial Content"
         if start >= max(end, 1):
             start, end, answer = 0, 0, "416 Range Not Satisfiable"
@@ -100,13 +100,13 @@ class _Connection(socketserver.StreamRequestHandler):
         while with_body and start < end:
             count = (end if start >= free else min(end, free)) - start
             if start >= free:
-                count = min(count, max(LEAST_STEP_BYTES, int(cap * STEP_SECONDS)))
+                count = min(count, max(MIN_STEP_BYTES, int(cap * STEP_SECONDS)))
                 self._wait(count / cap)
             start += os.sendfile(self.request.fileno(), data, start, count)
 
     def _wait(self, seconds: float) -> None:
         now = time.monotonic()
-        # What a step came late the next one makes up for: a cap is no lower on a busy machine.
+        # A late step is made up for by the next one: the limit is not lower on a busy machine.
         self._next = max(self._next, now - seconds) + seconds
         time.sleep(max(0.0, self._next - now))
 

@@ -1,4 +1,4 @@
-"""Run the measured commands, and watch how much memory they take."""
+"""Run the measured commands, and sample their memory."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-# Each look takes a millisecond or two.
-LOOK_SECONDS = 0.2
+# Each sample takes one or two milliseconds.
+SAMPLE_SECONDS = 0.2
 CHILDREN = "task/{0}/children"
 NO_ENVIRON: Mapping[str, str] = {}
 
 
 class BrokenRunError(Exception):
-    """A measured command did not do its work."""
+    """A measured command that failed or left wrong files."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A program with its arguments, and what its environment has besides."""
+    """A program with its arguments and additional environment variables."""
 
     words: Sequence[str]
     environ: Mapping[str, str] = dataclasses.field(default_factory=lambda: NO_ENVIRON)
 
 
 @dataclasses.dataclass(frozen=True)
-class Ran:
-    """Commands that ended well.
+class CompletedRun:
+    """A successful run of commands.
 
     Attributes:
-        seconds: From the first one's start to the last one's end.
-        cpu_seconds: What all together had of the processors.
-        peaks: The most bytes that were resident in each command's processes together, if watched.
-        quarters: The most bytes resident in all in the first quarter of the time, in two, three.
-        logs: What each one wrote.
+        seconds: The time from the first start to the last end.
+        cpu_seconds: The CPU time of all commands.
+        peaks: The peak of resident bytes of each command's processes, if sampled.
+        quarters: The peaks of resident bytes in the first one, two and three quarters of the time.
+        logs: The output of each command.
     """
 
     seconds: float
@@ -51,34 +51,36 @@ class Ran:
     logs: Sequence[str]
 
 
-def run(commands: Sequence[Command], directory: pathlib.Path, *, watched: bool = False) -> Ran:
-    """Run commands side by side to their ends.
+def run(
+    commands: Sequence[Command], directory: pathlib.Path, *, sample_memory: bool = False
+) -> CompletedRun:
+    """Run commands in parallel, and wait for all of them.
 
     Args:
-        commands: What to run.
-        directory: Where their logs may be kept.
-        watched: Whether to look at their memory, which takes time of its own.
+        commands: The commands.
+        directory: The directory for their logs.
+        sample_memory: Whether to sample their memory, which takes some time itself.
 
     Raises:
-        BrokenRunError: One did not end with 0.
+        BrokenRunError: The exit status of a command is not 0.
     """
     logs = [directory / f"log-{number}" for number in range(len(commands))]
-    # As in a pod: no proxies, no settings of whoever measures.
-    plain = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    # As in a pod: without proxies and other settings of the user.
+    base_environ = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     with contextlib.ExitStack() as files:
         outputs = [files.enter_context(log.open("wb")) for log in logs]
-        began, had = time.monotonic(), _cpu_seconds()
+        began, cpu_before = time.monotonic(), _cpu_seconds()
         started = [
             subprocess.Popen(
                 command.words,
-                env={**plain, **command.environ},
+                env={**base_environ, **command.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
             for command, output in zip(commands, outputs, strict=True)
         ]
-        watch = _Watch([process.pid for process in started if watched])
+        sampler = _MemorySampler([process.pid for process in started if sample_memory])
         try:
             codes = [process.wait() for process in started]
         finally:
@@ -86,47 +88,48 @@ def run(commands: Sequence[Command], directory: pathlib.Path, *, watched: bool =
             for process in started:
                 process.kill()
                 process.wait()
-            watch.end()
+            sampler.stop()
     texts = [log.read_text(errors="replace") for log in logs]
     for code, command, text in zip(codes, commands, texts, strict=True):
         if code:
             raise BrokenRunError(
                 f"{' '.join(command.words)[:200]} ended with {code}: {text[-500:]}"
             )
-    return Ran(seconds, _cpu_seconds() - had, watch.peaks, watch.quarters, texts)
+    cpu_seconds = _cpu_seconds() - cpu_before
+    return CompletedRun(seconds, cpu_seconds, sampler.peaks, sampler.quarters, texts)
 
 
 def _cpu_seconds() -> float:
-    """Return the processor time of all processes that have been waited for."""
+    """Return the CPU time of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-class _Watch:
-    """Looks at processes and their children until `end`."""
+class _MemorySampler:
+    """A thread that samples the memory of processes and their children until `stop`."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
         self.peaks = [0 for _ in pids]
-        self._course: list[int] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._samples: list[int] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
     @property
     def quarters(self) -> Sequence[int]:
-        looks = len(self._course)
-        return [self._course[looks * part // 4] for part in (1, 2, 3)] if looks else []
+        count = len(self._samples)
+        return [self._samples[count * part // 4] for part in (1, 2, 3)] if count else []
 
-    def end(self) -> None:
-        self._ended.set()
+    def stop(self) -> None:
+        self._stopped.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        while self._pids and not self._ended.wait(LOOK_SECONDS):
+    def _sample(self) -> None:
+        while self._pids and not self._stopped.wait(SAMPLE_SECONDS):
             resident = [sum(map(_resident, _family(pid))) for pid in self._pids]
             self.peaks = [max(pair) for pair in zip(self.peaks, resident, strict=True)]
-            self._course.append(sum(self.peaks))
+            self._samples.append(sum(self.peaks))
 
 
 def _family(pid: int) -> list[int]:
@@ -139,7 +142,7 @@ def _family(pid: int) -> list[int]:
 
 
 def _resident(pid: int) -> int:
-    """The bytes of a process that are resident; of what it shares with others its part only."""
+    """Return the proportional set size of a process in bytes."""
     with contextlib.suppress(OSError):
         text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
         match = re.search(r"^Pss:\s*(\d+)", text, re.MULTILINE)
@@ -148,6 +151,6 @@ def _resident(pid: int) -> int:
 
 
 def touch_memory(size: int) -> None:
-    """Has the machine give this much memory, so that nobody pays for it while time is taken."""
+    """Allocate and free this much memory, so that no measured process waits for free pages."""
     with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE):
         pass

@@ -1,4 +1,4 @@
-"""Format the measurements: a table for each case, and a page that describes the machine."""
+"""Format the measurements: a table for each case, and a page that also describes the machine."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ TOOLS = {
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run, and what the file system counted meanwhile."""
+    """A run with the file system's counters."""
 
-    took: contestants.Took
-    counted: slow_mount.Counters | None
+    measurement: contestants.Measurement
+    counters: slow_mount.Counters | None
     broken: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class CaseResults:
     """All runs of a case."""
 
     case: cases.Case
@@ -48,31 +48,31 @@ class Measured:
 
     @property
     def good(self) -> bool:
-        """Whether no run was broken."""
+        """Return whether no run was broken."""
         return not any(run.broken for runs in self.runs.values() for run in runs)
 
-    def whole(self, name: str) -> list[Run]:
-        """The runs of one that went well."""
+    def successful(self, name: str) -> list[Run]:
+        """Return the successful runs of a contestant."""
         return [run for run in self.runs.get(name, []) if not run.broken]
 
     def median(self, name: str) -> float:
-        """The seconds of one's run in the middle; 0 where there is none."""
-        runs = self.whole(name)
-        return statistics.median(run.took.seconds for run in runs) if runs else 0
+        """Return the median duration of a contestant; 0 without a successful run."""
+        runs = self.successful(name)
+        return statistics.median(run.measurement.seconds for run in runs) if runs else 0
 
     @property
     def best_rival(self) -> str:
-        """The fastest of those that a user could take instead; empty where there is none."""
+        """Return the name of the fastest rival; empty if there is none."""
         rivals = [
             each.name
             for each in self.case.contestants
-            if isinstance(each, contestants.Rival) and self.whole(each.name)
+            if isinstance(each, contestants.Rival) and self.successful(each.name)
         ]
         return min(rivals, key=self.median, default="")
 
 
-def section(measured: Measured) -> str:
-    """Return a case's table and goals."""
+def section(measured: CaseResults) -> str:
+    """Return the table and goals of a case."""
     case = measured.case
     size = f"{measured.files:,} files, {measured.bytes / MIB:,.0f} MiB"
     lines = [
@@ -96,28 +96,28 @@ def section(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def _row(measured: Measured, name: str) -> str:
-    runs = measured.whole(name)
+def _row(measured: CaseResults, name: str) -> str:
+    runs = measured.successful(name)
     failed = len(measured.runs[name]) - len(runs)
     remark = f"{failed} of {len(measured.runs[name])} runs failed" if failed else ""
     if not runs:
         return f"| {_cell(name)} | | | | | | | | | | {remark} |"
-    seconds = [run.took.seconds for run in runs]
-    middle = min(runs, key=lambda run: abs(run.took.seconds - statistics.median(seconds)))
+    seconds = [run.measurement.seconds for run in runs]
+    middle = min(runs, key=lambda run: abs(run.measurement.seconds - statistics.median(seconds)))
     ours = measured.median(contestants.OURS)
     ratio = f"{measured.median(name) / ours:.2f}x" if ours and name != contestants.OURS else ""
-    counted = middle.counted
-    peak = max(run.took.peak for run in runs)
+    counters = middle.counters
+    peak = max(run.measurement.peak for run in runs)
     cells = [
         _cell(name),
         *(f"{value:.2f}" for value in (min(seconds), statistics.median(seconds), max(seconds))),
         ratio,
-        f"{middle.took.cpu_seconds:.1f}",
-        f"{counted.mean:.1f}" if counted else "",
-        str(max(run.counted.largest for run in runs if run.counted)),
-        f"{counted.held:,}" if counted else "",
+        f"{middle.measurement.cpu_seconds:.1f}",
+        f"{counters.mean:.1f}" if counters else "",
+        str(max(run.counters.largest for run in runs if run.counters)),
+        f"{counters.held:,}" if counters else "",
         f"{peak / MIB:.0f}" if peak else "",
-        remark or middle.took.remark,
+        remark or middle.measurement.remark,
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -126,7 +126,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _goals(measured: Measured) -> list[str]:
+def _goals(measured: CaseResults) -> list[str]:
     lines: list[str] = []
     for goal in measured.case.goals:
         than = goal.than or measured.best_rival
@@ -141,24 +141,26 @@ def _goals(measured: Measured) -> list[str]:
     return lines + _memory(measured)
 
 
-def _memory(measured: Measured) -> list[str]:
+def _memory(measured: CaseResults) -> list[str]:
     lines: list[str] = []
     for each in measured.case.contestants:
-        runs = measured.whole(each.name)
-        if isinstance(each, contestants.Ours) and runs:
-            top = max(runs, key=lambda run: run.took.peak)
-            peak = top.took.peak / each.pods
-            quarters = ", ".join(f"{value / each.pods / MIB:.0f}" for value in top.took.quarters)
-            verdict = "reached" if peak <= measured.case.most_memory else "NOT reached"
+        runs = measured.successful(each.name)
+        if isinstance(each, contestants.OurLoader) and runs:
+            top = max(runs, key=lambda run: run.measurement.peak)
+            peak = top.measurement.peak / each.pods
+            quarters = ", ".join(
+                f"{value / each.pods / MIB:.0f}" for value in top.measurement.quarters
+            )
+            verdict = "reached" if peak <= measured.case.max_memory else "NOT reached"
             lines.append(
                 f"{each.name}: at most {peak / MIB:.0f} MiB resident a pod (after each quarter of"
-                f" the time {quarters}); goal {measured.case.most_memory // MIB}: {verdict}"
+                f" the time {quarters}); goal {measured.case.max_memory // MIB}: {verdict}"
             )
     return lines
 
 
-def page(measured: Sequence[Measured], runs: int) -> str:
-    """Return the page of all cases."""
+def page(measured: Sequence[CaseResults], runs: int) -> str:
+    """Return the page with all cases."""
     command = " ".join(["python -m benchmarks.seed", *sys.argv[1:]])
     return "\n".join(
         [
@@ -202,7 +204,7 @@ def _version(words: Sequence[str]) -> str:
     return found[0] if found else "unknown"
 
 
-def _scripts(measured: Sequence[Measured]) -> list[str]:
+def _scripts(measured: Sequence[CaseResults]) -> list[str]:
     seen: dict[str, str] = {}
     for each in measured:
         for who in each.case.contestants:

@@ -1,6 +1,6 @@
-"""Measure how fast data sets come onto a file system with EFS's latencies, ours and others' way.
+"""Measure how fast the loader and its rivals load data sets to a file system with EFS's latencies.
 
-`python -m benchmarks.seed` takes an hour and a quarter, as root; --case picks what is measured.
+`python -m benchmarks.seed` takes an hour and a quarter, and needs root; --case selects cases.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import NoReturn
 from benchmarks import cases, check, contestants, origin, processes, results, shapes, slow_mount
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "seed.md"
-# Beside the data: in the page cache, in the file system's memory, and on the local disk.
-COPIES, LEAST_MEMORY = 3, 2**28
+# The data exist in the page cache, in the file system's memory, and on the local disk.
+COPIES, MIN_MEMORY = 3, 2**28
 
 
 def main() -> int:
-    """Measure, print a table for each case, and write the page of results."""
+    """Run the cases, print a table for each, and write the page of results."""
     arguments = _arguments()
     if reason := slow_mount.missing():
         print(f"skipped: {reason}")
         return 0
     signal.signal(signal.SIGTERM, _stop)
-    measured: list[results.Measured] = []
+    measured: list[results.CaseResults] = []
     with tempfile.TemporaryDirectory(prefix="seed-") as directory:
         home = pathlib.Path(directory)
         (home / "served").mkdir()
@@ -43,29 +43,35 @@ def main() -> int:
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:
-    """Exit so that mounts and servers are ended, too."""
+    """Exit in a way that also ends mounts and servers."""
     sys.exit(128 + signal.SIGTERM)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seed", description=__doc__)
     names = [case.name for case in cases.CASES]
-    parser.add_argument("--case", action="append", choices=names, help="only this one; repeatable")
-    parser.add_argument("--who", action="append", help="only who has this in the name; repeatable")
-    parser.add_argument("--runs", type=int, default=3, help="how often each runs (default: 3)")
+    parser.add_argument(
+        "--case", action="append", choices=names, help="only this case; repeatable"
+    )
+    parser.add_argument(
+        "--who", action="append", help="only contestants with this in the name; repeatable"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="the number of runs of each (default: 3)"
+    )
     parser.add_argument(
         "--results",
         type=pathlib.Path,
-        help="where the tables are written (default: results/seed.md, if all cases are measured)",
+        help="the file for the results (default: results/seed.md, if all cases are measured)",
     )
     return parser.parse_args()
 
 
 def _measure(
     case: cases.Case, home: pathlib.Path, url: str, arguments: argparse.Namespace
-) -> results.Measured:
-    made = case.make(home)
-    measured = results.Measured(case, made.files, made.bytes)
+) -> results.CaseResults:
+    data = case.make(home)
+    measured = results.CaseResults(case, data.files, data.bytes)
     for each in case.contestants:
         if arguments.who and not any(word in each.name for word in arguments.who):
             continue
@@ -73,53 +79,57 @@ def _measure(
             measured.absent[each.name] = missing
         else:
             measured.runs[each.name] = []
-    # All in turn, so that what the machine does meanwhile is no one's advantage.
+    # The contestants alternate, so that changes of the machine's speed affect all of them.
     for _ in range(arguments.runs):
         for each in case.contestants:
             if each.name in measured.runs:
-                measured.runs[each.name].append(_once(case, each, made, home, url))
-    for path in (made.path, made.plain):
+                measured.runs[each.name].append(_run_once(case, each, data, home, url))
+    for path in (data.path, data.plain):
         if path:
             path.unlink()
     return measured
 
 
-def _once(
+def _run_once(
     case: cases.Case,
-    who: contestants.Contestant,
-    made: shapes.Made,
+    contestant: contestants.Contestant,
+    data: shapes.ServedData,
     home: pathlib.Path,
     url: str,
 ) -> results.Run:
     with (
-        # One mount more: it has cached nothing, so all that it shows came to the server.
+        # The additional mount has cached nothing, so it shows only what reached the server.
         slow_mount.mounted(
-            case.read_seconds, case.write_seconds, mounts=who.pods + 1, ready_bytes=made.bytes
+            case.read_seconds,
+            case.write_seconds,
+            mounts=contestant.pods + 1,
+            ready_bytes=data.bytes,
         ) as slow,
         tempfile.TemporaryDirectory(dir=home) as local,
     ):
-        _warm(made)
-        scene = contestants.Scene(slow.paths[:-1], pathlib.Path(local), f"{url}/{case.cap}", made)
+        _warm_up(data)
+        base = f"{url}/{case.cap}"
+        context = contestants.RunContext(slow.paths[:-1], pathlib.Path(local), base, data)
         slow.reset()
         try:
-            took = who.run(scene)
-            counted = slow.counters()
+            measurement = contestant.run(context)
+            counters = slow.counters()
             slow.set_latencies(0, 0)
-            check.check(slow.paths[-1] / who.root(scene), made.expected)
-        except processes.BrokenRunError as trouble:
-            print(f"{case.name}, {who.name}: {trouble}", file=sys.stderr, flush=True)
-            return results.Run(contestants.Took(0), None, broken=True)
-    return results.Run(took, counted)
+            check.check(slow.paths[-1] / contestant.root(context), data.expected)
+        except processes.BrokenRunError as error:
+            print(f"{case.name}, {contestant.name}: {error}", file=sys.stderr, flush=True)
+            return results.Run(contestants.Measurement(0), None, broken=True)
+    return results.Run(measurement, counters)
 
 
-def _warm(made: shapes.Made) -> None:
-    """Read the served files into memory, and have enough free memory ready."""
-    for path in (made.path, made.plain):
+def _warm_up(data: shapes.ServedData) -> None:
+    """Read the served files into the page cache, and make enough memory available."""
+    for path in (data.path, data.plain):
         if path:
-            with path.open("rb") as data:
-                while data.read(2**24):
+            with path.open("rb") as file:
+                while file.read(2**24):
                     pass
-    processes.touch_memory(max(LEAST_MEMORY, COPIES * made.bytes))
+    processes.touch_memory(max(MIN_MEMORY, COPIES * data.bytes))
 
 
 if __name__ == "__main__":

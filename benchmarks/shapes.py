@@ -1,6 +1,6 @@
-"""Make data sets of many shapes from a seed: the archives and files that the origin serves.
+"""Generate data sets of many shapes from a seed: the archives and files that the origin serves.
 
-It knows nothing of who loads them. What each must become on the volume is in `Made.expected`.
+It knows nothing of the contestants. `ServedData.expected` has the expected files on the volume.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from collections.abc import Callable, Iterator, Mapping
 
 KIB, MIB = 2**10, 2**20
 CHUNK_BYTES = 16 * MIB
-# Six bits of each byte are random: what packs well and what does not is a matter of the data.
+# Only six bits of each byte are random, so that the data can be compressed somewhat.
 ALPHABET = bytes(byte & 63 | 32 for byte in range(256))
 
 
 @dataclasses.dataclass(frozen=True)
 class ExpectedFile:
-    """The size and checksum that a file must have."""
+    """The expected size and checksum of a file."""
 
     size: int
     sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class ServedData:
     """A data set that the origin serves.
 
     Attributes:
-        path: The file that is served.
-        expected: What must be on the volume, by path.
-        plain: A tar of the same tree, for the ideal writer; None where there is no tree.
-        archive: How it is packed: `tar`, `tar.gz`, `zip`, `nested` or empty.
+        path: The served file.
+        expected: The expected files on the volume, by path.
+        plain: A tar of the same tree, for the ideal writer; None if there is no tree.
+        archive: The archive format: `tar`, `tar.gz`, `zip`, `nested` or empty.
     """
 
     path: pathlib.Path
@@ -47,17 +47,17 @@ class Made:
 
     @property
     def served(self) -> str:
-        """Its name in the origin's directory."""
+        """Return the file's name in the origin's directory."""
         return self.path.name
 
     @property
     def files(self) -> int:
-        """The number of files."""
+        """Return the number of files."""
         return len(self.expected)
 
     @property
     def bytes(self) -> int:
-        """The sum of their sizes."""
+        """Return the total size of the files."""
         return sum(file.size for file in self.expected.values())
 
 
@@ -66,67 +66,70 @@ Shape = Callable[[random.Random], Sizes]
 
 
 def even(files: int, directories: int, smallest: int, largest: int) -> Shape:
-    """Files of about one size, as many in each directory; in none of them with 0 directories."""
+    """Return a shape of equally large directories (0 for none) and files of similar sizes."""
 
-    def shape(chance: random.Random) -> Sizes:
+    def shape(generator: random.Random) -> Sizes:
         for number in range(files):
-            place = f"class-{number * directories // files:04d}/" if directories else ""
-            yield f"{place}sample-{number:06d}.bin", chance.randint(smallest, largest)
+            parent = f"class-{number * directories // files:04d}/" if directories else ""
+            yield f"{parent}sample-{number:06d}.bin", generator.randint(smallest, largest)
 
     return shape
 
 
 def deep(files: int) -> Shape:
-    """A few full and many empty directories, up to six levels deep; sizes over four decades."""
+    """Return a shape with some full and many empty directories, up to six levels deep."""
 
-    def shape(chance: random.Random) -> Sizes:
-        places = [""]
+    def shape(generator: random.Random) -> Sizes:
+        directories = [""]
         for number in range(files // 25):
-            parent = chance.choice(places)
+            parent = generator.choice(directories)
             if parent.count("/") < 6:
-                places.append(f"{parent}part-{number}/")
+                directories.append(f"{parent}part-{number}/")
         for number in range(files):
-            place = places[min(int(chance.expovariate(8 / len(places))), len(places) - 1)]
-            size = min(int(chance.lognormvariate(8.5, 1.6)), 4 * MIB)
-            yield f"{place}record-{number}.json", size
+            count = len(directories)
+            parent = directories[min(int(generator.expovariate(8 / count)), count - 1)]
+            size = min(int(generator.lognormvariate(8.5, 1.6)), 4 * MIB)
+            yield f"{parent}record-{number}.json", size
 
     return shape
 
 
 def mixed(large: int, small: int) -> Shape:
-    """Files of some MiB among small ones: videos and their labels."""
+    """Return a shape of large and small files, like videos and their labels."""
 
-    def shape(chance: random.Random) -> Sizes:
+    def shape(generator: random.Random) -> Sizes:
         for number in range(max(large, small)):
             if number < large:
                 yield (
                     f"video/{number % 16:02d}/clip-{number}.mp4",
-                    chance.randint(2 * MIB, 12 * MIB),
+                    generator.randint(2 * MIB, 12 * MIB),
                 )
             if number < small:
-                yield f"label/{number % 40:02d}/clip-{number}.txt", chance.randint(20, 2000)
+                yield f"label/{number % 40:02d}/clip-{number}.txt", generator.randint(20, 2000)
 
     return shape
 
 
-def packed(home: pathlib.Path, name: str, archive: str, shape: Shape, seed: int) -> Made:
-    """A tree of files in an archive."""
-    chance = random.Random(seed)
-    names = list(shape(chance))
+def packed(home: pathlib.Path, name: str, archive: str, shape: Shape, seed: int) -> ServedData:
+    """Generate a tree of files in an archive."""
+    generator = random.Random(seed)
+    names = list(shape(generator))
     plain = home / f"{name}.plain.tar"
     expected: dict[str, ExpectedFile] = {}
     with tarfile.open(plain, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for path, content in _contents(names, chance):
+        for path, content in _contents(names, generator):
             expected[path] = ExpectedFile(len(content), hashlib.sha256(content).hexdigest())
             _add(tar, path, content)
     served = home / "served" / f"{name}.{'tar' if archive == 'nested' else archive}"
     _repack(plain, served, archive)
-    return Made(served, expected, plain, archive)
+    return ServedData(served, expected, plain, archive)
 
 
-def _contents(names: list[tuple[str, int]], chance: random.Random) -> Iterator[tuple[str, bytes]]:
+def _contents(
+    names: list[tuple[str, int]], generator: random.Random
+) -> Iterator[tuple[str, bytes]]:
     for path, size in names:
-        yield path, chance.randbytes(size).translate(ALPHABET)
+        yield path, generator.randbytes(size).translate(ALPHABET)
 
 
 def _add(tar: tarfile.TarFile, path: str, content: bytes) -> None:
@@ -160,7 +163,7 @@ def _members(plain: pathlib.Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _nest(plain: pathlib.Path, packed_as: pathlib.Path) -> None:
-    """Each directory at the top becomes a tar of its own: ImageNet's shape."""
+    """Pack each top directory into a separate tar inside the outer tar, as ImageNet does."""
     inner: dict[str, list[tuple[str, bytes]]] = {}
     for path, content in _members(plain):
         top, _, rest = path.partition("/")
@@ -174,14 +177,14 @@ def _nest(plain: pathlib.Path, packed_as: pathlib.Path) -> None:
             _add(outer, f"{top}.tar", buffer.getvalue())
 
 
-def single(home: pathlib.Path, name: str, size: int, seed: int) -> Made:
-    """One file."""
-    chance = random.Random(seed)
+def single(home: pathlib.Path, name: str, size: int, seed: int) -> ServedData:
+    """Generate one file."""
+    generator = random.Random(seed)
     digest = hashlib.sha256()
     served = home / "served" / f"{name}.bin"
     with served.open("wb") as out:
         for start in range(0, size, CHUNK_BYTES):
-            chunk = chance.randbytes(min(CHUNK_BYTES, size - start))
+            chunk = generator.randbytes(min(CHUNK_BYTES, size - start))
             digest.update(chunk)
             out.write(chunk)
-    return Made(served, {served.name: ExpectedFile(size, digest.hexdigest())}, None, "")
+    return ServedData(served, {served.name: ExpectedFile(size, digest.hexdigest())}, None, "")

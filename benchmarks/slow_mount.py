@@ -1,6 +1,6 @@
-"""Mount the slow file system of slow_fs/, and remove it afterwards.
+"""Mount the slow file system of slow_fs/ temporarily.
 
-It needs root, /dev/fuse and a C compiler; `missing` says which is not there.
+It needs root, /dev/fuse and a C compiler; `missing` returns the first that is missing.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from collections.abc import Generator, Mapping
 SOURCES = pathlib.Path(__file__).parent / "slow_fs"
 READ_SECONDS = 0.001
 WRITE_SECONDS = 0.0027
-# How long a kernel believes in names and attributes, as NFS's acregmin.
+# The time for which the kernel caches names and attributes, as NFS's acregmin.
 VALID_SECONDS = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Counters:
-    """What was asked of the file system since the last reset.
+    """The file system's counters since the last reset.
 
     Attributes:
-        seconds: How long ago that was.
-        largest: The most requests that were under way at once, held back or in work.
-        mean: How many were, from the first request to the last reply.
-        spent: The seconds of all requests together.
-        held: How many were held back: the trips that they stand for.
-        operations: How many there were of each kind, with those that cost nothing.
+        seconds: The time since the reset.
+        largest: The maximum number of concurrent requests, including delayed ones.
+        mean: Their mean number from the first request to the last reply.
+        spent: The total duration of all requests in seconds.
+        held: The number of delayed requests, which stand for round trips.
+        operations: The number of requests of each kind, including those without a delay.
     """
 
     seconds: float
@@ -47,7 +47,7 @@ class Counters:
 
 
 class Mounts:
-    """One tree, mounted at one or several places."""
+    """A tree mounted at one or more directories."""
 
     def __init__(self, paths: list[pathlib.Path], control: pathlib.Path) -> None:
         self.paths = paths
@@ -55,22 +55,22 @@ class Mounts:
 
     @property
     def path(self) -> pathlib.Path:
-        """The first mount."""
+        """Return the first mount."""
         return self.paths[0]
 
     def counters(self) -> Counters:
         """Return the counters of all mounts."""
-        return Counters(**json.loads(self._say("counters")))
+        return Counters(**json.loads(self._send("counters")))
 
     def reset(self) -> None:
-        """Count from zero."""
-        self._say("reset")
+        """Reset the counters."""
+        self._send("reset")
 
     def set_latencies(self, read_seconds: float, write_seconds: float) -> None:
-        """Set for how long replies are held back."""
-        self._say(f"latency {round(read_seconds * 1e6)} {round(write_seconds * 1e6)}")
+        """Set the delays of replies."""
+        self._send(f"latency {round(read_seconds * 1e6)} {round(write_seconds * 1e6)}")
 
-    def _say(self, line: str) -> str:
+    def _send(self, line: str) -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(str(self._control))
             connection.sendall(line.encode())
@@ -78,9 +78,9 @@ class Mounts:
 
 
 def missing() -> str:
-    """Return what this machine lacks to mount it, or an empty string."""
+    """Return what this machine lacks to mount the file system, or an empty string."""
     if os.geteuid():
-        return "the slow file system is mounted by root only: run this as root"
+        return "only root can mount the slow file system: run this as root"
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "/dev/fuse is missing: load the module fuse"
     if not compiler():
@@ -101,16 +101,16 @@ def mounted(
     valid_seconds: float = VALID_SECONDS,
     ready_bytes: int = 0,
 ) -> Generator[Mounts]:
-    """Mount an empty tree, for as long as the context lasts and its thread lives.
+    """Mount an empty tree while the context is open and its thread lives.
 
     Args:
-        read_seconds: How long a reply to what reads is held back.
-        write_seconds: How long a reply to what writes is held back.
-        mounts: How many places show the tree, each with caches of its own.
-        valid_seconds: How long a kernel believes in names and attributes.
-        ready_bytes: How much the server has memory at hand for.
+        read_seconds: The delay of replies to reading operations.
+        write_seconds: The delay of replies to writing operations.
+        mounts: The number of mounts of the tree, each with separate caches.
+        valid_seconds: The time for which the kernel caches names and attributes.
+        ready_bytes: The amount of data for which the server allocates memory in advance.
     """
-    binary = compiled(sorted(SOURCES.glob("*.c")))
+    binary = compile_program(sorted(SOURCES.glob("*.c")))
     with tempfile.TemporaryDirectory(prefix="slow-fs-") as directory:
         home = pathlib.Path(directory)
         paths = [home / str(number) for number in range(mounts)]
@@ -128,7 +128,7 @@ def mounted(
         try:
             assert server.stdout
             if server.stdout.readline() != "mounted\n":
-                raise RuntimeError(f"slow_fs ended with {server.wait()}: its reason is above")
+                raise RuntimeError(f"slow_fs ended with {server.wait()}: see its output above")
             yield Mounts(paths, home / "control")
         finally:
             _end(server, paths)
@@ -143,20 +143,20 @@ def _end(server: subprocess.Popen[str], paths: list[pathlib.Path]) -> None:
         server.wait()
     if server.stdout:
         server.stdout.close()
-    for path in paths:  # where the server could not do it itself
+    for path in paths:  # in case the server could not unmount them
         subprocess.run(["umount", "-l", path], check=False, capture_output=True)
 
 
-def compiled(sources: list[pathlib.Path], *flags: str) -> pathlib.Path:
-    """Return the program of these C files, compiled once into the user's cache."""
+def compile_program(sources: list[pathlib.Path], *flags: str) -> pathlib.Path:
+    """Compile C files, or find the result in the user's cache, and return the program."""
     texts = [path.read_bytes() for path in (*sources, *sources[0].parent.glob("*.h"))]
     key = hashlib.sha256(repr((texts, flags)).encode()).hexdigest()[:16]
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     binary = home / "aws-efs" / "benchmarks" / f"{sources[0].parent.name}-{key}"
     if not binary.exists():
         binary.parent.mkdir(parents=True, exist_ok=True)
-        made = binary.with_suffix(f".{os.getpid()}")
-        command = [compiler(), "-O2", "-pthread", "-Wall", "-Wextra", *flags, "-o", str(made)]
+        partial = binary.with_suffix(f".{os.getpid()}")
+        command = [compiler(), "-O2", "-pthread", "-Wall", "-Wextra", *flags, "-o", str(partial)]
         subprocess.run([*command, *map(str, sources)], check=True)
-        made.rename(binary)
+        partial.rename(binary)
     return binary
