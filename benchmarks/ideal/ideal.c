@@ -1,7 +1,7 @@
-/* ideal THREADS TAR DIRECTORY: writes a plain tar that is in memory as fast as a file system lets it.
+/* ideal THREADS TAR DIRECTORY: unpack a tar from memory as fast as the file system allows.
 
-   One thread at a time creates in a directory, since the kernel lets no more; what is written and
-   closed is out of that turn. Prints the seconds from the first call to the last close. */
+   Only one thread at a time creates in a directory, because the kernel serializes creations; writes
+   and closes run in parallel. Prints the seconds from the first call to the last close. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -21,21 +21,21 @@ typedef struct {
     char name[256];
     const char *bytes;
     size_t size;
-    Directory *directory; /* of a directory, else NULL */
+    Directory *directory; /* NULL for a file */
 } Item;
 
 struct Directory {
     char path[1024];
     int fd;
     Item *items; /* directories first */
-    size_t count, room, next;
-    Directory *ready; /* the next that may be created in */
+    size_t count, capacity, next;
+    Directory *ready; /* the next one in the queue of directories */
 };
 
 static Directory *known[1 << 16];
 static size_t known_count;
 static Directory *head, *tail;
-static size_t left; /* items that are not begun */
+static size_t left; /* items not started */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
@@ -45,9 +45,9 @@ static _Noreturn void die(const char *what) {
 }
 
 static Item *add(Directory *directory, const char *name) {
-    if (directory->count == directory->room) {
-        directory->room = directory->room ? directory->room * 2 : 64;
-        directory->items = realloc(directory->items, directory->room * sizeof(Item));
+    if (directory->count == directory->capacity) {
+        directory->capacity = directory->capacity ? directory->capacity * 2 : 64;
+        directory->items = realloc(directory->items, directory->capacity * sizeof(Item));
     }
     Item *item = &directory->items[directory->count++];
     *item = (Item){0};
@@ -127,25 +127,25 @@ static void *work(void *unused) {
     (void)unused;
     pthread_mutex_lock(&lock);
     while (left) {
-        Directory *turn = head;
-        if (!turn) {
+        Directory *parent = head;
+        if (!parent) {
             pthread_cond_wait(&changed, &lock);
             continue;
         }
-        head = turn->ready;
-        Item *item = &turn->items[turn->next++];
+        head = parent->ready;
+        Item *item = &parent->items[parent->next++];
         if (!--left) pthread_cond_broadcast(&changed);
         pthread_mutex_unlock(&lock);
         int fd = -1;
         if (!item->directory) {
-            fd = openat(turn->fd, item->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+            fd = openat(parent->fd, item->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
             if (fd < 0) die(item->name);
         } else {
-            if (mkdirat(turn->fd, item->name, 0755)) die(item->name);
-            item->directory->fd = openat(turn->fd, item->name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+            if (mkdirat(parent->fd, item->name, 0755)) die(item->name);
+            item->directory->fd = openat(parent->fd, item->name, O_PATH | O_DIRECTORY | O_CLOEXEC);
         }
         pthread_mutex_lock(&lock);
-        make_ready(turn);
+        make_ready(parent);
         if (item->directory) make_ready(item->directory);
         if (fd < 0) continue;
         pthread_mutex_unlock(&lock);

@@ -1,4 +1,4 @@
-/* The bytes of files: blocks of up to 1 MiB, none where a file is sparse, never copied to grow. */
+/* The content of files: blocks of up to 1 MiB, none for holes, never copied to grow a file. */
 #include "fs.h"
 
 #include <errno.h>
@@ -12,10 +12,10 @@
 
 static char zeros[1 << 20];
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
-static char *pool; /* each free block begins with the address of the next */
+static char *pool; /* each free block begins with the address of the next one */
 static char *fresh, *fresh_end;
 
-/* Whole blocks come from slabs of huge pages and are used again. What one holds is anything. */
+/* Return an uninitialized block, from the pool or from a slab of huge pages. */
 char *block_new(void) {
     pthread_mutex_lock(&pool_lock);
     char *block = pool;
@@ -45,7 +45,7 @@ static void block_free(char *block) {
     pthread_mutex_unlock(&pool_lock);
 }
 
-/* Has the memory for so many bytes at hand: a real server's takes none of this machine's time. */
+/* Allocate memory in advance: a real server would not take this machine's time for it. */
 void data_ready(size_t bytes) {
     char *taken = NULL;
     for (; bytes >= BLOCK; bytes -= BLOCK) {
@@ -67,7 +67,7 @@ static void bytes_free(Block *block) {
     *block = (Block){0};
 }
 
-/* Room for the first `end` bytes of a block; new room holds zeros. */
+/* Make room for the first `end` bytes of a block, filled with zeros. */
 static void reserve(Block *block, size_t end, bool only) {
     if (block->room >= end) return;
     size_t room = 512;
@@ -90,7 +90,7 @@ static void cover(Node *node, uint64_t end) {
     node->count = room;
 }
 
-/* Writes; a whole block is not copied but taken, and *bytes becomes another one. */
+/* Write to a file; a whole block is not copied but kept, and *bytes becomes a new one. */
 void data_write(const Mount *mount, Node *node, uint64_t offset, size_t size, char **bytes) {
     pthread_mutex_lock(&node->data);
     uint64_t end = offset + size;
@@ -115,7 +115,7 @@ void data_write(const Mount *mount, Node *node, uint64_t offset, size_t size, ch
     pthread_mutex_unlock(&node->data);
 }
 
-/* Answers a READ with what the file holds now. */
+/* Answer a READ with the current content of the file. */
 ssize_t data_reply(int fd, Node *node, uint64_t offset, size_t size, uint64_t unique) {
     struct iovec pieces[16];
     int used = 1;

@@ -1,4 +1,4 @@
-/* What is done with a file that has been found, its locks among it, and what answers share. */
+/* The operations on open files, attributes and locks, and the common parts of answers. */
 #include "operations.h"
 
 #include <errno.h>
@@ -52,11 +52,11 @@ int answer_open(Worker *worker, Node *node, uint32_t flags, uint32_t open_flags)
     return 0;
 }
 
-/* NFS's reply to a change carries the attributes after it, and those of the directory: a mount
-   that asks for them after a change of its own pays nothing. */
-void told(const Worker *worker, Node *node) {
-    atomic_fetch_or(&node->told, worker->mount->bit);
-    node->told_at = worker->began;
+/* NFS's reply to a change contains the new attributes, also those of the directory: a mount that
+   asks for them after its own change needs no round trip. */
+void attributes_sent(const Worker *worker, Node *node) {
+    atomic_fetch_or(&node->sent, worker->mount->bit);
+    node->sent_at = worker->began;
 }
 
 void changed_by(const Worker *worker, Node *node) {
@@ -67,8 +67,8 @@ int getattr(Worker *worker, const struct fuse_in_header *in, char *argument) {
     (void)argument;
     Node *node = node_of(in->nodeid);
     if (is_behind(worker->mount, node)) worker->behind = node;
-    bool paid = atomic_fetch_and(&node->told, ~worker->mount->bit) & worker->mount->bit;
-    if (paid && worker->began < node->told_at + valid_ns) worker->delay = 0;
+    bool paid = atomic_fetch_and(&node->sent, ~worker->mount->bit) & worker->mount->bit;
+    if (paid && worker->began < node->sent_at + valid_ns) worker->delay = 0;
     return answer_attributes(worker, node);
 }
 
@@ -76,7 +76,7 @@ int setattr(Worker *worker, const struct fuse_in_header *in, char *argument) {
     const struct fuse_setattr_in *set = (const struct fuse_setattr_in *)argument;
     Node *node = node_of(in->nodeid);
     uint32_t valid = set->valid;
-    /* The kernel hands over the time of its own cache: NFS makes no trip for that. */
+    /* The kernel writes back the time of its cache: NFS needs no round trip for that. */
     uint32_t kind = valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER);
     if (S_ISREG(node->mode) && kind == (FATTR_MTIME | FATTR_CTIME)) worker->delay = 0;
     if (valid & FATTR_MODE) node->mode = (node->mode & S_IFMT) | (set->mode & 07777);
@@ -97,7 +97,7 @@ int setattr(Worker *worker, const struct fuse_in_header *in, char *argument) {
     return answer_attributes(worker, node);
 }
 
-/* The kernel keeps a file's pages over an open unless another mount changed it. */
+/* The kernel keeps a file's cached pages on open unless another mount changed it. */
 int open_existing(Worker *worker, Node *node, uint32_t flags) {
     bool stale = atomic_fetch_and(&node->stale, ~worker->mount->bit) & worker->mount->bit;
     if (flags & O_TRUNC) {
@@ -134,7 +134,7 @@ int write_(Worker *worker, const struct fuse_in_header *in, char *argument) {
     data_write(worker->mount, node, write->offset, write->size, &worker->block);
     node->unflushed = true;
     changed_by(worker, node);
-    told(worker, node);
+    attributes_sent(worker, node);
     pthread_mutex_lock(&tree_lock);
     if (!cached) node->modified = node->changed = wall();
     return 0;
@@ -145,7 +145,7 @@ int flush(Worker *worker, const struct fuse_in_header *in, char *argument) {
     Node *node = node_of(in->nodeid);
     bool writes = ((const Handle *)flush->fh)->writes;
     if (!writes || !atomic_exchange(&node->unflushed, false)) worker->delay = 0;
-    else told(worker, node);
+    else attributes_sent(worker, node);
     lock_drop(node, worker->mount, flush->lock_owner);
     return 0;
 }
@@ -167,7 +167,7 @@ int getlk(Worker *worker, const struct fuse_in_header *in, char *argument) {
                     &out->lk);
 }
 
-/* Whoever gets a lock sees what its holders before it wrote. */
+/* The new holder of a lock sees the writes of the previous holders. */
 int setlk(Worker *worker, const struct fuse_in_header *in, char *argument) {
     const struct fuse_lk_in *lock = (const struct fuse_lk_in *)argument;
     Node *node = node_of(in->nodeid);

@@ -1,4 +1,4 @@
-/* A FUSE file system in memory whose replies come as late as a remote one's: what its parts share. */
+/* A FUSE file system in memory that delays replies like a remote one: the common declarations. */
 #ifndef SLOW_FS_H
 #define SLOW_FS_H
 
@@ -12,9 +12,9 @@
 #include <sys/uio.h>
 #include <time.h>
 
-#define BLOCK ((size_t)1 << 20) /* bytes of a file that are kept together; also the largest WRITE */
+#define BLOCK ((size_t)1 << 20) /* the size of a file's blocks, and of the largest WRITE */
 #define MOUNTS 31               /* one bit each */
-#define KINDS 64                /* operation codes that are counted */
+#define KINDS 64                /* the number of counted operation codes */
 
 typedef struct Node Node;
 typedef struct Entry Entry;
@@ -37,29 +37,29 @@ struct Entry {
     Node *parent;
     Node *node;
     uint64_t hash;
-    uint64_t cookie; /* where a directory's reader goes on */
+    uint64_t cookie; /* the position after which READDIR continues */
     uint32_t length;
     char name[];
 };
 
 typedef struct {
     uint64_t cookie;
-    Entry *entry; /* NULL where one was removed */
-} Place;
+    Entry *entry; /* NULL for a removed entry */
+} Slot;
 
 struct Node {
-    /* Guarded by tree_lock, but for what is atomic. */
+    /* Guarded by tree_lock, except for atomic members. */
     uint64_t number, lookups, opens;
     uint32_t mode, uid, gid, links, device;
     _Atomic uint64_t size;
-    _Atomic uint32_t stale;  /* the mounts whose kernel may hold older pages */
-    _Atomic uint32_t told;   /* the mounts that have just changed it */
-    _Atomic uint64_t told_at;
-    atomic_bool unflushed;   /* created or written since it was last closed by a writer */
+    _Atomic uint32_t stale;  /* the mounts whose kernel may have older pages */
+    _Atomic uint32_t sent;   /* the mounts that got the attributes with their own change */
+    _Atomic uint64_t sent_at;
+    atomic_bool unflushed;   /* created or written since the last close of a writer */
     struct timespec accessed, modified, changed;
     char *target;            /* of a symbolic link */
     Node *parent;            /* of a directory */
-    Place *places;           /* of a directory, by cookie */
+    Slot *slots;           /* of a directory, by cookie */
     size_t used, room, live;
     uint64_t cookie;
     Lock *locks;
@@ -67,18 +67,18 @@ struct Node {
     pthread_mutex_t data;
     Block *blocks;
     size_t count;
-    uint64_t *known; /* the size that each mount's kernel believes in; NULL with one mount */
+    uint64_t *known; /* the size that each mount's kernel knows; NULL with one mount */
 };
 
-/* A reply that is held back until its time. */
+/* A delayed reply. */
 typedef struct {
     uint64_t due, began; /* ns */
     Mount *mount;
     uint64_t unique;
     int error;
     uint32_t kind;
-    Node *read;   /* its bytes are taken when the reply goes out */
-    Node *behind; /* this file's size (and `pages`) are told before the reply goes out */
+    Node *read;   /* the file whose bytes are read when the reply is sent */
+    Node *behind; /* the file whose size (and `pages`) is notified before the reply is sent */
     bool pages;
     uint64_t offset;
     uint32_t size;
@@ -86,22 +86,22 @@ typedef struct {
     char body[];
 } Reply;
 
-/* Replies, the one that is due first at the top. */
+/* A heap of replies with the next due one at the top. */
 typedef struct {
     Reply **replies;
     size_t count, room;
 } Heap;
 
-/* The thread that serves a mount's requests, and sends what needs no other thread. */
+/* The thread that serves a mount's requests, and sends the replies that need no other thread. */
 typedef struct {
     Mount *mount;
     Heap held;
-    char *block;  /* where the bytes of a WRITE arrive */
-    char *plain;  /* a request as one piece */
+    char *block;  /* the buffer for the bytes of a WRITE */
+    char *plain;  /* a request in one piece */
     char *answer; /* the body of the reply, `length` bytes */
     uint32_t length;
     int64_t delay; /* ns */
-    bool kept;     /* a blocked lock: the reply comes later */
+    bool kept;     /* a blocked lock: the reply is sent later */
     Node *read, *behind;
     bool pages;
     uint64_t offset;
@@ -119,7 +119,7 @@ extern int mounts;
 Node *node_of(uint64_t id);
 uint64_t id_of(const Node *node);
 Node *node_new(uint32_t mode, const struct fuse_in_header *in);
-void node_settle(Node *node); /* frees what nobody can reach any more */
+void node_settle(Node *node); /* free an unreachable node */
 Entry *entry_find(const Node *parent, const char *name, size_t length);
 void entry_add(Node *parent, const char *name, size_t length, Node *node);
 void entry_remove(Entry *entry);
@@ -128,7 +128,7 @@ void node_attributes(const Node *node, struct fuse_attr *out);
 struct timespec wall(void);
 uint64_t hash_of(const Node *parent, const char *name, size_t length);
 
-/* data.c: the bytes of files. */
+/* data.c: the content of files. */
 char *block_new(void);
 void data_ready(size_t bytes);
 void data_write(const Mount *mount, Node *node, uint64_t offset, size_t size, char **bytes);
@@ -136,7 +136,7 @@ ssize_t data_reply(int fd, Node *node, uint64_t offset, size_t size, uint64_t un
 void data_truncate(const Mount *mount, Node *node, uint64_t size);
 void data_free(Node *node);
 
-/* notify.c: what a mount's kernel must learn of other mounts' writes. */
+/* notify.c: notifications to a mount's kernel about the writes of other mounts. */
 bool is_behind(const Mount *mount, Node *node);
 void catch_up(const Mount *mount, Node *node, bool pages);
 
@@ -146,21 +146,21 @@ int lock_set(Node *node, Worker *worker, const struct fuse_in_header *in, const 
 void lock_drop(Node *node, const Mount *mount, uint64_t owner);
 void lock_interrupt(const Mount *mount, uint64_t unique);
 
-/* replies.c: replies, at once or at their time, and what is counted. */
+/* replies.c: immediate and delayed replies, and the counters. */
 uint64_t now(void);
 void replies_start(void);
 void reply_begin(uint32_t kind);
 void reply_end(uint32_t kind, uint64_t began);
 void reply_now(Mount *mount, uint64_t unique, int error, const void *body, size_t length);
 Reply *reply_new(Mount *mount, uint64_t unique, uint32_t kind, uint64_t began, size_t length);
-void reply_at(Reply *reply, uint64_t due); /* by another thread than the mount's */
+void reply_at(Reply *reply, uint64_t due); /* by a thread other than the mount's */
 void reply_later(Worker *worker, Reply *reply, uint64_t due);
-int64_t replies_send(Worker *worker); /* sends what is due; ns until the next one, or -1 */
-void counters_one_trip(void); /* the last two that were held back are one */
+int64_t replies_send(Worker *worker); /* send due replies; return ns until the next, or -1 */
+void counters_one_trip(void); /* count the last two delayed requests as one */
 void counters_reset(void);
 int counters_print(char *text, size_t room);
 
-/* operations.c: what requests cost; names.c and files.c do them. */
+/* operations.c: the delays of requests; names.c and files.c implement them. */
 void serve(Worker *worker, const struct fuse_in_header *in, char *argument);
 
 #endif

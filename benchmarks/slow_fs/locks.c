@@ -1,4 +1,4 @@
-/* POSIX locks of byte ranges: one table for all mounts, as a server keeps it. */
+/* POSIX locks of byte ranges: one table for all mounts, as on a server. */
 #include "fs.h"
 
 #include <errno.h>
@@ -10,10 +10,10 @@ struct Lock {
     const Mount *mount;
     uint64_t owner, start, end;
     uint32_t type, pid;
-    Reply *waiting; /* one that waits for others to go; else it is held */
+    Reply *waiting; /* the reply of a waiting lock; NULL for a held one */
 };
 
-/* What waits, over all files, so that an interrupt finds it. */
+/* The files with waiting locks, so that an interrupt finds them. */
 static Node *waiting_nodes[1024];
 static size_t waiting_count;
 
@@ -21,10 +21,10 @@ static bool same_owner(const Lock *one, const Lock *other) {
     return one->mount == other->mount && one->owner == other->owner;
 }
 
-static const Lock *conflict(const Node *node, const Lock *wanted) {
+static const Lock *conflict(const Node *node, const Lock *requested) {
     for (const Lock *held = node->locks; held; held = held->next)
-        if (!held->waiting && !same_owner(held, wanted) && held->start <= wanted->end &&
-            wanted->start <= held->end && (held->type == F_WRLCK || wanted->type == F_WRLCK))
+        if (!held->waiting && !same_owner(held, requested) && held->start <= requested->end &&
+            requested->start <= held->end && (held->type == F_WRLCK || requested->type == F_WRLCK))
             return held;
     return NULL;
 }
@@ -36,7 +36,7 @@ static void insert(Node *node, Lock lock) {
     node->locks = kept;
 }
 
-/* Takes this range from all that the owner holds. */
+/* Remove a range from all locks of its owner. */
 static void carve(Node *node, const Lock *range) {
     for (Lock **link = &node->locks, *held; (held = *link);) {
         bool touched = !held->waiting && same_owner(held, range) && held->start <= range->end &&
@@ -59,14 +59,14 @@ static void carve(Node *node, const Lock *range) {
             after.start = range->end + 1;
             insert(node, after);
         }
-        if (link == &node->locks) /* what was put in front is done already */
+        if (link == &node->locks) /* skip the inserted locks */
             while (*link != rest) link = &(*link)->next;
     }
 }
 
-static void hold(Node *node, const Lock *wanted) {
-    carve(node, wanted);
-    if (wanted->type != F_UNLCK) insert(node, *wanted);
+static void hold(Node *node, const Lock *requested) {
+    carve(node, requested);
+    if (requested->type != F_UNLCK) insert(node, *requested);
 }
 
 static void forget_waiting(const Node *node) {
@@ -89,7 +89,7 @@ static void answer(Node *node, Lock **link, int error) {
     reply_at(reply, now() + (uint64_t)write_ns);
 }
 
-/* Those that waited get what has become free. */
+/* Grant waiting locks that no longer conflict. */
 static void wake(Node *node) {
     for (Lock **link = &node->locks, *lock; (lock = *link);) {
         if (!lock->waiting || conflict(node, lock)) {
@@ -104,15 +104,15 @@ static void wake(Node *node) {
     }
 }
 
-static Lock wanted_lock(const Mount *mount, const struct fuse_lk_in *in) {
+static Lock requested_lock(const Mount *mount, const struct fuse_lk_in *in) {
     return (Lock){.mount = mount, .owner = in->owner, .start = in->lk.start, .end = in->lk.end,
                   .type = in->lk.type, .pid = in->lk.pid};
 }
 
 int lock_get(Node *node, const Mount *mount, const struct fuse_lk_in *in,
              struct fuse_file_lock *out) {
-    Lock wanted = wanted_lock(mount, in);
-    const Lock *held = conflict(node, &wanted);
+    Lock requested = requested_lock(mount, in);
+    const Lock *held = conflict(node, &requested);
     *out = in->lk;
     out->type = F_UNLCK;
     if (held) *out = (struct fuse_file_lock){held->start, held->end, held->type, held->pid};
@@ -121,22 +121,22 @@ int lock_get(Node *node, const Mount *mount, const struct fuse_lk_in *in,
 
 int lock_set(Node *node, Worker *worker, const struct fuse_in_header *in,
              const struct fuse_lk_in *lock) {
-    Lock wanted = wanted_lock(worker->mount, lock);
-    if (wanted.type == F_UNLCK) {
-        carve(node, &wanted);
+    Lock requested = requested_lock(worker->mount, lock);
+    if (requested.type == F_UNLCK) {
+        carve(node, &requested);
         wake(node);
         return 0;
     }
-    if (!conflict(node, &wanted)) {
-        hold(node, &wanted);
+    if (!conflict(node, &requested)) {
+        hold(node, &requested);
         wake(node); /* a write lock may have become a read lock */
         return 0;
     }
     if (in->opcode == FUSE_SETLK) return -EAGAIN;
     if (waiting_count == sizeof waiting_nodes / sizeof *waiting_nodes) return -ENOLCK;
     waiting_nodes[waiting_count++] = node;
-    wanted.waiting = reply_new(worker->mount, in->unique, in->opcode, worker->began, 0);
-    insert(node, wanted);
+    requested.waiting = reply_new(worker->mount, in->unique, in->opcode, worker->began, 0);
+    insert(node, requested);
     worker->kept = true;
     return 0;
 }

@@ -1,7 +1,7 @@
 /* slow_fs [--read-us N] [--write-us N] [--valid-ms N] [--control SOCKET] MOUNTPOINT...
 
-   Mounts one empty tree at each of the places (each with a connection and caches of its own) until
-   SIGTERM. A line to the control socket: "counters", "reset" or "latency READ_US WRITE_US". */
+   Mount one empty tree at all mount points (each with its own connection and caches) until SIGTERM.
+   Commands on the control socket: "counters", "reset" or "latency READ_US WRITE_US". */
 #include "fs.h"
 
 #include <errno.h>
@@ -26,15 +26,15 @@
 _Atomic int64_t read_ns = 1000000, write_ns = 2700000;
 uint64_t valid_ns = 3000000000u;
 int mounts;
-static Mount places[MOUNTS];
+static Mount mounted[MOUNTS];
 
 static _Noreturn void die(const char *what) {
     fprintf(stderr, "slow_fs: %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
-/* Sends what is due until there is something to read. One thread does both: to wake another one
-   costs more than most requests do. */
+/* Send due replies, and wait for a request or the next due reply. One thread does both: waking
+   another thread costs more than most requests. */
 static void await(Worker *worker) {
     struct pollfd request = {.fd = worker->mount->fd, .events = POLLIN};
     int64_t left = replies_send(worker);
@@ -73,8 +73,8 @@ static void put(const char *directory, const char *file, const char *text) {
     if (fd >= 0) close(fd);
 }
 
-/* As an NFS mount has it: readahead as EFS's mount helper sets it, and no limit of FUSE's own on
-   what may be dirty. */
+/* Configure the mount like an NFS mount: readahead as set by EFS's mount helper, and without FUSE's
+   limit of dirty pages. */
 static void tune(const char *path) {
     struct stat status;
     char directory[64];
@@ -86,17 +86,18 @@ static void tune(const char *path) {
     put(directory, "max_ratio", "100");
 }
 
-static void begin(Mount *place) {
+static void begin(Mount *mount_point) {
     char options[128];
-    place->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    if (place->fd < 0) die("/dev/fuse");
+    mount_point->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (mount_point->fd < 0) die("/dev/fuse");
     snprintf(options, sizeof options,
              "fd=%d,rootmode=40755,user_id=0,group_id=0,allow_other",
-             place->fd);
-    if (mount("slow_fs", place->path, "fuse", MS_NOSUID | MS_NODEV, options)) die(place->path);
+             mount_point->fd);
+    if (mount("slow_fs", mount_point->path, "fuse", MS_NOSUID | MS_NODEV, options))
+        die(mount_point->path);
     pthread_t thread;
-    pthread_create(&thread, NULL, work, place);
-    tune(place->path);
+    pthread_create(&thread, NULL, work, mount_point);
+    tune(mount_point->path);
 }
 
 static void set_latencies(long long read_us, long long write_us) {
@@ -104,7 +105,7 @@ static void set_latencies(long long read_us, long long write_us) {
     write_ns = write_us * 1000;
 }
 
-static void obey(int connection) {
+static void run_command(int connection) {
     char line[128], text[4096];
     ssize_t size = read(connection, line, sizeof line - 1);
     if (size <= 0) return;
@@ -124,7 +125,7 @@ static void *control(void *argument) {
     for (;;) {
         int connection = accept(listener, NULL, NULL);
         if (connection < 0) continue;
-        obey(connection);
+        run_command(connection);
         close(connection);
     }
     return NULL;
@@ -169,14 +170,14 @@ int main(int count, char **arguments) {
     sigaddset(&ends, SIGINT);
     sigprocmask(SIG_BLOCK, &ends, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    /* A real server is another machine: what this one is busy with does not delay its replies.
-       Without the right to that it serves as any other process. */
+    /* A real server is another machine: load on this one must not delay the replies. Without the
+       permission for it, the server runs as an ordinary process. */
     sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1});
     root = node_new(S_IFDIR | 0755, NULL);
     replies_start();
     for (int number = 0; number < mounts; number++) {
-        places[number] = (Mount){number, 1u << number, -1, arguments[optind + number]};
-        begin(&places[number]);
+        mounted[number] = (Mount){number, 1u << number, -1, arguments[optind + number]};
+        begin(&mounted[number]);
     }
     if (socket_path) listen_at(socket_path);
     puts("mounted");
@@ -184,6 +185,6 @@ int main(int count, char **arguments) {
     int signal_number;
     sigwait(&ends, &signal_number);
     for (int number = 0; number < mounts; number++)
-        umount2(places[number].path, MNT_FORCE | MNT_DETACH);
+        umount2(mounted[number].path, MNT_FORCE | MNT_DETACH);
     return 0;
 }

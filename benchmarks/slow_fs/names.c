@@ -1,4 +1,4 @@
-/* What is done with names: looked up, made, removed, moved, listed. */
+/* The operations on names: look up, create, remove, rename, list. */
 #include "operations.h"
 
 #include <errno.h>
@@ -10,8 +10,8 @@
 #define MISSES 4096
 #define SOON 100000000u /* ns */
 
-/* Names that a LOOKUP has just missed: a creation under one of them has paid a part already,
-   since an NFS client creates in one trip what FUSE looks up first. */
+/* Names that a LOOKUP has just missed. An NFS client creates a file in one round trip, but FUSE
+   looks its name up first: the delay of that LOOKUP is subtracted from that of the creation. */
 static struct {
     const Node *parent;
     uint64_t hash, when;
@@ -54,7 +54,7 @@ int readlink_(Worker *worker, const struct fuse_in_header *in, char *argument) {
     return 0;
 }
 
-/* Gives a new node its name, and answers with it. */
+/* Create a node with a name, and answer with it. */
 static int make(Worker *worker, const struct fuse_in_header *in, const char *name, uint32_t mode,
                 const char *target, Node **made) {
     Node *parent = node_of(in->nodeid);
@@ -64,7 +64,7 @@ static int make(Worker *worker, const struct fuse_in_header *in, const char *nam
     *made = node_new(mode, in);
     if (target) (*made)->target = strdup(target);
     entry_add(parent, name, strlen(name), *made);
-    told(worker, parent);
+    attributes_sent(worker, parent);
     return answer_entry(worker, *made);
 }
 
@@ -94,7 +94,7 @@ int create(Worker *worker, const struct fuse_in_header *in, char *argument) {
     Node *parent = node_of(in->nodeid);
     const Entry *entry = entry_find(parent, name, strlen(name));
     if (entry && S_ISREG(entry->node->mode) && !(file->flags & O_EXCL)) {
-        /* Another mount was first: as with NFS's OPEN, the file that is there is meant. */
+        /* Another mount created it first: as with NFS's OPEN, open the existing file. */
         paid_by_miss(worker, parent, name);
         answer_entry(worker, entry->node);
         return open_existing(worker, entry->node, file->flags);
@@ -116,14 +116,14 @@ int link_(Worker *worker, const struct fuse_in_header *in, char *argument) {
     node->links++;
     node->changed = wall();
     entry_add(parent, name, strlen(name), node);
-    told(worker, parent);
+    attributes_sent(worker, parent);
     return answer_entry(worker, node);
 }
 
-static void dropped(const Worker *worker, Entry *entry) {
+static void unlink_entry(const Worker *worker, Entry *entry) {
     Node *node = entry->node;
-    told(worker, entry->parent);
-    told(worker, node);
+    attributes_sent(worker, entry->parent);
+    attributes_sent(worker, node);
     entry_remove(entry);
     node->links -= S_ISDIR(node->mode) ? 2 : 1;
     node->changed = wall();
@@ -134,7 +134,7 @@ int unlink_(Worker *worker, const struct fuse_in_header *in, char *name) {
     Entry *entry = entry_find(node_of(in->nodeid), name, strlen(name));
     if (!entry) return -ENOENT;
     if (S_ISDIR(entry->node->mode)) return -EISDIR;
-    dropped(worker, entry);
+    unlink_entry(worker, entry);
     return 0;
 }
 
@@ -143,7 +143,7 @@ int rmdir_(Worker *worker, const struct fuse_in_header *in, char *name) {
     if (!entry) return -ENOENT;
     if (!S_ISDIR(entry->node->mode)) return -ENOTDIR;
     if (entry->node->live) return -ENOTEMPTY;
-    dropped(worker, entry);
+    unlink_entry(worker, entry);
     return 0;
 }
 
@@ -160,12 +160,12 @@ static int rename_between(Worker *worker, Node *from, Node *to, const char *name
         if (directory && !S_ISDIR(node->mode)) return -EISDIR;
         if (!directory && S_ISDIR(node->mode)) return -ENOTDIR;
         if (directory && over->node->live) return -ENOTEMPTY;
-        dropped(worker, over);
+        unlink_entry(worker, over);
     }
     entry_remove(entry);
     entry_add(to, target, strlen(target), node);
-    told(worker, from);
-    told(worker, to);
+    attributes_sent(worker, from);
+    attributes_sent(worker, to);
     node->changed = wall();
     return 0;
 }
@@ -175,7 +175,7 @@ int rename_(Worker *worker, const struct fuse_in_header *in, char *argument) {
     return rename_between(worker, node_of(in->nodeid), node_of(to->newdir), argument + sizeof *to);
 }
 
-/* Adds one entry to what READDIR answers; says whether it fitted. */
+/* Add an entry to the answer of READDIR; return whether there was room. */
 static bool list(Worker *worker, uint32_t room, bool plus, const char *name, uint32_t length,
                  uint64_t cookie, const Node *node) {
     size_t before = plus ? sizeof(struct fuse_entry_out) : 0;
@@ -200,12 +200,12 @@ int readdir_(Worker *worker, const struct fuse_in_header *in, char *argument) {
     if (read->offset < 1 && !list(worker, room, plus, ".", 1, 1, node)) return 0;
     if (read->offset < 2 && !list(worker, room, plus, "..", 2, 2, above)) return 0;
     for (size_t at = entry_after(node, read->offset); at < node->used; at++) {
-        const Entry *entry = node->places[at].entry;
+        const Entry *entry = node->slots[at].entry;
         if (!entry) continue;
-        char *place = worker->answer + worker->length;
+        char *slot = worker->answer + worker->length;
         if (!list(worker, room, plus, entry->name, entry->length, entry->cookie, entry->node))
             break;
-        if (plus) fill_entry(entry->node, (struct fuse_entry_out *)place);
+        if (plus) fill_entry(entry->node, (struct fuse_entry_out *)slot);
     }
     return 0;
 }

@@ -13,8 +13,8 @@ bool is_behind(const Mount *mount, Node *node) {
     return behind;
 }
 
-/* Notify a mount's kernel that another mount made a file longer: with a write-back cache the kernel
-   trusts its own size until the last byte is stored there. `pages` drops the pages it caches. */
+/* Notify a mount's kernel that another mount extended a file: with a write-back cache the kernel
+   keeps its own size until the last byte is stored there. `pages` also drops its cached pages. */
 void catch_up(const Mount *mount, Node *node, bool pages) {
     struct {
         struct fuse_out_header out;
@@ -29,8 +29,8 @@ void catch_up(const Mount *mount, Node *node, bool pages) {
     if (!node->known) return;
     pthread_mutex_lock(&node->data);
     uint64_t size = node->size;
-    bool tell = node->known[mount->number] < size;
-    if (tell) {
+    bool notify = node->known[mount->number] < size;
+    if (notify) {
         const Block *block = &node->blocks[(size - 1) / BLOCK];
         size_t within = (size - 1) % BLOCK;
         node->known[mount->number] = size;
@@ -40,7 +40,7 @@ void catch_up(const Mount *mount, Node *node, bool pages) {
     }
     pthread_mutex_unlock(&node->data);
     /* ENOENT: the kernel does not know the file. */
-    if (tell && write(mount->fd, &longer, longer.out.len) < 0 && errno != ENOENT)
+    if (notify && write(mount->fd, &longer, longer.out.len) < 0 && errno != ENOENT)
         perror("slow_fs: a file's size");
     if (!pages || !(atomic_fetch_and(&node->stale, ~mount->bit) & mount->bit)) return;
     if (write(mount->fd, &older, sizeof older) < 0 && errno != ENOENT)

@@ -1,4 +1,4 @@
-/* Requests: what each one costs, and who does its work. */
+/* The requests: their delays and the functions that implement them. */
 #include "operations.h"
 
 #include <errno.h>
@@ -30,18 +30,18 @@ static int statfs_(Worker *worker, const struct fuse_in_header *in, char *argume
 static int init(Worker *worker, const struct fuse_in_header *in, char *argument) {
     (void)in;
     const struct fuse_init_in *offer = (const struct fuse_init_in *)argument;
-    uint32_t wanted = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |
+    uint32_t required = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |
                       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
                       FUSE_WRITEBACK_CACHE | FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV |
                       FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS;
-    if ((offer->flags & wanted) != wanted)
-        fprintf(stderr, "slow_fs: this kernel lacks %#x\n", wanted & ~offer->flags);
+    if ((offer->flags & required) != required)
+        fprintf(stderr, "slow_fs: this kernel lacks %#x\n", required & ~offer->flags);
     struct fuse_init_out *out = (struct fuse_init_out *)worker->answer;
     *out = (struct fuse_init_out){
         .major = FUSE_KERNEL_VERSION,
         .minor = FUSE_KERNEL_MINOR_VERSION,
         .max_readahead = 16 * BLOCK,
-        .flags = offer->flags & wanted,
+        .flags = offer->flags & required,
         .max_background = 64,
         .congestion_threshold = 48,
         .max_write = BLOCK,
@@ -58,7 +58,7 @@ static void forget(uint64_t id, uint64_t count) {
     if (!node->lookups) node_settle(node);
 }
 
-/* Those that get no reply. */
+/* Handle requests without a reply; return whether it is one. */
 static bool unanswered(const Worker *worker, const struct fuse_in_header *in, char *argument) {
     const struct fuse_batch_forget_in *batch = (const struct fuse_batch_forget_in *)argument;
     const struct fuse_forget_one *one = (const struct fuse_forget_one *)(batch + 1);
@@ -78,7 +78,7 @@ static bool unanswered(const Worker *worker, const struct fuse_in_header *in, ch
 
 static const struct {
     Operation *work;
-    _Atomic int64_t *cost; /* NULL: none */
+    _Atomic int64_t *delay; /* NULL for none */
 } OPERATIONS[KINDS] = {
     [FUSE_LOOKUP] = {lookup, &read_ns},     [FUSE_GETATTR] = {getattr, &read_ns},
     [FUSE_SETATTR] = {setattr, &write_ns},  [FUSE_READLINK] = {readlink_, &read_ns},
@@ -105,7 +105,7 @@ void serve(Worker *worker, const struct fuse_in_header *in, char *argument) {
     worker->read = worker->behind = NULL;
     worker->pages = false;
     worker->began = now();
-    worker->delay = known && OPERATIONS[kind].cost ? *OPERATIONS[kind].cost : 0;
+    worker->delay = known && OPERATIONS[kind].delay ? *OPERATIONS[kind].delay : 0;
     if (!known && kind != FUSE_FORGET && kind != FUSE_BATCH_FORGET && kind != FUSE_INTERRUPT) {
         reply_now(worker->mount, in->unique, -ENOSYS, NULL, 0);
         return;

@@ -1,10 +1,10 @@
-/* What the two halves of the operations share. */
+/* The declarations common to names.c, files.c and operations.c. */
 #ifndef OPERATIONS_H
 #define OPERATIONS_H
 
 #include "fs.h"
 
-/* Does a request with tree_lock held: its answer and its delay are left in the worker. */
+/* Execute a request with tree_lock held; the answer and the delay are stored in the worker. */
 typedef int Operation(Worker *worker, const struct fuse_in_header *in, char *argument);
 
 /* names.c */
@@ -13,7 +13,7 @@ Operation readdir_;
 
 /* files.c */
 Operation getattr, setattr, open_, read_, write_, flush, release, getlk, setlk;
-void told(const Worker *worker, Node *node);
+void attributes_sent(const Worker *worker, Node *node);
 void changed_by(const Worker *worker, Node *node);
 void fill_entry(Node *node, struct fuse_entry_out *out);
 int answer_entry(Worker *worker, Node *node);

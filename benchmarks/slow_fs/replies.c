@@ -1,4 +1,4 @@
-/* Replies: sent at once or held back until their time, and counted. */
+/* Replies: sent at once or after a delay, and counted. */
 #include "fs.h"
 
 #include <errno.h>
@@ -8,11 +8,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define TOGETHER 50000 /* ns: replies that are due within it go out together */
+#define TOGETHER 50000 /* ns: replies due within this time are sent together */
 
-/* Replies that take time to send have threads of their own, and keep no others: those of READ
-   copy, those that tell of another mount's changes may wait for pages being written out. And
-   those that come free by what another mount's thread did have one. */
+/* Slow replies have their own threads, so that they do not delay others: READ copies data, and
+   notifications of other mounts' changes may wait for pages being written. A third thread sends
+   the replies of locks that another mount's thread has released. */
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t earlier;
@@ -20,7 +20,7 @@ typedef struct {
 } Queue;
 
 static Queue queues[3];
-static atomic_int under_way, largest;
+static atomic_int active, largest;
 static _Atomic uint64_t counts[KINDS], held, spent, first, last, since;
 
 static const char *const NAMES[KINDS] = {
@@ -43,7 +43,7 @@ uint64_t now(void) {
 
 void reply_begin(uint32_t kind) {
     if (kind < KINDS) atomic_fetch_add(&counts[kind], 1);
-    int count = atomic_fetch_add(&under_way, 1) + 1;
+    int count = atomic_fetch_add(&active, 1) + 1;
     int before = atomic_load(&largest);
     while (count > before && !atomic_compare_exchange_weak(&largest, &before, count)) {
     }
@@ -52,7 +52,7 @@ void reply_begin(uint32_t kind) {
 void reply_end(uint32_t kind, uint64_t began) {
     (void)kind;
     uint64_t ended = now(), none = 0;
-    atomic_fetch_sub(&under_way, 1);
+    atomic_fetch_sub(&active, 1);
     atomic_fetch_add(&spent, ended - began);
     atomic_compare_exchange_strong(&first, &none, began);
     atomic_store(&last, ended);
@@ -63,7 +63,7 @@ void reply_now(Mount *mount, uint64_t unique, int error, const void *body, size_
     if (error) length = 0;
     out.len = (uint32_t)(sizeof out + length);
     struct iovec pieces[2] = {{&out, sizeof out}, {(void *)body, length}};
-    /* ENOENT: whoever waited was killed and asks no more. */
+    /* ENOENT: the waiting process was killed. */
     if (writev(mount->fd, pieces, 2) < 0 && errno != ENOENT && errno != ENODEV)
         fprintf(stderr, "slow_fs: a reply was refused: %s\n", strerror(errno));
 }
@@ -109,7 +109,7 @@ static Reply *pop(Heap *heap) {
     return top;
 }
 
-/* The time until the first one has to go out; 0 where it has. */
+/* Return the time until the first reply is due; 0 if it is. */
 static int64_t until_first(const Heap *heap) {
     int64_t left = (int64_t)(heap->replies[0]->due - now());
     return left > TOGETHER ? left : 0;
@@ -185,7 +185,7 @@ void counters_one_trip(void) { atomic_fetch_sub(&held, 1); }
 
 void counters_reset(void) {
     for (int kind = 0; kind < KINDS; kind++) atomic_store(&counts[kind], 0);
-    atomic_store(&largest, atomic_load(&under_way));
+    atomic_store(&largest, atomic_load(&active));
     atomic_store(&held, 0);
     atomic_store(&spent, 0);
     atomic_store(&first, 0);
@@ -193,7 +193,7 @@ void counters_reset(void) {
     atomic_store(&since, now());
 }
 
-/* One line of JSON. `mean` is over the time from the first request to the last reply. */
+/* Print one line of JSON. `mean` covers the time from the first request to the last reply. */
 int counters_print(char *text, size_t room) {
     uint64_t busy = atomic_load(&last) - atomic_load(&first);
     double mean = busy ? (double)atomic_load(&spent) / (double)busy : 0;

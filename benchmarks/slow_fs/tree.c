@@ -1,4 +1,4 @@
-/* The tree: nodes, and the names that directories give them. */
+/* The tree: nodes, and their names in directories. */
 #include "fs.h"
 
 #include <stdlib.h>
@@ -42,7 +42,7 @@ void node_settle(Node *node) {
     if (node->lookups) return;
     free(node->known);
     free(node->target);
-    free(node->places);
+    free(node->slots);
     pthread_mutex_destroy(&node->data);
     free(node);
 }
@@ -74,9 +74,9 @@ void entry_add(Node *parent, const char *name, size_t length, Node *node) {
     buckets[entry->hash % BUCKETS] = entry;
     if (parent->used == parent->room) {
         parent->room = parent->room ? parent->room * 2 : 8;
-        parent->places = realloc(parent->places, parent->room * sizeof(Place));
+        parent->slots = realloc(parent->slots, parent->room * sizeof(Slot));
     }
-    parent->places[parent->used++] = (Place){entry->cookie, entry};
+    parent->slots[parent->used++] = (Slot){entry->cookie, entry};
     parent->live++;
     if (S_ISDIR(node->mode)) {
         node->parent = parent;
@@ -85,12 +85,12 @@ void entry_add(Node *parent, const char *name, size_t length, Node *node) {
     touch(parent);
 }
 
-/* The first place whose cookie is greater than this one. */
+/* Return the first slot whose cookie is greater than this one. */
 size_t entry_after(const Node *directory, uint64_t cookie) {
     size_t low = 0, high = directory->used;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (directory->places[middle].cookie > cookie) high = middle;
+        if (directory->slots[middle].cookie > cookie) high = middle;
         else low = middle + 1;
     }
     return low;
@@ -99,7 +99,7 @@ size_t entry_after(const Node *directory, uint64_t cookie) {
 static void compact(Node *directory) {
     size_t kept = 0;
     for (size_t at = 0; at < directory->used; at++)
-        if (directory->places[at].entry) directory->places[kept++] = directory->places[at];
+        if (directory->slots[at].entry) directory->slots[kept++] = directory->slots[at];
     directory->used = kept;
 }
 
@@ -108,7 +108,7 @@ void entry_remove(Entry *entry) {
     Entry **link = &buckets[entry->hash % BUCKETS];
     while (*link != entry) link = &(*link)->next;
     *link = entry->next;
-    parent->places[entry_after(parent, entry->cookie - 1)].entry = NULL;
+    parent->slots[entry_after(parent, entry->cookie - 1)].entry = NULL;
     parent->live--;
     if (parent->used > 32 && parent->live < parent->used / 2) compact(parent);
     if (S_ISDIR(entry->node->mode)) parent->links--;
