@@ -28,8 +28,8 @@ class Placement:
 
     used: frozenset[network.Subnet]
     new: Mapping[str, network.Subnet | None]
-    strays: tuple[str, ...]
-    away: tuple[str, ...]
+    unplaced: tuple[str, ...]
+    other_vpcs: tuple[str, ...]
 
 
 def place(
