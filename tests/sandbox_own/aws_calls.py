@@ -1,4 +1,4 @@
-"""Calls that the tests of the sandbox's AWS make of it, through boto3 as everybody does."""
+"""The boto3 calls that the tests of the sandbox's AWS share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SLOW = dataclasses.replace(
 
 @contextlib.contextmanager
 def started(monkeypatch, latencies):
-    """A cloud that every AWS client of this process talks to; with latencies, the test skips."""
+    """Yield a cloud that all AWS clients of this process use; tests skip its latencies."""
     with aws_cloud.Cloud.start(latencies) as cloud:
         for name, value in cloud.environ().items():
             monkeypatch.setenv(name, value)
@@ -31,7 +31,7 @@ def started(monkeypatch, latencies):
 
 
 def client(cloud, service, key=None, region=None):
-    """A client of one service, with the cloud's own key if none is given."""
+    """Return a client of one service, by default with the cloud's own key."""
     return _client(cloud, service, key or cloud.credentials, region or cloud.region)
 
 
@@ -50,7 +50,7 @@ def _client(cloud, service, key, region):
 
 @functools.cache
 def _models():
-    """The services' models, which take longer to read than a test to run."""
+    """Return a cached loader of service models, which take longer to read than a test to run."""
     return botocore.loaders.Loader()
 
 
@@ -88,7 +88,7 @@ def let_in(cloud, group_id, *cidrs, port=2049):
 
 
 def refused(call, /, *args, **params):
-    """The error that AWS answers with: its code, the HTTP status, the whole answer."""
+    """Call AWS, and return its error: the code, the HTTP status and the whole response."""
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         call(*args, **params)
     answer = caught.value.response

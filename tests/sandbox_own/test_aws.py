@@ -1,4 +1,4 @@
-"""EFS in the sandbox says no where AWS does; every rule is tried by a call of boto3's."""
+"""EFS in the sandbox refuses what AWS refuses; every rule is tested with a boto3 call."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_file_system_is_creating_before_it_is_available(slow):
     assert seen["Tags"] == [{"Key": "Name", "Value": "n"}]
 
 
-def test_without_latencies_a_change_is_seen_by_the_next_look(cloud):
+def test_without_latencies_the_next_call_sees_a_change(cloud):
     efs = aws_calls.client(cloud, "efs")
     assert efs.create_file_system(CreationToken="t")["LifeCycleState"] == "creating"
     assert efs.describe_file_systems()["FileSystems"][0]["LifeCycleState"] == "available"
@@ -74,7 +74,7 @@ def test_a_token_has_at_most_64_characters(cloud):
         {"Tags": [{"Key": f"k{n}", "Value": ""} for n in range(51)]},
     ],
 )
-def test_parameters_that_do_not_go_together_are_refused(cloud, params):
+def test_parameters_that_exclude_each_other_are_refused(cloud, params):
     code, status, _ = aws_calls.refused(
         aws_calls.client(cloud, "efs").create_file_system, CreationToken="t", **params
     )
@@ -82,7 +82,7 @@ def test_parameters_that_do_not_go_together_are_refused(cloud, params):
     assert cloud.file_systems() == ()
 
 
-def test_a_key_is_told_by_its_arn_whatever_name_it_was_given_by(cloud):
+def test_a_key_is_reported_by_its_arn_whatever_name_was_given(cloud):
     efs = aws_calls.client(cloud, "efs")
     aliases = [
         efs.create_file_system(CreationToken=str(n), Encrypted=True, KmsKeyId="alias/mine")
@@ -142,7 +142,7 @@ def test_elastic_throughput_is_refused_to_an_existing_max_io_file_system(cloud):
     assert code == "BadRequest"
 
 
-def test_tags_come_and_go(cloud):
+def test_tags_are_added_changed_and_removed(cloud):
     efs, system = aws_calls.client(cloud, "efs"), aws_calls.file_system(cloud)
     efs.tag_resource(
         ResourceId=system, Tags=[{"Key": "a/b", "Value": "1"}, {"Key": "c", "Value": "2"}]
@@ -154,7 +154,7 @@ def test_tags_come_and_go(cloud):
     assert listed == [{"Key": "c", "Value": "3"}]
 
 
-def test_what_is_on_a_file_system_is_metered(cloud):
+def test_the_content_of_a_file_system_is_metered(cloud):
     system = aws_calls.file_system(cloud)
     (cloud.directory(system) / "sub").mkdir()
     (cloud.directory(system) / "sub" / "file").write_bytes(b"x" * 1000)
@@ -222,7 +222,7 @@ def test_a_mount_target_that_is_refused_leaves_nothing_behind(cloud):
     aws_calls.mount_target(cloud, system)  # the zone is free
 
 
-def test_an_address_is_given_once_and_a_full_subnet_gives_none(cloud):
+def test_an_address_is_used_once_and_a_full_subnet_has_none(cloud):
     efs, system = aws_calls.client(cloud, "efs"), aws_calls.file_system(cloud)
     subnet = cloud.subnets["us-east-1a"]
     machine = cloud.launch("0", "us-east-1a", model_uuid=aws_calls.MODEL)
@@ -263,7 +263,7 @@ def test_a_mount_target_without_a_group_has_the_default_one(cloud):
     assert default["GroupName"] == "default"
 
 
-def test_a_mount_targets_groups_change_and_its_interface_tells_them(slow):
+def test_a_change_of_a_mount_targets_groups_shows_at_its_interface(slow):
     efs, ec2, system = (
         aws_calls.client(slow, "efs"),
         aws_calls.client(slow, "ec2"),
@@ -278,10 +278,10 @@ def test_a_mount_targets_groups_change_and_its_interface_tells_them(slow):
     efs.modify_mount_target_security_groups(**change)
     (seen,) = efs.describe_mount_targets(MountTargetId=target)["MountTargets"]
     interface = seen["NetworkInterfaceId"]
-    (told,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
-    assert [each["GroupId"] for each in told["Groups"]] == [second]
-    assert told["Description"] == f"EFS mount target for {system} ({target})"
-    assert told["RequesterManaged"]
+    (seen,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
+    assert [each["GroupId"] for each in seen["Groups"]] == [second]
+    assert seen["Description"] == f"EFS mount target for {system} ({target})"
+    assert seen["RequesterManaged"]
     code, _, _ = aws_calls.refused(ec2.delete_network_interface, NetworkInterfaceId=interface)
     assert code == "OperationNotPermitted"
 

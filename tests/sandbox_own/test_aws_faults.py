@@ -1,4 +1,4 @@
-"""Who the sandbox's AWS lets in, what can be made to go wrong, and what is left of it."""
+"""Authentication, injected faults and the end of the sandbox's AWS."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def start_cloud(monkeypatch):
         yield cloud
 
 
-# --- Who is let in
+# --- Authentication
 
 
 def test_other_keys_and_wrong_secrets_are_refused(cloud):
     stranger = identity.AwsCredentials("other-key", "other-secret")
-    liar = identity.AwsCredentials(cloud.credentials.access_key, "other-secret")
+    wrong = identity.AwsCredentials(cloud.credentials.access_key, "other-secret")
     for key, efs_code in [
         (stranger, "UnrecognizedClientException"),
-        (liar, "InvalidSignatureException"),
+        (wrong, "InvalidSignatureException"),
     ]:
         efs, ec2 = aws_calls.client(cloud, "efs", key), aws_calls.client(cloud, "ec2", key)
         assert aws_calls.refused(efs.create_file_system, CreationToken="t")[:2] == (efs_code, 403)
@@ -73,7 +73,7 @@ def test_a_denied_operation_names_its_action(cloud):
     efs.create_file_system(CreationToken="t")
 
 
-# --- What goes wrong
+# --- Faults
 
 
 def test_calls_are_listed_as_reads_and_writes(cloud):
@@ -89,7 +89,7 @@ def test_calls_are_listed_as_reads_and_writes(cloud):
     assert cloud.counts() == (0, 0)
 
 
-def test_an_error_comes_as_often_as_asked_for(cloud):
+def test_an_injected_error_occurs_as_often_as_requested(cloud):
     efs = aws_calls.client(cloud, "efs")
     cloud.fail("CreateFileSystem", "FileSystemLimitExceeded", status=403, times=2)
     for _ in range(2):
@@ -103,7 +103,7 @@ def test_an_error_comes_as_often_as_asked_for(cloud):
     )
 
 
-def test_a_lost_reply_has_done_its_work(cloud):
+def test_a_call_whose_reply_is_lost_was_executed(cloud):
     cloud.lose_reply("CreateFileSystem")
     efs = aws_calls.client(cloud, "efs")
     with pytest.raises(botocore.exceptions.ConnectionClosedError):
@@ -124,7 +124,7 @@ def test_an_api_that_is_down_refuses_and_comes_back_at_the_same_address(cloud):
     assert efs.describe_file_systems()["FileSystems"] == []
 
 
-def test_a_hanging_api_is_left_waiting_until_it_is_released(cloud):
+def test_a_hanging_api_answers_again_when_it_is_released(cloud):
     config = botocore.config.Config(read_timeout=0.3, retries={"total_max_attempts": 1})
     key = cloud.credentials
     efs = boto3.Session(key.access_key, key.secret_key).client(
@@ -149,7 +149,7 @@ def test_clouds_and_regions_share_nothing(cloud):
         assert other.vpc_id != cloud.vpc_id
 
 
-def test_nobody_answers_in_a_region_that_does_not_exist(cloud):
+def test_a_region_that_does_not_exist_does_not_answer(cloud):
     with pytest.raises(botocore.exceptions.ConnectionClosedError):
         aws_calls.client(cloud, "efs", region="mars-north-1").describe_file_systems()
 
@@ -177,7 +177,7 @@ def test_latencies_scale():
     )
 
 
-# --- What is left afterwards
+# --- The end of a cloud
 
 
 def test_nothing_outlives_a_closed_cloud():
@@ -206,7 +206,7 @@ def test_nothing_outlives_a_closed_cloud():
     cloud.close()  # again does no harm
 
 
-def test_a_process_that_forgets_its_cloud_ends_all_the_same():
+def test_a_process_that_does_not_close_its_cloud_ends_nevertheless():
     program = (
         "import sys; sys.path[:0] = ['src', '.']\n"
         "from sandbox.aws import aws_cloud\n"

@@ -1,4 +1,4 @@
-"""A file system in the sandbox mounts where it would on AWS, and nowhere else."""
+"""A file system of the sandbox can be mounted exactly where it could be on AWS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def start_slow_cloud(monkeypatch):
 
 
 def served(cloud, zone="us-east-1a"):
-    """A file system with a mount target in a zone that lets one machine there in."""
+    """Create a file system with a mount target that admits one machine in its zone."""
     machine = cloud.launch("0", zone, model_uuid=aws_calls.MODEL)
     system, nfs = aws_calls.file_system(cloud), aws_calls.group(cloud)
     aws_calls.let_in(cloud, nfs, f"{machine.private_address}/32")
@@ -39,7 +39,7 @@ def served(cloud, zone="us-east-1a"):
     return f"{system}.efs.us-east-1.amazonaws.com", machine, cloud.directory(system), nfs
 
 
-def unmounted(cloud, server, machine, options=OPTIONS):
+def mount_error(cloud, server, machine, options=OPTIONS):
     with pytest.raises(aws_cloud.MountError) as caught:
         cloud.mount(server, machine.id, options)
     return caught.value.output
@@ -51,24 +51,24 @@ def test_a_file_system_mounts_in_the_zone_of_its_mount_target(cloud):
     assert cloud.mount(cloud.mount_targets()[0].address, machine.id, []) == directory
     elsewhere = cloud.launch("1", "us-east-1b", model_uuid=aws_calls.MODEL)
     unknown = f"mount.nfs: Failed to resolve server {server}: Name or service not known"
-    assert unmounted(cloud, server, elsewhere) == unknown
+    assert mount_error(cloud, server, elsewhere) == unknown
     stranger = cloud.launch("2", "us-east-1a", model_uuid=aws_calls.MODEL, vpc=cloud.add_vpc())
-    assert unmounted(cloud, server, stranger) == unknown
-    assert "Failed to resolve" in unmounted(cloud, server.replace("east-1", "west-2"), machine)
+    assert mount_error(cloud, server, stranger) == unknown
+    assert "Failed to resolve" in mount_error(cloud, server.replace("east-1", "west-2"), machine)
 
 
 @pytest.mark.parametrize(("support", "hostnames"), [(False, True), (True, False)])
 def test_a_name_resolves_only_with_both_dns_flags(cloud, support, hostnames):
     server, machine, _, _ = served(cloud)
     cloud.set_dns(cloud.vpc_id, support=support, hostnames=hostnames)
-    assert "Failed to resolve server" in unmounted(cloud, server, machine)
+    assert "Failed to resolve server" in mount_error(cloud, server, machine)
 
 
 def test_a_name_resolves_some_time_after_the_mount_target_is_available(slow):
     server, machine, directory, _ = served(slow)
     slow.skip(85)
     assert slow.mount_targets()[0].state == "available"
-    assert "Failed to resolve server" in unmounted(slow, server, machine)
+    assert "Failed to resolve server" in mount_error(slow, server, machine)
     slow.skip(60)
     assert slow.mount(server, machine.id, OPTIONS) == directory
 
@@ -76,7 +76,7 @@ def test_a_name_resolves_some_time_after_the_mount_target_is_available(slow):
 @pytest.mark.parametrize(
     ("port", "cidr"), [(2049, "172.31.255.0/24"), (2048, "0.0.0.0/0"), (111, "172.31.0.0/16")]
 )
-def test_a_machine_that_the_group_does_not_let_in_waits_and_gives_up(cloud, port, cidr):
+def test_a_mount_from_a_machine_that_the_group_does_not_admit_times_out(cloud, port, cidr):
     _, machine, _, _ = served(cloud)
     other = aws_calls.group(cloud, "other")
     aws_calls.let_in(cloud, other, cidr, port=port)
@@ -84,7 +84,7 @@ def test_a_machine_that_the_group_does_not_let_in_waits_and_gives_up(cloud, port
     target = cloud.mount_targets()[0]
     efs.modify_mount_target_security_groups(MountTargetId=target.id, SecurityGroups=[other])
     server = f"{target.file_system_id}.efs.us-east-1.amazonaws.com"
-    assert unmounted(cloud, server, machine) == "mount.nfs: Connection timed out"
+    assert mount_error(cloud, server, machine) == "mount.nfs: Connection timed out"
 
 
 def test_a_rule_may_name_the_machines_group(cloud):
@@ -92,23 +92,23 @@ def test_a_rule_may_name_the_machines_group(cloud):
     ec2 = aws_calls.client(cloud, "ec2")
     (seen,) = ec2.describe_security_groups(GroupIds=[nfs])["SecurityGroups"]
     ec2.revoke_security_group_ingress(GroupId=nfs, IpPermissions=seen["IpPermissions"])
-    assert unmounted(cloud, server, machine) == "mount.nfs: Connection timed out"
-    (jujus,) = (
+    assert mount_error(cloud, server, machine) == "mount.nfs: Connection timed out"
+    (model_group,) = (
         each.id for each in cloud.security_groups() if each.name == f"juju-{aws_calls.MODEL}"
     )
-    pair = [{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": jujus}]}]
-    ec2.authorize_security_group_ingress(GroupId=nfs, IpPermissions=pair)
+    rule = [{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": model_group}]}]
+    ec2.authorize_security_group_ingress(GroupId=nfs, IpPermissions=rule)
     assert cloud.mount(server, machine.id, OPTIONS) == directory
 
 
 @pytest.mark.parametrize("option", ["nfsvers", "rsize=big", "tls", "hard=1", "nosuch", "vers=5"])
 def test_an_option_that_mount_does_not_know_is_refused(cloud, option):
     server, machine, _, _ = served(cloud)
-    output = unmounted(cloud, server, machine, [option])
+    output = mount_error(cloud, server, machine, [option])
     assert output == "mount.nfs: an incorrect mount option was specified"
 
 
-def test_efs_speaks_version_4_only(cloud):
+def test_efs_supports_nfs_version_4_only(cloud):
     server, machine, directory, _ = served(cloud)
-    assert unmounted(cloud, server, machine, ["vers=3"]) == "mount.nfs: Protocol not supported"
+    assert mount_error(cloud, server, machine, ["vers=3"]) == "mount.nfs: Protocol not supported"
     assert cloud.mount(server, machine.id, ["nfsvers=4.0"]) == directory

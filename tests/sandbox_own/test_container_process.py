@@ -1,4 +1,4 @@
-"""A container's process: what it sees, what it may do, and that nothing of it is left."""
+"""A container's process: its view of the machine, its permissions and its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ process.wait()
 
 
 def levels() -> list[Isolation]:
-    """The isolations that this machine allows; the last one always works."""
+    """Return the isolation levels that this machine allows; the last one always works."""
     best = list(Isolation).index(container_process.isolation())
     return list(Isolation)[best:]
 
@@ -43,54 +43,54 @@ def make_directory(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def run(
-    directory: pathlib.Path, *argv: str, how: Isolation | None = None, **more: Any
+    directory: pathlib.Path, *argv: str, level: Isolation | None = None, **more: Any
 ) -> tuple[int, str]:
-    """What a program ends with, and what it says; it has a volume at /mnt/volume."""
+    """Run a program with a volume at /mnt/volume, and return its exit status and output."""
     log = directory / "log"
     log.write_bytes(b"")
     mounts = (container_process.Mount(directory / "volume", "/mnt/volume"),)
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "FILE": "/mnt/volume/x"}
     program = container_process.Program(argv, environment, mounts=mounts)
     program = dataclasses.replace(program, **more)
-    code = container_process.ContainerProcess(program, directory / "root", log, how).wait()
+    code = container_process.ContainerProcess(program, directory / "root", log, level).wait()
     return code, log.read_text()
 
 
-@pytest.mark.parametrize("how", list(Isolation), ids=lambda how: how.value)
-def test_a_program_finds_its_volumes_where_it_was_told(
-    directory: pathlib.Path, how: Isolation
+@pytest.mark.parametrize("level", list(Isolation), ids=lambda level: level.value)
+def test_a_program_finds_its_volumes_at_their_mount_points(
+    directory: pathlib.Path, level: Isolation
 ) -> None:
-    if how not in levels():
+    if level not in levels():
         pytest.skip("this machine does not allow it")
     script = "echo a > /mnt/volume/x && cat $FILE; exit 4"
-    assert run(directory, "sh", "-c", script, how=how) == (4, "a\n")
+    assert run(directory, "sh", "-c", script, level=level) == (4, "a\n")
     assert (directory / "volume" / "x").read_text() == "a\n"
     script = "import sys; print(sys.version_info[:2])"
     expected = f"{sys.version_info[:2]}\n"
-    assert run(directory, "python3", "-c", script, how=how) == (0, expected)
+    assert run(directory, "python3", "-c", script, level=level) == (0, expected)
 
 
-@pytest.mark.parametrize("how", list(Isolation), ids=lambda how: how.value)
-def test_what_can_not_be_started_says_why(directory: pathlib.Path, how: Isolation) -> None:
-    if how not in levels():
+@pytest.mark.parametrize("level", list(Isolation), ids=lambda level: level.value)
+def test_what_can_not_be_started_says_why(directory: pathlib.Path, level: Isolation) -> None:
+    if level not in levels():
         pytest.skip("this machine does not allow it")
-    for command, why in (
+    for command, reason in (
         ("nope", 'exec: "nope": executable file not found in $PATH'),
         ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
         ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
     ):
         with pytest.raises(container_process.StartError) as failure:
-            run(directory, command, how=how)
-        assert str(failure.value) == why
+            run(directory, command, level=level)
+        assert str(failure.value) == reason
 
 
 @pytest.mark.skipif(container_process.isolation() is Isolation.NONE, reason="no mount namespaces")
-def test_a_program_sees_nothing_of_this_machine_but_its_image(directory: pathlib.Path) -> None:
+def test_a_program_sees_only_its_image_of_this_machine(directory: pathlib.Path) -> None:
     secret = directory / "secret"
     secret.touch()
     script = f"ls {secret}; touch /usr/x; touch /x /tmp/x && ls -d /tmp/x; hostname; ls /proc"
-    _, said = run(directory, "sh", "-c", script, hostname="pod-0")
-    lines = said.splitlines()
+    _, output = run(directory, "sh", "-c", script, hostname="pod-0")
+    lines = output.splitlines()
     assert lines[0].endswith("No such file or directory")
     assert lines[1].endswith("Read-only file system")
     assert lines[2:4] == ["/tmp/x", "pod-0"]
@@ -103,19 +103,19 @@ def test_a_program_sees_nothing_of_this_machine_but_its_image(directory: pathlib
 @pytest.mark.skipif(container_process.isolation() is Isolation.NONE, reason="no mount namespaces")
 def test_a_read_only_mount_is_not_written(directory: pathlib.Path) -> None:
     mounts = (container_process.Mount(directory / "volume", "/mnt/volume", read_only=True),)
-    code, said = run(directory, "touch", "/mnt/volume/x", mounts=mounts)
+    code, output = run(directory, "touch", "/mnt/volume/x", mounts=mounts)
     assert code == 1
-    assert "Read-only file system" in said
-    code, said = run(directory, "touch", "/x", read_only_root=True)
+    assert "Read-only file system" in output
+    code, output = run(directory, "touch", "/x", read_only_root=True)
     assert code == 1
-    assert "Read-only file system" in said
+    assert "Read-only file system" in output
 
 
 @pytest.mark.skipif(container_process.isolation() is not Isolation.ROOT, reason="needs root")
-def test_a_program_is_the_user_that_it_was_told_to_be(directory: pathlib.Path) -> None:
+def test_a_program_runs_as_the_given_user(directory: pathlib.Path) -> None:
     script = "id -u; id -g; id -G; touch /mnt/volume/x; grep CapEff /proc/self/status"
-    _, said = run(directory, "sh", "-c", script, user=1000, group=2000, groups=(2000, 3000))
-    lines = said.splitlines()
+    _, output = run(directory, "sh", "-c", script, user=1000, group=2000, groups=(2000, 3000))
+    lines = output.splitlines()
     assert lines[:3] == ["1000", "2000", "2000 3000"]
     assert lines[3].endswith("Permission denied")
     assert int(lines[4].split()[1], 16) == 0
@@ -124,7 +124,7 @@ def test_a_program_is_the_user_that_it_was_told_to_be(directory: pathlib.Path) -
 @pytest.mark.skipif(
     container_process.isolation() is Isolation.NONE, reason="no process namespaces"
 )
-def test_a_first_process_hears_only_the_signals_that_it_handles(
+def test_pid_1_receives_only_the_signals_that_it_handles(
     directory: pathlib.Path,
 ) -> None:
     deaf = start(directory, "sleep", "60")
@@ -139,11 +139,11 @@ def test_a_first_process_hears_only_the_signals_that_it_handles(
     assert deaf.wait() == 137
 
 
-@pytest.mark.parametrize("how", list(Isolation), ids=lambda how: how.value)
-def test_all_that_a_program_started_ends_with_it(directory: pathlib.Path, how: Isolation) -> None:
-    if how not in levels():
+@pytest.mark.parametrize("level", list(Isolation), ids=lambda level: level.value)
+def test_the_children_of_a_program_end_with_it(directory: pathlib.Path, level: Isolation) -> None:
+    if level not in levels():
         pytest.skip("this machine does not allow it")
-    assert run(directory, "sh", "-c", "sleep 4714.25 & exit 0", how=how)[0] == 0
+    assert run(directory, "sh", "-c", "sleep 4714.25 & exit 0", level=level)[0] == 0
     assert not processes("4714.25")
 
 
@@ -165,7 +165,7 @@ def start(directory: pathlib.Path, *argv: str) -> container_process.ContainerPro
 
 
 def processes(argument: str) -> list[str]:
-    """The processes of this machine, but ours, that sleep for so long."""
+    """Return the ids of the sleep processes with this argument."""
     found: list[str] = []
     for command in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -177,9 +177,9 @@ def processes(argument: str) -> list[str]:
     return found
 
 
-def eventually(look: Callable[[], object]) -> None:
+def eventually(condition: Callable[[], object]) -> None:
     tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda result: not result),
         wait=tenacity.wait_exponential(multiplier=0.02, exp_base=1.3, max=0.5),
         stop=tenacity.stop_after_delay(10),
-    )(look)
+    )(condition)

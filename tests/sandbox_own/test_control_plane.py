@@ -1,4 +1,4 @@
-"""The control plane is a real one: what it refuses, and how it is wiped, stopped and started."""
+"""The control plane is a real one, and can be wiped, stopped and started."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ def client(plane: control_plane.ControlPlane) -> lightkube.Client:
     return plane.client()
 
 
-def test_it_is_the_kubernetes_that_it_was_built_from(plane: control_plane.ControlPlane) -> None:
+def test_it_has_the_version_of_kubernetes_that_it_was_built_from(
+    plane: control_plane.ControlPlane,
+) -> None:
     status, body = _get(plane, "/version", plane.admin_token)
     assert (status, json.loads(body)["gitVersion"]) == (200, "v1.37.2")
 
 
-def test_a_program_that_fails_is_named_with_what_it_said(
+def test_a_program_that_fails_is_named_with_its_output(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in program_build.PROGRAMS:
@@ -55,12 +57,12 @@ def test_a_program_that_fails_is_named_with_what_it_said(
         control_plane.ControlPlane.start()
 
 
-def test_without_a_token_only_its_health_is_told(plane: control_plane.ControlPlane) -> None:
+def test_without_a_token_only_its_health_can_be_read(plane: control_plane.ControlPlane) -> None:
     answers = [_get(plane, path)[0] for path in ("/readyz", "/livez", "/version", "/api")]
     assert answers == [200, 200, 401, 401]
 
 
-def test_who_does_not_trust_its_authority_is_not_connected(
+def test_a_client_that_does_not_trust_its_authority_does_not_connect(
     plane: control_plane.ControlPlane,
 ) -> None:
     port = int(plane.endpoint.rpartition(":")[2])
@@ -70,13 +72,13 @@ def test_who_does_not_trust_its_authority_is_not_connected(
     stranger.close()
 
 
-def test_a_token_may_do_what_roles_let_its_user_do(
+def test_a_token_has_the_permissions_of_its_user(
     plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     token = plane.token("reader", ["readers"])
     assert _get(plane, "/api/v1/namespaces", token)[0] == 403
     _apply(client, _cluster_role_binding("readers", "view"))
-    assert _until(lambda: _get(plane, "/api/v1/namespaces", token)[0] == 200)
+    assert _eventually(lambda: _get(plane, "/api/v1/namespaces", token)[0] == 200)
     assert _get(plane, "/api/v1/nodes", token)[0] == 403
 
 
@@ -87,7 +89,7 @@ def test_a_revoked_token_is_refused_at_once(plane: control_plane.ControlPlane) -
     assert [_get(plane, "/api", each)[0] for each in (token, other)] == [401, 200]
 
 
-def test_a_kubeconfig_file_is_enough_to_use_it(
+def test_a_client_can_connect_with_a_kubeconfig_file(
     plane: control_plane.ControlPlane, tmp_path: pathlib.Path
 ) -> None:
     path = plane.kubeconfig(tmp_path / "config")
@@ -99,14 +101,14 @@ def test_a_kubeconfig_file_is_enough_to_use_it(
 
 def test_a_pre_bound_volume_is_bound(client: lightkube.Client) -> None:
     _apply(client, _volume("data"), _claim("data"))
-    assert _until(lambda: _phase(client, "data") == "Bound")
+    assert _eventually(lambda: _phase(client, "data") == "Bound")
 
 
 def test_a_pod_goes_to_the_node_in_its_zone(client: lightkube.Client) -> None:
     for zone in "ab":
         _apply_node(client, f"node-{zone}", zone)
     _apply(client, _pod("here", nodeSelector={"topology.kubernetes.io/zone": "b"}))
-    assert _until(lambda: client.get(core_v1.Pod, "here").spec.nodeName == "node-b")
+    assert _eventually(lambda: client.get(core_v1.Pod, "here").spec.nodeName == "node-b")
 
 
 def test_a_pod_gets_its_service_account_and_a_baseline_namespace_no_host_path(
@@ -123,7 +125,7 @@ def test_a_pod_gets_its_service_account_and_a_baseline_namespace_no_host_path(
         _apply(client, _pod("bad", namespace="strict", volumes=host_path))
 
 
-def test_a_wipe_leaves_a_fresh_cluster_within_two_seconds(
+def test_a_wipe_restores_a_fresh_cluster(
     plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     fresh = _everything(client)
@@ -147,8 +149,8 @@ def test_after_a_wipe_the_same_names_work_again(
     for _ in range(3):
         _apply_node(client, "node-a", "a")
         _apply(client, _volume("data"), _claim("data"), _pod("user"))
-        assert _until(lambda: _phase(client, "data") == "Bound")
-        assert _until(lambda: client.get(core_v1.Pod, "user").spec.nodeName)
+        assert _eventually(lambda: _phase(client, "data") == "Bound")
+        assert _eventually(lambda: client.get(core_v1.Pod, "user").spec.nodeName)
         plane.wipe()
 
 
@@ -157,14 +159,14 @@ def test_after_a_wipe_no_controller_makes_pods_of_jobs_that_are_gone(
 ) -> None:
     for index in range(5):
         _apply(client, _job(f"job{index}", parallelism=5))
-    assert _until(lambda: len(list(client.list(core_v1.Pod))) == 25)
+    assert _eventually(lambda: len(list(client.list(core_v1.Pod))) == 25)
     plane.wipe()
     time.sleep(1)
     assert not list(client.list(core_v1.Pod))
     assert not list(client.list(batch_v1.Job))
 
 
-def test_while_the_api_is_down_connections_are_refused_and_then_all_goes_on(
+def test_a_stopped_api_refuses_connections_and_works_again_after_a_start(
     plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     token = plane.token("unit", ["system:masters"])
@@ -175,10 +177,10 @@ def test_while_the_api_is_down_connections_are_refused_and_then_all_goes_on(
     plane.start_api()
     assert _get(plane, "/api", token)[0] == 200
     _apply(client, _volume("after"), _claim("after"))
-    assert _until(lambda: _phase(client, "before") == _phase(client, "after") == "Bound")
+    assert _eventually(lambda: _phase(client, "before") == _phase(client, "after") == "Bound")
 
 
-def test_logs_are_fetched_from_the_node_that_shows_a_certificate_of_ours(
+def test_logs_are_fetched_from_a_node_with_a_certificate_of_the_authority(
     plane: control_plane.ControlPlane, client: lightkube.Client
 ) -> None:
     pair = plane.kubelet_server_certificate("127.0.0.1")
@@ -208,7 +210,7 @@ class _LogServer(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep quiet."""
+        """Log nothing."""
 
 
 def _get(plane: control_plane.ControlPlane, path: str, token: str = "") -> tuple[int, bytes]:
@@ -224,14 +226,14 @@ def _get(plane: control_plane.ControlPlane, path: str, token: str = "") -> tuple
         connection.close()
 
 
-def _until(look: Callable[[], Any]) -> bool:
+def _eventually(condition: Callable[[], Any]) -> bool:
     retry = tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda result: not result),
         wait=tenacity.wait_exponential(multiplier=0.05, max=1),
         stop=tenacity.stop_after_delay(20),
         retry_error_callback=lambda _: False,
     )
-    return bool(retry(look))
+    return bool(retry(condition))
 
 
 def _everything(client: lightkube.Client) -> set[str]:

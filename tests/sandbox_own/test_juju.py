@@ -1,4 +1,4 @@
-"""The sandbox's small Juju keeps Juju's rules: a charm that breaks on them breaks on it."""
+"""The sandbox's Juju follows the rules of the real Juju."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ops import interface_kube_control
 import identity
 from sandbox.juju import charm_files, juju_model, kubernetes_bundle, substrate
 
-Does = Callable[[ops.CharmBase, ops.EventBase], None]
+Handler = Callable[[ops.CharmBase, ops.EventBase], None]
 
 METADATA = charm_files.Metadata(
     meta={
@@ -71,8 +71,8 @@ LIFE = (
 RELATION = ("created", "joined", "changed", "departed", "broken")
 
 
-def charm_that(does: Does) -> type[ops.CharmBase]:
-    """A charm that does one thing at every event."""
+def charm_with(handler: Handler) -> type[ops.CharmBase]:
+    """Return a charm class with one handler for every event."""
 
     class Charm(ops.CharmBase):
         def __init__(self, framework: ops.Framework) -> None:
@@ -84,17 +84,17 @@ def charm_that(does: Does) -> type[ops.CharmBase]:
                 framework.observe(event, self._on_any)
 
         def _on_any(self, event: ops.EventBase) -> None:
-            does(self, event)
+            handler(self, event)
 
     return Charm
 
 
-def nothing(charm: ops.CharmBase, event: ops.EventBase) -> None:
+def do_nothing(charm: ops.CharmBase, event: ops.EventBase) -> None:
     pass
 
 
-def deploy(model: juju_model.Model, does: Does = nothing, **options: Any) -> None:
-    model.deploy(charm_that(does), METADATA, **options)
+def deploy(model: juju_model.Model, handler: Handler = do_nothing, **options: Any) -> None:
+    model.deploy(charm_with(handler), METADATA, **options)
 
 
 def add_cluster(model: juju_model.Model, **options: Any) -> None:
@@ -110,7 +110,7 @@ def model() -> juju_model.Model:
     return juju_model.Model()
 
 
-def test_a_unit_begins_with_install_and_peers_and_the_leader_before_start(model: juju_model.Model):
+def test_install_peers_and_leader_elected_precede_start(model: juju_model.Model):
     deploy(model, units=2)
     assert ran(model)[:5] == [
         "install",
@@ -126,12 +126,12 @@ def test_a_unit_begins_with_install_and_peers_and_the_leader_before_start(model:
 def test_at_install_there_is_a_leader_but_no_relation_not_even_to_peers(model: juju_model.Model):
     seen: list[tuple[bool, int]] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.InstallEvent):
             all_relations = sum(len(each) for each in charm.model.relations.values())
             seen.append((charm.unit.is_leader(), all_relations))
 
-    deploy(model, does, units=2)
+    deploy(model, handler, units=2)
     assert seen == [(True, 0), (False, 0)]
 
 
@@ -149,7 +149,7 @@ def test_a_relation_is_created_then_each_remote_unit_joins_and_changes(model: ju
     assert mine.count("kube-control-relation-joined") == 2
 
 
-def test_a_unit_that_comes_later_meets_the_relations_that_are_there(model: juju_model.Model):
+def test_a_later_unit_joins_the_existing_relations(model: juju_model.Model):
     deploy(model)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -160,8 +160,8 @@ def test_a_unit_that_comes_later_meets_the_relations_that_are_there(model: juju_
     assert "kube-control-relation-changed" in later
 
 
-def asks_for_a_token(charm: ops.CharmBase, event: ops.EventBase) -> None:
-    """What every client of kube-control does, with the library that it would use."""
+def request_a_token(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    """Request a token with the library, as every client of kube-control does."""
     control = interface_kube_control.KubeControlRequirer(charm)
     control.set_auth_request(charm.unit.name, "system:masters")
 
@@ -169,7 +169,7 @@ def asks_for_a_token(charm: ops.CharmBase, event: ops.EventBase) -> None:
 def test_the_control_plane_s_own_library_answers_with_the_admin_s_and_our_own_token():
     plane = substrate.BarePlane()
     model = juju_model.Model(plane=plane)
-    deploy(model, asks_for_a_token)
+    deploy(model, request_a_token)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
     bag = model.databag("share:kube-control", "kubernetes-control-plane/0")
@@ -181,7 +181,7 @@ def test_the_control_plane_s_own_library_answers_with_the_admin_s_and_our_own_to
 
 
 def test_only_the_leader_of_the_control_plane_publishes_credentials(model: juju_model.Model):
-    deploy(model, asks_for_a_token)
+    deploy(model, request_a_token)
     add_cluster(model, control_planes=2)
     model.relate("share:kube-control", "kubernetes-control-plane")
     assert "creds" in model.databag("share:kube-control", "kubernetes-control-plane/0")
@@ -195,7 +195,7 @@ def test_only_the_leader_of_the_control_plane_publishes_credentials(model: juju_
 def test_our_token_is_revoked_when_the_relation_ends_the_worker_s_is_not():
     plane = substrate.BarePlane()
     model = juju_model.Model(plane=plane)
-    deploy(model, asks_for_a_token)
+    deploy(model, request_a_token)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
     model.remove_relation("share:kube-control", "kubernetes-control-plane")
@@ -212,13 +212,13 @@ def test_canonical_kubernetes_sends_its_ca_and_no_kubelet_token():
     model = juju_model.Model(plane=plane)
     found: dict[str, Any] = {}
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         control = interface_kube_control.KubeControlRequirer(charm, schemas="0,1")
         control.set_auth_request(charm.unit.name, "system:masters")
         found["ca"] = control.get_ca_certificate()
         found["tokens"] = control.get_auth_credentials(charm.unit.name)
 
-    deploy(model, does)
+    deploy(model, handler)
     add_cluster(model, ca_over="secret")
     model.relate("share:kube-control", "kubernetes-control-plane")
     assert found["ca"] == plane.ca.encode()
@@ -226,7 +226,7 @@ def test_canonical_kubernetes_sends_its_ca_and_no_kubelet_token():
     assert plane.live[found["tokens"]["client_token"]] == "share/0 system:masters"
 
 
-def test_the_authority_hands_out_the_ca_of_the_control_plane(model: juju_model.Model):
+def test_the_authority_publishes_the_ca_of_the_control_plane(model: juju_model.Model):
     deploy(model)
     add_cluster(model)
     model.relate("share:certificates", "easyrsa")
@@ -238,12 +238,12 @@ def test_any_application_can_be_related_over_juju_info_and_runs_no_hook_for_it(
 ):
     addresses: set[str] = set()
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.RelationChangedEvent) and event.relation.name == "workers":
             bags = (event.relation.data[unit] for unit in event.relation.units)
             addresses.update(bag["ingress-address"] for bag in bags)
 
-    deploy(model, does)
+    deploy(model, handler)
     kubernetes_bundle.deploy(model, workers={"us-east-1a": 2, "us-east-1b": 1})
     before = len(ran(model, "kubernetes-worker/0"))
     model.relate("share:workers", "kubernetes-worker")
@@ -257,23 +257,23 @@ def test_any_application_can_be_related_over_juju_info_and_runs_no_hook_for_it(
 
 
 def test_the_other_end_sees_what_a_leader_publishes(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         for relation in charm.model.relations["kube-control"]:
             if charm.unit.is_leader():
                 relation.data[charm.app]["kubernetes_manifests"] = str(charm.config["text"])
 
-    deploy(model, does)
+    deploy(model, handler)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
     before = len(model.hooks)
     model.config("share", {"text": "large"})
     bag = model.databag("share:kube-control", "share")
     assert bag == {"kubernetes_manifests": "large"}
-    told = [hook.unit for hook in model.hooks[before:] if "changed" in hook.name]
-    assert told == ["share/0", "kubernetes-control-plane/0"]
+    units = [hook.unit for hook in model.hooks[before:] if "changed" in hook.name]
+    assert units == ["share/0", "kubernetes-control-plane/0"]
 
 
-def test_a_limit_of_one_relation_is_kept_and_a_second_one_refused(model: juju_model.Model):
+def test_a_relation_beyond_the_limit_is_refused(model: juju_model.Model):
     deploy(model)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -289,14 +289,14 @@ def test_a_limit_of_one_relation_is_kept_and_a_second_one_refused(model: juju_mo
 def test_a_failed_hook_shows_as_error_loses_its_writes_and_runs_again(model: juju_model.Model):
     broken = [True]
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         for relation in charm.model.relations["peers"]:
             relation.data[charm.app]["half"] = "written"
         charm.unit.status = ops.ActiveStatus("well")
         if isinstance(event, ops.ConfigChangedEvent) and broken[0]:
             raise RuntimeError("no luck")
 
-    deploy(model, does)
+    deploy(model, handler)
     assert model.status("share/0") == juju_model.Status("error", 'hook failed: "config-changed"')
     assert model.status("share").name == "error"
     assert "start" not in ran(model)
@@ -309,14 +309,14 @@ def test_a_failed_hook_shows_as_error_loses_its_writes_and_runs_again(model: juj
     assert model.status("share/0") == juju_model.Status("active", "well")
 
 
-def test_what_a_failed_hook_wrote_is_not_there(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+def test_the_writes_of_a_failed_hook_are_lost(model: juju_model.Model):
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.UpdateStatusEvent):
             for relation in charm.model.relations["peers"]:
                 relation.data[charm.app]["half"] = "written"
             raise RuntimeError
 
-    deploy(model, does)
+    deploy(model, handler)
     model.update_status()
     assert model.status("share/0").name == "error"
     assert model.databag("share:peers", "share") == {}
@@ -337,25 +337,25 @@ def test_a_charm_that_fails_in_its_constructor_leaves_no_log_handler_behind(
 
 
 def test_a_failed_relation_hook_is_named_with_the_other_end(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.RelationJoinedEvent):
             raise RuntimeError
 
-    deploy(model, does)
+    deploy(model, handler)
     add_cluster(model)
     model.relate("share:certificates", "easyrsa")
-    told = 'hook failed: "certificates-relation-joined" for easyrsa:client'
-    assert model.status("share/0") == juju_model.Status("error", told)
+    message = 'hook failed: "certificates-relation-joined" for easyrsa:client'
+    assert model.status("share/0") == juju_model.Status("error", message)
 
 
 def test_an_action_has_results_log_and_status_and_keeps_its_writes(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.ActionEvent):
             event.log("thinking")
             event.set_results({"said": {"name": event.params["name"]}, "times": 2})
             charm.model.relations["peers"][0].data[charm.app]["greeted"] = event.params["name"]
 
-    deploy(model, does)
+    deploy(model, handler)
     result = model.run("share/leader", "greet", {"name": "you"})
     assert result == juju_model.ActionResult(
         status="completed",
@@ -366,14 +366,14 @@ def test_an_action_has_results_log_and_status_and_keeps_its_writes(model: juju_m
     assert model.databag("share:peers", "share") == {"greeted": "you"}
 
 
-def test_an_action_that_fails_says_why_and_keeps_what_it_wrote(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+def test_an_action_that_fails_has_a_message_and_keeps_its_writes(model: juju_model.Model):
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.ActionEvent):
             charm.model.relations["peers"][0].data[charm.app]["tried"] = "yes"
             event.set_results({"so-far": "half"})
             event.fail("no room")
 
-    deploy(model, does)
+    deploy(model, handler)
     result = model.run("share/0", "open")
     assert (result.status, result.message) == ("failed", "no room")
     assert result.results == {"so-far": "half"}
@@ -383,13 +383,13 @@ def test_an_action_that_fails_says_why_and_keeps_what_it_wrote(model: juju_model
 def test_an_action_that_crashes_loses_its_writes_and_leaves_the_unit_as_it_was(
     model: juju_model.Model,
 ):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         charm.unit.status = ops.ActiveStatus("well")
         if isinstance(event, ops.ActionEvent):
             charm.model.relations["peers"][0].data[charm.app]["tried"] = "yes"
             raise RuntimeError
 
-    deploy(model, does)
+    deploy(model, handler)
     result = model.run("share/0", "open")
     assert (result.status, result.message) == ("failed", "exit status 1")
     assert model.databag("share:peers", "share") == {}
@@ -417,14 +417,14 @@ def test_action_parameters_are_checked_before_anything_runs(
     assert len(model.hooks) == before
 
 
-def test_an_action_that_does_not_close_its_parameters_takes_any(model: juju_model.Model):
+def test_an_action_with_additional_properties_accepts_any_parameter(model: juju_model.Model):
     got: list[dict[str, Any]] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.ActionEvent):
             got.append(dict(event.params))
 
-    deploy(model, does)
+    deploy(model, handler)
     model.run("share/0", "open", {"surprise": 1})
     model.run("share/0", "greet", {"name": "you"})
     assert got == [{"surprise": 1}, {"name": "you", "times": 1}]
@@ -452,36 +452,36 @@ def test_config_is_refused_in_juju_s_words_and_nothing_changes(
     assert model.world.applications["share"].config == {}
 
 
-def test_config_reaches_the_charm_typed_and_only_a_change_is_told(model: juju_model.Model):
+def test_config_reaches_the_charm_typed_and_only_a_change_runs_a_hook(model: juju_model.Model):
     seen: list[tuple[Any, ...]] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         seen.append((charm.config["text"], charm.config["count"], charm.config["flag"]))
 
-    deploy(model, does, config={"count": 2})
+    deploy(model, handler, config={"count": 2})
     assert seen[-1] == ("small", 2, False)
     model.config("share", {"text": "large", "count": "3", "flag": "true"})
     assert seen[-1] == ("large", 3, True)
-    told = len(seen)
+    events = len(seen)
     model.config("share", {"text": "large"})
-    assert len(seen) == told
+    assert len(seen) == events
     model.reset("share", "text", "count")
     assert seen[-1] == ("small", 1, True)
 
 
-def test_a_secret_is_read_only_when_granted_and_its_readers_are_told_of_an_update(
+def test_a_secret_is_read_only_when_granted_and_an_update_notifies_its_readers(
     model: juju_model.Model,
 ):
     got: list[str] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if uri := str(charm.config["text"]).removeprefix("small"):
             try:
                 got.append(charm.model.get_secret(id=uri).get_content(refresh=True)["key"])
             except ops.ModelError as error:
                 got.append(str(error).strip())
 
-    deploy(model, does)
+    deploy(model, handler)
     uri = model.add_secret({"key": "one"})
     model.config("share", {"text": uri})
     assert got[-1] == "ERROR permission denied"
@@ -499,11 +499,11 @@ def test_a_secret_is_read_only_when_granted_and_its_readers_are_told_of_an_updat
 def test_a_reader_keeps_its_revision_until_it_refreshes(model: juju_model.Model):
     got: list[str] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if uri := str(charm.config["text"]).removeprefix("small"):
             got.append(charm.model.get_secret(id=uri).get_content()["key"])
 
-    deploy(model, does)
+    deploy(model, handler)
     uri = model.add_secret({"key": "one"})
     model.grant_secret(uri, "share")
     model.config("share", {"text": uri})
@@ -511,18 +511,18 @@ def test_a_reader_keeps_its_revision_until_it_refreshes(model: juju_model.Model)
     assert got[-2:] == ["one", "one"]
 
 
-def test_juju_2_9_has_no_secrets_and_no_words_for_them():
+def test_juju_2_9_has_no_secrets_and_no_commands_for_them():
     model = juju_model.Model(version="2.9")
     errors: list[str] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         assert os.environ["JUJU_VERSION"].startswith("2.9.")
         try:
             charm.model.get_secret(id="secret:abc")
         except ops.ModelError as error:
             errors.append(str(error))
 
-    deploy(model, does)
+    deploy(model, handler)
     assert model.status("share/0").name == "unknown"
     assert errors
     with pytest.raises(juju_model.JujuError, match="add-secret"):
@@ -534,7 +534,7 @@ def test_the_cloud_s_credential_needs_trust(version: Any):
     model = juju_model.Model(version=version)
     got: list[str] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         try:
             spec = charm.model.get_cloud_spec()
             assert spec.credential
@@ -542,7 +542,7 @@ def test_the_cloud_s_credential_needs_trust(version: Any):
         except ops.ModelError:
             got.append("withheld")
 
-    deploy(model, does)
+    deploy(model, handler)
     assert set(got) == {"withheld"}
     model.trust("share")
     assert ran(model)[-1] == "config-changed"
@@ -559,11 +559,11 @@ def test_a_hook_has_the_cloud_s_environment_and_nothing_of_the_developer_s(
     model = juju_model.Model(proxies={"https": "http://127.0.0.1:3128"})
     seen: dict[str, str] = {}
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         seen.update(os.environ)
 
     before = dict(os.environ)
-    deploy(model, does, zones=["us-east-1b"])
+    deploy(model, handler, zones=["us-east-1b"])
     assert dict(os.environ) == before
     assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
     assert seen["JUJU_CHARM_HTTPS_PROXY"] == "http://127.0.0.1:3128"
@@ -572,16 +572,16 @@ def test_a_hook_has_the_cloud_s_environment_and_nothing_of_the_developer_s(
     assert "https_proxy" not in seen
 
 
-def test_scaling_to_zero_and_back_keeps_what_the_application_wrote_for_itself(
+def test_scaling_to_zero_and_back_keeps_the_applications_own_databag(
     model: juju_model.Model,
 ):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.StartEvent) and charm.unit.is_leader():
             charm.model.relations["peers"][0].data[charm.app].setdefault(
                 "made-by", charm.unit.name
             )
 
-    deploy(model, does)
+    deploy(model, handler)
     model.remove_unit("share/0")
     with pytest.raises(juju_model.JujuError, match="could not determine leader"):
         model.status("share/leader")
@@ -590,7 +590,7 @@ def test_scaling_to_zero_and_back_keeps_what_the_application_wrote_for_itself(
     assert model.world.unit("share/leader").name == "share/1"
 
 
-def test_a_unit_that_goes_breaks_its_relations_peers_last_then_stops(model: juju_model.Model):
+def test_a_removed_unit_breaks_its_relations_peers_last_then_stops(model: juju_model.Model):
     deploy(model, units=2)
     add_cluster(model)
     model.relate("share:kube-control", "kubernetes-control-plane")
@@ -630,13 +630,13 @@ def test_a_removed_application_leaves_neither_relation_nor_machine_behind():
 def test_a_broken_relation_has_no_members_but_can_still_be_read(model: juju_model.Model):
     seen: list[tuple[int, int, bool]] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.RelationBrokenEvent):
             relation = event.relation
             mine = "private-address" in relation.data[charm.unit]
             seen.append((len(charm.model.relations[relation.name]), len(relation.units), mine))
 
-    deploy(model, does)
+    deploy(model, handler)
     add_cluster(model)
     model.relate("share:certificates", "easyrsa")
     model.remove_relation("share", "easyrsa")
@@ -646,12 +646,12 @@ def test_a_broken_relation_has_no_members_but_can_still_be_read(model: juju_mode
 def test_a_departed_unit_s_data_can_be_read_a_last_time(model: juju_model.Model):
     seen: list[str] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.RelationDepartedEvent):
             assert event.unit
             seen.append(event.relation.data[event.unit]["ca"])
 
-    deploy(model, does)
+    deploy(model, handler)
     add_cluster(model)
     model.relate("share:certificates", "easyrsa")
     model.remove_unit("easyrsa/0")
@@ -670,30 +670,30 @@ def test_a_destroyed_model_leaves_no_machine(model: juju_model.Model):
 
 
 def test_a_non_leader_can_not_write_for_its_application(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.StartEvent):
             charm.model.relations["peers"][0].data[charm.app]["key"] = charm.unit.name
 
-    deploy(model, does, units=2)
+    deploy(model, handler, units=2)
     assert model.status("share/1") == juju_model.Status("error", 'hook failed: "start"')
     assert model.databag("share:peers", "share") == {"key": "share/0"}
 
 
-def test_a_new_leader_is_elected_once_and_leads(model: juju_model.Model):
+def test_a_new_leader_is_elected_once(model: juju_model.Model):
     leading: list[tuple[str, bool]] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.UpdateStatusEvent):
             leading.append((charm.unit.name, charm.unit.is_leader()))
 
-    deploy(model, does, units=2)
+    deploy(model, handler, units=2)
     model.set_leader("share/1")
     assert ran(model, "share/1")[-1] == "leader-elected"
     model.update_status("share")
     assert leading == [("share/0", False), ("share/1", True)]
 
 
-def test_an_upgrade_runs_the_new_code_and_keeps_what_is_stored(model: juju_model.Model):
+def test_an_upgrade_runs_the_new_code_and_keeps_stored_state(model: juju_model.Model):
     class Old(ops.CharmBase):
         stored = ops.StoredState()
 
@@ -717,14 +717,14 @@ def test_an_upgrade_runs_the_new_code_and_keeps_what_is_stored(model: juju_model
 
 
 def test_the_tools_that_a_hook_runs_are_counted(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.UpdateStatusEvent):
             for _ in range(3):
                 charm.unit.is_leader()
             logging.getLogger("share").info("looked")
             charm.unit.status = ops.ActiveStatus(str(charm.config["text"]))
 
-    deploy(model, does)
+    deploy(model, handler)
     model.update_status()
     tools = dict(model.hooks[-1].tools)
     # ops itself logs that it runs, where its storage is, and what it emits.
@@ -732,7 +732,7 @@ def test_the_tools_that_a_hook_runs_are_counted(model: juju_model.Model):
     assert tools == {"is-leader": 1, "config-get": 1, "status-set": 1}
 
 
-def test_what_the_sandbox_itself_logs_is_not_in_the_charm_s_log(model: juju_model.Model):
+def test_log_lines_of_the_sandbox_are_not_in_the_charm_s_log(model: juju_model.Model):
     go, done = threading.Event(), threading.Event()
 
     def other() -> None:
@@ -743,7 +743,7 @@ def test_what_the_sandbox_itself_logs_is_not_in_the_charm_s_log(model: juju_mode
     thread = threading.Thread(target=other)
     thread.start()
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         go.set()
         done.wait(10)
         logging.getLogger("werkzeug").info("not the charm")
@@ -751,7 +751,7 @@ def test_what_the_sandbox_itself_logs_is_not_in_the_charm_s_log(model: juju_mode
         worker.start()
         worker.join()
 
-    deploy(model, does)
+    deploy(model, handler)
     thread.join()
     messages = [line.message for line in model.log]
     assert "a thread of it" in messages
@@ -763,11 +763,11 @@ def test_update_status_does_not_run_on_a_unit_in_error_and_is_not_kept_for_it(
 ):
     broken = [True]
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.StartEvent) and broken[0]:
             raise RuntimeError
 
-    deploy(model, does)
+    deploy(model, handler)
     model.update_status()
     assert ran(model)[-1] == "start"
     broken[0] = False
@@ -777,14 +777,14 @@ def test_update_status_does_not_run_on_a_unit_in_error_and_is_not_kept_for_it(
     assert ran(model)[-1] == "update-status"
 
 
-def test_two_charms_that_answer_each_other_for_ever_are_found_out(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+def test_charms_that_trigger_each_other_endlessly_are_detected(model: juju_model.Model):
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         for relation in charm.model.relations["peers"]:
             count = int(relation.data[charm.unit].get("count", "0"))
             relation.data[charm.unit]["count"] = str(count + 1)
 
     with pytest.raises(RuntimeError, match="does not settle"):
-        deploy(model, does, units=2)
+        deploy(model, handler, units=2)
 
 
 def test_a_charm_s_files_are_read_as_charmcraft_packs_them(tmp_path: pathlib.Path):
@@ -804,14 +804,14 @@ def test_a_charm_s_files_are_read_as_charmcraft_packs_them(tmp_path: pathlib.Pat
     assert list(read.actions) == ["open"]
 
 
-def makes_a_file_system(charm: ops.CharmBase, event: ops.EventBase) -> None:
+def make_a_file_system(charm: ops.CharmBase, event: ops.EventBase) -> None:
     if isinstance(event, ops.UpdateStatusEvent | ops.ActionEvent):
         charm.model.relations["peers"][0].data[charm.app]["id"] = create_file_system()
         charm.unit.status = ops.ActiveStatus("made")
 
 
 def create_file_system() -> str:
-    """Let botocore answer itself what EFS would."""
+    """Create a file system with a stubbed EFS client, and return its id."""
     session = botocore.session.get_session()
     session.set_credentials("key", "secret")
     client = session.create_client("efs", region_name="us-east-1")
@@ -831,10 +831,10 @@ def create_file_system() -> str:
         return client.create_file_system(CreationToken="t")["FileSystemId"]
 
 
-def test_a_killed_hook_has_done_what_it_did_lost_what_it_wrote_and_runs_again(
+def test_a_killed_hook_keeps_its_calls_loses_its_writes_and_is_retried(
     model: juju_model.Model,
 ):
-    deploy(model, makes_a_file_system)
+    deploy(model, make_a_file_system)
     model.kill_next_hook(after="CreateFileSystem")
     model.update_status()
     assert model.status("share/0") == juju_model.Status("error", 'hook failed: "update-status"')
@@ -846,7 +846,7 @@ def test_a_killed_hook_has_done_what_it_did_lost_what_it_wrote_and_runs_again(
 
 
 def test_an_action_can_be_killed_even_in_a_thread_of_its_own(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.ActionEvent):
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 try:
@@ -854,7 +854,7 @@ def test_an_action_can_be_killed_even_in_a_thread_of_its_own(model: juju_model.M
                 except Exception:  # noqa: BLE001 - the widest net that a charm may cast
                     charm.unit.status = ops.ActiveStatus("survived")
 
-    deploy(model, does)
+    deploy(model, handler)
     model.kill_next_hook(after="CreateFileSystem")
     assert model.run("share/0", "open").message == "exit status 1"
     assert model.status("share/0").name == "unknown"
@@ -862,7 +862,7 @@ def test_an_action_can_be_killed_even_in_a_thread_of_its_own(model: juju_model.M
 
 
 def test_a_hook_can_be_killed_after_it_has_applied_something(model: juju_model.Model):
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         if isinstance(event, ops.UpdateStatusEvent):
             transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
             cluster = lightkube.KubeConfig.from_one(
@@ -873,7 +873,7 @@ def test_a_hook_can_be_killed_after_it_has_applied_something(model: juju_model.M
             client.apply(core_v1.Namespace(metadata=meta_v1.ObjectMeta(name="share")))
             charm.unit.status = ops.ActiveStatus("applied")
 
-    deploy(model, does)
+    deploy(model, handler)
     model.kill_next_hook(after="apply")
     model.update_status()
     assert "killed after apply" in model.hooks[-1].error
@@ -881,7 +881,7 @@ def test_a_hook_can_be_killed_after_it_has_applied_something(model: juju_model.M
     assert model.status("share/0") == juju_model.Status("active", "applied")
 
 
-def test_across_models_only_public_addresses_are_told(model: juju_model.Model):
+def test_across_models_only_public_addresses_are_published(model: juju_model.Model):
     deploy(model)
     add_cluster(model)
     model.relate("share:workers", "kubernetes-worker", cross_model=True)
@@ -893,12 +893,12 @@ def test_across_models_only_public_addresses_are_told(model: juju_model.Model):
 def test_a_model_s_credential_can_be_another_or_the_instances_role(model: juju_model.Model):
     kinds: list[str] = []
 
-    def does(charm: ops.CharmBase, event: ops.EventBase) -> None:
+    def handler(charm: ops.CharmBase, event: ops.EventBase) -> None:
         credential = charm.model.get_cloud_spec().credential
         assert credential
         kinds.append(f"{credential.auth_type} {credential.attributes.get('access-key')}")
 
-    deploy(model, does, trust=True)
+    deploy(model, handler, trust=True)
     model.update_credential(identity.AwsCredentials("another", "one"))
     model.update_status()
     model.update_credential(None)

@@ -1,4 +1,4 @@
-"""A worker of the sandbox does with pods what a kubelet does, and leaves nothing behind."""
+"""A worker node of the sandbox runs pods as a kubelet does, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def client(plane: control_plane.ControlPlane, nodes: worker_nodes.Nodes) -> ligh
 
 @pytest.fixture(scope="module")
 def file_system(cloud: aws_cloud.Cloud) -> str:
-    """A file system that can be mounted in the first two zones."""
+    """Create a file system that can be mounted in the first two zones."""
     ec2, efs = aws_client(cloud, "ec2"), aws_client(cloud, "efs")
     made = efs.create_file_system(CreationToken="node")["FileSystemId"]
     group = ec2.create_security_group(
@@ -80,7 +80,7 @@ def file_system(cloud: aws_cloud.Cloud) -> str:
     return made
 
 
-def test_a_pods_end_is_told_with_its_exit_code_and_its_own_message(
+def test_a_pods_status_has_its_exit_code_and_termination_message(
     client: lightkube.Client,
 ) -> None:
     script = "head -c 5000 /dev/zero | tr '\\0' x > /dev/termination-log; exit 3"
@@ -91,7 +91,7 @@ def test_a_pods_end_is_told_with_its_exit_code_and_its_own_message(
 
 
 @pytest.mark.parametrize(("code", "message"), [(0, None), (1, "y" * 2047 + "\n")])
-def test_the_logs_end_is_the_message_of_a_failed_pod_that_asked_for_it(
+def test_with_the_fallback_policy_the_end_of_the_log_is_the_message_of_a_failed_pod(
     client: lightkube.Client, code: int, message: str | None
 ) -> None:
     script = f"import sys; print('x' * 10 + 'y' * 2047); sys.exit({code})"
@@ -104,9 +104,9 @@ def test_a_command_that_is_not_there_is_a_start_error(client: lightkube.Client) 
     pod = ended(client, run(client, "pod", "nope", "--help"))
     assert pod["status"]["phase"] == "Failed"
     assert (terminated(pod)["exitCode"], terminated(pod)["reason"]) == (128, "StartError")
-    why = 'exec: "nope": executable file not found in $PATH'
-    assert why in terminated(pod)["message"]
-    assert why in event(client, "pod", "Failed")["message"]
+    reason = 'exec: "nope": executable file not found in $PATH'
+    assert reason in terminated(pod)["message"]
+    assert reason in event(client, "pod", "Failed")["message"]
 
 
 def test_an_image_that_does_not_exist_keeps_the_pod_waiting(client: lightkube.Client) -> None:
@@ -155,7 +155,7 @@ def test_a_zone_without_mount_target_fails_to_mount_until_it_has_one(
     assert ended(client, "pod")["status"]["phase"] == "Succeeded"
 
 
-def test_a_node_without_nfs_common_does_not_know_nfs_until_it_is_installed(
+def test_a_node_without_nfs_common_cannot_mount_until_it_is_installed(
     client: lightkube.Client,
     nodes: worker_nodes.Nodes,
     instances: dict[str, aws_cloud.Instance],
@@ -174,7 +174,7 @@ def test_a_node_without_nfs_common_does_not_know_nfs_until_it_is_installed(
     assert ended(client, "pod")["status"]["phase"] == "Succeeded"
 
 
-def test_mount_options_have_to_be_right(client: lightkube.Client, file_system: str) -> None:
+def test_wrong_mount_options_are_refused(client: lightkube.Client, file_system: str) -> None:
     claim(client, server(file_system), options=["nfsvers=4.1", "rize=12"])
     run(client, "pod", "true", **claimed(ZONES[0]))
     eventually(lambda: event(client, "pod", "FailedMount"))
@@ -198,7 +198,7 @@ def test_only_root_writes_on_a_fresh_file_system_whatever_the_fs_group(
     assert "Permission denied" in logs(client, "pod")
 
 
-def test_root_without_capabilities_keeps_to_the_permissions(
+def test_root_without_capabilities_is_bound_by_permissions(
     client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str, nodes: worker_nodes.Nodes
 ) -> None:
     if nodes.isolation.value != "root":
@@ -217,7 +217,7 @@ def test_root_without_capabilities_keeps_to_the_permissions(
     assert phase(client, owner) == "Succeeded"
 
 
-def test_a_sub_path_is_made_as_roots(
+def test_a_sub_path_is_created_by_root(
     client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str
 ) -> None:
     claim(client, server(file_system))
@@ -240,7 +240,7 @@ def test_a_finished_pod_holds_its_claim(client: lightkube.Client, file_system: s
     eventually(lambda: gone(client, core_v1.PersistentVolumeClaim, "efs"))
 
 
-def test_a_container_sees_what_its_pod_refers_to(client: lightkube.Client) -> None:
+def test_a_container_sees_the_objects_that_its_pod_refers_to(client: lightkube.Client) -> None:
     create(client, core_v1.ConfigMap, "files", data={"a.txt": "A"}, binaryData={"b": "AP8="})
     create(client, core_v1.Secret, "keys", stringData={"key": "K"})
     spec = {
@@ -292,7 +292,7 @@ except OSError as error:
     ]
 
 
-def test_a_missing_reference_is_waited_for(client: lightkube.Client) -> None:
+def test_a_container_waits_for_a_missing_reference(client: lightkube.Client) -> None:
     reference = {"secretKeyRef": {"name": "late", "key": "key"}}
     container = {"env": [{"name": "KEY", "valueFrom": reference}]}
     run(client, "pod", "sh", "-c", "test $KEY = K", container=container)
@@ -302,7 +302,7 @@ def test_a_missing_reference_is_waited_for(client: lightkube.Client) -> None:
     assert ended(client, "pod")["status"]["phase"] == "Succeeded"
 
 
-def test_a_shell_as_first_process_takes_its_whole_grace_period(client: lightkube.Client) -> None:
+def test_a_shell_as_pid_1_takes_its_whole_grace_period(client: lightkube.Client) -> None:
     run(client, "deaf", "sh", "-c", "sleep 100; true")
     eventually(lambda: read(client, "deaf")["status"]["phase"] == "Running")
     assert seconds_to_go(client, "deaf") >= 1.4  # 30 seconds, scaled
@@ -317,7 +317,7 @@ def test_a_pod_is_ended_at_its_own_deadline(client: lightkube.Client) -> None:
     assert terminated(pod)["exitCode"] == 137
 
 
-def test_init_containers_come_first_and_their_failure_is_the_pods(
+def test_init_containers_run_first_and_their_failure_fails_the_pod(
     client: lightkube.Client,
 ) -> None:
     shared = {"volumes": [{"name": "shared", "emptyDir": {}}]}
@@ -333,7 +333,7 @@ def test_init_containers_come_first_and_their_failure_is_the_pods(
     assert state == {"waiting": {"reason": "PodInitializing"}}
 
 
-def test_a_container_is_started_again_where_its_pod_says_so(client: lightkube.Client) -> None:
+def test_a_container_is_restarted_according_to_the_pods_policy(client: lightkube.Client) -> None:
     spec = {"restartPolicy": "OnFailure", "volumes": [{"name": "kept", "emptyDir": {}}]}
     container = {"volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}
     script = "echo >> /kept/tries; test $(wc -l < /kept/tries) = 3"
@@ -342,7 +342,7 @@ def test_a_container_is_started_again_where_its_pod_says_so(client: lightkube.Cl
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 2
 
 
-def test_a_job_runs_to_its_end_and_its_pods_know_their_index(client: lightkube.Client) -> None:
+def test_a_job_completes_and_its_pods_know_their_index(client: lightkube.Client) -> None:
     template = {"spec": {"restartPolicy": "Never", "containers": [main("sh", "-c", "echo $I")]}}
     index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
     template["spec"]["containers"][0]["env"] = [
@@ -360,7 +360,7 @@ def test_a_job_runs_to_its_end_and_its_pods_know_their_index(client: lightkube.C
     assert sorted(logs(client, name) for name in names) == ["0\n", "1\n"]
 
 
-def test_a_failed_mount_uses_up_no_back_off_and_the_jobs_deadline_deletes_the_pod(
+def test_a_failed_mount_does_not_count_as_a_retry_and_the_jobs_deadline_deletes_the_pod(
     client: lightkube.Client,
 ) -> None:
     claim(client, "fs-0a1b2c3d4e5f60718.efs.us-east-1.amazonaws.com")
@@ -376,7 +376,9 @@ def test_a_failed_mount_uses_up_no_back_off_and_the_jobs_deadline_deletes_the_po
     assert "FailedMount" in reasons
 
 
-def test_logs_are_there_from_the_start_until_the_pod_is_gone(client: lightkube.Client) -> None:
+def test_logs_can_be_read_from_the_start_until_the_pod_is_deleted(
+    client: lightkube.Client,
+) -> None:
     claim(client, "fs-0a1b2c3d4e5f60718.efs.us-east-1.amazonaws.com")
     run(client, "stuck", "true", **claimed(ZONES[0]))
     eventually(lambda: event(client, "stuck", "FailedMount"))
@@ -438,7 +440,7 @@ def test_nothing_is_left_when_the_nodes_are_closed(
     assert not processes("4713.25")
 
 
-def test_what_happened_while_the_api_was_down_is_told_when_it_is_back(
+def test_changes_while_the_api_was_down_are_reported_when_it_is_back(
     client: lightkube.Client, plane: control_plane.ControlPlane
 ) -> None:
     run(client, "pod", "sleep", "1")
@@ -471,8 +473,8 @@ def claim(client: lightkube.Client, host: str, options: list[str] = OPTIONS) -> 
         "nfs": {"server": host, "path": "/"},
     }
     create(client, core_v1.PersistentVolume, "efs", spec=volume)
-    wanted = {**spec, "volumeName": "efs", "resources": {"requests": {"storage": "1Gi"}}}
-    create(client, core_v1.PersistentVolumeClaim, "efs", spec=wanted)
+    bound = {**spec, "volumeName": "efs", "resources": {"requests": {"storage": "1Gi"}}}
+    create(client, core_v1.PersistentVolumeClaim, "efs", spec=bound)
 
 
 def claimed(
@@ -482,7 +484,7 @@ def claimed(
     container: dict[str, Any] | None = None,
     sub_path: str = "",
 ) -> dict[str, Any]:
-    """What makes `run` put the claim at /mnt, in a zone."""
+    """Return arguments of `run` that mount the claim at /mnt, in a zone."""
     volume = {"name": "efs", "persistentVolumeClaim": {"claimName": "efs"}}
     selector = {"topology.kubernetes.io/zone": zone}
     mount = {"name": "efs", "mountPath": "/mnt", "subPath": sub_path}
@@ -550,7 +552,7 @@ def waiting(client: lightkube.Client, name: str) -> str:
 
 
 def event(client: lightkube.Client, pod: str, reason: str) -> dict[str, Any]:
-    """The pod's event with that reason which was seen most often."""
+    """Return the pod's event with this reason and the highest count."""
     found = [
         each.to_dict()
         for each in client.list(core_v1.Event, namespace="default")
@@ -584,7 +586,7 @@ def renewals(client: lightkube.Client) -> dict[str, Any]:
 
 
 def processes(argument: str) -> list[str]:
-    """The processes of this machine that were started with an argument."""
+    """Return the ids of the processes with this argument."""
     found: list[str] = []
     for command in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it may just end
@@ -593,9 +595,9 @@ def processes(argument: str) -> list[str]:
     return found
 
 
-def eventually(look: Callable[[], T]) -> T:
+def eventually(condition: Callable[[], T]) -> T:
     return tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda result: not result),
         wait=tenacity.wait_exponential(multiplier=0.02, exp_base=1.3, max=0.5),
         stop=tenacity.stop_after_delay(WAIT),
-    )(look)
+    )(condition)

@@ -22,7 +22,7 @@ def test_only_the_adapter_imports_ops_scenarios_own_modules():
     assert [path.name for path in users] == ["ops_scenario.py"]
 
 
-def test_a_version_that_changed_a_private_part_is_told_by_name(monkeypatch: pytest.MonkeyPatch):
+def test_each_changed_private_part_is_named(monkeypatch: pytest.MonkeyPatch):
     backend = scenario.mocking._MockModelBackend
     monkeypatch.delattr(backend, "_get_secret")
     monkeypatch.setattr(backend, "secret_get", lambda self, *, uri=None: {})

@@ -1,4 +1,4 @@
-"""The sandbox's programs and files end with it, and only with it."""
+"""The sandbox's programs and scratch files live exactly as long as the sandbox."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_program_outlives_the_thread_that_started_it(tmp_path: pathlib.Path) -
     assert _gone(started[0].pid)
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_that_is_in_use(
+def test_the_directories_of_killed_processes_are_removed_but_none_in_use(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -71,18 +71,18 @@ def test_what_a_killed_process_left_is_removed_and_nothing_that_is_in_use(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_program_that_is_not_there_is_told_of(tmp_path: pathlib.Path) -> None:
+def test_a_missing_program_is_reported(tmp_path: pathlib.Path) -> None:
     program = processes.Process(["/nowhere/etcd"], tmp_path / "log")
     _wait_until(lambda: not program.running)
     assert program.tail() == "/nowhere/etcd: No such file or directory"
 
 
-def _wait_until(look: Callable[[], bool]) -> None:
+def _wait_until(condition: Callable[[], bool]) -> None:
     tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda result: not result),
         wait=tenacity.wait_exponential(multiplier=0.05, max=1),
         stop=tenacity.stop_after_delay(20),
-    )(look)
+    )(condition)
 
 
 def _gone(process: int) -> bool:
