@@ -133,12 +133,12 @@ class _MemorySampler:
 
 
 def _family(pid: int) -> list[int]:
-    found = [pid]
-    for each in found:
+    pids = [pid]
+    for each in pids:
         with contextlib.suppress(OSError):
             text = pathlib.Path(f"/proc/{each}", CHILDREN.format(each)).read_text()
-            found += map(int, text.split())
-    return found
+            pids += map(int, text.split())
+    return pids
 
 
 def _resident(pid: int) -> int:

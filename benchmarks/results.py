@@ -200,8 +200,8 @@ def _version(words: Sequence[str]) -> str:
         text = subprocess.run(words, capture_output=True, text=True, check=False).stdout
     except FileNotFoundError:
         return "missing"
-    found = re.search(r"\d+\.\d[\w.]*", text)
-    return found[0] if found else "unknown"
+    match = re.search(r"\d+\.\d[\w.]*", text)
+    return match[0] if match else "unknown"
 
 
 def _scripts(measured: Sequence[CaseResults]) -> list[str]:

@@ -138,14 +138,14 @@ class Cloud(aws_faults.AwsFaults):
     ) -> Vpc:
         """Create another VPC with a subnet in each zone and both DNS flags on."""
         with self._up_to_date():
-            made = self._home.ec2.create_vpc(cidr)
+            vpc = self._home.ec2.create_vpc(cidr)
             blocks = ipaddress.ip_network(cidr).subnets(new_prefix=prefix)
             subnets = {
-                zone: self._home.ec2.create_subnet(made.id, str(block), availability_zone=zone).id
+                zone: self._home.ec2.create_subnet(vpc.id, str(block), availability_zone=zone).id
                 for zone, block in zip(zones or self.subnets, blocks, strict=False)
             }
-        self.set_dns(made.id, support=True, hostnames=True)
-        return Vpc(made.id, cidr, subnets)
+        self.set_dns(vpc.id, support=True, hostnames=True)
+        return Vpc(vpc.id, cidr, subnets)
 
     def set_dns(self, vpc_id: str, *, support: bool, hostnames: bool) -> None:
         """Set the two DNS flags of a VPC."""

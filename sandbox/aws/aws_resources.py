@@ -177,12 +177,12 @@ class Region:
 
     def instance(self, instance_id: str) -> Instance:
         """Return the instance with this id."""
-        found = self.ec2.get_instance_by_id(instance_id)
-        if found is None:
+        instance = self.ec2.get_instance_by_id(instance_id)
+        if instance is None:
             raise Refused(
                 "InvalidInstanceID.NotFound", f"The instance ID '{instance_id}' does not exist"
             )
-        return found
+        return instance
 
     def directory(self, file_system_id: str) -> pathlib.Path:
         """Return the directory of a file system's files; a new one is root's, with mode 0755."""

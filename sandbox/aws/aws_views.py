@@ -133,5 +133,5 @@ def security_groups(region: aws_resources.Region, vpc_id: str) -> tuple[Security
 
 def interfaces(region: aws_resources.Region) -> tuple[str, ...]:
     """Return the ids of EFS's network interfaces, including those not yet released."""
-    every = region.ec2.get_all_network_interfaces()
-    return tuple(each.id for each in every if each.requester_managed)
+    all_interfaces = region.ec2.get_all_network_interfaces()
+    return tuple(each.id for each in all_interfaces if each.requester_managed)

@@ -48,7 +48,7 @@ def create(region: Region, params: Params) -> Answer:
     throughput = _throughput_mode(params, performance, "bursting")
     tags = {tag["Key"]: tag["Value"] for tag in aws_resources.entries(params, "Tags")}
     check_tags(tags, len(tags))
-    fresh = efs_models.FileSystem(
+    created = efs_models.FileSystem(
         region.account_id,
         region.name,
         token,
@@ -62,13 +62,13 @@ def create(region: Region, params: Params) -> Answer:
         availability_zone_name=params.get("AvailabilityZoneName", ""),
         backup=bool(params.get("Backup")),
     )
-    made = cast("FileSystem", fresh)  # moto's own __new__ hides the type
-    made.life_cycle_state = "creating"
-    region.efs.file_systems_by_id[made.file_system_id] = made
+    system = cast("FileSystem", created)  # moto's own __new__ hides the type
+    system.life_cycle_state = "creating"
+    region.efs.file_systems_by_id[system.file_system_id] = system
     region.efs.creation_tokens.add(token)
-    region.efs.tag_resource(made.file_system_id, tags)
-    region.timeline.after(region.latencies.file_system_seconds, lambda: _settle(made))
-    return 201, _described(region, made)
+    region.efs.tag_resource(system.file_system_id, tags)
+    region.timeline.after(region.latencies.file_system_seconds, lambda: _settle(system))
+    return 201, _described(region, system)
 
 
 def describe(region: Region, params: Params) -> Answer:
@@ -77,11 +77,11 @@ def describe(region: Region, params: Params) -> Answer:
     if token and file_system_id:
         raise Refused("BadRequest", "Either a creation token or a file system id, not both.")
     if file_system_id:
-        found = [region.file_system(file_system_id)]
+        systems = [region.file_system(file_system_id)]
     else:
-        every = region.efs.file_systems_by_id.values()
-        found = [each for each in every if token in (None, "", each.creation_token)]
-    described = [_described(region, each) for each in found]
+        all_systems = region.efs.file_systems_by_id.values()
+        systems = [each for each in all_systems if token in (None, "", each.creation_token)]
+    described = [_described(region, each) for each in systems]
     return 200, aws_resources.page("FileSystems", described, params)
 
 

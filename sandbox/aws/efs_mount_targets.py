@@ -32,13 +32,15 @@ def create(region: Region, params: Params) -> Answer:
     _check_groups(region, groups, subnet.vpc_id)
     _check_address(region, subnet, address)
     groups = groups or [region.default_group(subnet.vpc_id)]
-    made = region.efs.create_mount_target(system.file_system_id, subnet.id, address, groups)
-    made.life_cycle_state = "creating"
-    interface = region.interface(made)
-    interface.description = f"EFS mount target for {made.file_system_id} ({made.mount_target_id})"
+    target = region.efs.create_mount_target(system.file_system_id, subnet.id, address, groups)
+    target.life_cycle_state = "creating"
+    interface = region.interface(target)
+    interface.description = (
+        f"EFS mount target for {target.file_system_id} ({target.mount_target_id})"
+    )
     interface.requester_managed, interface.status = True, "in-use"
-    region.timeline.after(region.latencies.mount_target_seconds, lambda: _settle(region, made))
-    return 200, _described(made)
+    region.timeline.after(region.latencies.mount_target_seconds, lambda: _settle(region, target))
+    return 200, _described(target)
 
 
 def describe(region: Region, params: Params) -> Answer:
@@ -47,10 +49,10 @@ def describe(region: Region, params: Params) -> Answer:
     if bool(file_system_id) == bool(one):
         raise Refused("BadRequest", "Must specify exactly one mutually exclusive parameter.")
     if one:
-        found = [region.mount_target(one)]
+        targets = [region.mount_target(one)]
     else:
-        found = list(region.file_system(str(file_system_id)).iter_mount_targets())
-    return 200, aws_resources.page("MountTargets", [_described(each) for each in found], params)
+        targets = list(region.file_system(str(file_system_id)).iter_mount_targets())
+    return 200, aws_resources.page("MountTargets", [_described(each) for each in targets], params)
 
 
 def delete(region: Region, params: Params) -> Answer:

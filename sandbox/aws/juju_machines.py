@@ -96,16 +96,16 @@ def launch(
             }
         },
     )
-    made = reservation.instances[0]
+    instance = reservation.instances[0]
     return Instance(
-        id=made.id,
+        id=instance.id,
         machine=machine,
-        private_address=str(made.private_ip_address),
-        public_address=str(made.public_ip_address),
+        private_address=str(instance.private_ip_address),
+        public_address=str(instance.public_ip_address),
         zone=zone,
         subnet_id=subnet_id,
         vpc_id=subnet.vpc_id,
-        provider_id=f"aws:///{zone}/{made.id}",
+        provider_id=f"aws:///{zone}/{instance.id}",
     )
 
 
@@ -141,9 +141,9 @@ def _tags(model_uuid: str) -> dict[str, str]:
 def _model_group(region: aws_resources.Region, vpc_id: str, model_uuid: str) -> SecurityGroup:
     """Return the model's group: ssh from anywhere, and all traffic between its machines."""
     name = f"juju-{model_uuid}"
-    found = region.ec2.get_security_group_from_name(name, vpc_id)
-    if found is not None:
-        return found
+    existing = region.ec2.get_security_group_from_name(name, vpc_id)
+    if existing is not None:
+        return existing
     group = _group(region, vpc_id, name, model_uuid)
     anywhere = [{"CidrIp": "0.0.0.0/0"}]
     region.ec2.authorize_security_group_ingress(group.id, "tcp", SSH_PORT, SSH_PORT, anywhere)
@@ -159,5 +159,7 @@ def _model_group(region: aws_resources.Region, vpc_id: str, model_uuid: str) -> 
 
 
 def _group(region: aws_resources.Region, vpc_id: str, name: str, model_uuid: str) -> SecurityGroup:
-    found = region.ec2.get_security_group_from_name(name, vpc_id)
-    return found or region.ec2.create_security_group(name, "juju group", vpc_id, _tags(model_uuid))
+    existing = region.ec2.get_security_group_from_name(name, vpc_id)
+    return existing or region.ec2.create_security_group(
+        name, "juju group", vpc_id, _tags(model_uuid)
+    )

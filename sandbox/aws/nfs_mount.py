@@ -70,7 +70,7 @@ def _check_options(options: Sequence[str]) -> None:
 def _resolve(region: aws_resources.Region, server: str, instance: Instance) -> MountTarget | None:
     """Return the mount target that a name or address resolves to on the instance."""
     vpc = region.ec2.get_vpc(str(instance.vpc_id))
-    named = re.fullmatch(rf"(fs-[0-9a-f]+)\.efs\.{region.name}\.{region.dns_suffix}", server)
+    match = re.fullmatch(rf"(fs-[0-9a-f]+)\.efs\.{region.name}\.{region.dns_suffix}", server)
     for target in region.efs.mount_targets_by_id.values():
         if target.vpc_id != instance.vpc_id:
             continue
@@ -78,8 +78,8 @@ def _resolve(region: aws_resources.Region, server: str, instance: Instance) -> M
             return target
         resolvable_at = region.resolvable_at.get(target.mount_target_id)
         if (
-            named is not None
-            and target.file_system_id == named[1]
+            match is not None
+            and target.file_system_id == match[1]
             and target.availability_zone_name == instance.availability_zone
             and vpc.enable_dns_support
             and vpc.enable_dns_hostnames

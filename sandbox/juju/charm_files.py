@@ -159,20 +159,20 @@ def _typed(kind: str, value: ConfigValue) -> ConfigValue | None:
 
 def _schema_errors(where: str, schema: Mapping[str, Any], value: Any) -> list[str]:
     """Return the violations of a JSON schema in the words of Juju's validator."""
-    given = f", given {json.dumps(value)}"
+    suffix = f", given {json.dumps(value)}"
     declared = schema.get("type", [])
     kinds = cast("list[str]", declared if isinstance(declared, list) else [declared])
     if kinds and not any(_is_of(kind, value) for kind in kinds):
-        return [f"{where} : must be of type {' or '.join(kinds)}{given}"]
+        return [f"{where} : must be of type {' or '.join(kinds)}{suffix}"]
     wrong: list[str] = []
     if "enum" in schema and value not in schema["enum"]:
-        wrong.append(f"{where} : must match one of the enum values {schema['enum']}{given}")
+        wrong.append(f"{where} : must match one of the enum values {schema['enum']}{suffix}")
     if "minimum" in schema and value < schema["minimum"]:
-        wrong.append(f"{where} : must be greater than or equal to {schema['minimum']}{given}")
+        wrong.append(f"{where} : must be greater than or equal to {schema['minimum']}{suffix}")
     if "maximum" in schema and value > schema["maximum"]:
-        wrong.append(f"{where} : must be lower than or equal to {schema['maximum']}{given}")
+        wrong.append(f"{where} : must be lower than or equal to {schema['maximum']}{suffix}")
     if "pattern" in schema and not re.search(schema["pattern"], str(value)):
-        wrong.append(f"{where} : does not match pattern '{schema['pattern']}'{given}")
+        wrong.append(f"{where} : does not match pattern '{schema['pattern']}'{suffix}")
     return wrong
 
 

@@ -46,18 +46,18 @@ def match(
 
 def find(world: model_state.World, one: str, another: str = "") -> model_state.Relation:
     """Return the relation with these ends, or the only relation with one end."""
-    found = [
+    matches = [
         relation
         for relation in world.relations.values()
         if not relation.dying
         and any(_is(end, one) for end in relation.ends)
         and (not another or any(_is(end, another) for end in relation.ends))
     ]
-    if not found:
+    if not matches:
         raise charm_files.JujuError(f'relation "{one} {another}" not found')
-    if len(found) > 1:
+    if len(matches) > 1:
         raise charm_files.JujuError(f'"{one}" has several relations: name the other end')
-    return found[0]
+    return matches[0]
 
 
 def _candidates(world: model_state.World, text: str) -> list[tuple[str, charm_files.Endpoint]]:

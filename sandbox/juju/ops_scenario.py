@@ -124,9 +124,9 @@ def mismatches() -> list[str]:
     version = importlib.metadata.version("ops-scenario")
     backend = scenario.mocking._MockModelBackend
     problems = [
-        f"{name}({', '.join(found)}) should take ({', '.join(expected)})"
+        f"{name}({', '.join(actual)}) should take ({', '.join(expected)})"
         for name, expected in _SIGNATURES.items()
-        if (found := _parameters(backend, name)) != expected
+        if (actual := _parameters(backend, name)) != expected
     ]
     problems += [f"{name} is gone" for name in _TOOLS if not hasattr(backend, name)]
     problems += [

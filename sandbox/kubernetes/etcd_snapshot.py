@@ -34,10 +34,10 @@ class Store:
 
     def read(self) -> dict[str, str]:
         """Return the API server's stable keys with their values in base64."""
-        everything = {"key": _coded("/registry/"), "range_end": _coded("/registry0")}
+        key_range = {"key": _coded("/registry/"), "range_end": _coded("/registry0")}
         with contextlib.closing(self._connect()) as connection:
-            found = _call(connection, "range", everything).get("kvs", [])
-        read = {_decoded(pair["key"]): pair["value"] for pair in found}
+            pairs = _call(connection, "range", key_range).get("kvs", [])
+        read = {_decoded(pair["key"]): pair["value"] for pair in pairs}
         return {key: value for key, value in read.items() if not key.startswith(_VOLATILE)}
 
     def restore(self, values: Mapping[str, str]) -> None:

@@ -202,20 +202,20 @@ class Pod:
         spec, metadata = self._manifest["spec"], self._manifest["metadata"]
         grace = spec.get("terminationGracePeriodSeconds", _GRACE_SECONDS)
         grace = metadata.get("deletionGracePeriodSeconds", grace)
-        everyone = (*self._init, *self._main)
-        for container in everyone:
+        containers = (*self._init, *self._main)
+        for container in containers:
             container.stop_restarting()
             if container.process:
                 message = f"Stopping container {container.name}"
                 self._kubelet.events.normal(self._manifest, "Killing", message)
                 container.process.terminate()
         until = time.monotonic() + grace * self._kubelet.scale
-        while any(each.process for each in everyone) and time.monotonic() < until:
+        while any(each.process for each in containers) and time.monotonic() < until:
             self._receive(until)
-        for container in everyone:
+        for container in containers:
             if container.process:
                 container.process.kill()
-        while any(each.process for each in everyone):
+        while any(each.process for each in containers):
             self._receive(None)
 
     def _wait_for_deletion(self) -> None:

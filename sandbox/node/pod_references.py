@@ -35,16 +35,18 @@ class References:
 
     def config_map(self, name: str) -> dict[str, bytes]:
         """Return a config map's content."""
-        found = self._get("configmap", f"configmaps/{name}", name)
+        manifest = self._get("configmap", f"configmaps/{name}", name)
         return {
-            **{key: value.encode() for key, value in found.get("data", {}).items()},
-            **{key: base64.b64decode(text) for key, text in found.get("binaryData", {}).items()},
+            **{key: value.encode() for key, value in manifest.get("data", {}).items()},
+            **{
+                key: base64.b64decode(text) for key, text in manifest.get("binaryData", {}).items()
+            },
         }
 
     def secret(self, name: str) -> dict[str, bytes]:
         """Return a secret's content."""
-        found = self._get("secret", f"secrets/{name}", name)
-        return {key: base64.b64decode(text) for key, text in found.get("data", {}).items()}
+        manifest = self._get("secret", f"secrets/{name}", name)
+        return {key: base64.b64decode(text) for key, text in manifest.get("data", {}).items()}
 
     def variables(self, kind: str, name: str) -> dict[str, str]:
         """Return the values of a ConfigMap or a Secret for environment variables."""

@@ -228,10 +228,10 @@ def _make_directories(path: pathlib.Path, volume: pathlib.Path) -> None:
     """Create a sub-path, owned by root and with the mode of the volume's directory."""
     mode = volume.stat().st_mode & 0o777
     for directory in (*reversed(path.relative_to(volume).parents), path.relative_to(volume)):
-        made = volume / directory
-        if not made.exists():
-            made.mkdir()
-            made.chmod(mode)
+        subdirectory = volume / directory
+        if not subdirectory.exists():
+            subdirectory.mkdir()
+            subdirectory.chmod(mode)
 
 
 def _failed(name: str, reason: str) -> VolumeError:

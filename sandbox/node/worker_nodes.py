@@ -181,9 +181,9 @@ class Nodes:
 
     def _list_and_watch(self) -> None:
         path, selector = "/api/v1/pods", {"fieldSelector": "spec.nodeName!="}
-        found = self._api.get(path, **selector)
-        self._replace(found["items"])
-        version = found["metadata"]["resourceVersion"]
+        listing = self._api.get(path, **selector)
+        self._replace(listing["items"])
+        version = listing["metadata"]["resourceVersion"]
         for change, pod in self._api.watch(path, resourceVersion=version, **selector):
             self._apply(change, pod)
 

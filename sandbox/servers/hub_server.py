@@ -165,10 +165,10 @@ class Hub:
     def _answer(self, connection: http.server.BaseHTTPRequestHandler) -> _Reply | None:
         target = urllib.parse.urlsplit(connection.path)
         api, resolve = API.fullmatch(target.path), RESOLVE.fullmatch(target.path)
-        found = api or resolve
-        if not found:
+        match = api or resolve
+        if not match:
             return _refusal(404, "", "Not Found")
-        name = found[1]
+        name = match[1]
         if name in self.renamed:
             return _Reply(
                 307, headers={"Location": connection.path.replace(name, self.renamed[name], 1)}
@@ -180,7 +180,7 @@ class Hub:
         repository = self._repositories[name]
         if api:
             return self._api(api, repository, urllib.parse.parse_qs(target.query))
-        return self._resolve(connection, found, repository)
+        return self._resolve(connection, match, repository)
 
     def _access_refusal(self, name: str, token: str, *, file: bool) -> _Reply | None:
         """Return the refusal of a data set or its files for a token; None if it has access."""
@@ -194,9 +194,9 @@ class Hub:
         return None
 
     def _api(
-        self, found: re.Match[str], repository: _Repository, query: Mapping[str, Sequence[str]]
+        self, match: re.Match[str], repository: _Repository, query: Mapping[str, Sequence[str]]
     ) -> _Reply:
-        name, kind, revision, path = found.groups()
+        name, kind, revision, path = match.groups()
         commit = repository.revisions.get(urllib.parse.unquote(revision))
         if commit is None:
             return _refusal(404, "RevisionNotFound", "Invalid rev id")
@@ -220,17 +220,17 @@ class Hub:
         headers: dict[str, str] = {}
         if end < len(listed):
             following = f"recursive={str(recursive).lower()}&limit={self.page_size}&cursor={end}"
-            link = f"{self.public_url}{found[0]}?{following}"
+            link = f"{self.public_url}{match[0]}?{following}"
             headers["Link"] = f'<{link}>; rel="next"'
         return _Reply(200, listed[start:end], headers)
 
     def _resolve(
         self,
         connection: http.server.BaseHTTPRequestHandler,
-        found: re.Match[str],
+        match: re.Match[str],
         repository: _Repository,
     ) -> _Reply | None:
-        name, revision, path = found[1], *map(urllib.parse.unquote, found.groups()[1:])
+        name, revision, path = match[1], *map(urllib.parse.unquote, match.groups()[1:])
         commit = repository.revisions.get(revision)
         if commit is None:
             return _refusal(404, "RevisionNotFound", "Invalid rev id")

@@ -85,11 +85,11 @@ class _Resource:
 
     def span(self, headers: Mapping[str, str]) -> tuple[int, int] | None:
         """Return the first and last byte of a range request; None to send everything."""
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
         same = headers.get("if-range", self.tag) == self.tag
-        if not found or not same or not self.faults.ranges:
+        if not match or not same or not self.faults.ranges:
             return None
-        return int(found[1]), min(int(found[2] or self.size), self.size - 1)
+        return int(match[1]), min(int(match[2] or self.size), self.size - 1)
 
     def chunks(self, start: int, end: int) -> Generator[bytes]:
         if isinstance(self.content, bytes):

@@ -213,8 +213,8 @@ class Buckets:
         }
         condition = request.headers.get("if-range", "")
         if condition and key:
-            found: Any = self._backend.get_object(name, urllib.parse.unquote(key))
-            if found is None or found.etag != condition:
+            stored: Any = self._backend.get_object(name, urllib.parse.unquote(key))
+            if stored is None or stored.etag != condition:
                 headers.pop("range", None)
         reply = _client().open(
             path=f"/{name}/{key}",
@@ -229,13 +229,13 @@ class Buckets:
 def _named(request: faulty_http_server.Request) -> tuple[str, str, str]:
     """Return a request's bucket, the region of its host name, and the key, still encoded."""
     host = request.headers.get("host", "").partition(":")[0]
-    found = HOST.fullmatch(host)
-    region = (found[2] or "") if found else ""
-    if found and found[1]:
-        return found[1], region, request.path[1:]
+    match = HOST.fullmatch(host)
+    region = (match[2] or "") if match else ""
+    if match and match[1]:
+        return match[1], region, request.path[1:]
     bucket, _, key = request.path[1:].partition("/")
     # The global endpoint redirects to the bucket's region only if the host names the bucket.
-    return bucket, region or (REGION if found else ""), key
+    return bucket, region or (REGION if match else ""), key
 
 
 def _is_forwarded(header: str) -> bool:
