@@ -135,7 +135,7 @@ class Container:
         self._end(code, reason, running["startedAt"], self._message(code))
 
     def stop_restarting(self) -> None:
-        """Never start it again, because its pod ends."""
+        """Forbid another start, because its pod ends."""
         self.finished = True
 
     def log(self, previous: bool = False) -> pathlib.Path | None:
