@@ -392,7 +392,7 @@ def test_a_load_that_lost_its_job_is_reported_and_continued(
     delete_job(settled, "dataset-large")
     results = shown(settled, "large")
     assert results["state"] == "failed"
-    assert "its load is not finished" in results["last-error"]
+    assert "its load is unfinished" in results["last-error"]
     assert "create-dataset" in results["next"]
     server.release()
     assert published(settled, "large", source)["bytes"] == str(len(LARGE))

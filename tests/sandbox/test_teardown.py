@@ -79,7 +79,7 @@ def test_unconfirmed_it_is_refused_with_what_would_be_lost(stage: Stage, confirm
     refused = stage.run("teardown", confirm=confirm) if confirm else stage.run("teardown")
     made = file_system(stage)
     assert refused.status == "failed"
-    assert f"nothing was deleted: this deletes {made}" in refused.message
+    assert f"nothing was deleted: teardown permanently deletes {made}" in refused.message
     assert "bytes as AWS last metered" in refused.message
     assert refused.message.endswith(f"confirm={made}")
     assert stage.writes() == []

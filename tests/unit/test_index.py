@@ -194,7 +194,7 @@ def test_a_data_set_that_is_only_on_the_volume_is_added():
     begun = refresh_index.after_inventory(None, UNFINISHED, has_job=False)
     assert begun
     assert (begun.state, begun.version) == ("failed", "")
-    assert "not finished" in begun.error
+    assert "is unfinished" in begun.error
 
 
 def test_a_record_that_agrees_with_the_volume_stays_as_it_is():
