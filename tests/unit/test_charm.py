@@ -305,7 +305,7 @@ def cluster(plane: api_server.ApiServer, cloud: aws_cloud.Cloud) -> api_server.A
         (
             ({"api-endpoints": '["http://127.0.0.1:1"]'}, "any"),
             testing.BlockedStatus(
-                "the API address from kube-control is not https: no token goes there"
+                "the API address from kube-control is not https: the token is not sent to it"
             ),
         ),
     ],
