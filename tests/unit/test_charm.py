@@ -152,7 +152,7 @@ def test_what_a_leader_recorded_changes_nothing_but_the_next_reconcile(
     context: testing.Context[charm.AwsEfsCharm],
 ) -> None:
     relation = peers(torn_down=True)
-    after = context.run(context.on.relation_changed(relation), state(relation))
+    after = context.run(context.on.relation_changed(relation, remote_unit=1), state(relation))
     assert after.unit_status.message.startswith("torn down: ")
 
 
