@@ -269,9 +269,9 @@ def test_metalink_3_is_read():
     ("text", "message"),
     [
         ("<!DOCTYPE x [<!ENTITY a 'b'>]><metalink>&a;</metalink>", "declares a document type"),
-        ("<metalink>", "is no Metalink (line 1 is not XML)"),
-        ("<html><body>Login</body></html>", "is no Metalink (it is a web page)"),
-        ("<!doctype html><html>", "is no Metalink"),
+        ("<metalink>", "is not a Metalink (line 1 is not XML)"),
+        ("<html><body>Login</body></html>", "is not a Metalink (it is a web page)"),
+        ("<!doctype html><html>", "is not a Metalink"),
         ("<metalink/>", "the list names nothing"),
         ("<metalink>\n<file name='x'/></metalink>", "line 2 of the list has a file without an"),
         ("<metalink><file><url>https://b.example/x</url></file></metalink>", "names no file"),

@@ -325,7 +325,7 @@ def test_refusals_say_what_to_do(served: s3_server.Buckets):
 def test_credentials_that_do_not_open_a_bucket_are_refused(served: s3_server.Buckets):
     served.make("private-data", listable=False)
     error = refusal(served, "s3://private-data/p/")
-    assert "AccessDenied: the credentials do not open it" in error
+    assert "AccessDenied: the credentials give no access to it" in error
 
 
 def test_a_clock_that_is_wrong_is_named(
