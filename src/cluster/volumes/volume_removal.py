@@ -43,26 +43,29 @@ def remove(
     lines = job_lifecycle.remove(cluster, report=report, dry_run=dry_run)
     if not dry_run:
         _wait_for_pods(cluster, observed, deadline)
-    for kind, name, namespace in _targets(observed, own):
-        if not dry_run:
-            cluster.delete(kind, name, namespace)
-        done = "would delete" if dry_run else "deleted"
-        lines.append(f"{done} {client.title(kind, name, namespace)}")
-        report(lines[-1])
+    lines += _delete(cluster, _claims(observed), report, dry_run=dry_run)
     if not dry_run:
-        _wait_until_gone(cluster, own, deadline)
+        # Kubernetes looks again only after 8 s at a deleted namespace in which it found a claim.
+        _wait_until_gone(lambda: _remaining_claims(cluster, own), deadline)
+    lines += _delete(cluster, _all_but_claims(observed, own), report, dry_run=dry_run)
+    if not dry_run:
+        _wait_until_gone(lambda: _remaining(cluster, own), deadline)
     return lines
 
 
-def _targets(
-    observed: volume_resources.ObservedVolumes, own: str
-) -> list[tuple[type[client.Resource], str, str]]:
-    targets: list[tuple[type[client.Resource], str, str]] = []
-    targets += [
+_Target = tuple[type[client.Resource], str, str]
+
+
+def _claims(observed: volume_resources.ObservedVolumes) -> list[_Target]:
+    return [
         (core_v1.PersistentVolumeClaim, c.name, c.namespace)
         for c in observed.claims
         if not c.deleting
     ]
+
+
+def _all_but_claims(observed: volume_resources.ObservedVolumes, own: str) -> list[_Target]:
+    targets: list[_Target] = []
     targets += [(core_v1.PersistentVolume, v.name, "") for v in observed.volumes if not v.deleting]
     targets += [(storage_v1.StorageClass, c.name, "") for c in observed.storage_classes]
     targets += [
@@ -71,6 +74,23 @@ def _targets(
         if namespace.ours and not namespace.terminating
     ]
     return targets
+
+
+def _delete(
+    cluster: client.Cluster,
+    targets: list[_Target],
+    report: Callable[[str], None],
+    *,
+    dry_run: bool,
+) -> list[str]:
+    lines: list[str] = []
+    for kind, name, namespace in targets:
+        if not dry_run:
+            cluster.delete(kind, name, namespace)
+        done = "would delete" if dry_run else "deleted"
+        lines.append(f"{done} {client.title(kind, name, namespace)}")
+        report(lines[-1])
+    return lines
 
 
 def _wait_for_pods(
@@ -95,15 +115,21 @@ def _wait_for_pods(
         raise problems.Waiting(f"claims are in use: delete {named}, then run it again")
 
 
-def _wait_until_gone(cluster: client.Cluster, own: str, deadline: float) -> None:
-    def remaining() -> list[str]:
-        observed = volume_observe.observe(cluster, [own])
-        return [
-            *(f"claim {c.namespace}/{c.name}" for c in observed.claims),
-            *(f"volume {v.name}" for v in observed.volumes),
-            *(f"namespace {n.name}" for n in observed.namespaces.values() if n.ours),
-        ]
+def _remaining_claims(cluster: client.Cluster, own: str) -> list[str]:
+    observed = volume_observe.observe(cluster, [own])
+    return [f"claim {claim.namespace}/{claim.name}" for claim in observed.claims]
 
+
+def _remaining(cluster: client.Cluster, own: str) -> list[str]:
+    observed = volume_observe.observe(cluster, [own])
+    return [
+        *(f"claim {c.namespace}/{c.name}" for c in observed.claims),
+        *(f"volume {v.name}" for v in observed.volumes),
+        *(f"namespace {n.name}" for n in observed.namespaces.values() if n.ours),
+    ]
+
+
+def _wait_until_gone(remaining: Callable[[], list[str]], deadline: float) -> None:
     left = polling.poll(remaining, lambda titles: not titles, deadline - time.monotonic())
     if left:
         raise problems.Waiting(f"{left[0]} is still being deleted: run it again")
