@@ -47,7 +47,7 @@ sandbox-own-tests: $(READY) ## what the sandbox itself enforces; skipped while i
 
 sandbox-tests: $(READY) ## every behaviour that a user sees, against a real control plane
 	$(PY) -m sandbox build
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile tests/sandbox
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal tests/sandbox
 
 sandbox: $(READY) ## leave the sandbox running, and print how to try it by hand
 	@$(PY) -m sandbox serve
