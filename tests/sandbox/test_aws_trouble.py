@@ -226,7 +226,7 @@ def test_a_group_that_only_has_our_name_is_left_alone(stage: Stage) -> None:
     )["GroupId"]
     (before,) = [each for each in stage.cloud.security_groups() if each.id == foreign]
     stage.settle()
-    is_blocked(stage, foreign, "not ours")
+    is_blocked(stage, foreign, "but not its tags")
     assert before in stage.cloud.security_groups()
     assert stage.cloud.mount_targets() == ()
 
