@@ -46,14 +46,15 @@ def remove(
     lines += _delete(cluster, _claims(observed), report, dry_run=dry_run)
     if not dry_run:
         # Kubernetes looks again only after 8 s at a deleted namespace in which it found a claim.
-        _wait_until_gone(lambda: _remaining_claims(cluster, own), deadline)
+        _wait_until_gone(cluster, _claim_titles, deadline)
     lines += _delete(cluster, _all_but_claims(observed, own), report, dry_run=dry_run)
     if not dry_run:
-        _wait_until_gone(lambda: _remaining(cluster, own), deadline)
+        _wait_until_gone(cluster, _all_titles, deadline)
     return lines
 
 
 _Target = tuple[type[client.Resource], str, str]
+_Titles = Callable[[volume_resources.ObservedVolumes], list[str]]
 
 
 def _claims(observed: volume_resources.ObservedVolumes) -> list[_Target]:
@@ -115,21 +116,24 @@ def _wait_for_pods(
         raise problems.Waiting(f"claims are in use: delete {named}, then run it again")
 
 
-def _remaining_claims(cluster: client.Cluster, own: str) -> list[str]:
-    observed = volume_observe.observe(cluster, [own])
+def _claim_titles(observed: volume_resources.ObservedVolumes) -> list[str]:
     return [f"claim {claim.namespace}/{claim.name}" for claim in observed.claims]
 
 
-def _remaining(cluster: client.Cluster, own: str) -> list[str]:
-    observed = volume_observe.observe(cluster, [own])
+def _all_titles(observed: volume_resources.ObservedVolumes) -> list[str]:
     return [
-        *(f"claim {c.namespace}/{c.name}" for c in observed.claims),
-        *(f"volume {v.name}" for v in observed.volumes),
-        *(f"namespace {n.name}" for n in observed.namespaces.values() if n.ours),
+        *_claim_titles(observed),
+        *(f"volume {volume.name}" for volume in observed.volumes),
+        *(f"namespace {each.name}" for each in observed.namespaces.values() if each.ours),
     ]
 
 
-def _wait_until_gone(remaining: Callable[[], list[str]], deadline: float) -> None:
-    left = polling.poll(remaining, lambda titles: not titles, deadline - time.monotonic())
+def _wait_until_gone(cluster: client.Cluster, titles: _Titles, deadline: float) -> None:
+    """Wait until an observation has nothing that `titles` lists."""
+
+    def remaining() -> list[str]:
+        return titles(volume_observe.observe(cluster, [cluster.owner.application]))
+
+    left = polling.poll(remaining, lambda each: not each, deadline - time.monotonic())
     if left:
         raise problems.Waiting(f"{left[0]} is still being deleted: run it again")
