@@ -17,9 +17,7 @@ from typing import Any
 
 from sandbox.base import certificates
 
-_PATH = re.compile(
-    r"/(?:api|apis/([^/]+))/(v\w+)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?/?.*"
-)
+_PATH = re.compile(r"/(?:api|apis/[^/]+)/v\w+(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?/?.*")
 _NOW = "2026-01-01T00:00:00Z"
 
 
@@ -124,7 +122,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _key(self) -> tuple[str, str, str]:
         match = _PATH.fullmatch(urllib.parse.urlsplit(self.path).path)
         assert match, self.path
-        return match[4], match[3] or "", match[5] or ""
+        return match[2], match[1] or "", match[3] or ""
 
     def _query(self) -> dict[str, list[str]]:
         return urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)

@@ -20,8 +20,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 APPLICATION = "aws-efs"
 UUID = "6f4bf1dd-0000-4000-8000-000000000000"
 EVENTS = ["install", "start", "config_changed", "leader_elected", "update_status", "upgrade_charm"]
-RELATION_EVENTS = ["relation_created", "relation_changed", "relation_broken"]
-UNIT_EVENTS = ["relation_joined", "relation_changed", "relation_departed"]
+RELATION_EVENTS = [(f"relation_{name}", {}) for name in ("created", "changed", "broken")]
+UNIT_EVENTS = [
+    (f"relation_{name}", {"remote_unit": 0}) for name in ("joined", "changed", "departed")
+]
 ACTIONS = {
     "create-dataset": {"name": "x", "source": "https://a.example/x"},
     "list-datasets": {},
@@ -116,26 +118,18 @@ def test_each_event_of_the_leader_is_a_reconcile(
 
 
 @pytest.mark.parametrize("endpoint", ["kube-control", "certificates", "workers"])
-@pytest.mark.parametrize("event", RELATION_EVENTS)
+@pytest.mark.parametrize(("event", "unit"), [*RELATION_EVENTS, *UNIT_EVENTS])
 @pytest.mark.parametrize("leader", [True, False])
 def test_each_event_of_a_relation_is_a_reconcile(
-    context: testing.Context[charm.AwsEfsCharm], endpoint: str, event: str, leader: bool
-) -> None:
-    relation = testing.Relation(endpoint)
-    before = state(peers(), relation, leader=leader, capacity="much")
-    after = context.run(getattr(context.on, event)(relation), before)
-    assert after.unit_status.message.startswith("capacity 'much'" if leader else "standby")
-
-
-@pytest.mark.parametrize("endpoint", ["kube-control", "certificates", "workers"])
-@pytest.mark.parametrize("event", UNIT_EVENTS)
-@pytest.mark.parametrize("leader", [True, False])
-def test_each_event_of_a_related_unit_is_a_reconcile(
-    context: testing.Context[charm.AwsEfsCharm], endpoint: str, event: str, leader: bool
+    context: testing.Context[charm.AwsEfsCharm],
+    endpoint: str,
+    event: str,
+    unit: dict[str, int],
+    leader: bool,
 ) -> None:
     relation = testing.Relation(endpoint, remote_units_data={0: {}})
     before = state(peers(), relation, leader=leader, capacity="much")
-    after = context.run(getattr(context.on, event)(relation, remote_unit=0), before)
+    after = context.run(getattr(context.on, event)(relation, **unit), before)
     assert after.unit_status.message.startswith("capacity 'much'" if leader else "standby")
 
 

@@ -19,19 +19,18 @@ NO_VERBS = {
 }
 
 
-def definitions(top: str) -> Iterator[tuple[pathlib.Path, ast.AST]]:
+def modules(top: str) -> Iterator[tuple[pathlib.Path, ast.Module]]:
     for path in sorted((ROOT / top).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            yield path.relative_to(ROOT), node
+        yield path.relative_to(ROOT), ast.parse(path.read_text())
 
 
 @pytest.mark.parametrize("top", ["src", "sandbox", "benchmarks"])
 def test_a_public_class_has_a_name_that_no_other_has(top: str):
     homes: dict[str, list[str]] = collections.defaultdict(list)
-    for path in (ROOT / top).rglob("*.py"):
-        for node in ast.parse(path.read_text()).body:
+    for path, module in modules(top):
+        for node in module.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes[node.name].append(str(path.relative_to(ROOT)))
+                homes[node.name].append(str(path))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
@@ -39,7 +38,8 @@ def test_a_public_class_has_a_name_that_no_other_has(top: str):
 def test_a_function_is_described_by_a_verb(top: str):
     wrong = [
         f"{path}:{node.lineno}: {described}"
-        for path, node in definitions(top)
+        for path, module in modules(top)
+        for node in ast.walk(module)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and (described := ast.get_docstring(node))
         and described.split()[0].rstrip(",:") in NO_VERBS
