@@ -15,7 +15,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 
-KIB, MIB = 2**10, 2**20
+MIB = 2**20
 CHUNK_BYTES = 16 * MIB
 # Only six bits of each byte are random, so that the data can be compressed somewhat.
 ALPHABET = bytes(byte & 63 | 32 for byte in range(256))

@@ -56,7 +56,9 @@ def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment,
     first = dataclasses.replace(main, name="first", directory=image, as_root=False)
     manifest = manifests.render(
         "job",
-        job=job_lifecycle.DesiredJob("load", "dataset", main, before=(first,), parallelism=pods),
+        job=job_lifecycle.DesiredJob(
+            "load", "dataset", main, init_containers=(first,), parallelism=pods
+        ),
         namespace="aws-efs",
         claim="aws-efs",
         labels=client.labels(OWNER),

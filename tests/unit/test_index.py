@@ -155,12 +155,12 @@ def test_the_error_of_a_replaced_pod_is_reported_until_its_successor_is_done():
         "p",
         0,
         job_observe.RUNNING,
-        before=pods.Termination(report("failed", error="broke: wait"), "dataset"),
+        previous_termination=pods.Termination(report("failed", error="broke: wait"), "dataset"),
     )
     state = dataclasses.replace(job(job_observe.RUNNING), pods=(before,))
     assert observe.after_job(None, "x", state).error == "broke: wait"
     done = dataclasses.replace(
-        before, phase=job_observe.SUCCEEDED, ended=pods.Termination(DONE, "dataset")
+        before, phase=job_observe.SUCCEEDED, termination=pods.Termination(DONE, "dataset")
     )
     assert observe.pod_error(done) == ""
 

@@ -73,7 +73,7 @@ def load_job(
         name=job_name(LOAD, desired.name),
         kind=LOAD,
         main=main,
-        before=_custom_loader(main, desired, request, secrets) if desired.image else (),
+        init_containers=_custom_loader(main, desired, request, secrets) if desired.image else (),
         # The task contains credentials, and sources with their queries.
         secrets={**secrets, protocol.TASK: task.to_json()},
         files={PROGRAM: dataset.zipapp()},

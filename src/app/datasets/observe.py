@@ -172,14 +172,14 @@ def pod_error(pod: job_observe.ObservedPod) -> str:
     if pod.phase == job_observe.SUCCEEDED:
         return ""
     failed = pod.phase == job_observe.FAILED
-    ended = pod.ended if failed else pod.before
+    termination = pod.termination if failed else pod.previous_termination
     # A custom loader writes messages in a format of its own.
-    if ended and ended.container == loader_jobs.CUSTOM_LOADER:
-        message = ended.message or ended.reason
-        return f"{ended.container} ended with exit code {ended.exit_code}: {message}"
-    if not ended or not ended.message:
+    if termination and termination.container == loader_jobs.CUSTOM_LOADER:
+        message = termination.message or termination.reason
+        return f"{termination.container} ended with exit code {termination.exit_code}: {message}"
+    if not termination or not termination.message:
         return answers.NO_MESSAGE if failed else ""
-    result = answers.read_outcome(ended.message)
+    result = answers.read_outcome(termination.message)
     return result.error if isinstance(result, answers.Failed) else ""
 
 

@@ -53,7 +53,7 @@ class DesiredJob:
         name: Its name.
         kind: Its purpose: "probe", "dataset", ...
         main: The main container; the Job ends with it.
-        before: The init containers, which run before it, one after the other.
+        init_containers: The init containers, which run one after the other.
         secrets: Secret values by name: kept in a Kubernetes Secret.
         files: Files by name, mounted at `FILES_PATH`: kept in an immutable ConfigMap named by its
             content, so that a later pod of the Job runs what the first one ran.
@@ -69,7 +69,7 @@ class DesiredJob:
     name: str
     kind: str
     main: Container
-    before: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
     secrets: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes], repr=False)
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])

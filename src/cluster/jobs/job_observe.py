@@ -30,24 +30,24 @@ class ObservedPod:
         name: Its name.
         index: The index; 0 for the only one of a plain Job.
         phase: queued, running, succeeded or failed.
-        ended: The termination of the container that ended it; None while it runs.
+        termination: The termination of the container that ended it; None while it runs.
         cause: The cause that keeps it from running.
         node: Its node.
-        before: The termination of the pod that it replaced.
+        previous_termination: The termination of the pod that it replaced.
     """
 
     name: str
     index: int
     phase: str
-    ended: pods.Termination | None = None
+    termination: pods.Termination | None = None
     cause: pods.Cause | None = None
     node: str = ""
-    before: pods.Termination | None = None
+    previous_termination: pods.Termination | None = None
 
     @property
     def message(self) -> str:
         """Return its termination message; empty while it runs."""
-        return self.ended.message if self.ended else ""
+        return self.termination.message if self.termination else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,10 +201,10 @@ def _newest_pods(
             name=objects.name(pod),
             index=index,
             phase=_pod_phase(pod),
-            ended=pods.find_termination(pod),
+            termination=pods.find_termination(pod),
             cause=pods.find_cause(pod, warnings, application),
             node=(pod.spec and pod.spec.nodeName) or "",
-            before=pods.find_termination(attempts[-2]) if attempts[1:] else None,
+            previous_termination=pods.find_termination(attempts[-2]) if attempts[1:] else None,
         )
 
 
