@@ -103,7 +103,7 @@ def run(
         context,
         hook_process.environment(process.environ),
         hook_process.separate_logging(),
-        ops_scenario.counting_backend(),
+        ops_scenario.adapted(),
         hook_process.killed_after(process.kill_after, context.owns_this_thread),
     ):
         try:

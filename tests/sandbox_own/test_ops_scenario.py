@@ -5,7 +5,7 @@ import re
 
 import pytest
 import scenario.mocking
-from scenario import _ops_main_mock
+from scenario import _ops_main_mock, _runtime
 
 from sandbox.juju import ops_scenario
 
@@ -27,8 +27,10 @@ def test_each_changed_private_part_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(backend, "_get_secret")
     monkeypatch.setattr(backend, "secret_get", lambda self, *, uri=None: {})
     monkeypatch.setattr(_ops_main_mock, "_MockModelBackend", object)
-    secret_get, get_secret, unused = ops_scenario.mismatches()
+    monkeypatch.setattr(_runtime, "yaml", None)
+    secret_get, get_secret, unused, yaml = ops_scenario.mismatches()
     assert "secret_get(self, uri) should take (self, id, label, refresh, peek)" in secret_get
     assert "_get_secret() should take (self, id, label)" in get_secret
     assert unused.endswith("scenario._ops_main_mock does not use it")
+    assert yaml.endswith("scenario._runtime does not write the metadata with yaml")
     assert all(re.match(r"ops-scenario \d+\.", each) for each in (secret_get, get_secret, unused))
