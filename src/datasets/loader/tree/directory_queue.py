@@ -48,6 +48,7 @@ class DirectoryQueue(pending_work.PendingWork):
         self._ready: queue.SimpleQueue[_Directory | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._closed = False
 
     def submit(self, directory: str, create: Create, weight: int) -> None:
         """Queue a creation; return when there is room for the next one.
@@ -65,7 +66,10 @@ class DirectoryQueue(pending_work.PendingWork):
             self._enqueue(self._directory(directory), create, weight)
 
     def close(self) -> None:
-        """End the threads, when no work is pending."""
+        """End the threads, when no work is pending, or after an error."""
+        with self._lock:
+            # After an error some still work: they must not add threads that nobody ends.
+            self._closed = True
         for _ in self._threads:
             self._ready.put(None)
         for thread in self._threads:
@@ -90,7 +94,7 @@ class DirectoryQueue(pending_work.PendingWork):
     def _put(self, directory: _Directory) -> None:
         """Have a thread run the next creation in a directory; add a thread if all are busy."""
         self._ready.put(directory)
-        if len(self._threads) < min(self._most, self.count):
+        if not self._closed and len(self._threads) < min(self._most, self.count):
             thread = threading.Thread(target=self._run, daemon=True)
             self._threads.append(thread)
             thread.start()
