@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from typing import Annotated, Any
 
 import pydantic
@@ -106,6 +107,18 @@ def _matching(pattern: str, expected: str) -> Any:
     return pydantic.AfterValidator(check)
 
 
+def _with_sticky_bit(value: str) -> str:
+    """Refuse a directory in which everybody may rename and delete what others made."""
+    mode = int(value or "0", 8)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+        sticky = f"{stat.S_ISVTX | mode:o}"
+        raise ValueError(
+            f"{quote(value)} lets pods rename and delete what others made: set the sticky bit, "
+            f"as in {sticky}"
+        )
+    return value
+
+
 def image_name(value: str) -> str:
     """Return the value if it is a valid name of a container image.
 
@@ -150,6 +163,7 @@ class Settings(pydantic.BaseModel):
         str,
         _matching("[0-7]{3,4}", "three or four octal digits, as in 1777"),
         pydantic.Field(min_length=1),
+        pydantic.AfterValidator(_with_sticky_bit),
     ]
     loader_image: Annotated[str, pydantic.AfterValidator(image_name)]
 

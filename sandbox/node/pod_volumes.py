@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import os
 import pathlib
+import stat
 from collections.abc import Callable, Sequence
 
 from sandbox.aws import nfs_mount
@@ -225,8 +226,11 @@ class Volumes:
 
 
 def _make_directories(path: pathlib.Path, volume: pathlib.Path) -> None:
-    """Create a sub-path, owned by root and with the mode of the volume's directory."""
-    mode = volume.stat().st_mode & 0o777
+    """Create a sub-path, owned by root and with the mode of the volume's directory.
+
+    As kubelet's doSafeMakeDir does it: the sticky bit, too, and for each new directory.
+    """
+    mode = stat.S_IMODE(volume.stat().st_mode)
     for directory in (*reversed(path.relative_to(volume).parents), path.relative_to(volume)):
         subdirectory = volume / directory
         if not subdirectory.exists():

@@ -60,8 +60,9 @@ def reconcile(
 ) -> ProbeOutcome:
     """Run a probe in each zone that has ready nodes, and return the results.
 
-    A probe runs again when the file system, the options, the mode, the image or the ready nodes
-    of its zone have changed. If all zones are proven, two calls are made and nothing is written.
+    A probe runs again when the file system, the options, the mode, the image, its program or the
+    ready nodes of its zone have changed. If all zones are proven, two calls are made and nothing
+    is written.
 
     Args:
         cluster: The cluster.
@@ -91,7 +92,16 @@ def _name(desired: DesiredProbe, zone: str, ready: list[nodes.Node]) -> str:
     """Return the probe's name: another one as soon as something of it changes."""
     node_ages = sorted((node.name, node.created.isoformat()) for node in ready)
     options = list(desired.mount_options)
-    inputs = [desired.file_system_id, options, desired.root_mode, desired.image, node_ages]
+    # Another program may prepare the volume in another way.
+    program = _SCRIPT.read_text(encoding="utf-8")
+    inputs = [
+        desired.file_system_id,
+        options,
+        desired.root_mode,
+        desired.image,
+        node_ages,
+        program,
+    ]
     digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:8]
     return objects.make_name(KIND, zone, digest)
 

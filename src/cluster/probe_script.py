@@ -2,18 +2,28 @@
 
 It runs on the standard library of Python 3.9 or newer, and gets its parameters from the
 environment. Its last line is also the pod's termination message.
+
+Pods of any user write on the volume, too. So everything is done by the descriptor of its
+directory, and in directories that nobody but root can write in.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import pathlib
 import stat
 import sys
 import time
 
 TERMINATION_LOG = "/dev/termination-log"
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A pipe must not make its opener wait.
+FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# Those that only root writes in: data sets, their versions, and the files of the probes.
+OWN = ("datasets", "datasets/.versions", ".aws-efs", ".aws-efs/probe")
+MODE, FOREIGN_WRITE = 0o755, 0o022
+MOST_BYTES = 4096
 
 
 class ProbeError(Exception):
@@ -22,13 +32,13 @@ class ProbeError(Exception):
 
 def main() -> int:
     """Probe the volume; return 0 if it works."""
-    root = pathlib.Path(os.environ["PROBE_ROOT"])
     zone, run = os.environ["PROBE_ZONE"], os.environ["PROBE_RUN"]
     try:
+        root = os.open(os.environ["PROBE_ROOT"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # They exist before others may write in the root, or nobody makes them any more.
+        own = {path: _make_own(root, path) for path in OWN}
         _set_mode(root, int(os.environ["PROBE_ROOT_MODE"], 8))
-        directory = root / ".aws-efs" / "probe"
-        for path in (directory.parent, directory):
-            _make_directory(path)
+        directory = own[OWN[-1]]
         _write_and_read_back(directory, zone, run)
         others = _read_others(directory, zone)
     except (OSError, ProbeError) as error:
@@ -38,45 +48,93 @@ def main() -> int:
     return 0
 
 
-def _set_mode(root: pathlib.Path, mode: int) -> None:
-    if stat.S_IMODE(root.stat().st_mode) != mode:
-        root.chmod(mode)
+def _set_mode(descriptor: int, mode: int) -> None:
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+        os.fchmod(descriptor, mode)
 
 
-def _make_directory(path: pathlib.Path) -> None:
-    """Make a directory of our own; refuse a symlink that a pod left in its place."""
-    path.mkdir(mode=0o755, exist_ok=True)
-    if path.is_symlink() or path.stat().st_uid != os.getuid():
-        raise ProbeError(f"{path} is not ours: remove it from the volume")
+def _make_own(root: int, path: str) -> int:
+    """Make a directory that only root can write in, unless it exists; return its descriptor."""
+    directory = root
+    for name in path.split("/"):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, MODE, dir_fd=directory)
+        try:
+            directory = os.open(name, DIRECTORY, dir_fd=directory)
+        except NotADirectoryError as error:
+            raise _not_ours(path, type(error).__name__) from None
+        _take_over(directory, path)
+    return directory
 
 
-def _write_and_read_back(directory: pathlib.Path, zone: str, run: str) -> None:
+def _take_over(directory: int, path: str) -> None:
+    """Close a directory to others that the kubelet has made, and nobody has used.
+
+    It makes one, with the mode of the volume's root, for a pod that asks for a subPath that does
+    not exist.
+    """
+    status = os.fstat(directory)
+    if status.st_uid == os.getuid() and not status.st_mode & FOREIGN_WRITE:
+        return
+    if status.st_uid == os.getuid() and _is_unused(directory):
+        os.fchmod(directory, MODE)
+        # Now nothing comes in any more; but something may have come in before.
+        if _is_unused(directory):
+            return
+        os.fchmod(directory, stat.S_IMODE(status.st_mode))
+    raise _not_ours(path, f"uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}")
+
+
+def _not_ours(path: str, reason: str) -> ProbeError:
+    return ProbeError(f"/{path} is not ours: remove it from the volume ({reason})")
+
+
+def _is_unused(directory: int) -> bool:
+    """Tell whether a directory has nothing that others could have put there."""
+    for name in os.listdir(directory):
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        # Whoever may write in a directory may give a file of root's another name there.
+        single = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        if status.st_uid != os.getuid() or not (stat.S_ISDIR(status.st_mode) or single):
+            return False
+    return True
+
+
+def _write_and_read_back(directory: int, zone: str, run: str) -> None:
     written = _with_checksum(f"{zone} {run} {time.time_ns()}")
-    temporary = directory / f".{zone}.{run}"
+    temporary = f".{zone}.{run}"
     try:
-        with temporary.open("wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+        create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | FILE
+        with os.fdopen(os.open(temporary, create, 0o644, dir_fd=directory), "wb") as file:
             file.write(written)
             file.flush()
             os.fsync(file.fileno())
-        read_back = temporary.read_bytes()
-        if read_back != written:
+        if _read(directory, temporary) != written:
             raise ProbeError(
                 f"{zone}: the {len(written)} bytes read back differ from those written"
             )
-        temporary.replace(directory / zone)
+        os.rename(temporary, zone, src_dir_fd=directory, dst_dir_fd=directory)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
 
 
-def _read_others(directory: pathlib.Path, zone: str) -> int:
+def _read(directory: int, name: str) -> bytes:
+    """Return the content of a file; of what is no file, or too long, a part of it, or nothing."""
+    with os.fdopen(os.open(name, os.O_RDONLY | FILE, dir_fd=directory), "rb") as file:
+        return file.read(MOST_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+
+
+def _read_others(directory: int, zone: str) -> int:
     """Check the files that the other zones' probes wrote; return their number."""
-    others = [p for p in sorted(directory.iterdir()) if p.name != zone and p.name[0] != "."]
-    for path in others:
-        content = path.read_bytes()
+    names = sorted(os.listdir(directory))
+    others = [name for name in names if name != zone and name[0] != "."]
+    for name in others:
+        content = _read(directory, name)
         if content != _with_checksum(content.rpartition(b"\n")[0].decode(errors="replace")):
-            raise ProbeError(
-                f"{zone}: the file that zone {path.name} wrote reads back damaged here"
-            )
+            raise ProbeError(f"{zone}: the file that zone {name} wrote reads back damaged here")
     return len(others)
 
 
@@ -88,8 +146,9 @@ def _with_checksum(text: str) -> bytes:
 def _report(message: str) -> None:
     sys.stdout.write(message + "\n")
     sys.stdout.flush()
-    path = pathlib.Path(os.environ.get("TERMINATION_LOG", TERMINATION_LOG))
-    path.write_text(message[:1024], encoding="utf-8")
+    path = os.environ.get("TERMINATION_LOG", TERMINATION_LOG)
+    with open(path, "w", encoding="utf-8") as log:  # noqa: PTH123
+        log.write(message[:1024])
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import pathlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import Any, NoReturn
 
 from .. import protocol
+from .access import open_directory
 from .base import failure, report, tasks
 from .sources import table
 from .tree import removal
@@ -64,16 +64,19 @@ def main() -> int:
         verb = _verb((sys.argv[1:] or [protocol.LOAD])[0])
         trash = verb(task, reporter, index)
     # The result is reported already: the next load of that name removes what is left.
-    with contextlib.suppress(_Stopped):
-        removal.remove(trash)
+    if trash:
+        with contextlib.suppress(_Stopped):
+            removal.remove(trash)
     return 0
 
 
-def _verb(name: str) -> Callable[[tasks.Task, report.Report, int], Sequence[pathlib.Path]]:
+def _verb(
+    name: str,
+) -> Callable[[tasks.Task, report.Report, int], open_directory.Entries | None]:
     """Return the function of a verb.
 
-    It takes the task, the reporter and the pod's index, and returns the paths to remove after its
-    result is reported: removal takes time, and the pod may be killed meanwhile.
+    It takes the task, the reporter and the pod's index, and returns the entries to remove after
+    its result is reported: removal takes time, and the pod may be killed meanwhile.
     """
     return importlib.import_module(f"{__package__}.verbs.{VERBS[name]}").run
 

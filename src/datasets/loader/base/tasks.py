@@ -159,6 +159,11 @@ class Task:
         return self.file_mode | (self.file_mode & 0o444) >> 2
 
     @property
+    def loading_mode(self) -> int:
+        """Return the permissions of a directory until it is published: only its owner writes."""
+        return self.directory_mode & ~0o022
+
+    @property
     def owner_ids(self) -> tuple[int, int] | None:
         """Return the user and the group that own the files; None for the loader's own."""
         if not self.owner:

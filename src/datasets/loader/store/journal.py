@@ -10,16 +10,16 @@ import errno
 import io
 import json
 import os
-import pathlib
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TextIO
 
+from ..access import open_directory, ownership
 from ..base import number_set
 from . import readback
 
 # The kinds of lines.
-FILE, LINK, REPLACED = "file", "link", "replaced"
+FILE, LINK, REPLACED, DIRECTORY = "file", "link", "replaced", "directory"
 VERSION, POSITION, ENDED = "version", "position", "ended"
 _FILE_START = f'["{FILE}"'
 # The part of each journal that is read ahead into memory.
@@ -37,6 +37,7 @@ class JournalLine(NamedTuple):
         size: The file's size in bytes.
         text: A file's checksum, a link's target, or the item's result as JSON.
         link_kind: The kind of the link.
+        executable: Whether the file is executable.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class JournalLine(NamedTuple):
     size: int = 0
     text: str = ""
     link_kind: str = ""
+    executable: bool = False
 
 
 def _text(line: JournalLine) -> str:
@@ -53,22 +55,25 @@ def _text(line: JournalLine) -> str:
         return json.dumps(line) + "\n"
     # Formatted by hand for speed, as there are so many: only the path may need quoting.
     path = json.dumps(line.path)
-    return f'["{FILE}", {line.item}, {line.number}, {path}, {line.size}, "{line.text}"]\n'
+    more = ', "", true' if line.executable else ""
+    return f'["{FILE}", {line.item}, {line.number}, {path}, {line.size}, "{line.text}"{more}]\n'
 
 
 class Journal:
     """A journal that is written by many threads.
 
     Args:
-        path: Its file, which is created.
+        directory: Its directory.
+        name: The name of its file, which is created.
 
     Attributes:
         files: The number of files in it.
         bytes: The sum of their sizes.
     """
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self._file = path.open("w", encoding="ascii")
+    def __init__(self, directory: open_directory.OpenDirectory, name: str) -> None:
+        descriptor = directory.create_file(name, ownership.PRIVATE_FILE)
+        self._file = os.fdopen(descriptor, "w", encoding="ascii")
         self._lock = threading.Lock()
         self.files = self.bytes = 0
 
@@ -105,24 +110,33 @@ class Journal:
             self._file.close()
 
 
-def read(paths: Iterable[pathlib.Path], *, files: bool = True) -> Iterator[JournalLine]:
+def read(
+    load: open_directory.OpenDirectory, paths: Iterable[str], *, files: bool = True
+) -> Iterator[JournalLine]:
     """Yield the lines of journals; none of a journal that does not exist.
 
     Args:
-        paths: The journals.
+        load: The directory of the load.
+        paths: The paths of the journals in it.
         files: Whether to yield lines of kind FILE, which are many.
+
+    Raises:
+        NotOwnError: Others could have written one of them.
     """
-    for file in readback.map_concurrently(_open, paths):
+    for file in readback.map_concurrently(lambda path: _open(load, path), paths):
         with file:
             yield from _lines(file, files=files)
 
 
-def _open(path: pathlib.Path) -> TextIO:
+def _open(load: open_directory.OpenDirectory, path: str) -> TextIO:
     """Open a journal and read its beginning into memory; of a short one, all of it."""
+    shard, _, name = path.rpartition("/")
     try:
-        file = io.BufferedReader(io.FileIO(path), BUFFER_BYTES)
+        directory = ownership.open_own(load, shard, private=True) if shard else load
+        descriptor = ownership.open_own_file(directory, name)
     except FileNotFoundError:
         return io.StringIO()
+    file = io.BufferedReader(io.FileIO(descriptor), BUFFER_BYTES)
     file.peek(1)
     return io.TextIOWrapper(file, encoding="ascii", errors="replace")
 

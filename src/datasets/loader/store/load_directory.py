@@ -7,6 +7,8 @@ superseded      the reason why the load has to start over, if it has to
 tree/           the files
 shard-<n>/owner         the attempt that works on the shard
 shard-<n>/<attempt>     the journal of the attempt
+
+Only the loader may read or write in it: what it finds there it believes.
 """
 
 from __future__ import annotations
@@ -14,19 +16,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pathlib
 import secrets
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
+from ..access import open_directory, ownership
 from ..base import failure
-from . import byte_locks, journal, readback
+from . import byte_locks, journal, readback, versions
 
 LOCK_WAIT_SECONDS = 3600.0
 # The bytes of the lock file; those from FIRST_SHARD on are the shards'.
 PLAN, LEDGER, END, FIRST_SHARD = 0, 1, 2, 8
-TREE, SUPERSEDED = "tree", "superseded"
+TREE, SUPERSEDED, LOCK = "tree", "superseded", "lock"
+LEDGER_FILE, SHARD_PREFIX, OWNER = "ledger", "shard-", "owner"
 
 
 class LoadGone(Exception):  # noqa: N818 - not an error, an instruction
@@ -55,20 +58,30 @@ class LoadDirectory:
     """The directory of an unfinished load.
 
     Args:
-        path: The directory, which exists.
+        home: The directory of the data set's versions.
+        name: The name of the load's directory, which exists.
         version: The name of the version that it becomes.
+
+    Attributes:
+        directory: The directory.
+        name: Its name.
+        version: The name of the version that it becomes.
+        tree: The directory of the files.
+
+    Raises:
+        NotOwnError: Others can read or write in it.
     """
 
-    def __init__(self, path: pathlib.Path, version: str) -> None:
-        self.path = path
+    def __init__(self, home: open_directory.OpenDirectory, name: str, version: str) -> None:
+        self._home = home
+        self.name = name
         self.version = version
-        self.tree = path / TREE
-        self.plan = path / "plan"
-        self.file_list = path / "file-list"
-        self._ledger = path / "ledger"
-        self.tree.mkdir(exist_ok=True)
+        self.directory = ownership.open_own(home, name, private=True)
+        with contextlib.suppress(FileExistsError):
+            self.directory.make_directory(TREE, ownership.PRIVATE_DIRECTORY)
+        self.tree = ownership.open_own(self.directory, TREE, private=True)
         # One descriptor for all locks: closing any of the file loses them.
-        self._locks = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._locks = ownership.open_lock(self.directory, LOCK)
         self._mutex = threading.Lock()
 
     def close(self) -> None:
@@ -78,13 +91,17 @@ class LoadDirectory:
         if descriptor >= 0:
             os.close(descriptor)
 
+    def to_trash(self) -> open_directory.Entries:
+        """Rename it, so that it can be removed. The data set's lock is held."""
+        return open_directory.Entries(self._home, [versions.to_trash(self._home, self.name)])
+
+    def has_tree(self) -> bool:
+        """Tell whether the files are here; otherwise they were moved to be published."""
+        return self.directory.has(TREE)
+
     def has_files(self) -> bool:
         """Tell whether any file of the load is on the volume."""
-        try:
-            return bool(os.listdir(self.tree))  # noqa: PTH208 - an iterator would stay open
-        except FileNotFoundError:
-            # It was moved to where it is published.
-            return True
+        return not self.has_tree() or not self.tree.is_empty()
 
     # --- locks
 
@@ -123,11 +140,13 @@ class LoadDirectory:
 
     def read_ledger(self) -> Iterator[FinishedShard]:
         """Yield the finished shards in the ledger."""
+        text = ""
         with contextlib.suppress(FileNotFoundError):
-            for line in self._ledger.read_text().splitlines():
-                # Lines that are being written, or were truncated, are ignored.
-                with contextlib.suppress(ValueError, TypeError):
-                    yield FinishedShard(*map(int, json.loads(line)))
+            text = ownership.read_own(self.directory, LEDGER_FILE)
+        for line in text.splitlines():
+            # Lines that are being written, or were truncated, are ignored.
+            with contextlib.suppress(ValueError, TypeError):
+                yield FinishedShard(*map(int, json.loads(line)))
 
     def finished_shards(self) -> set[int]:
         """Return the finished shards."""
@@ -142,21 +161,27 @@ class LoadDirectory:
         with self.locked(LEDGER):
             text = ""
             for attempt, each in shards:
-                attempt.fence()
+                try:
+                    attempt.fence()
+                except failure.Failure:
+                    # The pod that has taken it over may have published already.
+                    self.check()
+                    raise
                 # The newline first ends a line that another pod could not finish.
                 text += f"\n{json.dumps(each)}\n"
-            append(self._ledger, text.encode())
+            append(self.directory, LEDGER_FILE, text.encode())
 
     # --- starting over
 
     def supersede(self, reason: str) -> None:
         """Make all pods start over in another directory: these files are of different versions."""
         # Each pod has its own draft: two pods may do this at once.
-        draft = self.path / f"superseded-{secrets.token_hex(4)}"
+        draft = f"superseded-{secrets.token_hex(4)}"
         # A directory that is removed is not continued anyway.
         with contextlib.suppress(FileNotFoundError):
-            draft.write_text(reason)
-            draft.replace(self.path / SUPERSEDED)
+            with create_text(self.directory, draft) as file:
+                file.write(reason)
+            self.directory.rename(draft, self.directory, SUPERSEDED)
 
     def check(self) -> None:
         """Check that the load can continue.
@@ -166,8 +191,9 @@ class LoadDirectory:
             StartOver: Another pod has superseded the load.
         """
         with contextlib.suppress(FileNotFoundError):
-            raise failure.StartOver((self.path / SUPERSEDED).read_text())
-        if not self.path.exists():
+            raise failure.StartOver(ownership.read_own(self.directory, SUPERSEDED))
+        # What is to be removed is renamed first.
+        if not self.directory.is_entry(self._home, self.name):
             raise LoadGone
 
     # --- the shards
@@ -178,59 +204,70 @@ class LoadDirectory:
         Returns:
             None if it is finished, maybe by a pod whose node was lost and came back.
         """
-        path = self._shard(shard)
+        name = f"{SHARD_PREFIX}{shard}"
         try:
-            path.mkdir()
-            return ShardAttempt(path, taken_over=False)
+            self.directory.make_directory(name, ownership.PRIVATE_DIRECTORY)
+            return ShardAttempt(self._open_shard(name), taken_over=False)
         except FileExistsError:
             # With the lock, the attempt before either has finished or will find the fence.
             with self.locked(LEDGER):
                 return (
                     None
                     if shard in self.finished_shards()
-                    else ShardAttempt(path, taken_over=True)
+                    else ShardAttempt(self._open_shard(name), taken_over=True)
                 )
 
-    def journals(self, shards: int) -> list[pathlib.Path]:
-        """Return the journals of the attempts that own the shards."""
-        journals = readback.map_concurrently(_owner_journal, map(self._shard, range(shards)))
-        return [path for path in journals if path]
+    def journals(self, shards: int) -> list[str]:
+        """Return the paths of the journals of the attempts that own the shards."""
+        names = (f"{SHARD_PREFIX}{shard}" for shard in range(shards))
+        return [path for path in readback.map_concurrently(self._journal, names) if path]
 
-    def _shard(self, shard: int) -> pathlib.Path:
-        return self.path / f"shard-{shard}"
+    def _journal(self, name: str) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            if token := _read_owner(self._open_shard(name)):
+                return f"{name}/{token}"
+        return ""
+
+    def _open_shard(self, name: str) -> open_directory.OpenDirectory:
+        return ownership.open_own(self.directory, name, private=True)
 
 
 class ShardAttempt:
     """One attempt at a shard.
+
+    Args:
+        shard: The directory of the shard.
+        taken_over: Whether an earlier attempt had it.
 
     Attributes:
         completed: The completed work of earlier attempts.
         journal: The journal of this attempt.
     """
 
-    def __init__(self, shard: pathlib.Path, *, taken_over: bool) -> None:
-        self._owner = shard / "owner"
+    def __init__(self, shard: open_directory.OpenDirectory, *, taken_over: bool) -> None:
+        self._shard = shard
         self._token = secrets.token_hex(8)
         self.completed = journal.CompletedWork()
-        self.journal = journal.Journal(shard / self._token)
+        self.journal = journal.Journal(shard, self._token)
         if taken_over:
-            self._take_over(shard)
+            self._take_over()
             return
         try:
-            with self._owner.open("x") as file:
+            with create_text(shard, OWNER) as file:
                 file.write(self._token)
         except FileExistsError:
             raise _taken_over() from None
 
-    def _take_over(self, shard: pathlib.Path) -> None:
-        before = _owner_journal(shard)
-        for line in journal.read([before] if before else []):
+    def _take_over(self) -> None:
+        before = _read_owner(self._shard)
+        for line in journal.read(self._shard, [before] if before else []):
             self.completed.add(line)
             self.journal.add(line)
         self.journal.flush()
-        draft = shard / f"{self._token}-owner"
-        draft.write_text(self._token)
-        draft.replace(self._owner)
+        draft = f"{self._token}-owner"
+        with create_text(self._shard, draft) as file:
+            file.write(self._token)
+        self._shard.rename(draft, self._shard, OWNER)
 
     def fence(self) -> None:
         """Raise a failure if another attempt has taken over the shard.
@@ -238,7 +275,7 @@ class ShardAttempt:
         A node that was lost may come back, and its pod may continue: files that it writes do no
         harm, as they are the same; files that it removes do.
         """
-        if self._owner.read_text() != self._token:
+        if ownership.read_own(self._shard, OWNER) != self._token:
             raise _taken_over()
 
 
@@ -248,28 +285,36 @@ def _taken_over() -> failure.Failure:
     )
 
 
-def _owner_journal(shard: pathlib.Path) -> pathlib.Path | None:
-    """Return the journal of the attempt that owns a shard; None if there is none yet."""
-    token = ""
+def _read_owner(shard: open_directory.OpenDirectory) -> str:
+    """Return the attempt that owns a shard: the name of its journal; empty for none."""
     with contextlib.suppress(FileNotFoundError):
-        token = (shard / "owner").read_text()
-    return shard / token if token else None
+        return ownership.read_own(shard, OWNER)
+    return ""
 
 
-def is_superseded(path: pathlib.Path) -> bool:
-    """Tell whether the load in a directory was superseded, and is not to be continued."""
-    return (path / SUPERSEDED).exists()
+def is_superseded(home: open_directory.OpenDirectory, name: str) -> bool:
+    """Tell whether a load is not to be continued: it was superseded, or others can write in it."""
+    try:
+        return ownership.open_own(home, name, private=True).has(SUPERSEDED)
+    except (ownership.NotOwnError, FileNotFoundError):
+        return True
 
 
-def create_text(path: pathlib.Path) -> TextIO:
-    """Open a new, empty file that all may read; closing it writes it to the volume."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o644), "w", encoding="ascii")
+def create_text(
+    directory: open_directory.OpenDirectory, name: str, mode: int = ownership.PRIVATE_FILE
+) -> TextIO:
+    """Create a file; closing it writes it to the volume.
+
+    Raises:
+        FileExistsError: Something has this name.
+    """
+    return os.fdopen(directory.create_file(name, mode), "w", encoding="ascii")
 
 
-def append(path: pathlib.Path, data: bytes) -> None:
+def append(directory: open_directory.OpenDirectory, name: str, data: bytes) -> None:
     """Append bytes to a file on the volume."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    descriptor = directory.open_file(name, flags, ownership.PRIVATE_FILE)
     try:
         os.write(descriptor, data)
     finally:

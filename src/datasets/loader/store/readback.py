@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import os
-import pathlib
-import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
@@ -27,14 +25,14 @@ class _LocalFile:
 
     divisible = True
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        self.bytes = os.fstat(self.descriptor).st_size
-        self.size: int | None = self.bytes
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._bytes = os.fstat(descriptor).st_size
+        self.size: int | None = self._bytes
 
     def open_range(self, start: int, end: int | None, *, patient: bool = True) -> _Span:
         _ = patient
-        return _Span(self.descriptor, start, self.bytes if end is None else end)
+        return _Span(self._descriptor, start, self._bytes if end is None else end)
 
 
 class _Span:
@@ -58,66 +56,57 @@ class _Span:
 
 
 def digests(
-    path: pathlib.Path, algorithms: Collection[str], tick: Callable[[], None]
+    descriptor: int, algorithms: Collection[str], tick: Callable[[], None]
 ) -> dict[str, str]:
     """Return the digests of a file's content in hex, by the names of the algorithms.
 
     Args:
-        path: The file; a link is not followed.
+        descriptor: The file, open for reading.
         algorithms: The names of the algorithms.
         tick: Called now and then.
 
     Raises:
         OSError: It cannot be read.
     """
-    local = _LocalFile(path)
     hashes = {name: tasks.hasher(name) for name in algorithms}
+    data = object_stream.open_stream(
+        _LocalFile(descriptor), most=READERS, piece_bytes=PIECE_BYTES, ahead=2 * READERS
+    )
     try:
-        data = object_stream.open_stream(
-            local, most=READERS, piece_bytes=PIECE_BYTES, ahead=2 * READERS
-        )
-        try:
-            while piece := data.next_piece():
-                for digest in hashes.values():
-                    digest.update(piece.data)
-                piece.release()
-                tick()
-        finally:
-            data.close()
+        while piece := data.next_piece():
+            for digest in hashes.values():
+                digest.update(piece.data)
+            piece.release()
+            tick()
     finally:
-        os.close(local.descriptor)
+        data.close()
     return {name: digest.hexdigest() for name, digest in hashes.items()}
 
 
-def sha256(path: pathlib.Path) -> tuple[int, str]:
+def sha256(descriptor: int) -> tuple[int, str]:
     """Return the size of a file, and the checksum of its content in hex.
 
     Raises:
-        OSError: It cannot be read, or is a link.
+        OSError: It cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     digest = tasks.hasher("sha256")
     size = 0
-    try:
-        while chunk := os.read(descriptor, CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    finally:
-        os.close(descriptor)
+    while chunk := os.read(descriptor, CHUNK_BYTES):
+        digest.update(chunk)
+        size += len(chunk)
     return size, digest.hexdigest()
 
 
-def are_same(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Tell whether two paths are one file, or copies: EFS allows 177 hard links to a file.
+def are_same(one: int, other: int) -> bool:
+    """Tell whether two open files are one, or copies: EFS allows 177 hard links to a file.
 
     Raises:
-        OSError: One of them does not exist, or cannot be read.
+        OSError: One of them cannot be read.
     """
-    status, others = one.lstat(), other.lstat()
-    if os.path.samestat(status, others):
+    status, others = os.fstat(one), os.fstat(other)
+    if (status.st_dev, status.st_ino) == (others.st_dev, others.st_ino):
         return True
-    plain = stat.S_ISREG(status.st_mode) and stat.S_ISREG(others.st_mode)
-    return plain and sha256(one) == sha256(other)
+    return sha256(one) == sha256(other)
 
 
 def map_concurrently(

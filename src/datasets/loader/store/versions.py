@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import pathlib
+import re
 from typing import NamedTuple
 
+from ..access import open_directory
 from ..base import failure, tasks
 
 LOAD_PREFIX, CUSTOM_PREFIX, TRASH_PREFIX = ".load-", ".custom-", ".trash-"
 RECORD_SUFFIX, FILE_LIST_SUFFIX = ".json", ".files"
+# A request, and a number if the request has several versions.
+VERSION = re.compile(r"[a-z0-9][-a-z0-9]{0,70}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,8 @@ class VersionRecord:
         request: The request that made it.
         source: Its sources, without what may be secret.
         published: The time of its publication, in seconds since 1970.
+        mode: The permissions of its files in octal digits; empty in records of older loaders.
+        owner: `uid:gid` of its files and directories; empty for the loader's own.
     """
 
     version: str
@@ -39,6 +44,8 @@ class VersionRecord:
     request: str = ""
     source: str = ""
     published: float = 0
+    mode: str = ""
+    owner: str = ""
 
     @property
     def kept(self) -> frozenset[str]:
@@ -51,23 +58,23 @@ class PublishedVersion(NamedTuple):
 
     Attributes:
         result: The result of its load.
-        trash: The paths that no reader and no load needs any more, to be removed.
+        trash: The entries that no reader and no load needs any more, to be removed.
     """
 
     result: tasks.Result
-    trash: list[pathlib.Path]
+    trash: open_directory.Entries
 
 
 class UnfinishedLoad(NamedTuple):
     """A load that is not finished.
 
     Attributes:
-        path: Its directory.
+        name: The name of its directory.
         fingerprint: The fingerprint of its parameters.
         version: The version that it will become.
     """
 
-    path: pathlib.Path
+    name: str
     fingerprint: str
     version: str
 
@@ -77,10 +84,10 @@ def load_name(fingerprint: str, version: str) -> str:
     return f"{LOAD_PREFIX}{fingerprint}-{version}"
 
 
-def parse_load_name(path: pathlib.Path) -> UnfinishedLoad:
+def parse_load_name(name: str) -> UnfinishedLoad:
     """Return the unfinished load in a directory, by the directory's name."""
-    fingerprint, _, version = path.name[len(LOAD_PREFIX) :].partition("-")
-    return UnfinishedLoad(path, fingerprint, version)
+    fingerprint, _, version = name[len(LOAD_PREFIX) :].partition("-")
+    return UnfinishedLoad(name, fingerprint, version)
 
 
 def satisfies(current: VersionRecord, task: tasks.Task) -> bool:
@@ -104,8 +111,8 @@ def satisfies(current: VersionRecord, task: tasks.Task) -> bool:
 
 
 def sweep(
-    home: pathlib.Path, current: VersionRecord, *, ended: str | None = None
-) -> list[pathlib.Path]:
+    home: open_directory.OpenDirectory, current: VersionRecord, *, ended: str | None = None
+) -> open_directory.Entries:
     """Rename what no reader and no load needs to trash, and return it. The lock is held.
 
     What cannot be renamed is left to the next load of that name.
@@ -115,25 +122,24 @@ def sweep(
         current: The published version.
         ended: The version whose load has ended, if other loads may continue; None to end them all.
     """
-    trash: list[pathlib.Path] = []
+    trash: list[str] = []
     with contextlib.suppress(OSError):
-        entries = [(entry, *_parse(entry)) for entry in home.iterdir()]
+        entries = [(name, *_parse(name)) for name, _ in home.entries()]
         active: set[str] = set()
         if ended is not None:
             active = {version for _, is_load, version in entries if is_load}
             active -= current.kept | {ended}
-        for entry, is_load, version in entries:
+        for name, is_load, version in entries:
             if version not in active and (is_load or version not in current.kept):
                 with contextlib.suppress(OSError):
-                    trash.append(to_trash(entry))
-    return trash
+                    trash.append(to_trash(home, name))
+    return open_directory.Entries(home, trash)
 
 
-def _parse(entry: pathlib.Path) -> tuple[bool, str]:
+def _parse(name: str) -> tuple[bool, str]:
     """Return whether an entry is a load, and its version, which is empty for trash."""
-    name = entry.name
     if name.startswith(LOAD_PREFIX):
-        return True, parse_load_name(entry).version
+        return True, parse_load_name(name).version
     if name.startswith(CUSTOM_PREFIX):
         return True, name[len(CUSTOM_PREFIX) :]
     if name.startswith(TRASH_PREFIX):
@@ -143,10 +149,10 @@ def _parse(entry: pathlib.Path) -> tuple[bool, str]:
     return False, name
 
 
-def to_trash(entry: pathlib.Path) -> pathlib.Path:
+def to_trash(home: open_directory.OpenDirectory, name: str) -> str:
     """Rename an entry that is to be removed, so that it is not taken for anything else."""
-    if entry.name.startswith(TRASH_PREFIX):
-        return entry
-    trash = entry.with_name(f"{TRASH_PREFIX}{entry.name.lstrip('.')}-{os.urandom(4).hex()}")
-    entry.rename(trash)
+    if name.startswith(TRASH_PREFIX):
+        return name
+    trash = f"{TRASH_PREFIX}{name.lstrip('.')}-{os.urandom(4).hex()}"
+    home.rename(name, home, trash)
     return trash

@@ -3,9 +3,10 @@
     /datasets/<name>                        -> .versions/<name>/<version>, a relative link
     /datasets/.versions/<name>/<version>    the files
     /datasets/.versions/<name>/<version>.json    the record: source, parameters, result and time
-    /datasets/.versions/<name>/<version>.files   the file list: path, bytes and sha256
+    /datasets/.versions/<name>/<version>.files   the file list: see file_list
     /datasets/.versions/<name>/.load-<fingerprint>-<version>     an unfinished load: see
                                                  load_directory
+    /datasets/.versions/<name>/.custom-<version>/files     what a custom loader writes
     /datasets/.versions/.lock               one byte of it is locked for each data set
 
 A reader sees one version or the next, never half of one.
@@ -15,21 +16,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
-import pathlib
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from ..access import open_directory, ownership, tree_walk
 from ..base import failure, tasks
-from . import byte_locks, load_directory, versions
+from . import directories, file_list, load_directory, versions
 
-DATASETS, VERSIONS = "datasets", ".versions"
-FILES = "files"
-LOCK_WAIT_SECONDS = 120.0
+DATASETS, VERSIONS = directories.DATASETS, directories.VERSIONS
+FILES, RECORD, LINK = "files", "record", "link"
+# All may read it.
+RECORD_MODE = 0o644
+# The user of a custom loader's image is unknown.
+OPEN_MODE = 0o777
 
 
 def custom_loader_files(name: str, version: str) -> str:
@@ -37,53 +40,18 @@ def custom_loader_files(name: str, version: str) -> str:
     return f"{DATASETS}/{VERSIONS}/{name}/{versions.CUSTOM_PREFIX}{version}/{FILES}"
 
 
-class StoredDataSet:
-    """One data set on the volume.
+def names(mount_point: str) -> list[str]:
+    """Return the names of the data sets that have been begun or published on a volume.
 
-    Args:
-        root: The mount point of the volume.
-        name: The data set's name.
+    Raises:
+        NotOwnError: Somebody else has made the directory of data sets.
     """
+    common = directories.CommonDirectories.find(open_directory.open_root(mount_point))
+    return sorted(common.versions.subdirectories()) if common else []
 
-    def __init__(self, root: pathlib.Path, name: str) -> None:
-        self._name = name
-        self._datasets = root / DATASETS
-        self.link = self._datasets / name
-        self._versions = self._datasets / VERSIONS
-        self.home = self._versions / name
-        self._prepared = False
 
-    @contextlib.contextmanager
-    def locked(self) -> Generator[None]:
-        """Hold the data set's lock against all other processes; it ends with this process.
-
-        Their earlier publications are visible then.
-
-        Raises:
-            Failure: Another process does not release it, or a file is in the place of a directory.
-        """
-        if not self._prepared:
-            for directory in (self._datasets, self._versions):
-                _make_directory(directory)
-            self._prepared = True
-        # One file for all data sets: a lock file of each would have to be removed, and a lock on a
-        # removed file excludes no one.
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._versions / ".lock", flags, 0o644)
-        try:
-            self._lock(descriptor)
-            self.refresh()
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _lock(self, descriptor: int) -> None:
-        digest = hashlib.sha256(self._name.encode()).digest()
-        byte = int.from_bytes(digest[:7], "big")
-        if not byte_locks.lock(descriptor, byte, LOCK_WAIT_SECONDS):
-            raise failure.Later(
-                f"another load of {self._name} is still running: wait for it, then try again"
-            )
+class StoredDataSet(directories.DataSetDirectories):
+    """One data set on the volume."""
 
     # --- the published version
 
@@ -94,7 +62,7 @@ class StoredDataSet:
         exist; its own change of the directory ends that.
         """
         with contextlib.suppress(OSError):
-            os.utime(self._datasets)
+            self._make_common().datasets.touch()
 
     def current(self) -> versions.VersionRecord | None:
         """Return the published version; None if there is none.
@@ -102,49 +70,64 @@ class StoredDataSet:
         Raises:
             Failure: Something that the charm did not make has its path.
         """
-        version = self._current_version()
+        common = self._find_common()
+        version = self._current_version(common.datasets) if common else ""
         if not version:
             return None
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            fields: dict[str, Any] = json.loads(self.record_of(version).read_text())
-            result = tasks.Result.from_fields(fields.pop("result"))
-            return versions.VersionRecord(**fields, result=result)
-        # Its link is the charm's, but its record is lost: it can only be replaced.
-        return versions.VersionRecord(version=version, fingerprint="", previous="", result=None)
+        home = self.find_home()
+        # Its link is the charm's, but its record may be lost: it can only be replaced then.
+        lost = versions.VersionRecord(version, fingerprint="", previous="", result=None)
+        return (home and read_record(home, version)) or lost
 
-    def _current_version(self) -> str:
+    def _current_version(self, datasets: open_directory.OpenDirectory) -> str:
         try:
-            target = os.readlink(self.link)  # noqa: PTH115 - of 3.9, and as text
+            status = datasets.lstat(self._name)
         except FileNotFoundError:
             return ""
-        except OSError:
-            raise self._foreign() from None
-        head, _, version = target.rpartition("/")
-        if head != f"{VERSIONS}/{self._name}" or not version:
-            raise self._foreign()
-        return version
-
-    def _foreign(self) -> failure.Failure:
-        return failure.Failure(
+        if status.st_uid == os.geteuid():
+            if stat.S_ISDIR(status.st_mode):
+                # The kubelet makes it for a pod that wants the data set before it exists.
+                if datasets.open_directory(self._name).is_empty():
+                    return ""
+            elif stat.S_ISLNK(status.st_mode):
+                head, _, version = datasets.readlink(self._name).rpartition("/")
+                if head == f"{VERSIONS}/{self._name}" and versions.VERSION.fullmatch(version):
+                    return version
+        raise failure.Failure(
             f"/{DATASETS}/{self._name} is on the volume already and was not made by this charm: "
             "move it away, or choose another name"
         )
 
-    def record_of(self, version: str) -> pathlib.Path:
-        """Return the file of a version's record."""
-        return self.home / f"{version}{versions.RECORD_SUFFIX}"
-
-    def file_list_of(self, version: str) -> pathlib.Path:
-        """Return the file of a version's file list."""
-        return self.home / f"{version}{versions.FILE_LIST_SUFFIX}"
+    def _make_room(self) -> None:
+        """Remove the empty directory that the kubelet may have made in the data set's place."""
+        datasets = self._make_common().datasets
+        if not self._current_version(datasets):
+            with contextlib.suppress(FileNotFoundError):
+                datasets.remove_directory(self._name)
 
     # --- unfinished loads
 
     def unfinished_loads(self) -> Iterator[versions.UnfinishedLoad]:
         """Yield the unfinished loads that can be continued, the oldest first."""
-        loads = map(versions.parse_load_name, self.home.glob(f"{versions.LOAD_PREFIX}*"))
+        home = self.find_home()
+        found = [name for name, _ in home.entries()] if home else []
+        loads = [
+            versions.parse_load_name(name)
+            for name in found
+            if name.startswith(versions.LOAD_PREFIX)
+        ]
         for each in sorted(loads, key=lambda each: each.version):
-            if not load_directory.is_superseded(each.path):
+            if home and not load_directory.is_superseded(home, each.name):
+                yield each
+
+    def _loads_of(
+        self, task: tasks.Task, current: versions.VersionRecord | None
+    ) -> Iterator[versions.UnfinishedLoad]:
+        """Yield the unfinished loads that the task continues."""
+        # What is left of the loads of kept versions is trash.
+        kept = current.kept if current else frozenset[str]()
+        for each in self.unfinished_loads():
+            if each.fingerprint == task.fingerprint and each.version not in kept:
                 yield each
 
     def open_load(
@@ -156,64 +139,70 @@ class StoredDataSet:
             task: The task.
             current: The published version.
         """
+        self._make_room()
         version = task.request
-        if not self.make_home():
-            # What is left of the loads of kept versions is trash.
-            kept = current.kept if current else frozenset[str]()
-            for each in self.unfinished_loads():
-                if each.fingerprint == task.fingerprint and each.version not in kept:
-                    # It may have been killed between the renames that publish it.
-                    with contextlib.suppress(OSError):
-                        (self.home / each.version).rename(each.path / load_directory.TREE)
-                    return load_directory.LoadDirectory(each.path, each.version)
-            version = self._unused(version)
-        path = self.home / versions.load_name(task.fingerprint, version)
-        # For the loader alone: the modes in it do not protect it.
-        path.mkdir(mode=0o700)
-        return load_directory.LoadDirectory(path, version)
+        home, made = self.make_home()
+        if not made:
+            for each in self._loads_of(task, current):
+                # One that others could write in is left alone, and removed in the end.
+                with contextlib.suppress(ownership.NotOwnError):
+                    return load_directory.LoadDirectory(home, each.name, each.version)
+            version = _unused(home, version)
+        name = versions.load_name(task.fingerprint, version)
+        home.make_directory(name, ownership.PRIVATE_DIRECTORY)
+        return load_directory.LoadDirectory(home, name, version)
 
-    def make_home(self) -> bool:
-        """Make the directory of the data set's versions; return False if it exists."""
-        return _make_directory(self.home)
+    # --- custom loaders
 
-    def remove_home(self) -> None:
-        """Remove the directory of the data set's versions, if it is empty."""
-        with contextlib.suppress(failure.Failure, OSError), self.locked():
-            self.home.rmdir()
+    def prepare_custom_loader(self, version: str) -> open_directory.Entries:
+        """Make the directory of a custom loader, empty; return what was in its place as trash.
 
-    def _unused(self, version: str) -> str:
-        """Return the name for a version, with a number if it is used already."""
-        number, unused = 1, version
-        while self._is_used(unused):
-            number += 1
-            unused = f"{version}-{number}"
-        return unused
+        The lock is held. Nobody but the custom loader gets to its files.
+        """
+        home, _ = self.make_home()
+        name = f"{versions.CUSTOM_PREFIX}{version}"
+        trash = [versions.to_trash(home, name)] if home.has(name) else []
+        home.make_directory(name, ownership.PRIVATE_DIRECTORY)
+        work = ownership.open_own(home, name, private=True)
+        work.make_directory(FILES, ownership.PRIVATE_DIRECTORY)
+        work.open_directory(FILES).set_access(OPEN_MODE)
+        return open_directory.Entries(home, trash)
 
-    def _is_used(self, version: str) -> bool:
-        is_loading = any(self.home.glob(versions.load_name("*", version)))
-        return is_loading or self.record_of(version).exists() or (self.home / version).exists()
+    def find_custom_loader(self, version: str) -> open_directory.OpenDirectory | None:
+        """Return the directory that was prepared for a custom loader; None if it is gone."""
+        home = self.find_home()
+        try:
+            name = f"{versions.CUSTOM_PREFIX}{version}"
+            return home and ownership.open_own(home, name, private=True)
+        except FileNotFoundError:
+            return None
 
-    def custom_loader_directory(self, version: str) -> pathlib.Path:
-        """Return the directory of a custom loader's files, which is known before it runs."""
-        return self.home / f"{versions.CUSTOM_PREFIX}{version}"
+    def is_prepared(self, work: open_directory.OpenDirectory, version: str) -> bool:
+        """Tell whether a custom loader's directory was not prepared again meanwhile."""
+        home = self.find_home()
+        return bool(home) and work.is_entry(home, f"{versions.CUSTOM_PREFIX}{version}")
 
     # --- publishing
 
     def publish(
-        self, tree: pathlib.Path, file_list: pathlib.Path, task: tasks.Task, result: tasks.Result
+        self,
+        work: open_directory.OpenDirectory,
+        tree: str,
+        task: tasks.Task,
+        result: tasks.Result,
     ) -> versions.PublishedVersion:
         """Publish a finished tree as the data set, by one rename. The lock is held.
 
         It can be killed anywhere, and called again.
 
         Args:
-            tree: The directory of the files.
-            file_list: The file list.
+            work: The directory of the load, with the tree and the file list.
+            tree: The name of the tree in it.
             task: The task.
             result: The result of the load.
 
         Returns:
-            The published version, with the paths that are trash now.
+            The published version, with the entries that are trash now.
         """
         version = result.version
         before = self.current()
@@ -228,25 +217,61 @@ class StoredDataSet:
             request=task.request,
             source=task.redacted_sources,
             published=round(time.time(), 3),
+            mode=task.mode,
+            owner=task.owner,
         )
-        draft = file_list.with_name("record")
-        with load_directory.create_text(draft) as file:
+        home, _ = self.make_home()
+        with os.fdopen(work.create_anew(RECORD, RECORD_MODE), "w", encoding="ascii") as file:
             file.write(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
         with contextlib.suppress(FileNotFoundError):
-            file_list.replace(self.file_list_of(version))
-        draft.replace(self.record_of(version))
-        with contextlib.suppress(FileNotFoundError):
-            tree.rename(self.home / version)
-        link_draft, target = file_list.with_name("link"), f"{VERSIONS}/{self._name}/{version}"
+            work.rename(file_list.NAME, home, f"{version}{versions.FILE_LIST_SUFFIX}")
+        work.rename(RECORD, home, f"{version}{versions.RECORD_SUFFIX}")
+        if work.has(tree):
+            if home.has(version):
+                versions.to_trash(home, version)
+            work.rename(tree, home, version)
+        self._open_to_readers(home.open_directory(version), task)
+        self._link(work, f"{VERSIONS}/{self._name}/{version}")
+        return versions.PublishedVersion(result, versions.sweep(home, record))
+
+    def finish(
+        self, task: tasks.Task, current: versions.VersionRecord | None
+    ) -> versions.PublishedVersion | None:
+        """Finish a publication of the task that was killed. The lock is held.
+
+        Args:
+            task: The task.
+            current: The published version.
+
+        Returns:
+            The published version; None if no publication was begun.
+        """
+        home = self.find_home()
+        for each in self._loads_of(task, current) if home else ():
+            work = ownership.open_own(home, each.name, private=True)
+            record = read_record(home, each.version)
+            # The files are moved when all else is written, and to where nobody else can write.
+            if record and record.result and not work.has(load_directory.TREE):
+                return self.publish(work, load_directory.TREE, task, record.result)
+        return None
+
+    @staticmethod
+    def _open_to_readers(tree: open_directory.OpenDirectory, task: tasks.Task) -> None:
+        """Give the directories of a tree the mode and the owner that readers see."""
+        if task.owner_ids or task.loading_mode != task.directory_mode:
+            tree_walk.set_directory_access(tree, task.directory_mode, task.owner_ids)
+        else:
+            tree.set_access(task.directory_mode)
+
+    def _link(self, work: open_directory.OpenDirectory, target: str) -> None:
         try:
-            link_draft.symlink_to(target)
+            work.symlink(target, LINK)
         except FileExistsError:
-            link_draft.unlink()
-            link_draft.symlink_to(target)
+            work.unlink(LINK)
+            work.symlink(target, LINK)
         # The rename would replace a file that someone else has created meanwhile.
-        self._current_version()
-        link_draft.replace(self.link)
-        return versions.PublishedVersion(result, versions.sweep(self.home, record))
+        self._make_room()
+        work.rename(LINK, self._make_common().datasets, self._name)
 
     def keep_current(
         self, current: versions.VersionRecord, result: tasks.Result, version: str
@@ -260,19 +285,40 @@ class StoredDataSet:
             result: Its result.
             version: The version that the load is, or would have become.
         """
-        trash = versions.sweep(self.home, current, ended=version)
-        return versions.PublishedVersion(result, trash)
+        home, _ = self.make_home()
+        return versions.PublishedVersion(result, versions.sweep(home, current, ended=version))
+
+    def unpublish(self) -> open_directory.Entries:
+        """Remove the data set's name; return all of its versions and loads as trash.
+
+        The lock is held.
+        """
+        if self.current():
+            self._make_common().datasets.unlink(self._name)
+        home, _ = self.make_home()
+        found = [name for name, _ in home.entries()]
+        return open_directory.Entries(home, [versions.to_trash(home, name) for name in found])
 
 
-def _make_directory(path: pathlib.Path) -> bool:
-    """Make a directory; return False if it exists."""
-    try:
-        path.mkdir(mode=0o755)
-        return True
-    except FileExistsError:
-        if not stat.S_ISDIR(path.lstat().st_mode):
-            raise failure.Failure(
-                f"{failure.quote(path.name)} on the volume is not a directory: move it away, then "
-                "try again"
-            ) from None
-        return False
+def read_record(home: open_directory.OpenDirectory, version: str) -> versions.VersionRecord | None:
+    """Return the record of a version; None if it is lost, or others could have written it."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, ownership.NotOwnError):
+        text = ownership.read_own(home, f"{version}{versions.RECORD_SUFFIX}")
+        fields: dict[str, Any] = json.loads(text)
+        result = tasks.Result.from_fields(fields.pop("result"))
+        record = versions.VersionRecord(**fields, result=result)
+        return record if record.version == version else None
+    return None
+
+
+def _unused(home: open_directory.OpenDirectory, version: str) -> str:
+    """Return the name for a version, with a number if it is used already."""
+    used: set[str] = set()
+    for name, _ in home.entries():
+        is_load = name.startswith(versions.LOAD_PREFIX)
+        used.add(versions.parse_load_name(name).version if is_load else name)
+    number, unused = 1, version
+    while {unused, f"{unused}{versions.RECORD_SUFFIX}"} & used:
+        number += 1
+        unused = f"{version}-{number}"
+    return unused

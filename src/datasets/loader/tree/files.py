@@ -1,6 +1,6 @@
-"""Create files and directories of a tree, all with the task's mode and owner.
+"""Create files and directories of a tree, with the task's mode; files also with its owner.
 
-While files are written the tree contains no symbolic link, so no path can lead out of it.
+Until the tree is published its directories are the loader's alone: what is in them stays as it is.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from ..access import directory_cache, open_directory, ownership
 from ..base import failure, tasks
 
 # The memory that a pending file takes beside its data.
@@ -41,25 +42,32 @@ class TreeFiles:
     """The files of a tree; many threads may create them.
 
     Args:
-        root: The tree's directory, which exists.
+        root: The tree's directory.
         task: The task, with the mode and the owner.
+
+    Attributes:
+        directories: The open directories of the tree.
     """
 
-    def __init__(self, root: str, task: tasks.Task) -> None:
-        self._root = root
+    def __init__(self, root: open_directory.OpenDirectory, task: tasks.Task) -> None:
+        self.directories = directory_cache.DirectoryCache(root)
         self._file_mode = task.file_mode
         self._directory_mode = task.directory_mode
+        self._loading_mode = task.loading_mode
         self._ids = task.owner_ids
 
-    def full_path(self, path: str) -> str:
-        """Return the full path of a path in the tree."""
-        return f"{self._root}/{path}" if path else self._root
+    def directory(self, path: str) -> open_directory.OpenDirectory:
+        """Return a directory of the tree.
 
-    def set_root_owner(self) -> None:
-        """Set the mode and the owner of the tree's own directory."""
-        os.chmod(self._root, self._directory_mode)  # noqa: PTH101
-        if self._ids:
-            os.chown(self._root, *self._ids)
+        Raises:
+            Failure: It cannot be opened.
+        """
+        try:
+            return self.directories.get(path)
+        except NotADirectoryError:
+            raise path_conflict(path) from None
+        except OSError as error:
+            raise failure.from_os(error, path) from None
 
     def make_directory(self, path: str) -> None:
         """Make a directory whose parent exists, unless it exists itself.
@@ -67,23 +75,31 @@ class TreeFiles:
         Raises:
             Failure: It cannot be made.
         """
-        full = self.full_path(path)
         try:
-            os.mkdir(full, self._directory_mode)  # noqa: PTH102 - speed
-            if self._ids:
-                os.chown(full, *self._ids)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(full).st_mode):
-                raise path_conflict(path) from None
+            parent, name = self.directories.locate(path)
+            try:
+                parent.make_directory(name, self._loading_mode)
+            except FileExistsError:
+                status = parent.lstat(name)
+                if not stat.S_ISDIR(status.st_mode):
+                    raise path_conflict(path) from None
+                if not ownership.is_own(status):
+                    raise _made_by_others(path) from None
         except NotADirectoryError:
             raise path_conflict(path) from None
         except OSError as error:
             raise failure.from_os(error, path) from None
 
-    def create(self, new: NewFile, replacing: Callable[[], None]) -> int:
-        """Create a file in a directory that exists.
+    def create(
+        self,
+        directory: open_directory.OpenDirectory,
+        new: NewFile,
+        replacing: Callable[[], None],
+    ) -> int:
+        """Create a file.
 
         Args:
+            directory: Its directory.
             new: The file.
             replacing: Called before an existing file of that path is removed.
 
@@ -93,37 +109,65 @@ class TreeFiles:
         Raises:
             Failure: It cannot be created.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         mode = self._directory_mode if new.executable else self._file_mode
-        full = self.full_path(new.path)
+        name = new.path.rpartition("/")[2]
         try:
-            try:
-                descriptor = os.open(full, flags | (0 if new.shared else os.O_EXCL), mode)
-            except FileExistsError:
-                # As in tar, the last file of a path counts.
-                if not stat.S_ISREG(os.lstat(full).st_mode):
-                    raise
-                replacing()
-                os.unlink(full)  # noqa: PTH108 - speed
-                descriptor = os.open(full, flags | os.O_EXCL, mode)
+            if new.shared:
+                descriptor = directory.open_file(name, os.O_WRONLY | os.O_CREAT, mode)
+            else:
+                descriptor = self._create(directory, name, mode, replacing)
             if self._ids:
-                os.fchown(descriptor, *self._ids)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+                open_directory.set_access(descriptor, mode, self._ids)
+        except (FileExistsError, open_directory.NotRegularError):
             raise path_conflict(new.path) from None
         except OSError as error:
             raise failure.from_os(error, new.path) from None
         return descriptor
 
-    def open(self, path: str) -> int:
-        """Open an existing file for writing.
+    @staticmethod
+    def _create(
+        directory: open_directory.OpenDirectory,
+        name: str,
+        mode: int,
+        replacing: Callable[[], None],
+    ) -> int:
+        try:
+            return directory.create_file(name, mode)
+        except FileExistsError:
+            # As in tar, the last file of a path counts.
+            if not stat.S_ISREG(directory.lstat(name).st_mode):
+                raise
+            replacing()
+            directory.unlink(name)
+            return directory.create_file(name, mode)
+
+    def open(self, path: str, flags: int = os.O_WRONLY) -> int:
+        """Open an existing file.
 
         Raises:
             Failure: It cannot be opened.
         """
         try:
-            return os.open(self.full_path(path), os.O_WRONLY | os.O_CLOEXEC)
+            directory, name = self.directories.locate(path)
+            return directory.open_file(name, flags)
+        except (NotADirectoryError, open_directory.NotRegularError):
+            raise path_conflict(path) from None
         except OSError as error:
             raise failure.from_os(error, path) from None
+
+    def make_executable(self, path: str) -> None:
+        """Make an existing file executable.
+
+        Raises:
+            Failure: It is no file, or cannot be changed.
+        """
+        descriptor = self.open(path, os.O_RDONLY)
+        try:
+            open_directory.set_access(descriptor, self._directory_mode)
+        except OSError as error:
+            raise failure.from_os(error, path) from None
+        finally:
+            os.close(descriptor)
 
 
 def close(descriptor: int, path: str) -> None:
@@ -173,4 +217,11 @@ def path_conflict(path: str) -> failure.Failure:
     return failure.Failure(
         f"the source has {failure.quote(path)}, or a part of that path, twice, as different "
         "things (file, directory, link): make the archive again with one of them"
+    )
+
+
+def _made_by_others(path: str) -> failure.Failure:
+    return failure.Failure(
+        f"someone else has made the directory {failure.quote(path)} while the data set was "
+        "loaded: run delete-dataset, then create-dataset again"
     )

@@ -35,9 +35,11 @@ class LargeFile:
         digests: The hashes of the data.
         pool: The threads that write.
         buffers: The memory for data that do not arrive in whole pages.
+        executable: Whether it is executable.
 
     Attributes:
         path: Its path.
+        executable: Whether it is executable.
         position: The position of the next byte.
         written: The position up to which all is written.
         digests: The hashes of the data.
@@ -52,8 +54,10 @@ class LargeFile:
         digests: dict[str, Any],
         pool: concurrent.futures.Executor,
         buffers: buffer_pool.BufferPool,
+        executable: bool = False,
     ) -> None:
         self.path = path
+        self.executable = executable
         self.position = self.written = start
         self.digests = digests
         self._opening = opening

@@ -4,110 +4,113 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pathlib
-import queue
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-THREADS = 64
+from ..access import directory_cache, open_directory, ownership, tree_walk
 
-
-class _Directory:
-    """A directory to remove: it is removed when all of its content is."""
-
-    __slots__ = ("open", "parent", "path")
-
-    def __init__(self, path: str, parent: _Directory | None) -> None:
-        self.path = path
-        self.parent = parent
-        self.open = 1
+# What has a longer path is removed from the top: whoever owns a directory can nest more of them
+# in it than any path can name.
+LONGEST_PATH = 2000
+PREFIX = 32
 
 
-def remove(paths: Iterable[pathlib.Path], tick: Callable[[int], None] = lambda _: None) -> int:
+def remove(entries: open_directory.Entries, tick: Callable[[int], None] = lambda _: None) -> int:
     """Remove files and directories with their content.
 
-    Files that cannot be removed stay, for the next attempt.
+    Those that cannot be removed stay, for the next attempt.
 
     Args:
-        paths: The paths to remove; links are removed, not followed.
+        entries: The entries of a directory; links are removed, not followed.
         tick: Called now and then with the number of files removed so far.
 
     Returns:
         The number of files removed.
     """
-    tops: list[_Directory] = []
-    for path in paths:
+    home, files = entries.directory, 0
+    directories: list[str] = []
+    for name in entries.names:
         with contextlib.suppress(OSError):
-            if stat.S_ISDIR(path.lstat().st_mode):
-                tops.append(_Directory(str(path), None))
+            if stat.S_ISDIR(home.lstat(name).st_mode):
+                directories.append(name)
             else:
-                path.unlink()
-    return _Removal(tops).run(tick) if tops else 0
+                home.unlink(name)
+    # Whoever owns a directory may have put something in it meanwhile.
+    for closed in (False, True):
+        if directories:
+            removal = _Removal(home, directories, closed=closed)
+            files += removal.run(lambda count, before=files: tick(before + count))
+            directories += removal.lifted
+        directories = [name for name in directories if home.has(name)]
+    return files
 
 
 class _Removal:
-    """The removal of directories."""
+    """The removal of directories.
 
-    def __init__(self, tops: Iterable[_Directory]) -> None:
-        self._work: queue.SimpleQueue[_Directory | None] = queue.SimpleQueue()
+    Args:
+        home: The directory that they are in.
+        names: Their names.
+        closed: Whether each is closed to all others before it is emptied.
+
+    Attributes:
+        lifted: The names of directories that were moved to `home`.
+    """
+
+    def __init__(
+        self, home: open_directory.OpenDirectory, names: list[str], *, closed: bool
+    ) -> None:
+        self._home = home
+        self._directories = directory_cache.DirectoryCache(home)
+        self._closed = closed
+        self.lifted: list[str] = []
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._left = 0
         self._files = 0
-        self._threads: list[threading.Thread] = []
-        for top in tops:
-            self._add(top)
+        self._walk = tree_walk.TreeWalk(self._empty, self._remove)
+        for name in names:
+            self._walk.add(name)
 
     def run(self, tick: Callable[[int], None]) -> int:
-        while not self._ended.wait(0.5):
-            tick(self._files)
-        for _ in self._threads:
-            self._work.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._walk.run(lambda: tick(self._files))
         return self._files
 
-    def _add(self, directory: _Directory) -> None:
-        with self._lock:
-            self._left += 1
-            if directory.parent:
-                directory.parent.open += 1
-            if len(self._threads) < min(THREADS, self._left):
-                self._threads.append(threading.Thread(target=self._run, daemon=True))
-                self._threads[-1].start()
-        self._work.put(directory)
-
-    def _run(self) -> None:
-        while directory := self._work.get():
-            try:
-                self._empty(directory)
-            finally:
-                self._close(directory)
-
-    def _empty(self, directory: _Directory) -> None:
-        with contextlib.suppress(OSError), os.scandir(directory.path) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    self._add(_Directory(entry.path, directory))
+    def _empty(self, path: str) -> list[str]:
+        """Remove the files in a directory; return the names of the directories in it."""
+        names: list[str] = []
+        with contextlib.suppress(OSError):
+            directory = self._directories.get(path)
+            if self._closed:
+                directory.set_access(ownership.PRIVATE_DIRECTORY, ownership.ids())
+            for name, is_directory in directory.entries():
+                if is_directory:
+                    names.append(name)
                     continue
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)  # noqa: PTH108 - speed
+                    directory.unlink(name)
                     with self._lock:
                         self._files += 1
+            if len(os.fsencode(path)) > LONGEST_PATH:
+                return self._lift(path, directory, names)
+        return names
 
-    def _close(self, directory: _Directory) -> None:
-        """Count one removed entry of a directory; remove it, too, after the last one."""
-        current: _Directory | None = directory
-        while current:
-            with self._lock:
-                current.open -= 1
-                if current.open:
-                    return
-            with contextlib.suppress(OSError):
-                os.rmdir(current.path)  # noqa: PTH106 - speed
-            with self._lock:
-                self._left -= 1
-                if not self._left:
-                    self._ended.set()
-            current = current.parent
+    def _lift(
+        self, path: str, directory: open_directory.OpenDirectory, names: list[str]
+    ) -> list[str]:
+        """Move directories to the top, and add them there; return the names of the others."""
+        left: list[str] = []
+        for name in names:
+            lifted = f"{path.partition('/')[0][:PREFIX]}-{os.urandom(8).hex()}"
+            try:
+                directory.rename(name, self._home, lifted)
+            except OSError:
+                left.append(name)
+            else:
+                self.lifted.append(lifted)
+                self._walk.add(lifted)
+        return left
+
+    def _remove(self, path: str) -> None:
+        above, name = directory_cache.split(path)
+        with contextlib.suppress(OSError):
+            self._directories.get(above).remove_directory(name)

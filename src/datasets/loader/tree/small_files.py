@@ -15,12 +15,14 @@ class WrittenFile(NamedTuple):
         number: Its number, as the listener knows it.
         path: The path in the tree.
         size: Its size in bytes.
+        executable: Whether it is executable.
         sha256: The checksum of its content in hex; empty where it is not known.
     """
 
     number: int
     path: str
     size: int
+    executable: bool
     sha256: str
 
 

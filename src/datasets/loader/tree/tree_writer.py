@@ -63,10 +63,10 @@ class TreeWriter:
         for each in small:
             self._wait_for_opening(each.path)
         # The contents are not kept: the worker process has them.
-        described = [(each.number, each.path, each.size) for each in small]
+        described = [(each.number, each.path, each.size, each.executable) for each in small]
 
         def replace(index: int) -> None:
-            number, path, _ = described[index]
+            number, path, *_ = described[index]
             listener.record_replacement(number, path)
 
         def done(digests: Sequence[str]) -> None:
@@ -168,6 +168,7 @@ class TreeWriter:
             digests={name: tasks.hasher(name) for name in algorithms},
             pool=self._pool,
             buffers=self._buffers,
+            executable=new.executable,
         )
 
     def _wait_for_opening(self, path: str) -> None:
@@ -183,9 +184,10 @@ class TreeWriter:
         def close() -> None:
             file.close()
             sha256 = file.digests["sha256"].hexdigest() if file.digests else ""
-            listener.record_written(
-                [small_files.WrittenFile(number, file.path, file.position, sha256)]
+            written = small_files.WrittenFile(
+                number, file.path, file.position, file.executable, sha256
             )
+            listener.record_written([written])
 
         self._closing.submit("", lambda: close, files.FILE_BYTES)
 

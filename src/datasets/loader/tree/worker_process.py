@@ -99,10 +99,11 @@ class WorkerProcess:
         data: Sequence[memoryview],
     ) -> None:
         def create() -> Callable[[], None]:
+            opened = self._files.directory(directory)
             descriptors: list[int] = []
             for index, each in enumerate(new_files):
                 replacing = functools.partial(self._confirm_replacement, number, index)
-                descriptors.append(self._files.create(each, replacing))
+                descriptors.append(self._files.create(opened, each, replacing))
             return self._reporting(write, descriptors)
 
         def write(descriptors: Sequence[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 from typing import Any
 
 from ... import protocol
@@ -11,25 +10,30 @@ from ..base import failure, report, tasks
 from ..store import volume
 
 
-def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.Path]:
-    """Report one line for each data set that is published, or whose load is not finished."""
-    root = pathlib.Path(task.root)
-    versions = root / volume.DATASETS / volume.VERSIONS
+def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
+    """Report one line for each data set that is published, or whose load is not finished.
+
+    Raises:
+        Failure: Somebody else has made the directory of data sets.
+    """
     count = 0
-    names = sorted(path.name for path in versions.iterdir()) if versions.is_dir() else []
-    for name in names:
-        fields = _fields(root, name) if tasks.NAME.fullmatch(name) else None
+    for name in volume.names(task.root):
+        fields = _fields(task.root, name) if tasks.NAME.fullmatch(name) else None
         if fields:
             count += 1
             reporter.write_state(protocol.LISTED, name=name, **fields)
     reporter.write_ended(protocol.INVENTORIED, count=count)
-    return []
 
 
-def _fields(root: pathlib.Path, name: str) -> dict[str, Any] | None:
-    stored = volume.StoredDataSet(root, name)
+def _fields(root: str, name: str) -> dict[str, Any] | None:
+    # Anything else at the paths of a data set is not a data set.
+    with contextlib.suppress(failure.Failure):
+        return _describe(volume.StoredDataSet(root, name))
+    return None
+
+
+def _describe(stored: volume.StoredDataSet) -> dict[str, Any] | None:
     current = None
-    # Anything else at a data set's path is not a data set.
     with contextlib.suppress(failure.Failure):
         current = stored.current()
     if current:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import pathlib
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from ... import protocol
+from ..access import open_directory
 from ..base import failure, progress, report, tasks
 from ..store import load_directory, versions, volume
 from ..tree import removal
@@ -23,7 +23,7 @@ GONE_PAUSE_SECONDS = 1.0
 GONE = "was published or removed by another pod meanwhile"
 
 
-def run(task: tasks.Task, reporter: report.Report, index: int) -> list[pathlib.Path]:
+def run(task: tasks.Task, reporter: report.Report, index: int) -> open_directory.Entries | None:
     """Load a data set from its sources, or publish the files of a custom loader.
 
     Args:
@@ -32,7 +32,7 @@ def run(task: tasks.Task, reporter: report.Report, index: int) -> list[pathlib.P
         index: This pod's index.
 
     Returns:
-        The paths that no reader and no load needs any more, to be removed.
+        The entries that no reader and no load needs any more, to be removed.
 
     Raises:
         Failure: It cannot be loaded; nothing was published.
@@ -46,7 +46,7 @@ def run(task: tasks.Task, reporter: report.Report, index: int) -> list[pathlib.P
         published = custom_loader.publish(task, reporter)
     if published is None:
         reporter.write_ended(protocol.DONE, **counter.fields())
-        return []
+        return None
     reporter.write_published(published.result)
     return published.trash
 
@@ -59,7 +59,7 @@ def _load(
     Returns:
         The published version; None if other pods still work on it.
     """
-    stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
+    stored = volume.StoredDataSet(task.root, task.name)
     # The modules of the work are imported during the first round trips to the volume.
     importing = threading.Thread(target=_pod_load_class, daemon=True)
     importing.start()
@@ -73,6 +73,8 @@ def _load(
             if current and versions.satisfies(current, task) and current.result:
                 result = dataclasses.replace(current.result, existing=True)
                 return stored.keep_current(current, result, task.request)
+            if finished := stored.finish(task, current):
+                return finished
             directory = stored.open_load(task, current)
         # A process that is forked during an import would wait forever for the import lock.
         importing.join()
@@ -118,8 +120,8 @@ def _discard(stored: volume.StoredDataSet, directory: load_directory.LoadDirecto
         with stored.locked():
             if not directory.is_alone():
                 return
-            trash = versions.to_trash(directory.path)
+            trash = directory.to_trash()
         # NFS keeps an open file, under another name, until it is closed (nfs(5)).
         directory.close()
-        removal.remove([trash])
+        removal.remove(trash)
         stored.remove_home()

@@ -6,27 +6,17 @@ directory.
 
 from __future__ import annotations
 
-import contextlib
-import pathlib
-import shutil
-
+from ..access import open_directory
 from ..base import report, tasks
 from ..store import volume
 
-# Any user may write there: the user of the custom loader's image is unknown.
-OPEN_MODE = 0o777
 
+def run(task: tasks.Task, _reporter: report.Report, _index: int) -> open_directory.Entries:
+    """Make the directory, empty: files of an earlier attempt may be incomplete.
 
-def run(task: tasks.Task, _reporter: report.Report, _index: int) -> list[pathlib.Path]:
-    """Make the directory, empty: files of an earlier attempt may be incomplete."""
-    stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
+    Returns:
+        The files of an earlier attempt, to be removed.
+    """
+    stored = volume.StoredDataSet(task.root, task.name)
     with stored.locked():
-        stored.make_home()
-        home = stored.custom_loader_directory(task.request)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(home)
-        home.mkdir(mode=0o755)
-        files = home / volume.FILES
-        files.mkdir()
-        files.chmod(OPEN_MODE)
-    return []
+        return stored.prepare_custom_loader(task.request)

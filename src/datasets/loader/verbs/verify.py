@@ -1,101 +1,115 @@
-"""Verify a published data set: read every file of its file list, and compare it."""
+"""Verify a published data set: compare all of its entries with its file list."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import json
-import os
-import pathlib
-from collections.abc import Iterator
-from typing import Any
+import threading
 
 from ... import protocol
+from ..access import open_directory, ownership
 from ..base import failure, report, tasks
-from ..store import readback, volume
+from ..store import file_list, readback, versions, volume
+from ..work import comparison
 
-# The number of damaged files that the log names; all of them are counted.
+# The number of differences that the log names; all of them are counted.
 MOST_NAMED = 1000
 
 
-def run(task: tasks.Task, reporter: report.Report, _index: int) -> list[pathlib.Path]:
-    """Compare the files on the volume with the file list of the published version.
+def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
+    """Compare what is on the volume with the file list of the published version.
 
     Args:
         task: Names the data set.
-        reporter: Reports the progress, and each damaged file.
+        reporter: Reports the progress, and each difference.
 
     Raises:
-        Failure: There is no such data set, or a file differs from its publication.
+        Failure: There is no such data set, or it differs from its publication.
     """
-    stored = volume.StoredDataSet(pathlib.Path(task.root), task.name)
-    current = stored.current()
-    if current is None:
+    stored = volume.StoredDataSet(task.root, task.name)
+    current, home = stored.current(), stored.find_home()
+    if current is None or home is None:
         raise failure.Failure(
             f"there is no data set {task.name} on the volume: run create-dataset"
         )
-    root = stored.home / current.version
-    file_list = stored.file_list_of(current.version)
-    if not file_list.exists():
+    listed = f"{current.version}{versions.FILE_LIST_SUFFIX}"
+    try:
+        compared = _comparison(home, current, task)
+        compared.learn(fields["path"] for fields in file_list.read(home, listed))
+    except (FileNotFoundError, ownership.NotOwnError):
         raise failure.Failure(
             f"the file list of {task.name} is missing: run create-dataset with overwrite=true"
-        )
-    files = size = wrong = 0
-    first = ""
+        ) from None
+    differences = _Differences(reporter)
+    files = size = 0
+    progress = functools.partial(dict[str, int], files=0, bytes=0)
     reporter.write_state(protocol.VERIFYING, files=0, bytes=0)
     for fields, difference in readback.map_concurrently(
-        lambda each: _compare(root, each), _listed(file_list)
+        lambda each: (each, compared.compare(each)), file_list.read(home, listed)
     ):
         files += "bytes" in fields or "same" in fields
         size += int(fields.get("bytes", 0))
         if difference:
-            wrong += 1
-            first = first or f"{failure.quote(fields['path'])} {difference}"
-            if wrong <= MOST_NAMED:
-                reporter.write_state(protocol.VERIFYING, wrong=fields["path"], reason=difference)
-        reporter.write_progress(
-            protocol.VERIFYING, functools.partial(dict[str, int], files=files, bytes=size)
-        )
-    extra = _count(root) - files
-    if extra > 0 and not wrong:
-        wrong, first = extra, f"{extra} files are not in the file list"
-    if wrong:
+            differences.add(fields["path"], difference)
+        progress = functools.partial(dict[str, int], files=files, bytes=size)
+        reporter.write_progress(protocol.VERIFYING, progress)
+    compared.find_others(
+        differences.add, lambda: reporter.write_progress(protocol.VERIFYING, progress)
+    )
+    if differences.count:
         raise failure.Failure(
-            f"{wrong} of {max(files, wrong)} files of {task.name} are not as they were published "
-            f"({first}): run create-dataset with overwrite=true to load them again"
+            f"{differences.count} of {max(files, differences.count)} files of {task.name} are not "
+            f"as they were published ({differences.summary}): run create-dataset with "
+            "overwrite=true to load them again"
         )
     reporter.write_ended(protocol.VERIFIED, files=files, bytes=size)
-    return []
 
 
-def _listed(file_list: pathlib.Path) -> Iterator[dict[str, Any]]:
-    with file_list.open(encoding="ascii") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
-def _compare(root: pathlib.Path, fields: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Compare a file with its line of the list; return the line, and any difference."""
-    path = root / fields["path"]
+def _comparison(
+    home: open_directory.OpenDirectory, current: versions.VersionRecord, task: tasks.Task
+) -> comparison.Comparison:
     try:
-        if "link" in fields:
-            same = os.readlink(path) == fields["link"]  # noqa: PTH115 - of 3.9, and as text
-            return fields, "" if same else "has another target"
-        if "same" in fields:
-            same = readback.are_same(path, root / fields["same"])
-            return fields, "" if same else "has other content"
-        size, sha256 = readback.sha256(path)
-    except FileNotFoundError:
-        return fields, "is missing"
-    except OSError as error:
-        return fields, f"cannot be read ({os.strerror(error.errno or 0)})"
-    if size != fields["bytes"]:
-        return fields, f"has {size} bytes, not {fields['bytes']}"
-    return fields, "" if sha256 == fields["sha256"] else "has other content"
+        root = home.open_directory(current.version)
+    except (FileNotFoundError, NotADirectoryError):
+        raise failure.Failure(
+            f"the files of {task.name} are missing: run create-dataset with overwrite=true"
+        ) from None
+    published = None
+    if current.mode:
+        published = dataclasses.replace(task, mode=current.mode, owner=current.owner)
+    return comparison.Comparison(root, published)
 
 
-def _count(root: pathlib.Path) -> int:
-    """Return the number of files in a directory, without links."""
-    count = 0
-    for directory, _, names in os.walk(root):
-        count += sum(not os.path.islink(f"{directory}/{name}") for name in names)  # noqa: PTH114
-    return count
+class _Differences:
+    """The differences that were found, by any thread.
+
+    Args:
+        reporter: Reports each of them, up to MOST_NAMED.
+
+    Attributes:
+        count: Their number.
+    """
+
+    def __init__(self, reporter: report.Report) -> None:
+        self._reporter = reporter
+        self._lock = threading.Lock()
+        self._first = self._first_other = ""
+        self._others = self.count = 0
+
+    def add(self, path: str, difference: str) -> None:
+        with self._lock:
+            self.count += 1
+            if difference == comparison.NOT_LISTED:
+                self._others += 1
+                self._first_other = self._first_other or failure.quote(path)
+            else:
+                self._first = self._first or f"{failure.quote(path)} {difference}"
+            if self.count <= MOST_NAMED:
+                self._reporter.write_state(protocol.VERIFYING, wrong=path, reason=difference)
+
+    @property
+    def summary(self) -> str:
+        """Describe one of them, or the entries that are not in the list."""
+        return self._first or (
+            f"{self._others} files are not in the file list, one is {self._first_other}"
+        )

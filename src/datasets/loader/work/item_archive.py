@@ -90,8 +90,7 @@ class Unpacker:
         path = self._path(member.path)
         if isinstance(member, members.Directory):
             if path:
-                self._run.add_pending(1)
-                self._tree.make_directory(path, self._run.remove_pending)
+                self._run.make_directory(self._tree, number, path)
             return
         if not member.path:
             raise members.refused(".", "not a directory")

@@ -61,8 +61,7 @@ class ItemLoader:
 
 def _make_directory(fetch: item_context.ItemFetch) -> None:
     run = fetch.run
-    run.add_pending(1)
-    fetch.context.tree.make_directory(run.item.path, run.remove_pending)
+    run.make_directory(fetch.context.tree, 0, run.item.path)
     run.finish(archive_format="", checksum="", fetched=0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..base import progress, tasks
 from ..store import journal, load_directory
-from ..tree import small_files
+from ..tree import small_files, tree_writer
 from . import plan
 
 
@@ -73,13 +73,30 @@ class ItemRun:
             self.attempt.journal.add(
                 *(
                     journal.JournalLine(
-                        journal.FILE, self.number, each.number, each.path, each.size, each.sha256
+                        journal.FILE,
+                        self.number,
+                        each.number,
+                        each.path,
+                        each.size,
+                        each.sha256,
+                        "",
+                        each.executable,
                     )
                     for each in written
                 )
             )
             self._counter.add_files(len(written), sum(each.size for each in written))
         self.remove_pending(len(written))
+
+    def make_directory(self, tree: tree_writer.TreeWriter, number: int, path: str) -> None:
+        """Queue the creation of a directory that is a member itself, and record it."""
+
+        def made() -> None:
+            self.record(journal.DIRECTORY, number, path)
+            self.remove_pending()
+
+        self.add_pending(1)
+        tree.make_directory(path, made)
 
     def finish(self, **result: Any) -> None:
         """Set the result: all members are known, and pending or written."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from ..access import open_directory, ownership
 
 # The kinds of items. SOURCE is recognised by its content, then kept as a file or unpacked; FILE
 # is kept; PART is a range of a large file; INNER is a member of an archive, read as a range of it;
@@ -23,6 +24,7 @@ SHARD_BYTES = 64 * 2**20
 # The cost of an item beside its bytes, in bytes that could be fetched meanwhile.
 ITEM_BYTES = 64 * 2**10
 LEAST_SHARDS_PER_POD, MOST_SHARDS = 4, 4096
+NAME, DRAFT = "plan", "plan-draft"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,14 +81,14 @@ class Plan:
     """The shards and items of a load.
 
     Attributes:
-        path: The file of the plan.
+        directory: The directory of the load, which has the plan.
         spans: For each shard, the start and end of its items in the file, and the first one's
             number.
         items: The number of items.
         total: The bytes to fetch; None if unknown.
     """
 
-    path: pathlib.Path
+    directory: open_directory.OpenDirectory
     spans: tuple[tuple[int, int, int], ...]
     items: int
     total: int | None
@@ -99,7 +101,7 @@ class Plan:
     def read(self, shard: int) -> Iterator[tuple[int, Item]]:
         """Read the items of a shard, with their numbers."""
         start, end, number = self.spans[shard]
-        with self.path.open("rb") as file:
+        with os.fdopen(ownership.open_own_file(self.directory, NAME), "rb") as file:
             file.seek(start)
             while file.tell() < end:
                 yield number, Item(**json.loads(file.readline()))
@@ -117,21 +119,20 @@ class Plan:
         return own, [shard for shard in reversed(range(self.shards)) if shard not in own]
 
 
-def write(path: pathlib.Path, items: Iterable[Item], *, indexes: int) -> Plan:
+def write(directory: open_directory.OpenDirectory, items: Iterable[Item], *, indexes: int) -> Plan:
     """Write a plan; its file appears when it is complete.
 
     Args:
-        path: Its file.
+        directory: The directory of the load.
         items: All items; those of one shard will be neighbours.
         indexes: The number of pods.
 
     Returns:
         The plan.
     """
-    draft = path.with_name("plan-draft")
-    # For root alone: a source list may hold signed URLs.
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with os.fdopen(os.open(draft, flags, 0o600), "w+b") as file:
+    # For the loader alone: a source list may hold signed URLs.
+    descriptor = directory.create_anew(DRAFT, ownership.PRIVATE_FILE, os.O_RDWR)
+    with os.fdopen(descriptor, "w+b") as file:
         count = weight = total = 0
         known = True
         for item in items:
@@ -146,17 +147,21 @@ def write(path: pathlib.Path, items: Iterable[Item], *, indexes: int) -> Plan:
         spans = _spans(file, weight / max(shards, 1))
         # The head follows the items, as it holds their number; its position is at the very end.
         at = file.seek(0, os.SEEK_END)
-        planned = Plan(path, tuple(spans), count, total if known else None)
+        planned = Plan(directory, tuple(spans), count, total if known else None)
         head = {"spans": spans, "items": count, "total": planned.total}
         file.write(f"{json.dumps(head)}\n{at:020}".encode())
-    draft.replace(path)
+    directory.rename(DRAFT, directory, NAME)
     return planned
 
 
-def read(path: pathlib.Path) -> Plan | None:
-    """Read the plan in a file; None if there is none yet."""
+def read(directory: open_directory.OpenDirectory) -> Plan | None:
+    """Read the plan of a load; None if there is none yet.
+
+    Raises:
+        NotOwnError: Others could have written it.
+    """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(ownership.open_own_file(directory, NAME), "rb") as file:
             file.seek(-20, os.SEEK_END)
             at = int(file.read())
             file.seek(at)
@@ -164,7 +169,7 @@ def read(path: pathlib.Path) -> Plan | None:
     except FileNotFoundError:
         return None
     spans = tuple((start, end, number) for start, end, number in head["spans"])
-    return Plan(path, spans, head["items"], head["total"])
+    return Plan(directory, spans, head["items"], head["total"])
 
 
 def _fields(item: Item) -> dict[str, Any]:

@@ -79,14 +79,15 @@ class PodLoad:
     def _read_or_write_plan(self) -> plan.Plan:
         with self._directory.locked(load_directory.PLAN):
             self._directory.check()
-            planned = plan.read(self._directory.plan)
+            directory = self._directory.directory
+            planned = plan.read(directory)
             if planned is None:
                 items = planner.items(self._task, self._client)
-                planned = plan.write(self._directory.plan, items, indexes=self._task.indexes)
+                planned = plan.write(directory, items, indexes=self._task.indexes)
         return planned
 
     def _work(self, planned: plan.Plan) -> None:
-        tree = tree_writer.TreeWriter(files.TreeFiles(str(self._directory.tree), self._task))
+        tree = tree_writer.TreeWriter(files.TreeFiles(self._directory.tree, self._task))
         context = item_context.LoadContext(
             self._task,
             self._client,
@@ -116,6 +117,12 @@ class PodLoad:
         return versions.PublishedVersion(result, [])
 
     def _publish(self, planned: plan.Plan) -> versions.PublishedVersion:
+        if not self._directory.has_tree():
+            # Another pod was killed when it had moved the files to where they are published.
+            with self._stored.locked():
+                if published := self._stored.finish(self._task, self._stored.current()):
+                    return published
+            raise load_directory.LoadGone
         self._reporter.write_state(protocol.VERIFYING, **self._counter.fields())
 
         def tick(files: int, size: int) -> None:
@@ -129,5 +136,5 @@ class PodLoad:
         with self._stored.locked():
             self._directory.check()
             return self._stored.publish(
-                self._directory.tree, self._directory.file_list, self._task, result
+                self._directory.directory, load_directory.TREE, self._task, result
             )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..base import duplicate_names, failure, number_set, tasks
-from ..store import journal, load_directory, readback, volume
+from ..store import file_list, journal, load_directory, readback, volume
 from ..tree import files
 from . import item_checksum, item_run, links, plan
 
@@ -34,8 +35,11 @@ class Publication:
         self._directory = directory
         self._plan = planned
         self._tick = tick
+        self._tree = files.TreeFiles(directory.tree, task)
         self._replaced: set[str] = set()
-        self._contents: set[str] = set()
+        # The files that become symbolic links, each with its only member; and executable files.
+        self._contents: dict[str, tuple[int, int] | None] = {}
+        self._executable: set[str] = set()
         self._ended = number_set.NumberSet()
         self._fetched = 0
         self._formats: set[str] = set()
@@ -53,18 +57,17 @@ class Publication:
             Failure: A file is wrong, or the journal is incomplete; nothing is published.
         """
         self._survey()
-        tree = files.TreeFiles(str(self._directory.tree), self._task)
-        tree.set_root_owner()
+        work = self._directory.directory
         if self._has_links:
-            links.make(tree, self._links())
-        with load_directory.create_text(self._directory.file_list) as file:
+            links.LinkMaker(self._tree, work).make(self._links)
+        with file_list.create(work) as file:
             file.writelines(self._file_list())
         if not self._files:
             raise failure.Failure("the archive holds no files: check that the source is right")
         return self._result()
 
     def _lines(self, *, files: bool) -> Iterator[journal.JournalLine]:
-        return journal.read(self._journals, files=files)
+        return journal.read(self._directory.directory, self._journals, files=files)
 
     def _links(self) -> Iterator[journal.JournalLine]:
         return (line for line in self._lines(files=False) if line.kind == journal.LINK)
@@ -77,13 +80,19 @@ class Publication:
                 self._replaced.add(line.path)
             elif line.kind == journal.LINK:
                 self._has_links = True
+                if line.link_kind == links.EXECUTABLE:
+                    self._executable.add(line.path)
+                    continue
+                names.add(line.path)
                 if line.link_kind == links.CONTENT:
-                    self._contents.add(line.path)
-                if line.link_kind != links.EXECUTABLE:
-                    names.add(line.path)
+                    self._contents[line.path] = None
+            elif line.kind == journal.DIRECTORY:
+                names.add(line.path)
             elif line.kind == journal.ENDED and line.text:
                 self._end(line.item, json.loads(line.text))
         self._duplicates = names.suspects()
+        for path in self._executable & self._contents.keys():
+            raise files.path_conflict(path)
         self._check_items()
 
     def _check_items(self) -> None:
@@ -114,29 +123,46 @@ class Publication:
         """Yield the lines of the file list."""
         duplicates: dict[str, journal.JournalLine] = {}
         for line in self._lines(files=True):
-            if line.kind == journal.FILE and line.path not in self._contents:
+            if line.kind == journal.FILE and line.path in self._contents:
+                self._check_content(line)
+            elif line.kind == journal.FILE:
                 if line.path in self._to_read_back and line.text:
                     raise _two_sources(line.path)
                 if line.path in self._replaced:
                     self._keep_last(duplicates, line)
                 else:
-                    yield self._file(line)
-            elif line.kind == journal.LINK and line.link_kind != links.EXECUTABLE:
+                    yield self._line(line)
+            elif line.kind in {journal.LINK, journal.DIRECTORY}:
+                if line.link_kind == links.EXECUTABLE:
+                    continue
                 if hash(line.path) in self._duplicates:
                     self._keep_last(duplicates, line)
                 else:
-                    yield self._link(line)
-        for line in duplicates.values():
-            yield self._link(line) if line.kind == journal.LINK else self._file(line)
+                    yield self._line(line)
+        yield from map(self._line, duplicates.values())
         for path, item in self._to_read_back.items():
             yield self._file(journal.JournalLine(journal.FILE, 0, 0, path, item.size or 0))
+
+    def _check_content(self, line: journal.JournalLine) -> None:
+        """Refuse another file of the path of one that has become a symbolic link."""
+        member = line.item, line.number
+        if (self._contents[line.path] or member) != member:
+            raise files.path_conflict(line.path)
+        self._contents[line.path] = member
+
+    def _line(self, line: journal.JournalLine) -> str:
+        if line.kind == journal.FILE:
+            return self._file(line)
+        if line.kind == journal.DIRECTORY:
+            return file_list.format_directory(line.path)
+        return self._link(line)
 
     def _keep_last(
         self, duplicates: dict[str, journal.JournalLine], line: journal.JournalLine
     ) -> None:
         """Keep the last of an archive's members of one path; refuse a path of two sources."""
         before = duplicates.setdefault(line.path, line)
-        if before.item != line.item:
+        if before.item != line.item and line.kind != journal.DIRECTORY:
             raise _two_sources(line.path)
         if line.number > before.number:
             duplicates[line.path] = line
@@ -146,30 +172,29 @@ class Publication:
         self._files += 1
         self._bytes += line.size
         self._tick(self._files, self._bytes)
-        # Formatted by hand for speed: there may be millions.
-        path = json.dumps(line.path)
-        return f'{{"path": {path}, "bytes": {line.size}, "sha256": "{sha256}"}}\n'
+        executable = line.executable or line.path in self._executable
+        return file_list.format_file(line.path, line.size, sha256, executable=executable)
 
     def _link(self, line: journal.JournalLine) -> str:
-        fields = {"path": line.path}
-        if line.link_kind == links.HARD and not (self._directory.tree / line.path).is_symlink():
+        directory, name = self._tree.directories.locate(line.path)
+        if line.link_kind == links.HARD and stat.S_ISREG(directory.lstat(name).st_mode):
             self._files += 1
-            fields["same"] = line.text
-        elif line.link_kind == links.SYMBOLIC:
-            fields["link"] = line.text
-        else:
-            fields["link"] = self._target(line.path)
-        return json.dumps(fields) + "\n"
+            return file_list.format_hard_link(line.path, line.text)
+        return file_list.format_symbolic_link(line.path, directory.readlink(name))
 
     def _read_back(self, line: journal.JournalLine) -> str:
         """Return the checksum of a file that was not hashed as it was written."""
         item = self._to_read_back.get(line.path) or self._item(line.item)
         algorithm = item_checksum.algorithm(item)
-        full = self._directory.tree / line.path
-        digests = readback.digests(
-            full, {"sha256", algorithm}, lambda: self._tick(self._files, self._bytes)
-        )
-        if full.stat().st_size != line.size:
+        descriptor = self._tree.open(line.path, os.O_RDONLY)
+        try:
+            digests = readback.digests(
+                descriptor, {"sha256", algorithm}, lambda: self._tick(self._files, self._bytes)
+            )
+            size = os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+        if size != line.size:
             raise failure.Failure(
                 f"{failure.quote(line.path)} has another size than its source: run "
                 "delete-dataset, then create-dataset again"
@@ -187,9 +212,6 @@ class Publication:
             for each, item in self._plan.read(shard)
             if each == number
         )
-
-    def _target(self, path: str) -> str:
-        return os.readlink(self._directory.tree / path)  # noqa: PTH115 - of 3.9
 
     def _result(self) -> tasks.Result:
         return tasks.Result(
