@@ -38,7 +38,7 @@ def test_what_was_left_is_published_with_modes_and_links(rig: loader_rig.Rig):
     root = rig.volume / "datasets/x"
     modes = {name: stat.S_IMODE((root / name).stat().st_mode) for name in ("d", "d/file", "run")}
     assert modes == {"d": 0o750, "d/file": 0o640, "run": 0o750}
-    assert set(rig.file_list()) == {"d/file", "run", "link", "d/up"}
+    assert set(rig.file_list()) == {"d", "d/file", "run", "link", "d/up"}
     assert rig.file_list()["link"] == {"path": "link", "link": "d/file"}
     assert rig.run_verb("verify")[-1]["state"] == "verified"
     assert rig.kept_names() == {"v", "v.json", "v.files"}

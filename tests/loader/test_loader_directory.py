@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from datasets.loader.access import open_directory
 from datasets.loader.base import failure
 from datasets.loader.store import journal, load_directory
 
@@ -22,9 +23,12 @@ def pod(tmp_path: pathlib.Path) -> Iterator[Pod]:
     with contextlib.ExitStack() as stack:
 
         def pod() -> load_directory.LoadDirectory:
+            home = open_directory.open_root(str(tmp_path))
             return stack.enter_context(
-                contextlib.closing(load_directory.LoadDirectory(tmp_path, "v"))
+                contextlib.closing(load_directory.LoadDirectory(home, "load", "v"))
             )
+
+        (tmp_path / "load").mkdir(mode=0o700)
 
         yield pod
 
@@ -73,7 +77,7 @@ def test_what_was_cut_off_in_the_ledger_is_no_line(pod: Pod) -> None:
     for shard in range(2):
         attempt = begun(where, shard)
         attempt.journal.close()
-        load_directory.append(where.path / "ledger", b"[7, 0, 1")
+        load_directory.append(where.directory, "ledger", b"[7, 0, 1")
         where.record_finished([(attempt, finished(shard))])
     assert where.finished_shards() == {0, 1}
 
@@ -90,7 +94,7 @@ def test_a_pod_is_not_alone_as_long_as_another_one_works(
         "import fcntl, sys; file = open(sys.argv[1], 'r+b');"
         "fcntl.lockf(file, fcntl.LOCK_EX, 1, int(sys.argv[2])); print(flush=True); input()"
     )
-    command = [sys.executable, "-c", holding, str(tmp_path / "lock"), str(byte)]
+    command = [sys.executable, "-c", holding, str(tmp_path / "load/lock"), str(byte)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout
         assert other.stdout.readline()
@@ -99,8 +103,22 @@ def test_a_pod_is_not_alone_as_long_as_another_one_works(
     assert where.is_alone()
 
 
-def test_what_is_where_it_is_published_was_begun(pod: Pod) -> None:
+def test_what_is_where_it_is_published_was_begun(pod: Pod, tmp_path: pathlib.Path) -> None:
     where = pod()
     assert not where.has_files()
-    where.tree.rename(where.path / "published")
+    (tmp_path / "load/tree").rename(tmp_path / "published")
     assert where.has_files()
+
+
+def test_a_pod_whose_load_is_published_and_removed_looks_again(
+    pod: Pod, tmp_path: pathlib.Path
+) -> None:
+    lost, next_one = pod(), pod()
+    before, after = begun(lost), begun(next_one)
+    for attempt in (before, after):
+        attempt.journal.close()
+    (tmp_path / "load").rename(tmp_path / ".trash-load")
+    with pytest.raises(load_directory.LoadGone):
+        lost.check()
+    with pytest.raises(load_directory.LoadGone):
+        lost.record_finished([(before, finished(0))])

@@ -52,7 +52,7 @@ def test_what_a_load_left_is_not_taken_for_another_one(
     for overwrite in ("w", "y"):
         # As if the sweep had not reached it.
         left = home / f".load-{record['fingerprint']}-v"
-        left.mkdir(exist_ok=True)
+        left.mkdir(mode=0o700, exist_ok=True)
         result = rig.load(source, request=overwrite, overwrite=True).result
         assert (result.version, result.existing) == (overwrite, False)
         assert rig.versions() == ["v", "w"] if overwrite == "w" else ["w", "y"]

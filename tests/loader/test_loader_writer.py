@@ -15,6 +15,7 @@ from datasets.loader.tree import files
 # In a process of its own: the writer forks the worker processes.
 PROGRAM = """
 import sys
+from datasets.loader.access import open_directory
 from datasets.loader.base import tasks
 from datasets.loader.tree import files, small_files, tree_writer
 
@@ -23,7 +24,7 @@ class Listener:
     def record_replacement(self, number, path): pass
     def record_written(self, written): pass
 
-root, task = sys.argv[1], tasks.Task.from_json(sys.argv[2])
+root, task = open_directory.open_root(sys.argv[1]), tasks.Task.from_json(sys.argv[2])
 tree = tree_writer.TreeWriter(files.TreeFiles(root, task))
 first = tree.begin_large(0, files.NewFile("d/x", 0, False), Listener(), algorithms=["sha256"])
 if sys.argv[3] == "small":

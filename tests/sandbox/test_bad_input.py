@@ -37,6 +37,7 @@ BAD_OPTIONS = [
     ("tags", "aws:owner=1"),
     ("root-mode", "rwx"),
     ("root-mode", "9999"),
+    ("root-mode", "0777"),
     ("loader-image", ""),
     ("loader-image", "image with blanks"),
     ("region", "Virginia"),

@@ -217,16 +217,18 @@ def test_root_without_capabilities_is_bound_by_permissions(
     assert phase(client, owner) == "Succeeded"
 
 
-def test_a_sub_path_is_created_by_root(
-    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str
+@pytest.mark.parametrize("mode", [0o755, 0o1777, 0o2775])
+def test_a_sub_path_is_created_by_root_with_the_mode_of_the_volume(
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str, mode: int
 ) -> None:
     claim(client, server(file_system))
-    cloud.directory(file_system).chmod(0o755)
+    cloud.directory(file_system).chmod(mode)
     volumes = claimed(ZONES[0], sub_path="a/b")
     assert phase(client, run(client, "pod", "sh", "-c", "echo > /mnt/x", **volumes)) == "Succeeded"
     made = cloud.directory(file_system) / "a" / "b"
     assert (made / "x").exists()
-    assert made.stat().st_mode & 0o7777 == 0o755
+    for each in (made, made.parent):
+        assert each.stat().st_mode & 0o7777 == mode
 
 
 def test_a_finished_pod_holds_its_claim(client: lightkube.Client, file_system: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from datasets.loader.access import open_directory
 from datasets.loader.base import failure, progress
 from datasets.loader.store import journal, load_directory
 from datasets.loader.work import item_retry, item_run, plan
@@ -30,7 +31,9 @@ class Fetch:
 
 @pytest.fixture
 def run(tmp_path: pathlib.Path) -> Iterator[Callable[..., item_run.ItemRun]]:
-    attempt = load_directory.ShardAttempt(tmp_path, taken_over=False)
+    attempt = load_directory.ShardAttempt(
+        open_directory.open_root(str(tmp_path)), taken_over=False
+    )
 
     def new(item: plan.Item, lines: Sequence[journal.JournalLine] = ()) -> item_run.ItemRun:
         for line in lines:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from datasets.loader.access import open_directory
 from datasets.loader.base import failure, progress
 from datasets.loader.http import remote_object
 from datasets.loader.store import journal, load_directory
@@ -35,8 +36,9 @@ class Attempt:
     """An attempt at a shard that holds one item."""
 
     def __init__(self, home: pathlib.Path) -> None:
-        self.shard = load_directory.ShardAttempt(home, taken_over=False)
-        self._journal = next(path for path in home.iterdir() if path.name != "owner")
+        self._home = open_directory.open_root(str(home))
+        self.shard = load_directory.ShardAttempt(self._home, taken_over=False)
+        self._journal = next(path.name for path in home.iterdir() if path.name != "owner")
 
     def run(self, kind: str) -> item_run.ItemRun:
         return item_run.ItemRun(
@@ -44,7 +46,7 @@ class Attempt:
         )
 
     def lines(self) -> list[journal.JournalLine]:
-        return list(journal.read([self._journal]))
+        return list(journal.read(self._home, [self._journal]))
 
 
 @pytest.fixture

@@ -127,6 +127,11 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("throughput_mode", "provisioned"),
         ("root_mode", "0888"),
         ("root_mode", ""),
+        ("root_mode", "777"),
+        ("root_mode", "0777"),
+        ("root_mode", "0775"),
+        ("root_mode", "2770"),
+        ("root_mode", "702"),
         ("tags", "novalue"),
         ("tags", "aws-efs/state=x"),
         ("tags", "juju-model-uuid=x"),
@@ -142,6 +147,15 @@ def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
     message = refusal(**{option: value})
     assert message.startswith(option.replace("_", "-") + " ")
     assert len(message) <= 120
+
+
+@pytest.mark.parametrize("mode", ["1777", "1775", "3777", "0755", "755", "700", "2755"])
+def test_a_root_that_others_write_in_has_the_sticky_bit(mode: str) -> None:
+    assert load(root_mode=mode).root_mode == mode
+
+
+def test_the_mode_with_the_sticky_bit_is_named() -> None:
+    assert refusal(root_mode="2775").endswith("as in 3775")
 
 
 def test_what_a_secret_option_was_given_is_in_no_error() -> None:

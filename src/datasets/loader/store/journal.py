@@ -136,7 +136,7 @@ def _open(load: open_directory.OpenDirectory, path: str) -> TextIO:
         descriptor = ownership.open_own_file(directory, name)
     except FileNotFoundError:
         return io.StringIO()
-    file = io.BufferedReader(io.FileIO(descriptor), BUFFER_BYTES)
+    file = os.fdopen(descriptor, "rb", BUFFER_BYTES)
     file.peek(1)
     return io.TextIOWrapper(file, encoding="ascii", errors="replace")
 

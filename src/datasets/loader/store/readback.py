@@ -97,16 +97,19 @@ def sha256(descriptor: int) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
+def are_one(one: int, other: int) -> bool:
+    """Tell whether two open files are one file with two names."""
+    status, others = os.fstat(one), os.fstat(other)
+    return (status.st_dev, status.st_ino) == (others.st_dev, others.st_ino)
+
+
 def are_same(one: int, other: int) -> bool:
     """Tell whether two open files are one, or copies: EFS allows 177 hard links to a file.
 
     Raises:
         OSError: One of them cannot be read.
     """
-    status, others = os.fstat(one), os.fstat(other)
-    if (status.st_dev, status.st_ino) == (others.st_dev, others.st_ino):
-        return True
-    return sha256(one) == sha256(other)
+    return are_one(one, other) or sha256(one) == sha256(other)
 
 
 def map_concurrently(

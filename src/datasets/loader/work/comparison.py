@@ -79,12 +79,17 @@ class Comparison:
         return self._compare_access(status, mode)
 
     def _compare_copies(self, descriptor: int, other: str) -> str:
-        directory, name = self._directories.locate(other)
-        original = directory.open_file(name)
+        """Compare another name of a file; whatever is wrong with that file is told of it alone."""
         try:
+            directory, name = self._directories.locate(other)
+            original = directory.open_file(name)
+        except OSError:
+            return ""
+        try:
+            if readback.are_one(descriptor, original):
+                return ""
             if not readback.are_same(descriptor, original):
                 return "has other content"
-            # The mode of the original is compared with its own line.
             mode = stat.S_IMODE(os.fstat(original).st_mode)
         finally:
             os.close(original)
