@@ -62,7 +62,7 @@ class OpenDirectory:
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
     def set_access(self, mode: int, ids: tuple[int, int] | None = None) -> None:
-        """Set its owner, unless `ids` is None, then its mode."""
+        """Set its mode, and its owner, unless `ids` is None."""
         descriptor = os.open(".", _READ_DIRECTORY, dir_fd=self._descriptor)
         try:
             set_access(descriptor, mode, ids)
@@ -227,14 +227,19 @@ def open_root(mount_point: str) -> OpenDirectory:
 
 
 def set_access(descriptor: int, mode: int, ids: tuple[int, int] | None = None) -> None:
-    """Set the owner, unless `ids` is None, then the mode, of an open file or directory."""
+    """Set the mode of an open file or directory, and its owner, unless `ids` is None."""
     status = os.fstat(descriptor)
-    # The owner first: the one before could change the mode again.
-    if ids and (status.st_uid, status.st_gid) != ids:
-        os.fchown(descriptor, *ids)
-        status = os.fstat(descriptor)
+    before = status.st_uid, status.st_gid
+    after = ids or before
     if stat.S_IMODE(status.st_mode) != mode:
+        # Only its owner may do that, as long as the pod has no capability for it; and the owner
+        # before could undo it.
+        if status.st_uid != os.geteuid():
+            before = os.geteuid(), os.getegid()
+            os.fchown(descriptor, *before)
         os.fchmod(descriptor, mode)
+    if before != after:
+        os.fchown(descriptor, *after)
 
 
 def _checked(name: str) -> str:
