@@ -139,5 +139,6 @@ def test_what_is_published_once_more_keeps_the_version_before_it(
         after = stored.current()
     assert after
     assert (after.version, after.previous) == ("w", "v")
+    assert again.trash
     assert not again.trash.names
     assert rig.versions() == ["v", "w"]

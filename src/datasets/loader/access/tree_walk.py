@@ -45,6 +45,7 @@ class TreeWalk:
         self._nodes = 1
         self._error: BaseException | None = None
         self._threads: list[threading.Thread] = []
+        self._closed = False
 
     def add(self, path: str) -> None:
         """Add a directory; the empty path is the tree's own."""
@@ -64,6 +65,9 @@ class TreeWalk:
             while not self._ended.wait(TICK_SECONDS):
                 tick()
         finally:
+            with self._lock:
+                # After an error some still walk: they must not add threads that nobody ends.
+                self._closed = True
             for _ in self._threads:
                 self._work.put(None)
         for thread in self._threads:
@@ -76,7 +80,7 @@ class TreeWalk:
             self._nodes += 1
             if node.parent:
                 node.parent.left += 1
-            if len(self._threads) < min(THREADS, self._nodes - 1):
+            if not self._closed and len(self._threads) < min(THREADS, self._nodes - 1):
                 self._threads.append(threading.Thread(target=self._run, daemon=True))
                 self._threads[-1].start()
         self._work.put(node)

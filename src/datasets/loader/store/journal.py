@@ -136,7 +136,7 @@ def _open(load: open_directory.OpenDirectory, path: str) -> TextIO:
         descriptor = ownership.open_own_file(directory, name)
     except FileNotFoundError:
         return io.StringIO()
-    file = os.fdopen(descriptor, "rb", BUFFER_BYTES)
+    file = io.BufferedReader(os.fdopen(descriptor, "rb", 0), BUFFER_BYTES)
     file.peek(1)
     return io.TextIOWrapper(file, encoding="ascii", errors="replace")
 

@@ -249,11 +249,19 @@ class ShardAttempt:
         self._token = secrets.token_hex(8)
         self.completed = journal.CompletedWork()
         self.journal = journal.Journal(shard, self._token)
+        try:
+            self._begin(taken_over=taken_over)
+        except BaseException:
+            self.journal.close()
+            raise
+
+    def _begin(self, *, taken_over: bool) -> None:
+        """Become the owner of the shard."""
         if taken_over:
             self._take_over()
             return
         try:
-            with create_text(shard, OWNER) as file:
+            with create_text(self._shard, OWNER) as file:
                 file.write(self._token)
         except FileExistsError:
             raise _taken_over() from None

@@ -58,11 +58,11 @@ class PublishedVersion(NamedTuple):
 
     Attributes:
         result: The result of its load.
-        trash: The entries that no reader and no load needs any more, to be removed.
+        trash: The entries that no reader and no load needs any more, to be removed; None for none.
     """
 
     result: tasks.Result
-    trash: open_directory.Entries
+    trash: open_directory.Entries | None
 
 
 class UnfinishedLoad(NamedTuple):

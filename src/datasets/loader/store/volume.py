@@ -247,7 +247,9 @@ class StoredDataSet(directories.DataSetDirectories):
             The published version; None if no publication was begun.
         """
         home = self.find_home()
-        for each in self._loads_of(task, current) if home else ():
+        if home is None:
+            return None
+        for each in self._loads_of(task, current):
             work = ownership.open_own(home, each.name, private=True)
             record = read_record(home, each.version)
             # The files are moved when all else is written, and to where nobody else can write.

@@ -114,7 +114,7 @@ class PodLoad:
             current = self._stored.current()
             if current and current.result and current.version == self._directory.version:
                 return self._stored.keep_current(current, result, self._directory.version)
-        return versions.PublishedVersion(result, [])
+        return versions.PublishedVersion(result, None)
 
     def _publish(self, planned: plan.Plan) -> versions.PublishedVersion:
         if not self._directory.has_tree():
