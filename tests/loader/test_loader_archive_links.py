@@ -138,6 +138,15 @@ def test_a_hard_link_through_a_link_is_refused(
     assert "leads out of it" in error or "which is not in it" in error
 
 
+@pytest.mark.parametrize("target", [".", "./", "d", "d/", "d/e"])
+def test_a_hard_link_to_a_directory_is_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, target: str
+):
+    members = [entry("d/e/f", b"1"), link("hard", target, hard=True)]
+    error = rig.refused(served.put("s.tar", tar(members)))
+    assert "'hard', which is a hard link to a directory" in error
+
+
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(
     "members",
@@ -178,6 +187,22 @@ def test_an_inner_archive_s_links_do_not_lead_into_the_outer_one_s_neighbours(
     source = served.put("s.tar", packed)
     error = load(rig, source, unpack=unpack)
     assert "leads out of it" in error if unpack == "recursive" else "not in it" in error
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("size", [10, 300_000])
+@pytest.mark.parametrize("name", ["...tar", "..tar", ".tar", "d/...tar", "d/..tar", "...tar.gz"])
+def test_the_name_of_an_inner_archive_is_no_way_up(
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str, size: int, ranges: bool
+):
+    # Inner archives of the larger size are read by ranges, if there are ranges.
+    content = random.Random(size).randbytes(size)
+    inner = tar([entry("evil", content)])
+    inner = gzip.compress(inner) if name.endswith("gz") else inner
+    faults = origin_server.Faults(ranges=ranges)
+    source = served.put("s.tar", tar([entry(name, inner)]), faults=faults)
+    assert not load(rig, source, unpack="recursive")
+    assert rig.files() == {f"{name}/evil": content}
 
 
 def test_modes_that_an_archive_tells_at_its_end_go_to_its_own_file_only(
@@ -271,7 +296,8 @@ def random_members(chance: random.Random) -> list[Entry]:
             members.append(link(path(), target()))
         else:
             before = [info.name for info, _ in members if info.type != tarfile.DIRTYPE]
-            members.append(link(path(), chance.choice([*before, path()]), hard=True))
+            linked = chance.choice([*before, path(), path(), "."])
+            members.append(link(path(), linked, hard=True))
     if chance.random() < 0.5:
         chance.shuffle(members)
     return members

@@ -49,7 +49,8 @@ def unpack_nested(
 def nested_directory(path: str) -> str:
     """Return the directory for an archive in another one: its path without its ending."""
     directory = file_names.ARCHIVE_NAME.sub("", path)
-    return directory if directory.rpartition("/")[2] else path
+    # What is left of ".tar", "..tar" and "...tar" is no name.
+    return path if directory.rpartition("/")[2] in {"", ".", ".."} else directory
 
 
 def _read(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from ..base import byte_streams, failure
 
 REMEDY = "make the archive again without it, or take another source"
+DIRECTORY_LINK = "a hard link to a directory"
 
 
 class RefusedArchive(byte_streams.Damaged):

@@ -113,7 +113,9 @@ def _other(
     elif header.type == tar_header.SYMBOLIC_LINK:
         yield members.symbolic_link(path, target)
     elif header.type == tar_header.HARD_LINK:
-        yield members.HardLink(path, members.inside_path(target))
+        if not (linked := members.inside_path(target)):
+            raise members.refused(name, members.DIRECTORY_LINK)
+        yield members.HardLink(path, linked)
     elif header.type != tar_header.GNU_VOLUME_LABEL:
         sparse = sparse or tar_sparse.pax_map(body, fields)
         chunks: Iterable[bytes] = tar_sparse.pieces(body, sparse)

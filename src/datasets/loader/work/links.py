@@ -118,7 +118,7 @@ class LinkMaker:
             return False
         except open_directory.NotRegularError:
             if not stat.S_ISLNK(source.lstat(source_name).st_mode):
-                raise
+                raise members.refused(path, members.DIRECTORY_LINK) from None
             # At another depth the same target is another place.
             self._symbolic_link(path, source.readlink(source_name))
         except FileExistsError:
