@@ -103,13 +103,17 @@ class AwsEfsCharm(ops.CharmBase):
         self._act(event, action_params.DATA_SETS[action], self._data_set)
 
     def _data_set(self, params: action_params.DataSetParams, _event: ops.ActionEvent) -> Results:
-        options, _ = self._settings(), self._file_system()
+        options, record = self._settings(), self._file_system()
         from app.datasets import actions
         from cluster import client
 
         with client.Cluster(self._control_plane.access(), self._owner) as cluster:
             context = actions.ActionContext(
-                cluster, options, cloud.proxy_environment(), self._cloud.secret
+                cluster,
+                record.file_system_id,
+                options,
+                cloud.proxy_environment(),
+                self._cloud.secret,
             )
             return actions.run(context, params)
 

@@ -34,6 +34,22 @@ def poll(
     )(ask)
 
 
+def retry(call: Callable[[], _Answer], error: type[Exception], attempts: int) -> _Answer:
+    """Call again while it raises an error, at growing intervals.
+
+    Args:
+        call: The call.
+        error: The error; any other one ends the calls.
+        attempts: The number of calls after which the error is raised.
+    """
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(error),
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=tenacity.wait_exponential(multiplier=0.05, max=2),
+        reraise=True,
+    )(call)
+
+
 def pause(repeats: int) -> None:
     """Wait before a step is repeated: 0.3 s the first time, then twice as long each time.
 

@@ -67,17 +67,19 @@ def killed_after(after: str, in_process: Callable[[], bool]) -> Generator[None]:
     """Kill the process as soon as it has the answer to a call.
 
     Args:
-        after: An AWS operation or a verb of lightkube's client; "" for never.
+        after: An AWS operation, or a verb of the Kubernetes API: get, apply, patch, delete; "" for
+            never.
         in_process: Returns whether the current thread belongs to the process.
     """
     if not after:
         yield
         return
-    owner, name, call = _client_call(after)
+    owner, name, operation = _client_call(after)
+    call = getattr(owner, name)
 
     def fatal(self: Any, *args: Any, **kwargs: Any) -> Any:
         answer = call(self, *args, **kwargs)
-        if in_process() and (after.islower() or args[0] == after):
+        if in_process() and operation(args[0]) == after:
             raise Killed(f"killed after {after}")
         return answer
 
@@ -85,13 +87,21 @@ def killed_after(after: str, in_process: Callable[[], bool]) -> Generator[None]:
         yield
 
 
-def _client_call(after: str) -> tuple[Any, str, Callable[..., Any]]:
-    """Return the method that all calls of this kind use; import its module only here."""
-    if after.islower():
-        import lightkube  # noqa: PLC0415
+def _client_call(after: str) -> tuple[Any, str, Callable[[Any], str]]:
+    """Return the method of all calls of this kind, and what names the operation in its argument.
 
-        return lightkube.Client, after, getattr(lightkube.Client, after)
+    The method's module is imported only here.
+    """
+    if after.islower():
+        import httpx2  # noqa: PLC0415
+
+        return httpx2.Client, "send", _verb
     import botocore.client  # noqa: PLC0415
 
-    client = cast("Any", botocore.client.BaseClient)
-    return client, "_make_api_call", client._make_api_call
+    return cast("Any", botocore.client.BaseClient), "_make_api_call", str
+
+
+def _verb(request: Any) -> str:
+    """Return the verb of a request to the Kubernetes API."""
+    is_apply = "apply-patch" in request.headers.get("Content-Type", "")
+    return "apply" if is_apply else request.method.lower()

@@ -300,7 +300,7 @@ class Model:
         """Kill the next hook or action that makes a call, as soon as it has the answer.
 
         Args:
-            after: An AWS operation ("CreateFileSystem") or a verb of lightkube's client ("apply").
+            after: An AWS operation ("CreateFileSystem") or a verb of Kubernetes ("apply").
         """
         self._agents.kill_after = after
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 import identity
 import problems
-from app.datasets import update_index
+from app.datasets import index, update_index
 from aws import file_system, resources, session
 from cluster import client, nodes, probe
 from cluster import manifests as rendering
@@ -124,7 +124,7 @@ def _reconcile_cluster(
     efs: file_system.FileSystemOutcome,
     outcome: Outcome,
 ) -> Outcome:
-    desired = _volumes(context, efs.dns_name)
+    desired = _volumes(context, efs.dns_name, tuple(sorted(efs.addresses.values())))
     try:
         claims = volume_reconcile.reconcile(
             cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
@@ -141,7 +141,7 @@ def _reconcile_cluster(
             ),
         )
         outcome = _with(outcome, *proof.problems)
-        update_index.save_results(cluster)
+        update_index.save_results(index.Index(cluster, efs.file_system_id))
     except problems.Problem as problem:
         return _with(outcome, problem)
     return dataclasses.replace(
@@ -182,7 +182,9 @@ def cluster_objects(context: Context) -> list[str]:
 
 
 def _with(outcome: Outcome, *more: problems.Problem) -> Outcome:
-    return dataclasses.replace(outcome, problems=(*outcome.problems, *more))
+    """Return the outcome with further problems; two parts may notice the same one."""
+    known = {problem.message: problem for problem in (*outcome.problems, *more)}
+    return dataclasses.replace(outcome, problems=tuple(known.values()))
 
 
 def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.DesiredFileSystem:
@@ -202,7 +204,9 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
     )
 
 
-def _volumes(context: Context, server: str) -> volume_resources.DesiredVolumes:
+def _volumes(
+    context: Context, server: str, addresses: tuple[str, ...] = ()
+) -> volume_resources.DesiredVolumes:
     """Return the desired storage class, and for each namespace a volume with its claim."""
     settings = context.settings
     return volume_resources.DesiredVolumes(
@@ -213,6 +217,7 @@ def _volumes(context: Context, server: str) -> volume_resources.DesiredVolumes:
         namespaces=settings.namespaces,
         storage_class=settings.storage_class or context.owner.application,
         mount_options=settings.mount_options,
+        addresses=addresses,
     )
 
 

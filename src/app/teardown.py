@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import problems
-from app import reconcile
+from app import obstacles, reconcile
 from app.datasets import index
 from aws import file_system, teardown
 from cluster.volumes import volume_removal
@@ -54,26 +54,41 @@ def _run(
     aws, owner, cluster = context.aws, context.owner, connection.cluster
     existing = file_system.find(aws, owner)
     # The cluster's objects are created after the first mount target, and deleted before the last.
-    served = bool(existing and file_system.list_mount_targets(aws, existing.id))
+    targets = file_system.list_mount_targets(aws, existing.id) if existing else ()
+    served = bool(targets)
+    users: list[str] = []
+    if existing and cluster is not None:
+        addresses = [target.address for target in targets]
+        users = obstacles.find_foreign_users(cluster, existing.id, addresses)
+    deadline = time.monotonic() + timeout_seconds
     if not params.dry_run:
         if existing and params.confirm != existing.id:
             raise problems.Blocked(_refusal(cluster, existing.id, existing.size_bytes))
+        if users and not params.force:
+            raise problems.Blocked(
+                f"nothing was deleted: others use the file system, too: delete "
+                f"{obstacles.name_some(users)}, or set force=true"
+            )
         if served and connection.problem and not params.force:
             raise problems.Blocked(
                 f"the cluster is out of reach ({connection.problem.message}): relate it again, "
                 "or set force=true to leave its objects in place"
             )
+        if cluster is not None:
+            volume_removal.await_users(cluster, timeout_seconds)
         teardown.mark(aws, owner)
-    deadline = time.monotonic() + timeout_seconds
-    lines: list[str] = []
+    lines = [f"used by {each}" for each in users]
+    if cluster is None and served:
+        lines += [f"stays in the cluster: {each}" for each in reconcile.cluster_objects(context)]
+    for line in lines:
+        report(line)
     if cluster is not None:
         lines += volume_removal.remove(
-            cluster, report=report, timeout_seconds=timeout_seconds, dry_run=params.dry_run
+            cluster,
+            report=report,
+            timeout_seconds=deadline - time.monotonic(),
+            dry_run=params.dry_run,
         )
-    elif served:
-        lines += [f"stays in the cluster: {each}" for each in reconcile.cluster_objects(context)]
-        for line in lines:
-            report(line)
     return lines + teardown.teardown(
         aws,
         owner,
@@ -86,7 +101,7 @@ def _run(
 def _refusal(cluster: client.Cluster | None, file_system_id: str, size_bytes: int) -> str:
     """Return the refusal with the size and data sets of the file system; pods write data, too."""
     content = f"{size_bytes:,} bytes as AWS last metered"
-    if names := sorted(_data_sets(cluster)):
+    if names := _data_sets(cluster, file_system_id):
         content += f", data sets {', '.join(names)}"
     return (
         f"nothing was deleted: teardown permanently deletes {file_system_id} with all its data "
@@ -94,7 +109,12 @@ def _refusal(cluster: client.Cluster | None, file_system_id: str, size_bytes: in
     )
 
 
-def _data_sets(cluster: client.Cluster | None) -> Iterator[str]:
-    """Return the names of the data sets that are published or being loaded."""
-    known = index.read(cluster) if cluster is not None else {}
-    return (name for name, each in known.items() if each.version or not each.ended)
+def _data_sets(cluster: client.Cluster | None, file_system_id: str) -> list[str]:
+    """Return the names of the data sets that are published or being loaded, as far as known."""
+    if cluster is None:
+        return []
+    try:
+        known = index.Index(cluster, file_system_id).read().records
+    except problems.Problem:
+        return []
+    return sorted(name for name, each in known.items() if each.version or not each.ended)

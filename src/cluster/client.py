@@ -1,153 +1,115 @@
-"""Client for the user's Kubernetes API: verified TLS, server-side apply, only objects of ours."""
+"""Write objects of ours in the user's cluster: each write is bound to an observation."""
 
 from __future__ import annotations
 
-import base64
+import copy
 import logging
-import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx2
-import lightkube
-import lightkube.config.kubeconfig
-import lightkube.config.models
 import lightkube.core.exceptions
-import lightkube.core.resource
 import lightkube.types
 from lightkube.resources import core_v1
 
+import polling
 import problems
-from cluster import errors, nodes, objects
+from cluster import connection, errors, objects, ownership
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import identity
 
 logger = logging.getLogger(__name__)
 
-FIELD_MANAGER = "aws-efs"
-APPLICATION = "aws-efs/application"
-MODEL = "aws-efs/model-uuid"
+# The attempts of a write that others precede.
+_MOST_ATTEMPTS = 8
 
-_PAGE = 500
-_TIMEOUT = httpx2.Timeout(20.0, connect=5.0)
-
-Resource = lightkube.core.resource.Resource
-_Kind = TypeVar("_Kind", bound=Resource)
+_Kind = TypeVar("_Kind", bound=connection.Resource)
+_Result = TypeVar("_Result")
 
 
-class Cluster:
-    """A connection to the Kubernetes cluster, for one application.
+class Cluster(connection.Connection):
+    """A connection to the Kubernetes cluster for one application: it writes only what is ours.
 
     Args:
         access: Endpoint, CA and token.
-        owner: The application whose labels mark the objects that we make and may change.
+        owner: The application whose objects we make and may change.
     """
 
     def __init__(self, access: identity.ClusterAccess, owner: identity.Owner) -> None:
+        super().__init__(access)
         self.owner = owner
-        self.labels = labels(owner)
-        # An HTTP library's error quotes a header that it cannot send: no such token may reach it.
-        if not (access.token.isascii() and access.token.isprintable()) or " " in access.token:
-            raise problems.Blocked("kube-control sent an invalid token: relate it again")
-        try:
-            # lightkube types its methods for each scope separately; ours take objects of both.
-            self._api: Any = lightkube.Client(
-                _config(access), timeout=_TIMEOUT, field_manager=FIELD_MANAGER, trust_env=False
-            )
-        except ssl.SSLError:
-            raise problems.Blocked(
-                "the CA from the relation is not a certificate: relate certificates again"
-            ) from None
+        self.labels = ownership.labels(owner)
+        self._namespace_is_ours = False
 
     def __enter__(self) -> Cluster:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    # --- our namespace
 
     @property
     def namespace(self) -> str:
         """Return the name of the charm's own namespace, in which its Jobs run."""
         return self.owner.application
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._api.close()
+    def check_namespace(self) -> bool:
+        """Look at our namespace; return whether it exists.
 
-    def nodes(self) -> tuple[nodes.Node, ...]:
-        """Return all nodes, in the order of their names."""
-        observed = [nodes.read_node(node) for node in self.select(core_v1.Node, {})]
-        return tuple(sorted(observed, key=lambda node: node.name))
+        Raises:
+            problems.Blocked: It belongs to somebody else: another model, or nobody that we know.
+        """
+        self._namespace_is_ours = False
+        found = self.find(core_v1.Namespace, self.namespace)
+        if found is None:
+            return False
+        if not ownership.is_marked(self.owner, found):
+            raise ownership.namespace_conflict(self.owner, objects.labels_of(found))
+        self._namespace_is_ours = True
+        return True
 
-    def ours(self, kind: type[_Kind], selector: Mapping[str, str] | None = None) -> list[_Kind]:
-        """Return the objects that carry our labels, in all namespaces.
+    def own(self, kind: type[_Kind], selector: Mapping[str, Any] | None = None) -> list[_Kind]:
+        """Return the objects in our namespace that carry our marks; none where it does not exist.
 
         Args:
             kind: Their kind.
             selector: Further labels.
         """
-        return self.select(kind, {**self.labels, **(selector or {})})
+        if not (self._namespace_is_ours or self.check_namespace()):
+            return []
+        marked = {**ownership.mark(self.owner), **(selector or {})}
+        return self.select(kind, marked, namespace=self.namespace)
 
-    def select(
-        self,
-        kind: type[_Kind],
-        selector: Mapping[str, str | Iterable[str]],
-        *,
-        namespace: str = "",
-        fields: Mapping[str, str] | None = None,
-    ) -> list[_Kind]:
-        """Return the objects of a kind: one call, and one for each further page.
-
-        Args:
-            kind: Their kind.
-            selector: The labels to select by.
-            namespace: Their namespace, "" for all.
-            fields: The fields to select by.
-        """
-        scoped = issubclass(kind, lightkube.core.resource.NamespacedResource)
-        with errors.translated(f"list {lightkube.core.resource.api_info(kind).plural}"):
-            return list(
-                self._api.list(
-                    kind,
-                    namespace=(namespace or "*") if scoped else None,
-                    chunk_size=_PAGE,
-                    labels=dict(selector),
-                    fields=dict(fields or {}),
-                )
-            )
-
-    def find(self, kind: type[_Kind], name: str, namespace: str = "") -> _Kind | None:
-        """Return the object of that name, ours or not; None where there is none.
+    def find_own(self, kind: type[_Kind], name: str) -> _Kind | None:
+        """Return the object of that name in our namespace; None where there is none of ours.
 
         Args:
             kind: Its kind.
             name: Its name.
-            namespace: Its namespace, "" for kinds that have none.
         """
-        with errors.translated(f"read {title(kind, name, namespace)}"):
-            try:
-                resource: _Kind = self._api.get(kind, name, namespace=namespace or None)
-            except lightkube.core.exceptions.ApiError as error:
-                if errors.http_status(error) != errors.NOT_FOUND:
-                    raise
-                return None
-        return resource
+        if not (self._namespace_is_ours or self.check_namespace()):
+            return None
+        found = self.find(kind, name, self.namespace)
+        return found if found is not None and self.owns(found) else None
 
-    def apply(self, resource: _Kind, *, known: bool, dry_run: bool = False) -> _Kind:
+    def owns(self, resource: Any) -> bool:
+        """Return whether an object is ours, as `ownership.owns` decides.
+
+        Args:
+            resource: The object.
+        """
+        return ownership.owns(self.owner, resource)
+
+    # --- writing
+
+    def apply(
+        self, resource: _Kind, *, over: objects.Reference | None = None, dry_run: bool = False
+    ) -> _Kind:
         """Create or change an object by server-side apply.
 
         Args:
             resource: The desired object.
-            known: Whether it was observed with our labels: then fields that others edited are
-                reset. If not, the name is looked up first, and an object of others is left alone.
+            over: The object as it was observed, and found to be ours: fields that others edited
+                are reset. None where none was observed: then the name is looked up first, and an
+                object of others is left alone.
             dry_run: Only ask whether the API server would accept it.
 
         Returns:
@@ -155,139 +117,124 @@ class Cluster:
 
         Raises:
             problems.Blocked: An object of that name exists and is not ours.
+            errors.ConflictError: It was changed since it was observed.
         """
-        name, namespace = objects.name(resource), objects.meta(resource).namespace or ""
-        object_title = title(type(resource), name, namespace)
-        if not known:
-            existing = self.find(type(resource), name, namespace)
-            if existing is not None and not self.owns(existing):
-                hint = _ANOTHER_NAME.get(type(resource).__name__, _ANOTHER_APPLICATION)
-                raise problems.Blocked(
-                    f"{object_title} exists and is not ours: "
-                    + hint.format(application=self.owner.application)
-                )
-            known = existing is not None
-        with errors.translated(object_title):
-            applied: _Kind = self._api.apply(resource, force=known, dry_run=dry_run)
+        desired = objects.reference(resource)
+        self._check_writable(desired.namespace)
+        over = over or self._look_up(desired)
+        sent = copy.copy(resource)
+        if over:
+            sent.metadata = copy.copy(objects.meta(resource))
+            sent.metadata.uid, sent.metadata.resourceVersion = over.uid, over.version
+        with errors.translated(desired.title):
+            applied: _Kind = self._api.apply(sent, force=over is not None, dry_run=dry_run)
         if not dry_run:
-            logger.info("applied %s", object_title)
+            logger.info("applied %s", desired.title)
         return applied
 
     def patch(
         self,
-        kind: type[_Kind],
-        name: str,
-        namespace: str,
+        target: objects.Reference,
         body: Mapping[str, Any],
         patch_type: lightkube.types.PatchType = lightkube.types.PatchType.MERGE,
-    ) -> None:
-        """Change single fields of an object of ours.
+    ) -> Any:
+        """Change single fields of an object of ours, as it was observed.
 
         Args:
-            kind: Its kind, or a subresource's.
-            name: Its name.
-            namespace: Its namespace, "" for kinds that have none.
+            target: The object; its kind may be a subresource's.
             body: The patch.
             patch_type: A merge patch, or a strategic one, which adds to lists.
-        """
-        object_title = title(kind, name, namespace)
-        with errors.translated(object_title):
-            self._api.patch(kind, name, body, namespace=namespace or None, patch_type=patch_type)
-        logger.info("patched %s", object_title)
 
-    def delete(self, kind: type[_Kind], name: str, namespace: str = "") -> None:
-        """Delete an object of ours, if it exists; in the background also what it owns.
+        Returns:
+            The object as the API server has it now.
+
+        Raises:
+            errors.ConflictError: It was changed since it was observed.
+        """
+        self._check_writable(target.namespace)
+        condition = {"uid": target.uid, "resourceVersion": target.version}
+        conditional = {**body, "metadata": {**body.get("metadata", {}), **condition}}
+        with errors.translated(target.title):
+            patched = self._api.patch(
+                target.kind,
+                target.name,
+                conditional,
+                namespace=target.namespace or None,
+                patch_type=patch_type,
+            )
+        logger.info("patched %s", target.title)
+        return patched
+
+    def delete(self, target: objects.Reference) -> None:
+        """Delete an object of ours as it was observed; in the background also what it owns.
 
         Args:
-            kind: Its kind.
-            name: Its name.
-            namespace: Its namespace, "" for kinds that have none.
+            target: The object.
+
+        Raises:
+            errors.ConflictError: It was changed since it was observed.
         """
-        object_title = title(kind, name, namespace)
-        background = lightkube.types.CascadeType.BACKGROUND
-        with errors.translated(f"delete {object_title}"):
+        self._check_writable(target.namespace)
+        with errors.translated(f"delete {target.title}"):
             try:
-                self._api.delete(kind, name, namespace=namespace or None, cascade=background)
+                self._delete(target)
             except lightkube.core.exceptions.ApiError as error:
                 if errors.http_status(error) != errors.NOT_FOUND:
                     raise
-        logger.info("deleted %s", object_title)
+                return
+        logger.info("deleted %s", target.title)
 
-    def log(self, pod: str, container: str, *, tail_lines: int) -> str:
-        """Return the last lines of the log of a pod of ours.
+    def remove(self, target: objects.Reference) -> None:
+        """Delete an object that was found to be ours, whatever has changed in it since then.
+
+        Another object of its name is left alone.
 
         Args:
-            pod: Its name.
-            container: The container's name.
-            tail_lines: The number of lines.
-
-        Returns:
-            "" where there is no log: the pod is gone, or has not started.
+            target: The object.
         """
-        with errors.translated(f"read the log of pod {pod}"):
-            try:
-                lines = self._api.log(
-                    pod, namespace=self.namespace, container=container, tail_lines=tail_lines
-                )
-            except lightkube.core.exceptions.ApiError as error:
-                if errors.http_status(error) not in {errors.NOT_FOUND, errors.BAD_REQUEST}:
-                    raise
-                return ""
-            return "".join(lines)
 
-    def owns(self, resource: Resource) -> bool:
-        """Tell whether the object carries our labels."""
-        return self.labels.items() <= objects.labels_of(resource).items()
+        def delete() -> None:
+            found = self.find(target.kind, target.name, target.namespace)
+            if found is not None and objects.meta(found).uid == target.uid:
+                self.delete(objects.reference(found))
 
+        repeat(delete)
 
-def labels(owner: identity.Owner) -> dict[str, str]:
-    """Return the labels that mark an object as the application's own.
+    def _check_writable(self, namespace: str) -> None:
+        """Look at our namespace before each write in it, since it may be another one meanwhile."""
+        if namespace == self.namespace and not self.check_namespace():
+            raise problems.Waiting(f"namespace {namespace} does not exist yet: see juju status")
 
-    Args:
-        owner: The application.
-    """
-    return {
-        "app.kubernetes.io/managed-by": "juju",
-        MODEL: owner.model_uuid,
-        APPLICATION: owner.application,
-    }
+    def _look_up(self, desired: objects.Reference) -> objects.Reference | None:
+        """Return the object of ours that has a desired one's name; None where there is none.
 
-
-def _config(access: identity.ClusterAccess) -> lightkube.KubeConfig:
-    """Return a configuration that trusts the given CA only; without a CA, raise."""
-    if not access.endpoint.startswith("https://"):
-        raise problems.Blocked(
-            "the API address from kube-control is not https: the token is not sent to it"
-        )
-    if not access.ca.strip():
-        raise problems.Waiting("no CA for the Kubernetes API yet: relate certificates to its CA")
-    cluster = lightkube.config.models.Cluster(
-        server=access.endpoint,
-        certificate_auth_data=base64.b64encode(access.ca.encode()).decode(),
-    )
-    user = lightkube.config.models.User(token=access.token)
-    return lightkube.config.kubeconfig.KubeConfig.from_one(cluster=cluster, user=user)
+        Raises:
+            problems.Blocked: The object is not ours.
+        """
+        existing = self.find(desired.kind, desired.name, desired.namespace)
+        if existing is None:
+            return None
+        # A claim that is ours was observed.
+        if desired.kind is core_v1.PersistentVolumeClaim or not self.owns(existing):
+            hint = _ANOTHER_NAME.get(desired.kind.__name__, _ANOTHER_APPLICATION)
+            raise problems.Blocked(
+                f"{desired.title} exists and is not ours: "
+                + hint.format(application=self.owner.application)
+            )
+        return objects.reference(existing)
 
 
-def title(kind: type[Resource], name: str, namespace: str = "") -> str:
-    """Return an object's name in our messages, as in "claim default/aws-efs".
+def repeat(write: Callable[[], _Result]) -> _Result:
+    """Look at an object and write it; again where somebody else wrote it in between.
 
     Args:
-        kind: Its kind.
-        name: Its name.
-        namespace: Its namespace, "" for kinds that have none.
+        write: The look and the write.
+
+    Raises:
+        errors.ConflictError: Others keep writing it.
     """
-    kind_title = _KIND_TITLES.get(kind.__name__, kind.__name__)
-    return f"{kind_title} {namespace}/{name}" if namespace else f"{kind_title} {name}"
+    return polling.retry(write, errors.ConflictError, _MOST_ATTEMPTS)
 
-
-_KIND_TITLES = {
-    "Namespace": "namespace",
-    "PersistentVolume": "volume",
-    "PersistentVolumeClaim": "claim",
-    "PersistentVolumeClaimStatus": "status of claim",
-    "StorageClass": "storage class",
-}
 
 _ANOTHER_APPLICATION = "deploy the charm under another name than {application}"
 _ANOTHER_NAME = {

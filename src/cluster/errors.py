@@ -13,11 +13,15 @@ import msgspec
 import problems
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 400, 401, 403, 404
-INVALID = 422
+CONFLICT, INVALID = 409, 422
 
 
 class UnreachableError(problems.Waiting):
     """The Kubernetes API did not answer: further calls would only wait, too."""
+
+
+class ConflictError(problems.Waiting):
+    """The object was changed or replaced since it was observed: look at it again."""
 
 
 @contextlib.contextmanager
@@ -63,6 +67,8 @@ def translate_refusal(doing: str, status: int, message: str) -> problems.Problem
         return problems.Blocked(
             "Kubernetes refuses our token: remove the kube-control relation and relate it again"
         )
+    if status == CONFLICT:
+        return ConflictError(f"{doing}: it was changed at the same time: trying again")
     if "being terminated" in message:
         return problems.Waiting(f"{doing}: {message}")
     if "exceeded quota" in message:

@@ -1,11 +1,78 @@
-"""Read fields that lightkube leaves untyped or optional, and make valid object names."""
+"""Read fields that lightkube leaves untyped or optional; refer to objects, and name them."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from typing import Any
 
 from lightkube.models import meta_v1
+
+_KIND_TITLES = {
+    "ConfigMap": "config map",
+    "Job": "job",
+    "Namespace": "namespace",
+    "PersistentVolume": "volume",
+    "PersistentVolumeClaim": "claim",
+    "PersistentVolumeClaimStatus": "status of claim",
+    "Secret": "secret",
+    "StorageClass": "storage class",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """An object at the time of an observation.
+
+    A write that carries it is refused if the object was changed, or replaced by another one of its
+    name, since then.
+
+    Attributes:
+        kind: Its kind.
+        name: Its name.
+        namespace: Its namespace; "" for kinds that have none.
+        uid: Its uid.
+        version: Its resource version.
+    """
+
+    kind: type[Any]
+    name: str
+    namespace: str
+    uid: str
+    version: str
+
+    @property
+    def title(self) -> str:
+        """Return its name in our messages."""
+        return title(self.kind, self.name, self.namespace)
+
+
+def reference(resource: Any) -> Reference:
+    """Return the reference to an object.
+
+    Args:
+        resource: The object.
+    """
+    metadata = meta(resource)
+    return Reference(
+        kind=type(resource),
+        name=metadata.name or "",
+        namespace=metadata.namespace or "",
+        uid=metadata.uid or "",
+        version=metadata.resourceVersion or "",
+    )
+
+
+def title(kind: type[Any], name: str, namespace: str = "") -> str:
+    """Return an object's name in our messages, as in "claim default/aws-efs".
+
+    Args:
+        kind: Its kind.
+        name: Its name.
+        namespace: Its namespace, "" for kinds that have none.
+    """
+    kind_title = _KIND_TITLES.get(kind.__name__, kind.__name__)
+    return f"{kind_title} {namespace}/{name}" if namespace else f"{kind_title} {name}"
 
 
 def meta(resource: Any) -> meta_v1.ObjectMeta:
@@ -44,6 +111,16 @@ def annotations_of(resource: Any) -> dict[str, str]:
     """
     annotations: dict[str, str] | None = resource.metadata and resource.metadata.annotations
     return annotations or {}
+
+
+def job_uid(pod: Any) -> str:
+    """Return the uid of the Job that controls a pod; "" where none does.
+
+    Args:
+        pod: The pod.
+    """
+    owners = meta(pod).ownerReferences or []
+    return next((each.uid for each in owners if each.controller and each.kind == "Job"), "")
 
 
 def storage(quantities: Any) -> str:

@@ -124,8 +124,8 @@ def _job(
                 "PROBE_RUN": name,
             },
         ),
+        file_system=desired.file_system_id,
         labels={_ZONE: zone},
-        annotations={"aws-efs/file-system": desired.file_system_id},
         retries=0,  # a failure is reported at once; the next reconcile tries again
         zone=zone,
         # The newest node was probed least.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from lightkube.resources import core_v1
@@ -14,47 +12,55 @@ from cluster.jobs import job_observe
 _KEY = "record"
 
 
-def read_all(cluster: client.Cluster, kind: str) -> dict[str, dict[str, Any]]:
-    """Return all records of a kind, by their names: one call.
+def read_all(cluster: client.Cluster, kind: str) -> dict[str, str]:
+    """Return the content of all records of a kind, by their names: one call.
 
     Args:
         cluster: The cluster.
         kind: The kind, as in "dataset".
     """
-    found = cluster.ours(core_v1.ConfigMap, {job_observe.KIND: kind})
-    named = {objects.name(each).removeprefix(f"{kind}-"): _read_fields(each) for each in found}
-    return {name: fields for name, fields in named.items() if fields}
+    found = cluster.own(core_v1.ConfigMap, {job_observe.KIND: kind})
+    return {_name(each): _content(each) for each in found if _name(each)}
 
 
-def find(cluster: client.Cluster, kind: str, name: str) -> dict[str, Any] | None:
-    """Return one record; None where there is none.
+def list_own(cluster: client.Cluster) -> list[objects.Reference]:
+    """Return the references to all records.
+
+    Args:
+        cluster: The cluster.
+    """
+    return [objects.reference(each) for each in cluster.own(core_v1.ConfigMap) if _name(each)]
+
+
+def find(cluster: client.Cluster, kind: str, name: str) -> str | None:
+    """Return the content of one record; None where there is none.
 
     Args:
         cluster: The cluster.
         kind: Its kind.
         name: Its name.
     """
-    found = cluster.find(core_v1.ConfigMap, f"{kind}-{name}", cluster.namespace)
-    return _read_fields(found) or None if found is not None and cluster.owns(found) else None
+    found = cluster.find_own(core_v1.ConfigMap, f"{kind}-{name}")
+    return None if found is None else _content(found)
 
 
-def save(cluster: client.Cluster, kind: str, name: str, fields: Mapping[str, Any]) -> None:
+def save(cluster: client.Cluster, kind: str, name: str, content: str) -> None:
     """Save a record, in place of one of its name.
 
     Args:
         cluster: The cluster.
         kind: Its kind.
         name: Its name.
-        fields: Its content: nothing that is secret.
+        content: Its content: nothing that is secret.
     """
     manifest = manifests.render(
         "record",
         name=f"{kind}-{name}",
         namespace=cluster.namespace,
         labels={**cluster.labels, job_observe.KIND: kind},
-        record=json.dumps(fields, sort_keys=True),
+        record=content,
     )
-    cluster.apply(manifests.resource(manifest), known=False)
+    client.repeat(lambda: cluster.apply(manifests.resource(manifest)))
 
 
 def delete(cluster: client.Cluster, kind: str, name: str) -> None:
@@ -65,15 +71,18 @@ def delete(cluster: client.Cluster, kind: str, name: str) -> None:
         kind: Its kind.
         name: Its name.
     """
-    if find(cluster, kind, name) is not None:
-        cluster.delete(core_v1.ConfigMap, f"{kind}-{name}", cluster.namespace)
+    found = cluster.find_own(core_v1.ConfigMap, f"{kind}-{name}")
+    if found is not None:
+        cluster.remove(objects.reference(found))
 
 
-def _read_fields(config_map: Any) -> dict[str, Any]:
-    """Return the content of a record; nothing if it is damaged, so that it is made again."""
+def _name(config_map: Any) -> str:
+    """Return the name of a record; "" for a ConfigMap that is none: its kind is in its name."""
+    kind = objects.labels_of(config_map).get(job_observe.KIND, "")
+    prefix, name = f"{kind}-", objects.name(config_map)
+    return name.removeprefix(prefix) if kind and name.startswith(prefix) else ""
+
+
+def _content(config_map: Any) -> str:
     data: dict[str, str] = config_map.data or {}
-    try:
-        fields: Any = json.loads(data.get(_KEY, ""))
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    return data.get(_KEY, "")

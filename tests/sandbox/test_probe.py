@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -16,7 +16,7 @@ from lightkube.resources import batch_v1, core_v1
 import identity
 import polling
 import problems
-from cluster import client, probe
+from cluster import client, ownership, probe
 from cluster.jobs import job_lifecycle, job_observe
 from cluster.volumes import volume_reconcile, volume_removal, volume_resources
 from sandbox.aws import aws_cloud
@@ -307,24 +307,30 @@ def test_a_probe_that_failed_is_reported_in_its_own_words_and_runs_again(
     assert prove(cluster, file_system) == probe.ProbeOutcome(proven=ZONES[:1], problems=())
 
 
-def job(name: str = "load", **changes: Any) -> job_lifecycle.DesiredJob:
-    secrets = changes.get("secrets", {})
-    main = job_lifecycle.Container(
-        name="main",
-        image=changes.pop("image", "python:3.12-slim"),
-        command=changes.pop("command", ("python3", "/loader/say.py")),
-        env=changes.pop("env", {}),
-        secrets=tuple(secrets),
-    )
-    plain = {"name": name, "kind": "dataset", "files": {"say.py": b"print('said')"}}
-    return job_lifecycle.DesiredJob(**{**plain, "main": main, **changes})
-
-
 @pytest.fixture
 def ready(cloud, nodes, cluster, file_system) -> client.Cluster:
     add_node(cloud, nodes, ZONES[0])
     serve(cluster, file_system)
     return cluster
+
+
+@pytest.fixture
+def job(file_system) -> Callable[..., job_lifecycle.DesiredJob]:
+    def make(name: str = "load", **changes: Any) -> job_lifecycle.DesiredJob:
+        secrets = changes.get("secrets", {})
+        main = job_lifecycle.Container(
+            name="main",
+            image=changes.pop("image", "python:3.12-slim"),
+            command=changes.pop("command", ("python3", "/loader/say.py")),
+            env=changes.pop("env", {}),
+            secrets=tuple(secrets),
+        )
+        plain = {"name": name, "kind": name, "files": {"say.py": b"print('said')"}}
+        return job_lifecycle.DesiredJob(
+            **{**plain, "main": main, "file_system": file_system, **changes}
+        )
+
+    return make
 
 
 def finished(cluster: client.Cluster, name: str = "load") -> job_observe.ObservedJob:
@@ -333,7 +339,7 @@ def finished(cluster: client.Cluster, name: str = "load") -> job_observe.Observe
     return observed
 
 
-def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, file_system):
+def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, job, cloud, file_system):
     script = (
         b"import os, pathlib\n"
         b"pathlib.Path('/mnt/aws-efs/x').write_text(os.environ['A'] + os.environ['B'])\n"
@@ -349,7 +355,7 @@ def test_a_job_runs_our_files_with_its_environment_on_the_volume(ready, cloud, f
     assert "hidden" not in repr(desired)
 
 
-def test_a_jobs_secret_is_in_no_job_and_goes_with_it(ready, plane):
+def test_a_jobs_secret_is_in_no_job_and_goes_with_it(ready, job, plane):
     admin = plane.client()
     job_lifecycle.start(ready, job(secrets={"TOKEN": "hunter2-hunter2"}))
     finished(ready)
@@ -357,7 +363,7 @@ def test_a_jobs_secret_is_in_no_job_and_goes_with_it(ready, plane):
     secret = admin.get(core_v1.Secret, "load", namespace="aws-efs")
     assert base64.b64decode(secret.data["TOKEN"]) == b"hunter2-hunter2"
 
-    assert job_lifecycle.remove(ready, "load") == ["deleted job load"]
+    assert job_lifecycle.remove(ready, "load")
 
     assert gone(admin, core_v1.Secret, core_v1.ConfigMap, core_v1.Pod)
 
@@ -367,18 +373,18 @@ def gone(admin: lightkube.Client, *kinds: Any) -> bool:
         return [
             item.metadata.name
             for kind in kinds
-            for item in admin.list(kind, namespace="aws-efs", labels=client.labels(OWNER))
+            for item in admin.list(kind, namespace="aws-efs", labels=ownership.labels(OWNER))
         ]
 
     return polling.poll(left, lambda found: not found, WAIT) == []
 
 
-def test_jobs_that_run_the_same_files_share_them_until_the_last_is_gone(ready, plane):
+def test_jobs_that_run_the_same_files_share_them_until_the_last_is_gone(ready, job, plane):
     admin = plane.client()
     for name in ("one", "two"):
         job_lifecycle.start(ready, job(name))
         assert finished(ready, name).phase == "succeeded"
-    (files,) = admin.list(core_v1.ConfigMap, namespace="aws-efs", labels=client.labels(OWNER))
+    (files,) = admin.list(core_v1.ConfigMap, namespace="aws-efs", labels=ownership.labels(OWNER))
     assert files.immutable
     assert len(files.metadata.ownerReferences) == 2
 
@@ -390,7 +396,7 @@ def test_jobs_that_run_the_same_files_share_them_until_the_last_is_gone(ready, p
     assert gone(admin, core_v1.ConfigMap)
 
 
-def test_a_start_that_was_killed_halfway_is_finished_by_the_next(ready, plane, monkeypatch):
+def test_a_start_that_was_killed_halfway_is_finished_by_the_next(ready, job, plane, monkeypatch):
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -405,14 +411,14 @@ def test_a_start_that_was_killed_halfway_is_finished_by_the_next(ready, plane, m
     assert finished(ready).phase == "succeeded"
 
 
-def test_a_job_that_runs_already_is_not_started_again(ready):
+def test_a_job_that_runs_already_is_not_started_again(ready, job):
     job_lifecycle.start(ready, job())
     job_lifecycle.start(ready, job(files={"say.py": b"print('other')"}))
     assert finished(ready).phase == "succeeded"
-    assert len(ready.ours(core_v1.ConfigMap)) == 1
+    assert len(ready.own(core_v1.ConfigMap)) == 1
 
 
-def test_a_foreign_job_of_that_name_is_not_touched(ready, plane):
+def test_a_foreign_job_of_that_name_is_not_touched(ready, job, plane):
     foreign = batch_v1.Job.from_dict(
         {
             "metadata": {"name": "load", "namespace": "aws-efs"},
@@ -433,10 +439,10 @@ def test_a_foreign_job_of_that_name_is_not_touched(ready, plane):
     with pytest.raises(problems.Blocked, match="job aws-efs/load exists and is not ours"):
         job_lifecycle.start(ready, job())
     assert job_observe.observe(ready, "load") is None
-    assert job_lifecycle.remove(ready, "load") == []
+    assert not job_lifecycle.remove(ready, "load")
 
 
-def test_a_removed_jobs_name_is_free_once_its_pods_are_gone(ready, plane):
+def test_a_removed_jobs_name_is_free_once_its_pods_are_gone(ready, job, plane):
     job_lifecycle.start(ready, job(secrets={"B": "first"}))
     finished(ready)
     job_lifecycle.remove(ready, "load")
@@ -449,7 +455,7 @@ def test_a_removed_jobs_name_is_free_once_its_pods_are_gone(ready, plane):
     assert base64.b64decode(secret.data["B"]) == b"second"
 
 
-def test_a_failed_job_has_its_last_words_as_reason(ready):
+def test_a_failed_job_has_its_last_words_as_reason(ready, job):
     script = b"import sys; print('no such host: example.test'); sys.exit(1)"
     job_lifecycle.start(ready, job(files={"say.py": script}, retries=0))
 
@@ -458,7 +464,7 @@ def test_a_failed_job_has_its_last_words_as_reason(ready):
     assert (observed.phase, observed.reason) == ("failed", "no such host: example.test")
 
 
-def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
+def test_a_job_whose_pods_a_quota_refuses_says_so(ready, job, plane):
     quota = core_v1.ResourceQuota.from_dict(
         {
             "metadata": {"name": "none", "namespace": "aws-efs"},
@@ -484,7 +490,7 @@ def test_a_job_whose_pods_a_quota_refuses_says_so(ready, plane):
     assert "exceeded quota: none" in seen.reason
 
 
-def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready, plane):
+def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready, job, plane):
     job_lifecycle.start(ready, job())
     finished(ready)
     reported: list[str] = []
@@ -497,7 +503,7 @@ def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready
 
 
 def test_another_file_system_takes_the_place_of_the_one_that_our_finished_jobs_held(
-    ready, cloud, plane
+    ready, job, cloud, plane
 ):
     job_lifecycle.start(ready, job())
     finished(ready)
@@ -510,7 +516,7 @@ def test_another_file_system_takes_the_place_of_the_one_that_our_finished_jobs_h
     assert prove(ready, other).proven == ZONES[:1]
 
 
-def test_a_pod_of_others_in_our_namespace_keeps_it_from_being_removed(ready, plane):
+def test_a_pod_of_others_in_our_namespace_keeps_the_namespace_from_being_removed(ready, plane):
     foreign = core_v1.Pod(
         metadata=meta_v1.ObjectMeta(name="theirs", namespace="aws-efs"),
         spec=core_v1.Pod.from_dict(
@@ -525,5 +531,14 @@ def test_a_pod_of_others_in_our_namespace_keeps_it_from_being_removed(ready, pla
         ).spec,
     )
     plane.client().create(foreign)
-    with pytest.raises(problems.Waiting, match="delete pod aws-efs/theirs"):
-        volume_removal.remove(ready, report=lambda line: None, timeout_seconds=1)
+
+    lines = volume_removal.remove(ready, report=lambda line: None, timeout_seconds=WAIT)
+
+    assert lines[-2:] == [
+        "stays in the cluster: pods/theirs in namespace aws-efs",
+        "stays in the cluster: namespace aws-efs, since not all in it is ours: "
+        "kubectl delete namespace aws-efs",
+    ]
+    assert "deleted claim aws-efs/aws-efs" in lines
+    there = plane.client().get(core_v1.Pod, "theirs", namespace="aws-efs")
+    assert there.metadata.deletionTimestamp is None

@@ -17,7 +17,7 @@ from lightkube.resources import core_v1, storage_v1
 
 import identity
 import problems
-from cluster import client
+from cluster import client, ownership
 from cluster.volumes import volume_reconcile, volume_removal, volume_resources
 from sandbox.kubernetes import control_plane
 
@@ -120,10 +120,12 @@ def counted(cluster: client.Cluster) -> Generator[list[str]]:
     def record(request: httpx2.Request) -> None:
         requests.append(f"{request.method} {request.url.path}")
 
-    hooks = cluster._api._client._client.event_hooks
-    cluster._api._client._client.event_hooks = {**hooks, "request": [record]}
+    clients = (cluster._api._client._client, cluster._http)
+    for each in clients:
+        each.event_hooks = {"request": [record]}
     yield requests
-    cluster._api._client._client.event_hooks = hooks
+    for each in clients:
+        each.event_hooks = {}
 
 
 def test_a_claim_is_bound_to_a_volume_on_the_file_system(cluster, admin):
@@ -138,7 +140,7 @@ def test_a_claim_is_bound_to_a_volume_on_the_file_system(cluster, admin):
     assert made.spec.nfs.server == SERVER
     assert made.spec.mountOptions == ["nfsvers=4.1", "hard"]
     assert made.spec.persistentVolumeReclaimPolicy == "Retain"
-    assert made.metadata.labels.items() >= client.labels(OWNER).items()
+    assert made.metadata.labels.items() >= ownership.labels(OWNER).items()
 
 
 def test_our_jobs_have_a_bound_claim_in_a_namespace_of_their_own(cluster, admin):
@@ -456,7 +458,10 @@ def test_a_foreign_namespace_of_our_name_is_not_touched(cluster, admin):
     (problem,) = reconcile(cluster, timeout=5).problems
 
     assert isinstance(problem, problems.Blocked)
-    assert problem.message.startswith("namespace aws-efs exists and is not ours")
+    assert problem.message == (
+        "namespace aws-efs belongs to no model, not to model 6f4bf1dd: "
+        "deploy the charm under another name than aws-efs"
+    )
     labels = admin.get(core_v1.Namespace, "aws-efs").metadata.labels
     assert set(labels) == {"kubernetes.io/metadata.name"}
     assert claim(admin).status.phase == "Bound"

@@ -59,15 +59,17 @@ class ApiServer:
         """Add an object, as its controller or a user does."""
         self.objects[resource, namespace, body["metadata"]["name"]] = body
 
-    def select(self, resource: str, namespace: str, selector: str) -> list[dict[str, Any]]:
-        """List objects by equality of labels; other requirements are fulfilled by all."""
+    def select(
+        self, resource: str, namespace: str, selector: str, name: str
+    ) -> list[dict[str, Any]]:
+        """List objects by name and equality of labels; other requirements are fulfilled by all."""
         wanted = [
             each.split("=") for each in selector.split(",") if re.fullmatch(r"[^!=]+=[^=]+", each)
         ]
         return [
             body
-            for (kind, where, _), body in self.objects.items()
-            if (kind, namespace or where) == (resource, where)
+            for (kind, where, called), body in self.objects.items()
+            if (kind, namespace or where, name or called) == (resource, where, called)
             and all(body["metadata"].get("labels", {}).get(k) == v for k, v in wanted)
         ]
 
@@ -108,7 +110,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._reply(found or {"message": "not found"}, 200 if found else 404)
         else:
             selector = self._query().get("labelSelector", [""])[0]
-            self._reply({"metadata": {}, "items": self.api.select(resource, namespace, selector)})
+            fields = self._query().get("fieldSelector", [""])[0]
+            wanted = fields.removeprefix("metadata.name=") if "metadata.name" in fields else ""
+            found = self.api.select(resource, namespace, selector, wanted)
+            self._reply({"metadata": {}, "items": found})
 
     def do_PATCH(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 import identity
-from cluster import client, manifests, objects
+from cluster import manifests, objects, ownership
 from cluster.jobs import job_lifecycle
 from cluster.volumes import volume_reconcile, volume_resources
 
@@ -39,7 +39,7 @@ def test_all_that_is_applied_is_published_in_an_order_in_which_it_can_be_applied
         ("PersistentVolume", ""),
         ("PersistentVolumeClaim", "research"),
     ]
-    assert all(m["metadata"]["labels"].items() >= client.labels(OWNER).items() for m in made)
+    assert all(m["metadata"]["labels"].items() >= ownership.labels(OWNER).items() for m in made)
     for manifest in made:
         assert manifests.resource(manifest).to_dict() == manifest
 
@@ -57,11 +57,11 @@ def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment,
     manifest = manifests.render(
         "job",
         job=job_lifecycle.DesiredJob(
-            "load", "dataset", main, init_containers=(first,), parallelism=pods
+            "load", "dataset", main, "fs-1", init_containers=(first,), parallelism=pods
         ),
         namespace="aws-efs",
         claim="aws-efs",
-        labels=client.labels(OWNER),
+        labels=ownership.labels(OWNER),
         files="",
         files_path="/loader",
         mount_path="/mnt/aws-efs",
@@ -91,7 +91,7 @@ def test_values_of_secrets_and_content_of_files_arrive_as_they_are_and_in_no_mes
         "secret",
         job=owner,
         namespace="aws-efs",
-        labels=client.labels(OWNER),
+        labels=ownership.labels(OWNER),
         values={name: value.encode() for name, value in values.items()},
     )
     assert {n: base64.b64decode(v).decode() for n, v in manifest["data"].items()} == values

@@ -39,9 +39,17 @@ class Kubernetes:
             namespaces=self.namespaces,
             storage_classes=tuple(self.classes.values()),
             volumes=tuple(self.volumes.values()),
-            claims=tuple(self.claims.values()),
+            claims=tuple(
+                dataclasses.replace(claim, ours=self.is_ours(claim))
+                for claim in self.claims.values()
+            ),
             users=self.users if with_users else None,
         )
+
+    def is_ours(self, claim: volume_resources.ObservedClaim) -> bool:
+        volume = self.volumes.get(claim.volume)
+        named = volume is not None and volume.claim == claim.name
+        return volume is not None and named and volume.claim_uid in ("", claim.uid)
 
     def apply(self, step: volume_plan.Step) -> None:
         if isinstance(step, volume_plan.Apply):

@@ -26,12 +26,14 @@ class ActionContext:
 
     Attributes:
         cluster: The cluster.
+        file_system: The file system.
         options: The application's options.
         environment: Further environment variables of the loader: proxies.
         secret: The function that reads a Juju secret.
     """
 
     cluster: client.Cluster
+    file_system: str
     options: config.Settings
     environment: Mapping[str, str]
     secret: SecretReader
@@ -39,7 +41,8 @@ class ActionContext:
     @property
     def loader(self) -> loader_jobs.Loader:
         """Return the loader's cluster, image and environment."""
-        return loader_jobs.Loader(self.cluster, self.options.loader_image, self.environment)
+        image = self.options.loader_image
+        return loader_jobs.Loader(self.cluster, image, self.file_system, self.environment)
 
 
 def run(context: ActionContext, params: action_params.DataSetParams) -> Results:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import problems
 from app.datasets import index, loader_jobs, observe, update_index
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, dataset
-
-if TYPE_CHECKING:
-    from cluster import client
 
 
 def create(
@@ -43,7 +39,7 @@ def create(
     """
     cluster = loader.cluster
     _check_deletion(loader, desired.name)
-    observed = _observe(cluster, desired.name)
+    observed = _observe(loader, desired.name)
     if _must_start(observed, desired):
         _start(loader, desired, observed, credentials=credentials, secrets=secrets)
     elif observed and observed.job and observed.job.phase == job_observe.QUEUED:
@@ -61,7 +57,7 @@ def create(
         wait_seconds,
         observe.is_published,
     )
-    observed = _observe(cluster, desired.name)
+    observed = _observe(loader, desired.name)
     if observed is None or (observed.job is None and not observed.record.ended):
         raise problems.Waiting(
             f"data set {desired.name} was deleted meanwhile: run create-dataset again"
@@ -69,10 +65,10 @@ def create(
     return _results(loader, observed)
 
 
-def _observe(cluster: client.Cluster, name: str) -> observe.ObservedDataset | None:
-    observed = observe.observe(cluster, name)
+def _observe(loader: loader_jobs.Loader, name: str) -> observe.ObservedDataset | None:
+    observed = observe.observe(loader.index, name)
     if observed:
-        update_index.save(cluster, observed)
+        update_index.save(loader.index, observed)
     return observed
 
 
@@ -82,13 +78,13 @@ def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
     deletion = job_observe.observe(loader.cluster, job)
     if deletion is None:
         return
-    if not deletion.finished:
+    if not deletion.finished and deletion.file_system == loader.file_system:
         raise problems.Waiting(
             f"data set {name} is being deleted: run delete-dataset again to see whether it is gone"
         )
     job_lifecycle.remove(loader.cluster, job)
-    if deletion.phase == job_observe.SUCCEEDED:
-        index.delete(loader.cluster, name)
+    if deletion.phase == job_observe.SUCCEEDED and deletion.file_system == loader.file_system:
+        loader.index.delete(name)
 
 
 def _must_start(observed: observe.ObservedDataset | None, desired: dataset.Dataset) -> bool:
@@ -126,8 +122,8 @@ def _start(
 ) -> None:
     cluster, request = loader.cluster, dataset.new_request()
     job = loader_jobs.load_job(loader, desired, request, credentials=credentials, secrets=secrets)
-    if observed and observed.job:
-        job_lifecycle.remove(cluster, job.name)
+    # There may also be a Job of this name that belongs to a former file system.
+    if job_lifecycle.remove(cluster, job.name):
         job_lifecycle.wait_gone(cluster, job.name)
     record = dataclasses.replace(
         observed.record if observed else index.DatasetRecord(desired.name),
@@ -139,7 +135,7 @@ def _start(
         parallelism=desired.parallelism,
         error="",
     )
-    index.save(cluster, record)
+    loader.index.save(record)
     job_lifecycle.start(cluster, job)
 
 
@@ -148,7 +144,7 @@ def _results(loader: loader_jobs.Loader, observed: observe.ObservedDataset) -> d
     if record.state == index.PUBLISHED:
         if not record.is_answered:
             answered = dataclasses.replace(record, answered=record.request)
-            index.save(loader.cluster, answered)
+            loader.index.save(answered)
         return {
             "name": record.name,
             "source": record.source,

@@ -6,7 +6,7 @@ import dataclasses
 
 import problems
 from app.datasets import index, loader_jobs, maintenance_jobs, observe
-from cluster import mounts
+from cluster import file_system_users
 from cluster.jobs import job_lifecycle, job_observe
 from cluster.volumes import volume_resources
 from datasets import answers, protocol
@@ -34,9 +34,9 @@ def delete(
         problems.Waiting: Pods of its other Jobs have not ended yet.
     """
     cluster = loader.cluster
-    observed = observe.observe(cluster, name)
+    observed = observe.observe(loader.index, name)
     deletion = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
-    if deletion is None:
+    if deletion is None or deletion.file_system != loader.file_system:
         if not force:
             _check_users(loader, name)
         for kind in (loader_jobs.LOAD, loader_jobs.VERIFY):
@@ -44,7 +44,7 @@ def delete(
             if job_lifecycle.remove(cluster, job):
                 job_lifecycle.wait_gone(cluster, job)
         if observed:
-            index.save(cluster, dataclasses.replace(observed.record, state=index.DELETING))
+            loader.index.save(dataclasses.replace(observed.record, state=index.DELETING))
     deletion = maintenance_jobs.run(loader, loader_jobs.DELETE, name, wait_seconds)
     if not deletion.finished:
         progress = maintenance_jobs.read_progress(loader, deletion)
@@ -58,7 +58,7 @@ def delete(
         raise problems.Blocked(f"data set {name}: {maintenance_jobs.read_error(deletion)}")
     result = answers.read_outcome(deletion.message)
     files = result.files if isinstance(result, answers.Progress) else 0
-    index.delete(cluster, name)
+    loader.index.delete(name)
     job_lifecycle.remove(cluster, deletion.name)
     if observed is None and not files:
         raise problems.Blocked(
@@ -70,7 +70,7 @@ def delete(
 def _check_users(loader: loader_jobs.Loader, name: str) -> None:
     link = f"{volume.DATASETS}/{name}"
     home = f"{volume.DATASETS}/{volume.VERSIONS}/{name}"
-    users = mounts.find_users(loader.cluster, (link, home))
+    users = file_system_users.observe(loader.cluster, loader.file_system).seeing((link, home))
     if users:
         pods = volume_resources.format_pods(users)
         raise problems.Blocked(

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from app.datasets import index
 from cluster import pods
 from cluster.jobs import job_lifecycle
 from datasets import dataset, protocol
@@ -15,7 +16,7 @@ from datasets.loader.store import volume
 if TYPE_CHECKING:
     from cluster import client
 
-LOAD, VERIFY, DELETE, INVENTORY = "dataset", "verify", "delete", "inventory"
+LOAD, VERIFY, DELETE, INVENTORY = index.KIND, "verify", "delete", "inventory"
 # The container of the loader in all these Jobs.
 CONTAINER = "dataset"
 # The container of a custom loader.
@@ -32,12 +33,19 @@ class Loader:
     Attributes:
         cluster: The cluster.
         image: An image with Python 3.9 or newer.
+        file_system: The file system that its pods mount.
         environment: Further environment variables: proxies.
     """
 
     cluster: client.Cluster
     image: str
+    file_system: str
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+
+    @property
+    def index(self) -> index.Index:
+        """Return the index of the file system's data sets."""
+        return index.Index(self.cluster, self.file_system)
 
 
 def job_name(kind: str, name: str) -> str:
@@ -72,6 +80,7 @@ def load_job(
     return job_lifecycle.DesiredJob(
         name=job_name(LOAD, desired.name),
         kind=LOAD,
+        file_system=loader.file_system,
         main=main,
         init_containers=_custom_loader(main, desired, request, secrets) if desired.image else (),
         # The task contains credentials, and sources with their queries.
@@ -106,6 +115,7 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
     return job_lifecycle.DesiredJob(
         name=job_name(kind, name) if name else kind,
         kind=kind,
+        file_system=loader.file_system,
         main=_container(loader, verb),
         secrets={protocol.TASK: task.to_json()},
         files={PROGRAM: dataset.zipapp()},

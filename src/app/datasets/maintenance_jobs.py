@@ -25,8 +25,8 @@ def run(
         kind: The kind of the Job.
         name: The data set; empty for all.
         wait_seconds: The time to wait.
-        is_obsolete: Tells whether to replace an earlier Job. A failed or stuck one is always
-            replaced.
+        is_obsolete: Tells whether to replace an earlier Job. A failed or stuck one, and one of
+            another file system, is always replaced.
 
     Returns:
         The Job as it is then.
@@ -38,7 +38,8 @@ def run(
     cluster = loader.cluster
     desired = loader_jobs.maintenance_job(loader, kind, name)
     job = job_observe.observe(cluster, desired.name)
-    if job and (job.phase == job_observe.FAILED or job.stuck or is_obsolete(job)):
+    failed = job is not None and (job.phase == job_observe.FAILED or job.stuck)
+    if job and (failed or job.file_system != loader.file_system or is_obsolete(job)):
         job_lifecycle.remove(cluster, desired.name)
         job_lifecycle.wait_gone(cluster, desired.name)
         job = None

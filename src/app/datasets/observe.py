@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from app.datasets import index, loader_jobs
 from cluster.jobs import job_observe, logs
 from datasets import answers, dataset, protocol
+from datasets.loader.base import tasks
 
 if TYPE_CHECKING:
     from cluster import client
 
+MALFORMED = "its pod has reported a malformed result: run create-dataset again"
 UNPUBLISHED = "all pods have succeeded, but none has published it: run create-dataset again"
 
 
@@ -39,29 +41,68 @@ class ObservedDataset:
         return answers.combine(self.pods) if self.pods else None
 
 
-def observe(cluster: client.Cluster, name: str) -> ObservedDataset | None:
+@dataclasses.dataclass(frozen=True)
+class ObservedDatasets:
+    """All data sets.
+
+    Attributes:
+        there: The data sets by name.
+        others: The reasons why other records of the index are not believed, by name.
+    """
+
+    there: Mapping[str, ObservedDataset]
+    others: Mapping[str, str]
+
+    @property
+    def doubtful(self) -> frozenset[str]:
+        """Return the data sets whose records must be made again from the volume."""
+        return frozenset(name for name in self.others if tasks.NAME.fullmatch(name))
+
+
+def observe(known: index.Index, name: str) -> ObservedDataset | None:
     """Observe a data set by its Job and its index record; None where it has neither.
 
     Args:
-        cluster: The cluster.
+        known: The index.
         name: Its name.
     """
-    job = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
-    return _combine(cluster, index.find(cluster, name), job)
+    job = job_observe.observe(known.cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
+    return _combine(known.cluster, known.find(name), job if job and is_of(known, job) else None)
 
 
-def observe_all(cluster: client.Cluster) -> dict[str, ObservedDataset]:
-    """Observe all data sets by their Jobs and index records."""
-    records = index.read(cluster)
+def observe_all(known: index.Index) -> ObservedDatasets:
+    """Observe all data sets by their Jobs and index records.
+
+    Args:
+        known: The index.
+    """
+    contents = known.read()
     jobs = {
-        job.annotations.get(protocol.DATASET_ANNOTATION, ""): job
-        for job in job_observe.observe_all(cluster, index.KIND)
+        job.annotations[protocol.DATASET_ANNOTATION]: job
+        for job in job_observe.observe_all(known.cluster, index.KIND)
+        if is_of(known, job)
     }
     observed = {
-        name: _combine(cluster, records.get(name), jobs.get(name))
-        for name in sorted({*records, *filter(None, jobs)})
+        name: _combine(known.cluster, contents.records.get(name), jobs.get(name))
+        for name in sorted({*contents.records, *jobs})
     }
-    return {name: each for name, each in observed.items() if each}
+    there = {name: each for name, each in observed.items() if each}
+    return ObservedDatasets(there, contents.others)
+
+
+def is_of(known: index.Index, job: job_observe.ObservedJob) -> bool:
+    """Return whether a Job loads a data set of the index's file system.
+
+    Args:
+        known: The index.
+        job: The Job.
+    """
+    name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
+    return (
+        job.file_system == known.file_system
+        and bool(tasks.NAME.fullmatch(name))
+        and job.name == loader_jobs.job_name(loader_jobs.LOAD, name)
+    )
 
 
 def read_progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> list[answers.Progress]:
@@ -119,7 +160,7 @@ def after_job(
         if result.existing:
             known = record.published if record.version == result.version else 0
             published = known or dataset.requested_at(result.version)
-        return dataclasses.replace(
+        after = dataclasses.replace(
             record,
             state=index.PUBLISHED,
             error="",
@@ -131,6 +172,9 @@ def after_job(
             checksum=result.checksum,
             verified=0,
         )
+        if index.is_valid(after):
+            return after
+        return dataclasses.replace(record, state=index.FAILED, error=MALFORMED)
     if job.finished:
         return dataclasses.replace(
             record, state=index.FAILED, error=last_error(job) or UNPUBLISHED

@@ -20,6 +20,16 @@ UNFINISHED = (
 NEVER_BEGUN = "its load never began: run create-dataset again"
 
 
+def is_needed_by_any(observed: observe.ObservedDatasets) -> bool:
+    """Return whether the state of any data set, or of all, is known only from the volume.
+
+    Args:
+        observed: All data sets by their Jobs and the index.
+    """
+    known = observed.there
+    return not known or bool(observed.doubtful) or any(map(is_needed, known.values()))
+
+
 def is_needed(observed: observe.ObservedDataset | None) -> bool:
     """Return whether the state of a data set is known only from the volume.
 
@@ -44,16 +54,17 @@ def refresh(loader: loader_jobs.Loader, wait_seconds: float) -> None:
         problems.Blocked: The inventory failed.
     """
     inventory = {entry.name: entry for entry in _run_inventory(loader, wait_seconds)}
-    observed = observe.observe_all(loader.cluster)
-    for name in sorted({*inventory, *observed}):
-        before = observed.get(name)
+    known = loader.index
+    observed = observe.observe_all(known)
+    for name in sorted({*inventory, *observed.there, *observed.doubtful}):
+        before = observed.there.get(name)
         record = before.record if before else None
         has_job = before is not None and before.job is not None
         after = after_inventory(record, inventory.get(name), has_job=has_job)
         if after is None:
-            index.delete(loader.cluster, name)
-        elif before is None or after != before.saved:
-            index.save(loader.cluster, after)
+            known.delete(name)
+        elif (before is None or after != before.saved) and index.is_valid(after):
+            known.save(after)
 
 
 def after_inventory(

@@ -37,14 +37,17 @@ def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> 
     Raises:
         problems.Problem: An inventory of the volume is needed, and failed or takes longer.
     """
-    observed = observe.observe_all(loader.cluster)
-    if refresh or not observed or any(map(refresh_index.is_needed, observed.values())):
+    observed = observe.observe_all(loader.index)
+    not_used = list(_not_used(observed))
+    if refresh or refresh_index.is_needed_by_any(observed):
         refresh_index.refresh(loader, wait_seconds)
-        observed = observe.observe_all(loader.cluster)
-    if not observed:
-        return {"datasets": NONE, "count": "0"}
-    rows = [_row(observed[name]) for name in sorted(observed)]
-    return {"datasets": "\n".join(_lines([COLUMNS, *rows])), "count": str(len(rows))}
+        observed = observe.observe_all(loader.index)
+    rows = [_row(observed.there[name]) for name in sorted(observed.there)]
+    table_ = "\n".join(_lines([COLUMNS, *rows])) if rows else NONE
+    results = {"datasets": table_, "count": str(len(rows))}
+    if not_used:
+        results["records-not-used"] = "\n".join(not_used)
+    return results
 
 
 def details(
@@ -68,10 +71,10 @@ def details(
         problems.Problem: There is no such data set, or an inventory of the volume is needed, and
             failed or takes longer.
     """
-    observed = observe.observe(loader.cluster, name)
+    observed = observe.observe(loader.index, name)
     if refresh_index.is_needed(observed):
         refresh_index.refresh(loader, wait_seconds)
-        observed = observe.observe(loader.cluster, name)
+        observed = observe.observe(loader.index, name)
     if observed is None:
         raise problems.Blocked(
             f"there is no data set {name}: run list-datasets to see all data sets, or "
@@ -104,6 +107,13 @@ def details(
         }
     results["next"] = _next(observed)
     return {key: text for key, text in results.items() if text}
+
+
+def _not_used(observed: observe.ObservedDatasets) -> Iterator[str]:
+    """Yield a line for each record of the index that is not believed."""
+    for name in sorted(observed.others):
+        line = f"the record of data set {name} {observed.others[name]}"
+        yield f"{line}: the volume was read instead" if name in observed.doubtful else line
 
 
 def _row(observed: observe.ObservedDataset) -> tuple[str, ...]:

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from app.datasets import index, observe
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import protocol
 
-if TYPE_CHECKING:
-    from cluster import client
 
-
-def save(cluster: client.Cluster, observed: observe.ObservedDataset) -> None:
+def save(known: index.Index, observed: observe.ObservedDataset) -> None:
     """Save a data set's record, if it differs from the saved one.
 
     Args:
-        cluster: The cluster.
+        known: The index.
         observed: The data set as observed.
     """
     if observed.record != observed.saved:
-        index.save(cluster, observed.record)
+        known.save(observed.record)
 
 
-def save_results(cluster: client.Cluster) -> None:
+def save_results(known: index.Index) -> None:
     """Save the results of all loads; one API call where there is no new one."""
+    cluster = known.cluster
     jobs = job_observe.observe_all(cluster, index.KIND, without=protocol.NOTED_LABEL)
-    records = index.read(cluster) if jobs else {}
+    records = known.read().records if jobs else {}
     for job in jobs:
-        name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
-        record = records.get(name)
-        after = observe.after_job(record, name, job)
-        if after.ended and after != record:
-            index.save(cluster, after)
+        if observe.is_of(known, job):
+            name = job.annotations[protocol.DATASET_ANNOTATION]
+            record = records.get(name)
+            after = observe.after_job(record, name, job)
+            if after.ended and after != record:
+                known.save(after)
         if job.finished:
             job_lifecycle.label(cluster, job.name, {protocol.NOTED_LABEL: "true"})

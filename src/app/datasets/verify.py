@@ -37,20 +37,20 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
             "progress": answers.format_progress(progress) if progress else "not started yet",
             "next": "the verification continues; run verify-dataset again to see its result",
         }
-    observed = observe.observe(cluster, name)
+    observed = observe.observe(loader.index, name)
     published = observed.record if observed and observed.record.state == index.PUBLISHED else None
     job_lifecycle.label(cluster, job.name, {protocol.NOTED_LABEL: "true"})
     if job.phase == job_observe.FAILED:
         error = maintenance_jobs.read_error(job)
         if published:
-            index.save(cluster, dataclasses.replace(published, error=error))
+            loader.index.save(dataclasses.replace(published, error=error))
         raise problems.Blocked(f"data set {name}: {error}")
     result = answers.read_outcome(job.message)
     if not isinstance(result, answers.Progress):
         raise problems.Blocked(f"data set {name}: {maintenance_jobs.read_error(job)}")
     if published:
         verified = round(job.ended or time.time())
-        index.save(cluster, dataclasses.replace(published, error="", verified=verified))
+        loader.index.save(dataclasses.replace(published, error="", verified=verified))
     return {
         "name": name,
         "state": protocol.VERIFIED,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import TYPE_CHECKING
 
 import lightkube.types
 from lightkube.resources import core_v1
 
-from cluster import manifests
+import problems
+from cluster import client, manifests, objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lightkube.models import meta_v1
-
-    from cluster import client
 
 
 def save_secret(
@@ -35,7 +35,7 @@ def save_secret(
         labels=dict(cluster.labels),
         values={name: value.encode() for name, value in values.items()},
     )
-    cluster.apply(manifests.resource(manifest), known=False)
+    client.repeat(lambda: cluster.apply(manifests.resource(manifest)))
 
 
 def share_files(
@@ -49,12 +49,29 @@ def share_files(
         files: The files by name.
     """
     name = files_name(files)
-    existing = cluster.find(core_v1.ConfigMap, name, cluster.namespace)
-    if existing is not None and cluster.owns(existing):
+
+    def share() -> None:
+        existing = cluster.find_own(core_v1.ConfigMap, name)
+        if existing is None:
+            _create_files(cluster, owner, name, files)
+            return
+        if existing.binaryData != _encoded(files):
+            raise problems.Blocked(
+                f"config map {cluster.namespace}/{name} has not the files of its name: delete it"
+            )
         body = {"metadata": {"ownerReferences": [owner]}}
         strategic = lightkube.types.PatchType.STRATEGIC  # it adds to the list
-        cluster.patch(core_v1.ConfigMap, name, cluster.namespace, body, strategic)
-        return
+        cluster.patch(objects.reference(existing), body, strategic)
+
+    client.repeat(share)
+
+
+def _create_files(
+    cluster: client.Cluster,
+    owner: meta_v1.OwnerReference,
+    name: str,
+    files: Mapping[str, bytes],
+) -> None:
     manifest = manifests.render(
         "files",
         name=name,
@@ -63,7 +80,11 @@ def share_files(
         labels=dict(cluster.labels),
         files=files,
     )
-    cluster.apply(manifests.resource(manifest), known=False)
+    cluster.apply(manifests.resource(manifest))
+
+
+def _encoded(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: base64.b64encode(content).decode() for name, content in files.items()}
 
 
 def files_name(files: Mapping[str, bytes]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
@@ -12,6 +13,7 @@ import polling
 import problems
 from cluster import client, manifests, nodes, objects
 from cluster.jobs import job_inputs, job_observe
+from cluster.volumes import volume_observe
 
 MOUNT_PATH = "/mnt/aws-efs"
 DATA_PATH = "/data"
@@ -51,8 +53,9 @@ class DesiredJob:
 
     Attributes:
         name: Its name.
-        kind: Its purpose: "probe", "dataset", ...
+        kind: Its purpose: "probe", "dataset", ...; its name begins with it.
         main: The main container; the Job ends with it.
+        file_system: The file system that its pods mount.
         init_containers: The init containers, which run one after the other.
         secrets: Secret values by name: kept in a Kubernetes Secret.
         files: Files by name, mounted at `FILES_PATH`: kept in an immutable ConfigMap named by its
@@ -69,6 +72,7 @@ class DesiredJob:
     name: str
     kind: str
     main: Container
+    file_system: str
     init_containers: tuple[Container, ...] = ()
     secrets: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes], repr=False)
@@ -91,14 +95,17 @@ def start(cluster: client.Cluster, job: DesiredJob) -> None:
         job: The Job.
 
     Raises:
-        problems.Blocked: A foreign Job has that name, or Kubernetes refuses ours.
+        problems.Blocked: A foreign Job has that name, or Kubernetes refuses ours, or the namespace
+            of our name belongs to somebody else.
+        problems.Waiting: The claim that its pods mount is not bound to the file system yet.
     """
+    volume_observe.check_own_claim(cluster, job.file_system)
     observed = cluster.find(batch_v1.Job, job.name, cluster.namespace)
     if observed is not None and not cluster.owns(observed):
         raise problems.Blocked(f"job {cluster.namespace}/{job.name} exists and is not ours")
     if observed is None:
         resource: batch_v1.Job = manifests.resource(_manifest(cluster, job))
-        observed = cluster.apply(resource, known=False)
+        observed = cluster.apply(resource)
     if not (observed.spec and observed.spec.suspend):
         return
     uid = objects.meta(observed).uid or ""
@@ -107,7 +114,7 @@ def start(cluster: client.Cluster, job: DesiredJob) -> None:
         job_inputs.save_secret(cluster, owner, job.secrets)
     if job.files:
         job_inputs.share_files(cluster, owner, job.files)
-    cluster.patch(batch_v1.Job, job.name, cluster.namespace, {"spec": {"suspend": False}})
+    _patch(cluster, job.name, uid, {"spec": {"suspend": False}})
 
 
 def wait(
@@ -153,52 +160,53 @@ def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -
 
 
 def label(cluster: client.Cluster, name: str, labels: Mapping[str, str]) -> None:
-    """Put labels on a Job of ours.
+    """Put labels on a Job of ours, if it exists.
 
     Args:
         cluster: The cluster.
         name: Its name.
         labels: The labels.
     """
-    body = {"metadata": {"labels": dict(labels)}}
-    cluster.patch(batch_v1.Job, name, cluster.namespace, body)
+    found = cluster.find_own(batch_v1.Job, name)
+    if found is not None:
+        uid = objects.meta(found).uid or ""
+        _patch(cluster, name, uid, {"metadata": {"labels": dict(labels)}})
 
 
-def remove(
-    cluster: client.Cluster,
-    name: str = "",
-    *,
-    report: Callable[[str], object] = bool,
-    dry_run: bool = False,
-) -> list[str]:
+def remove(cluster: client.Cluster, name: str = "") -> bool:
     """Remove our Jobs, and with them their pods, Secrets and ConfigMaps.
 
     Args:
         cluster: The cluster.
         name: The one to remove; "" for all.
-        report: Gets a line for each Job.
-        dry_run: Only report what would be deleted.
 
     Returns:
-        The reported lines.
+        Whether there were any.
     """
-    lines: list[str] = []
-    one = cluster.find(batch_v1.Job, name, cluster.namespace) if name else None
-    jobs = cluster.ours(batch_v1.Job) if not name else [one] if one else []
-    for job in jobs:
-        metadata = objects.meta(job)
-        if cluster.owns(job) and metadata.deletionTimestamp is None:
-            if not dry_run:
-                cluster.delete(batch_v1.Job, metadata.name or "", metadata.namespace or "")
-            lines.append(f"{'would delete' if dry_run else 'deleted'} job {metadata.name}")
-            report(lines[-1])
-    return lines
+    one = cluster.find_own(batch_v1.Job, name) if name else None
+    jobs = job_observe.list_own(cluster) if not name else [one] if one else []
+    left = [job for job in jobs if objects.meta(job).deletionTimestamp is None]
+    for job in left:
+        cluster.remove(objects.reference(job))
+    return bool(left)
+
+
+def _patch(cluster: client.Cluster, name: str, uid: str, body: Mapping[str, Any]) -> None:
+    """Change a Job of ours that others change too: its controller; nothing if it is gone."""
+
+    def patch() -> None:
+        found = cluster.find_own(batch_v1.Job, name)
+        if found is not None and objects.meta(found).uid == uid:
+            cluster.patch(objects.reference(found), body)
+
+    client.repeat(patch)
 
 
 def _manifest(cluster: client.Cluster, job: DesiredJob) -> manifests.Manifest:
+    annotations = {**job.annotations, job_observe.FILE_SYSTEM: job.file_system}
     return manifests.render(
         "job",
-        job=job,
+        job=dataclasses.replace(job, annotations=annotations),
         namespace=cluster.namespace,
         claim=cluster.namespace,
         labels={**cluster.labels, **job.labels, job_observe.KIND: job.kind},

@@ -15,10 +15,11 @@ from cluster import client, objects, pods
 KIND = "aws-efs/kind"
 # The label that the Job controller puts on a Job's pods.
 JOB_NAME = "batch.kubernetes.io/job-name"
+# The annotation of a Job that has the file system which its pods mount.
+FILE_SYSTEM = "aws-efs/file-system"
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
 
-_JOB_UID = "batch.kubernetes.io/controller-uid"
 _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -79,6 +80,11 @@ class ObservedJob:
     annotations: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     @property
+    def file_system(self) -> str:
+        """Return the file system that its pods mount."""
+        return self.annotations.get(FILE_SYSTEM, "")
+
+    @property
     def finished(self) -> bool:
         """Tell whether it has ended, either way."""
         return self.phase in (SUCCEEDED, FAILED)
@@ -107,10 +113,8 @@ def observe(cluster: client.Cluster, name: str) -> ObservedJob | None:
         cluster: The cluster.
         name: Its name.
     """
-    job = cluster.find(batch_v1.Job, name, cluster.namespace)
-    if job is None or not cluster.owns(job):
-        return None
-    return _observe_jobs(cluster, [job], {JOB_NAME: name})[0]
+    job = cluster.find_own(batch_v1.Job, name)
+    return _observe_jobs(cluster, [job], {JOB_NAME: name})[0] if job else None
 
 
 def observe_all(cluster: client.Cluster, kind: str, *, without: str = "") -> list[ObservedJob]:
@@ -122,8 +126,8 @@ def observe_all(cluster: client.Cluster, kind: str, *, without: str = "") -> lis
         without: A label that they must not have.
     """
     selector: dict[str, Any] = {without: operators.not_exists()} if without else {}
-    jobs = cluster.ours(batch_v1.Job, {KIND: kind, **selector})
-    return _observe_jobs(cluster, jobs, {**cluster.labels, KIND: kind}) if jobs else []
+    jobs = list_own(cluster, {KIND: kind, **selector})
+    return _observe_jobs(cluster, jobs, {KIND: kind}) if jobs else []
 
 
 def observe_phases(cluster: client.Cluster, kind: str) -> list[ObservedJob]:
@@ -133,10 +137,27 @@ def observe_phases(cluster: client.Cluster, kind: str) -> list[ObservedJob]:
         cluster: The cluster.
         kind: Their kind.
     """
-    jobs = cluster.ours(batch_v1.Job, {KIND: kind})
+    jobs = list_own(cluster, {KIND: kind})
     if all(_phase(job, ()) == SUCCEEDED for job in jobs):
         return [_observed_job(job, [], [], cluster.namespace) for job in jobs]
-    return _observe_jobs(cluster, jobs, {**cluster.labels, KIND: kind})
+    return _observe_jobs(cluster, jobs, {KIND: kind})
+
+
+def list_own(
+    cluster: client.Cluster, selector: Mapping[str, Any] | None = None
+) -> list[batch_v1.Job]:
+    """Return our Jobs: those in our namespace with our marks, and with their kind in their name.
+
+    Args:
+        cluster: The cluster.
+        selector: Further labels.
+    """
+    return [job for job in cluster.own(batch_v1.Job, selector) if _has_our_name(job)]
+
+
+def _has_our_name(job: batch_v1.Job) -> bool:
+    kind, name = objects.labels_of(job).get(KIND, ""), objects.name(job)
+    return bool(kind) and (name == kind or name.startswith(f"{kind}-"))
 
 
 def _observe_jobs(
@@ -145,7 +166,7 @@ def _observe_jobs(
     namespace = cluster.namespace
     job_pods: dict[str, list[core_v1.Pod]] = {}
     for pod in cluster.select(core_v1.Pod, selector, namespace=namespace):
-        job_pods.setdefault(objects.labels_of(pod).get(_JOB_UID, ""), []).append(pod)
+        job_pods.setdefault(objects.job_uid(pod), []).append(pod)
     warnings: list[core_v1.Event] = []
     if any(not _end_phase(job) for job in jobs):
         fields = {"type": "Warning"}
@@ -194,7 +215,7 @@ def _newest_pods(
 ) -> Iterator[ObservedPod]:
     by_index: dict[int, list[core_v1.Pod]] = {}
     for pod in sorted(job_pods, key=lambda pod: str(objects.meta(pod).creationTimestamp)):
-        by_index.setdefault(int(objects.annotations_of(pod).get(_INDEX, "0")), []).append(pod)
+        by_index.setdefault(_pod_index(pod), []).append(pod)
     for index, attempts in sorted(by_index.items()):
         pod = attempts[-1]
         yield ObservedPod(
@@ -206,6 +227,12 @@ def _newest_pods(
             node=(pod.spec and pod.spec.nodeName) or "",
             previous_termination=pods.find_termination(attempts[-2]) if attempts[1:] else None,
         )
+
+
+def _pod_index(pod: core_v1.Pod) -> int:
+    """Return a pod's index; 0 for what is no index, since annotations can be edited."""
+    index = objects.annotations_of(pod).get(_INDEX, "")
+    return int(index) if index.isdecimal() and len(index) < 10 else 0
 
 
 def _pod_phase(pod: core_v1.Pod) -> str:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from lightkube.resources import core_v1, storage_v1
 
-from cluster import client, objects
+import problems
+from cluster import client, objects, ownership
 from cluster.volumes import volume_resources
 
+if TYPE_CHECKING:
+    import identity
+
 ENFORCE = "pod-security.kubernetes.io/enforce"
+# The annotation of our Jobs' volume that has the addresses of the mount targets.
+ADDRESSES = "aws-efs/mount-target-addresses"
 
 _NAME = "kubernetes.io/metadata.name"
 
@@ -24,30 +30,117 @@ class ClaimUser:
         namespace: Its namespace.
         name: Its name.
         claims: The names of the claims that it mounts.
+        ours: Whether it is the pod of a Job of ours.
     """
 
     namespace: str
     name: str
     claims: frozenset[str]
+    ours: bool
 
 
 def observe(
-    cluster: client.Cluster, namespaces: Iterable[str]
+    cluster: client.Cluster,
+    namespaces: Iterable[str],
+    *,
+    claims: Iterable[str] = (),
+    storage_class: str = "",
 ) -> volume_resources.ObservedVolumes:
     """Observe our volumes: four calls, whatever the number of namespaces.
+
+    There is one more call for each further name that claims of ours have.
 
     Args:
         cluster: The cluster.
         namespaces: The names of the namespaces to look up.
+        claims: The names of the desired claims.
+        storage_class: The name of the desired class.
     """
-    observed = [
-        _namespace(cluster, n) for n in cluster.select(core_v1.Namespace, {_NAME: namespaces})
+    owner = cluster.owner
+    mark = ownership.mark(owner)
+    found_namespaces = cluster.select(core_v1.Namespace, {_NAME: namespaces})
+    found_classes = [
+        each
+        for each in cluster.select(storage_v1.StorageClass, mark)
+        if _names_itself(each) or objects.name(each) == storage_class
+    ]
+    found_volumes = [
+        each for each in cluster.select(core_v1.PersistentVolume, mark) if owns_volume(owner, each)
+    ]
+    volumes = {objects.name(each): _volume(owner, each) for each in found_volumes}
+    names = {*claims, *(volume.claim for volume in volumes.values() if volume.claim)}
+    found_claims = [
+        each
+        for name in sorted(names)
+        for each in cluster.select(
+            core_v1.PersistentVolumeClaim, {}, fields={"metadata.name": name}
+        )
+        if _asks_for_ours(owner, each)
+    ]
+    asking = [_claim(owner, each, volumes) for each in found_claims]
+    ours = [
+        *(each for each in found_namespaces if ownership.is_marked(owner, each)),
+        *found_classes,
+        *found_volumes,
+        *(each for each, claim in zip(found_claims, asking, strict=True) if claim.ours),
     ]
     return volume_resources.ObservedVolumes(
-        namespaces={namespace.name: namespace for namespace in observed},
-        storage_classes=tuple(map(_storage_class, cluster.ours(storage_v1.StorageClass))),
-        volumes=tuple(map(_volume, cluster.ours(core_v1.PersistentVolume))),
-        claims=tuple(map(_claim, cluster.ours(core_v1.PersistentVolumeClaim))),
+        namespaces={objects.name(each): _namespace(owner, each) for each in found_namespaces},
+        storage_classes=tuple(_storage_class(owner, each) for each in found_classes),
+        volumes=tuple(volumes.values()),
+        claims=tuple(asking),
+        references={key(each): each for each in map(objects.reference, ours)},
+    )
+
+
+def owns_volume(owner: identity.Owner, volume: Any) -> bool:
+    """Return whether a volume is ours: by its marks, its name, and its kind.
+
+    Args:
+        owner: The application.
+        volume: The volume.
+    """
+    return bool(
+        ownership.is_marked(owner, volume)
+        and volume_resources.volume_namespace(owner, objects.name(volume))
+        and volume.spec.nfs
+    )
+
+
+def kept_addresses(owner: identity.Owner, volumes: Iterable[Any]) -> set[str]:
+    """Return the addresses of mount targets that are kept with our Jobs' volume.
+
+    Args:
+        owner: The application.
+        volumes: Volumes, ours and others.
+    """
+    ours = (_volume(owner, each) for each in volumes if owns_volume(owner, each))
+    return {address for volume in ours for address in volume.addresses}
+
+
+def check_own_claim(cluster: client.Cluster, file_system_id: str) -> None:
+    """Refuse to go on unless our Jobs' claim is bound to our volume, of the given file system.
+
+    Args:
+        cluster: The cluster.
+        file_system_id: The file system.
+
+    Raises:
+        problems.Waiting: It is not, or not yet.
+    """
+    owner = cluster.owner
+    name = volume_resources.own_claim_name(owner)
+    volume = cluster.find(
+        core_v1.PersistentVolume, volume_resources.volume_name(owner, cluster.namespace)
+    )
+    claim = cluster.find(core_v1.PersistentVolumeClaim, name, cluster.namespace)
+    if volume is not None and claim is not None and owns_volume(owner, volume):
+        observed = _volume(owner, volume)
+        bound = (observed.claim, observed.claim_uid) == (name, objects.meta(claim).uid)
+        if bound and volume_resources.is_server_of(file_system_id, observed.server):
+            return
+    raise problems.Waiting(
+        f"claim {cluster.namespace}/{name} is not bound to {file_system_id} yet: see juju status"
     )
 
 
@@ -57,7 +150,7 @@ def list_claim_users(cluster: client.Cluster) -> list[ClaimUser]:
     Args:
         cluster: The cluster.
     """
-    return [_claim_user(pod) for pod in cluster.select(core_v1.Pod, {})]
+    return [_claim_user(cluster, pod) for pod in cluster.select(core_v1.Pod, {})]
 
 
 def find_claim_users(cluster: client.Cluster) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -74,30 +167,54 @@ def find_claim_users(cluster: client.Cluster) -> dict[tuple[str, str], tuple[str
     return users
 
 
+def key(reference: objects.Reference) -> volume_resources.Key:
+    """Return the kind, namespace and name of an object.
+
+    Args:
+        reference: The object.
+    """
+    return reference.kind.__name__, reference.namespace, reference.name
+
+
+def _names_itself(resource: Any) -> bool:
+    return objects.annotations_of(resource).get(ownership.OWN_NAME) == objects.name(resource)
+
+
+def _asks_for_ours(owner: identity.Owner, claim: Any) -> bool:
+    desired = volume_resources.volume_name(owner, claim.metadata.namespace)
+    return claim.spec.volumeName == desired
+
+
 # These functions take Any: lightkube leaves labels, capacities and requests untyped.
 
 
-def _namespace(cluster: client.Cluster, namespace: Any) -> volume_resources.ObservedNamespace:
+def _namespace(owner: identity.Owner, namespace: Any) -> volume_resources.ObservedNamespace:
+    labels = objects.labels_of(namespace)
     return volume_resources.ObservedNamespace(
         name=namespace.metadata.name,
-        ours=cluster.owns(namespace),
+        ours=ownership.is_marked(owner, namespace),
+        labelled=ownership.is_labelled(owner, namespace),
         terminating=namespace.metadata.deletionTimestamp is not None,
-        enforce=objects.labels_of(namespace).get(ENFORCE, ""),
+        enforce=labels.get(ENFORCE, ""),
+        labels=labels,
     )
 
 
-def _storage_class(resource: Any) -> volume_resources.ObservedStorageClass:
+def _storage_class(owner: identity.Owner, resource: Any) -> volume_resources.ObservedStorageClass:
     fixed = (resource.provisioner, resource.volumeBindingMode, resource.reclaimPolicy)
     return volume_resources.ObservedStorageClass(
         name=resource.metadata.name,
         matches=fixed == ("kubernetes.io/no-provisioner", "Immediate", "Retain"),
         expands=resource.allowVolumeExpansion is True,
+        labelled=ownership.is_labelled(owner, resource) and _names_itself(resource),
     )
 
 
-def _volume(volume: Any) -> volume_resources.ObservedVolume:
+def _volume(owner: identity.Owner, volume: Any) -> volume_resources.ObservedVolume:
     spec = volume.spec
-    reference = spec.claimRef
+    namespace = volume_resources.volume_namespace(owner, volume.metadata.name)
+    named = spec.claimRef if spec.claimRef and spec.claimRef.namespace == namespace else None
+    addresses = objects.annotations_of(volume).get(ADDRESSES, "")
     return volume_resources.ObservedVolume(
         name=volume.metadata.name,
         server=spec.nfs.server if spec.nfs else "",
@@ -105,15 +222,20 @@ def _volume(volume: Any) -> volume_resources.ObservedVolume:
         mount_options=tuple(spec.mountOptions or ()),
         capacity=objects.storage(spec.capacity),
         policy=spec.persistentVolumeReclaimPolicy or "",
-        namespace=(reference and reference.namespace) or "",
-        claim=(reference and reference.name) or "",
-        claim_uid=(reference and reference.uid) or "",
+        namespace=namespace,
+        claim=(named and named.name) or "",
+        claim_uid=(named and named.uid) or "",
         deleting=volume.metadata.deletionTimestamp is not None,
+        labelled=ownership.is_labelled(owner, volume),
+        addresses=tuple(filter(None, addresses.split(","))),
     )
 
 
-def _claim(claim: Any) -> volume_resources.ObservedClaim:
+def _claim(
+    owner: identity.Owner, claim: Any, volumes: Mapping[str, volume_resources.ObservedVolume]
+) -> volume_resources.ObservedClaim:
     spec, status = claim.spec, claim.status
+    volume = volumes.get(spec.volumeName)
     return volume_resources.ObservedClaim(
         namespace=claim.metadata.namespace,
         name=claim.metadata.name,
@@ -124,13 +246,20 @@ def _claim(claim: Any) -> volume_resources.ObservedClaim:
         volume=spec.volumeName or "",
         uid=claim.metadata.uid,
         deleting=claim.metadata.deletionTimestamp is not None,
+        ours=bool(
+            volume
+            and volume.claim == claim.metadata.name
+            and volume.claim_uid in ("", claim.metadata.uid)
+        ),
+        labelled=ownership.is_labelled(owner, claim),
     )
 
 
-def _claim_user(pod: core_v1.Pod) -> ClaimUser:
+def _claim_user(cluster: client.Cluster, pod: core_v1.Pod) -> ClaimUser:
     sources = [v.persistentVolumeClaim for v in (pod.spec and pod.spec.volumes) or []]
     return ClaimUser(
         namespace=objects.meta(pod).namespace or "",
         name=objects.name(pod),
         claims=frozenset(source.claimName for source in sources if source),
+        ours=cluster.owns(pod) and bool(objects.job_uid(pod)),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lightkube.utils import quantity
 
 import problems
+from cluster import ownership
 from cluster.volumes import volume_resources
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ NAMESPACE = "Namespace"
 STORAGE_CLASS = "StorageClass"
 VOLUME = "PersistentVolume"
 CLAIM = "PersistentVolumeClaim"
-
-_FOREIGN = "exists and is not ours: deploy the charm under another name"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +104,9 @@ def plan(
     """
     pairs = list(volume_resources.desired_pairs(desired, owner))
     parts = [VolumePlan(steps=tuple(_class_steps(desired, observed)))]
-    parts += [_pair_plan(pair, desired, observed) for pair in pairs]
+    parts += [_pair_plan(pair, desired, owner, observed) for pair in pairs]
     kept = {pair.namespace for pair in pairs}
-    used = {v.namespace for v in observed.volumes} | {c.namespace for c in observed.claims}
+    used = {each.namespace for each in (*observed.volumes, *observed.own_claims)}
     parts += [_removal(namespace, observed) for namespace in sorted(used - kept)]
     parts.append(VolumePlan(steps=tuple(_stale_class_steps(desired, observed))))
     return VolumePlan(
@@ -124,14 +123,14 @@ def _class_steps(
     if current and not current.matches:
         # A bound volume or claim does not use its class any more: it can be replaced at any time.
         yield Delete("", STORAGE_CLASS, current.name)
-    if not (current and current.matches and current.expands):
+    if not (current and current.matches and current.expands and current.labelled):
         yield Apply("", STORAGE_CLASS)
 
 
 def _stale_class_steps(
     desired: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
 ) -> Iterator[Step]:
-    used = {item.storage_class for item in (*observed.volumes, *observed.claims)}
+    used = {item.storage_class for item in (*observed.volumes, *observed.own_claims)}
     for each in observed.storage_classes:
         if each.name != desired.storage_class and each.name not in used:
             yield Delete("", STORAGE_CLASS, each.name)
@@ -140,17 +139,24 @@ def _stale_class_steps(
 def _pair_plan(
     pair: volume_resources.DesiredPair,
     desired: volume_resources.DesiredVolumes,
+    owner: identity.Owner,
     observed: volume_resources.ObservedVolumes,
 ) -> VolumePlan:
     """Plan one namespace; the first obstacle decides."""
     namespace = observed.namespaces.get(pair.namespace)
     volumes = [v for v in observed.volumes if v.namespace == pair.namespace]
-    claims = [c for c in observed.claims if c.namespace == pair.namespace]
+    # A claim that must be replaced and is not ours stays: the desired one is refused.
+    claims = [
+        claim
+        for claim in observed.claims
+        if claim.namespace == pair.namespace and (claim.ours or _claim_fits(claim, pair))
+    ]
     first_steps: tuple[Step, ...] = ()
     if pair.own:
         if namespace and not namespace.ours and not namespace.terminating:
-            return _problem(pair, problems.Blocked, _FOREIGN)
-        if namespace is None or namespace.enforce != "baseline":
+            conflict = ownership.namespace_conflict(owner, namespace.labels)
+            return VolumePlan(problems=((pair.namespace, conflict),))
+        if namespace is None or namespace.enforce != "baseline" or not namespace.labelled:
             first_steps = (Apply(pair.namespace, NAMESPACE),)
     if namespace and namespace.terminating:
         orphans = () if claims else _deletions(volumes, [])
@@ -230,6 +236,8 @@ def _differs(
         size(volume.capacity) != size(pair.capacity)
         or volume.mount_options != desired.mount_options
         or volume.policy != "Retain"
+        or volume.addresses != pair.addresses
+        or not volume.labelled
     )
 
 
@@ -247,7 +255,7 @@ def _resize_steps(
         yield SetCapacity(group, claim.name, str(request - 1))
     if grows:
         yield Check(group)
-    if shrinks:
+    if shrinks or not (grows or claim.labelled):
         yield Apply(group, CLAIM)
     if stale:
         yield Apply(group, VOLUME)
@@ -262,7 +270,7 @@ def _removal(
 ) -> VolumePlan:
     """Delete the claims and volumes of a namespace, once no pod uses them."""
     volumes = [v for v in observed.volumes if v.namespace == namespace]
-    claims = [c for c in observed.claims if c.namespace == namespace]
+    claims = [c for c in observed.own_claims if c.namespace == namespace]
     if own:
         clear = (ClearJobs(namespace),) if claims else ()
         return VolumePlan(steps=(*clear, *_deletions(volumes, claims)))

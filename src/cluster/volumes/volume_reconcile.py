@@ -5,23 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from lightkube.resources import core_v1, storage_v1
+from lightkube.resources import core_v1
 
 import polling
 import problems
-from cluster import client, errors, manifests
+from cluster import client, errors, manifests, objects, ownership
 from cluster.jobs import job_lifecycle
 from cluster.volumes import volume_observe, volume_plan, volume_resources
 
 if TYPE_CHECKING:
     import identity
-
-_KINDS: dict[str, type[Any]] = {
-    volume_plan.NAMESPACE: core_v1.Namespace,
-    volume_plan.STORAGE_CLASS: storage_v1.StorageClass,
-    volume_plan.VOLUME: core_v1.PersistentVolume,
-    volume_plan.CLAIM: core_v1.PersistentVolumeClaim,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +78,20 @@ class _Attempt:
         self._observed = volume_resources.ObservedVolumes()
         self._planned = volume_plan.VolumePlan()
         self._refused: dict[str, problems.Problem] = {}
+        # The conflicts of the last round, and the objects as its writes left them.
+        self._conflicts: dict[str, problems.Problem] = {}
+        self._references: dict[volume_resources.Key, objects.Reference] = {}
 
     def run_round(self) -> bool:
         """Observe, plan and apply once; tell whether nothing is left to do or await."""
-        self._observed = volume_observe.observe(self._cluster, self._pairs)
+        self._observed = volume_observe.observe(
+            self._cluster,
+            self._pairs,
+            claims={pair.claim for pair in self._pairs.values()},
+            storage_class=self._desired.storage_class,
+        )
+        self._references = dict(self._observed.references)
+        self._conflicts = {}
         self._planned = self._plan()
         if self._planned.obsolete:
             users = volume_observe.find_claim_users(self._cluster)
@@ -101,11 +104,12 @@ class _Attempt:
 
     def outcome(self) -> VolumesOutcome:
         """Return the outcome of the last round."""
-        failures = {**dict(self._planned.problems), **self._refused}
+        failures = {**dict(self._planned.problems), **self._conflicts, **self._refused}
         for namespace, name in self._pending():
             if namespace not in failures:
                 failures[namespace] = self._unsettled(namespace, name)
-        claims = {c.namespace: c for c in self._observed.claims}
+        name = self._desired.claim_name
+        claims = {c.namespace: c for c in self._observed.own_claims if c.name == name}
         existing = [claims[n] for n in self._desired.namespaces if n in claims]
         return VolumesOutcome(claims=tuple(existing), problems=tuple(failures.values()))
 
@@ -115,7 +119,7 @@ class _Attempt:
     def _pending(self) -> list[tuple[str, str]]:
         """Return the claims that are not yet bound, or not yet deleted."""
         stopped = {*self._refused, *(namespace for namespace, _ in self._planned.problems)}
-        bound = {(c.namespace, c.name) for c in self._observed.claims if c.bound}
+        bound = {(c.namespace, c.name) for c in self._observed.own_claims if c.bound}
         desired = {(p.namespace, p.claim) for p in self._pairs.values()}
         waiting = (desired - bound) | self._planned.obsolete
         return sorted(each for each in waiting if each[0] not in stopped)
@@ -131,61 +135,62 @@ class _Attempt:
         )
 
     def _try_step(self, step: volume_plan.Step) -> None:
-        if step.group in self._refused:
+        if step.group in self._refused or {"", step.group} & self._conflicts.keys():
             return
         try:
             self._run_step(step)
+        except errors.ConflictError as conflict:
+            # The next round observes what others have changed meanwhile, and plans anew.
+            self._conflicts[step.group] = conflict
         except problems.Problem as problem:
             if not step.group or isinstance(problem, errors.UnreachableError):
                 raise
             self._refused[step.group] = problem
 
     def _run_step(self, step: volume_plan.Step) -> None:
-        cluster, namespace = self._cluster, step.group
+        namespace = step.group
         if isinstance(step, volume_plan.Check):
             self._apply(volume_plan.CLAIM, namespace, dry_run=True)
         elif isinstance(step, volume_plan.Apply):
             self._apply(step.kind, namespace)
         elif isinstance(step, volume_plan.SetCapacity):
             body = {"status": {"capacity": {"storage": step.capacity}}}
-            cluster.patch(core_v1.PersistentVolumeClaimStatus, step.claim, namespace, body)
+            claim = (volume_plan.CLAIM, namespace, step.claim)
+            self._patch(claim, body, core_v1.PersistentVolumeClaimStatus)
         elif isinstance(step, volume_plan.Rebind):
-            reference = {"uid": step.uid, "resourceVersion": None}
-            body = {"spec": {"claimRef": reference}}
-            cluster.patch(core_v1.PersistentVolume, step.volume, "", body)
+            body = {"spec": {"claimRef": {"uid": step.uid, "resourceVersion": None}}}
+            self._patch((volume_plan.VOLUME, "", step.volume), body, core_v1.PersistentVolume)
         elif isinstance(step, volume_plan.ClearJobs):
-            job_lifecycle.remove(cluster)
+            job_lifecycle.remove(self._cluster)
         elif isinstance(step, volume_plan.Delete):
             scope = namespace if step.kind == volume_plan.CLAIM else ""
-            cluster.delete(_KINDS[step.kind], step.name, scope)
+            self._cluster.delete(self._references.pop((step.kind, scope, step.name)))
 
     def _apply(self, kind: str, namespace: str, *, dry_run: bool = False) -> None:
-        manifest = self._manifests[kind, namespace]
-        name = manifest["metadata"]["name"]
-        known = name in self._known(kind, namespace)
-        self._cluster.apply(manifests.resource(manifest), known=known, dry_run=dry_run)
+        resource = manifests.resource(self._manifests[kind, namespace])
+        key = volume_observe.key(objects.reference(resource))
+        applied = self._cluster.apply(resource, over=self._references.get(key), dry_run=dry_run)
+        if not dry_run:
+            self._references[key] = objects.reference(applied)
 
-    def _known(self, kind: str, namespace: str) -> set[str]:
-        """Return the names of the objects of a kind that were observed with our labels."""
-        observed = self._observed
-        if kind == volume_plan.NAMESPACE:
-            return {n.name for n in observed.namespaces.values() if n.ours}
-        if kind == volume_plan.STORAGE_CLASS:
-            return {c.name for c in observed.storage_classes if c.matches}
-        if kind == volume_plan.VOLUME:
-            return {v.name for v in observed.volumes}
-        return {c.name for c in observed.claims if c.namespace == namespace}
+    def _patch(self, key: volume_resources.Key, body: dict[str, Any], kind: type[Any]) -> None:
+        target = dataclasses.replace(self._references[key], kind=kind)
+        patched = objects.reference(self._cluster.patch(target, body))
+        self._references[key] = dataclasses.replace(self._references[key], version=patched.version)
 
 
 def _render(
     desired: volume_resources.DesiredVolumes, owner: identity.Owner
 ) -> dict[tuple[str, str], manifests.Manifest]:
     """Return the manifests by kind and by the namespace whose claim needs them."""
-    render, labels, own = manifests.render, client.labels(owner), owner.application
+    render, labels, own = manifests.render, ownership.labels(owner), owner.application
     rendered = {
         (volume_plan.NAMESPACE, own): render("namespace", name=own, labels=labels),
         (volume_plan.STORAGE_CLASS, ""): render(
-            "storage-class", name=desired.storage_class, labels=labels
+            "storage-class",
+            name=desired.storage_class,
+            labels=labels,
+            annotations={ownership.OWN_NAME: desired.storage_class},
         ),
     }
     for pair in volume_resources.desired_pairs(desired, owner):
@@ -193,6 +198,7 @@ def _render(
             "volume",
             name=pair.volume,
             labels=labels,
+            annotations=_volume_annotations(pair),
             storage_class=pair.storage_class,
             capacity=pair.capacity,
             mount_options=list(desired.mount_options),
@@ -210,3 +216,8 @@ def _render(
             request=pair.request,
         )
     return rendered
+
+
+def _volume_annotations(pair: volume_resources.DesiredPair) -> dict[str, str]:
+    addresses = ",".join(pair.addresses)
+    return {volume_observe.ADDRESSES: addresses} if addresses else {}

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from lightkube.resources import core_v1, storage_v1
 
 import polling
 import problems
-from cluster import client
-from cluster.jobs import job_lifecycle
+from cluster import look_alikes, namespace_contents, objects, records
+from cluster.jobs import job_observe
 from cluster.volumes import volume_observe, volume_resources
+
+if TYPE_CHECKING:
+    from cluster import client
+
+# Of the objects that stay in our namespace, the most that are named.
+_MOST_NAMED = 50
 
 
 def remove(
@@ -23,11 +30,12 @@ def remove(
 ) -> list[str]:
     """Delete all our objects in the cluster: Jobs, claims, volumes, class, namespace.
 
-    It can be run again at any point. No claim is touched while a pod uses it.
+    It can be run again at any point. No claim is touched while a pod uses it. Objects of others
+    stay, and our namespace stays with those that are in it.
 
     Args:
         cluster: The cluster.
-        report: Gets a line for each object.
+        report: Gets a line for each object that is deleted, or that stays.
         timeout_seconds: The longest time to wait for pods that use claims, and for deletions.
         dry_run: Only report what would be deleted.
 
@@ -37,103 +45,158 @@ def remove(
     Raises:
         problems.Waiting: Pods still use claims, or an object is still being deleted: it is named.
     """
-    deadline = time.monotonic() + timeout_seconds
-    own = cluster.owner.application
-    observed = volume_observe.observe(cluster, [own])
-    lines = job_lifecycle.remove(cluster, report=report, dry_run=dry_run)
-    if not dry_run:
-        _wait_for_pods(cluster, observed, deadline)
-    lines += _delete(cluster, _claims(observed), report, dry_run=dry_run)
-    if not dry_run:
+    removal = _Removal(cluster, report, time.monotonic() + timeout_seconds, dry_run=dry_run)
+    removal.run()
+    return removal.lines
+
+
+def await_users(cluster: client.Cluster, timeout_seconds: float) -> None:
+    """Wait until no pod uses a claim of ours, except the pods of our Jobs; change nothing.
+
+    Args:
+        cluster: The cluster.
+        timeout_seconds: The longest time to wait.
+
+    Raises:
+        problems.Waiting: Pods still use claims: they are named.
+    """
+    observed = volume_observe.observe(cluster, [cluster.namespace])
+    _wait_for_pods(cluster, observed, time.monotonic() + timeout_seconds, others_only=True)
+
+
+class _Removal:
+    """A removal of all our objects.
+
+    Args:
+        cluster: The cluster.
+        report: Gets each line.
+        deadline: The time at which the waiting ends.
+        dry_run: Whether nothing is deleted.
+    """
+
+    def __init__(
+        self,
+        cluster: client.Cluster,
+        report: Callable[[str], None],
+        deadline: float,
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._cluster = cluster
+        self._report = report
+        self._deadline = deadline
+        self._dry_run = dry_run
+        self._removed: set[str] = set()
+        self.lines: list[str] = []
+
+    def run(self) -> None:
+        """Delete everything that is ours, and report what stays."""
+        cluster = self._cluster
+        observed = volume_observe.observe(cluster, [cluster.namespace])
+        namespace = observed.namespaces.get(cluster.namespace)
+        in_our_namespace = namespace is not None and namespace.ours
+        for job in job_observe.list_own(cluster) if in_our_namespace else []:
+            going = objects.meta(job).deletionTimestamp is not None
+            self._delete(objects.reference(job), "" if going else f"job {objects.name(job)}")
+        if not self._dry_run:
+            _wait_for_pods(cluster, observed, self._deadline)
+        self._delete_all(observed, core_v1.PersistentVolumeClaim)
         # Kubernetes looks again only after 8 s at a deleted namespace in which it found a claim.
-        _wait_until_gone(cluster, _claim_titles, deadline)
-    lines += _delete(cluster, _all_but_claims(observed, own), report, dry_run=dry_run)
-    if not dry_run:
-        _wait_until_gone(cluster, _all_titles, deadline)
-    return lines
+        self._wait_until_gone()
+        self._delete_all(observed, core_v1.PersistentVolume)
+        self._delete_all(observed, storage_v1.StorageClass)
+        if in_our_namespace:
+            self._delete_namespace(observed)
+        elif namespace is not None:
+            self._tell(f"namespace {namespace.name}, which is not ours")
+        self._wait_until_gone()
+        for title in look_alikes.find(cluster, self._removed):
+            self._tell(f"{title}, which only has our labels")
 
+    def _delete_all(self, observed: volume_resources.ObservedVolumes, kind: type[Any]) -> None:
+        going = {(claim.namespace, claim.name) for claim in observed.claims if claim.deleting}
+        going |= {("", volume.name) for volume in observed.volumes if volume.deleting}
+        for each in observed.references.values():
+            if each.kind is kind:
+                self._delete(each, "" if (each.namespace, each.name) in going else each.title)
 
-_Target = tuple[type[client.Resource], str, str]
-_Titles = Callable[[volume_resources.ObservedVolumes], list[str]]
+    def _delete_namespace(self, observed: volume_resources.ObservedVolumes) -> None:
+        """Delete our namespace; if it has objects of others, delete only our records in it."""
+        cluster, name = self._cluster, self._cluster.namespace
+        target = observed.references[core_v1.Namespace.__name__, "", name]
+        if observed.namespaces[name].terminating:
+            self._delete(target, "")
+            return
+        found = records.list_own(cluster)
+        foreign = namespace_contents.find_foreign(
+            namespace_contents.observe(cluster, name),
+            self._removed | {record.uid for record in found},
+        )
+        if not foreign:
+            self._delete(target, target.title)
+            return
+        for record in found:
+            self._delete(record, record.title)
+        for title in foreign[:_MOST_NAMED]:
+            self._tell(f"{title} in namespace {name}")
+        if len(foreign) > _MOST_NAMED:
+            self._tell(f"{len(foreign) - _MOST_NAMED} more objects in namespace {name}")
+        self._tell(
+            f"namespace {name}, since not all in it is ours: kubectl delete namespace {name}"
+        )
 
+    def _delete(self, target: objects.Reference, title: str) -> None:
+        """Delete an object; without a title it is being deleted already."""
+        self._removed.add(target.uid)
+        if not title:
+            return
+        if not self._dry_run:
+            self._cluster.remove(target)
+        self._add(f"{'would delete' if self._dry_run else 'deleted'} {title}")
 
-def _claims(observed: volume_resources.ObservedVolumes) -> list[_Target]:
-    return [
-        (core_v1.PersistentVolumeClaim, c.name, c.namespace)
-        for c in observed.claims
-        if not c.deleting
-    ]
+    def _tell(self, what: str) -> None:
+        self._add(f"stays in the cluster: {what}")
 
+    def _add(self, line: str) -> None:
+        self.lines.append(line)
+        self._report(line)
 
-def _all_but_claims(observed: volume_resources.ObservedVolumes, own: str) -> list[_Target]:
-    targets: list[_Target] = []
-    targets += [(core_v1.PersistentVolume, v.name, "") for v in observed.volumes if not v.deleting]
-    targets += [(storage_v1.StorageClass, c.name, "") for c in observed.storage_classes]
-    targets += [
-        (core_v1.Namespace, own, "")
-        for namespace in observed.namespaces.values()
-        if namespace.ours and not namespace.terminating
-    ]
-    return targets
+    def _wait_until_gone(self) -> None:
+        """Wait until nothing is observed that was deleted."""
+        if self._dry_run:
+            return
 
+        def remaining() -> list[str]:
+            observed = volume_observe.observe(self._cluster, [self._cluster.namespace])
+            left = observed.references.values()
+            return [each.title for each in left if each.uid in self._removed]
 
-def _delete(
-    cluster: client.Cluster,
-    targets: list[_Target],
-    report: Callable[[str], None],
-    *,
-    dry_run: bool,
-) -> list[str]:
-    lines: list[str] = []
-    for kind, name, namespace in targets:
-        if not dry_run:
-            cluster.delete(kind, name, namespace)
-        done = "would delete" if dry_run else "deleted"
-        lines.append(f"{done} {client.title(kind, name, namespace)}")
-        report(lines[-1])
-    return lines
+        left = polling.poll(remaining, lambda each: not each, self._deadline - time.monotonic())
+        if left:
+            raise problems.Waiting(f"{left[0]} is still being deleted: run it again")
 
 
 def _wait_for_pods(
-    cluster: client.Cluster, observed: volume_resources.ObservedVolumes, deadline: float
+    cluster: client.Cluster,
+    observed: volume_resources.ObservedVolumes,
+    deadline: float,
+    *,
+    others_only: bool = False,
 ) -> None:
-    """Wait until no pod uses a claim of ours or is in the namespace that we delete."""
-    own = {namespace.name for namespace in observed.namespaces.values() if namespace.ours}
-    claims = {(claim.namespace, claim.name) for claim in observed.claims}
-    if not own and not claims:
+    """Wait until no pod uses a claim of ours."""
+    claims = {(claim.namespace, claim.name) for claim in observed.own_claims}
+    if not claims:
         return
 
     def users() -> list[str]:
         return [
             f"{pod.namespace}/{pod.name}"
             for pod in volume_observe.list_claim_users(cluster)
-            if pod.namespace in own or any((pod.namespace, c) in claims for c in pod.claims)
+            if any((pod.namespace, claim) in claims for claim in pod.claims)
+            and not (others_only and pod.ours)
         ]
 
     left = polling.poll(users, lambda pods: not pods, deadline - time.monotonic())
     if left:
         named = volume_resources.format_pods(left)
         raise problems.Waiting(f"claims are in use: delete {named}, then run it again")
-
-
-def _claim_titles(observed: volume_resources.ObservedVolumes) -> list[str]:
-    return [f"claim {claim.namespace}/{claim.name}" for claim in observed.claims]
-
-
-def _all_titles(observed: volume_resources.ObservedVolumes) -> list[str]:
-    return [
-        *_claim_titles(observed),
-        *(f"volume {volume.name}" for volume in observed.volumes),
-        *(f"namespace {each.name}" for each in observed.namespaces.values() if each.ours),
-    ]
-
-
-def _wait_until_gone(cluster: client.Cluster, titles: _Titles, deadline: float) -> None:
-    """Wait until an observation has nothing that `titles` lists."""
-
-    def remaining() -> list[str]:
-        return titles(volume_observe.observe(cluster, [cluster.owner.application]))
-
-    left = polling.poll(remaining, lambda each: not each, deadline - time.monotonic())
-    if left:
-        raise problems.Waiting(f"{left[0]} is still being deleted: run it again")

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import identity
+    from cluster import objects
+
+# The kind, namespace and name of an object.
+Key = tuple[str, str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +26,8 @@ class DesiredVolumes:
         namespaces: The namespaces that get a claim.
         storage_class: The name of our storage class.
         mount_options: The volumes' NFS options.
+        addresses: The addresses of the mount targets. They are kept with our Jobs' volume, so that
+            volumes of others that name an address are known as users of the file system.
     """
 
     server: str
@@ -31,6 +37,7 @@ class DesiredVolumes:
     namespaces: tuple[str, ...]
     storage_class: str
     mount_options: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +52,7 @@ class DesiredPair:
         capacity: The volume's capacity.
         request: The claim's request.
         own: Whether it is the pair for our Jobs.
+        addresses: The addresses that are kept with the volume.
     """
 
     namespace: str
@@ -54,6 +62,7 @@ class DesiredPair:
     capacity: str
     request: str
     own: bool = False
+    addresses: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +71,19 @@ class ObservedNamespace:
 
     Attributes:
         name: Its name.
-        ours: Whether it carries our labels.
+        ours: Whether it carries our marks.
+        labelled: Whether it carries all our labels.
         terminating: Whether it is being deleted.
         enforce: The pod security level that it enforces.
+        labels: Its labels.
     """
 
     name: str
     ours: bool = False
+    labelled: bool = True
     terminating: bool = False
     enforce: str = ""
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +94,13 @@ class ObservedStorageClass:
         name: Its name.
         matches: Whether its immutable fields are as we make them.
         expands: Whether it allows claims to grow.
+        labelled: Whether it carries all our labels, and its own name.
     """
 
     name: str
     matches: bool = True
     expands: bool = True
+    labelled: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +114,12 @@ class ObservedVolume:
         mount_options: Its NFS options.
         capacity: Its nominal capacity.
         policy: Its reclaim policy.
-        namespace: The namespace of its claim.
-        claim: The name of its claim.
+        namespace: The namespace that it was made for, as its name has it.
+        claim: The name of its claim; "" if it names none in that namespace.
         claim_uid: The uid of the claim that it is or was bound to; "" for none yet.
         deleting: Whether it is being deleted.
+        labelled: Whether it carries all our labels.
+        addresses: The addresses that are kept with it.
     """
 
     name: str
@@ -115,11 +132,13 @@ class ObservedVolume:
     claim: str
     claim_uid: str = ""
     deleting: bool = False
+    labelled: bool = True
+    addresses: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class ObservedClaim:
-    """A claim that is ours.
+    """A claim in a namespace of one of our volumes, which asks for that volume.
 
     Attributes:
         namespace: Its namespace.
@@ -131,6 +150,9 @@ class ObservedClaim:
         volume: The volume in its spec.
         uid: Its uid.
         deleting: Whether it is being deleted.
+        ours: Whether the volume names it with its uid, or names it and was never bound. If not,
+            it may only be bound: it was made again, or its volume was.
+        labelled: Whether it carries all our labels.
     """
 
     namespace: str
@@ -142,6 +164,8 @@ class ObservedClaim:
     volume: str = ""
     uid: str = ""
     deleting: bool = False
+    ours: bool = True
+    labelled: bool = True
 
     @property
     def bound(self) -> bool:
@@ -157,8 +181,9 @@ class ObservedVolumes:
         namespaces: The existing ones of the desired namespaces and our own, by name.
         storage_classes: Our storage classes.
         volumes: Our volumes.
-        claims: Our claims.
+        claims: The claims that ask for one of our volumes, each in the volume's namespace.
         users: The pods that use a claim, by its namespace and name; None if not observed.
+        references: The references to those of these objects that are ours.
     """
 
     namespaces: Mapping[str, ObservedNamespace] = dataclasses.field(
@@ -168,6 +193,14 @@ class ObservedVolumes:
     volumes: tuple[ObservedVolume, ...] = ()
     claims: tuple[ObservedClaim, ...] = ()
     users: Mapping[tuple[str, str], tuple[str, ...]] | None = None
+    references: Mapping[Key, objects.Reference] = dataclasses.field(
+        default_factory=dict[Key, "objects.Reference"]
+    )
+
+    @property
+    def own_claims(self) -> tuple[ObservedClaim, ...]:
+        """Return the claims that are ours."""
+        return tuple(claim for claim in self.claims if claim.ours)
 
 
 def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[DesiredPair]:
@@ -186,6 +219,7 @@ def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[De
         capacity="1Gi",
         request="1Gi",
         own=True,
+        addresses=desired.addresses,
     )
     for namespace in desired.namespaces:
         yield DesiredPair(
@@ -215,6 +249,27 @@ def volume_name(owner: identity.Owner, namespace: str) -> str:
         namespace: The namespace.
     """
     return f"{owner.application}-{owner.short_model}-{namespace}"
+
+
+def volume_namespace(owner: identity.Owner, name: str) -> str:
+    """Return the namespace that a volume of ours was made for; "" for a name that we never give.
+
+    Args:
+        owner: The application.
+        name: The volume's name.
+    """
+    prefix = volume_name(owner, "")
+    return name.removeprefix(prefix) if name.startswith(prefix) else ""
+
+
+def is_server_of(file_system_id: str, server: str) -> bool:
+    """Return whether the host name of an NFS server, as we write it, is that of a file system.
+
+    Args:
+        file_system_id: The file system.
+        server: The host name.
+    """
+    return server.partition(".")[0] == file_system_id
 
 
 def format_pods(pods: Sequence[str]) -> str:
