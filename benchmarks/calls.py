@@ -64,18 +64,18 @@ def _count_calls(
 ) -> str:
     cloud.reset_calls()
     desired = resources.DesiredFileSystem(
-        owner=OWNER,
+        key=resources.ResourceKey(OWNER),
         performance_mode="generalPurpose",
         throughput_mode="elastic",
         encrypted=True,
         kms_key="",
         tags={},
         vpc_id="",
+        allow_cidrs=frozenset(),
         addresses=addresses,
         instance_ids=ids,
-        known_id="",
     )
-    file_system.reconcile(connection, desired, timeout_seconds=60)
+    file_system.reconcile(connection, desired, timeout_seconds=60, tell=print)
     reads, writes = cloud.counts()
     return f"{reads} reads, {writes} writes"
 

@@ -38,7 +38,7 @@ def run() -> None:
         stage = Stage(cloud, plane, nodes)
         stage.settle()
         config = plane.kubeconfig(pathlib.Path(directory) / "kubeconfig")
-        keys = cloud.credentials
+        keys = cloud.administrator
         _print(f"Kubernetes:  {plane.endpoint}")
         _print(f"  export KUBECONFIG={config}")
         _print(f"AWS:         {cloud.endpoint_url}")

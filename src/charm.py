@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -44,6 +45,7 @@ class AwsEfsCharm(ops.CharmBase):
         self._control_plane = control_plane.ControlPlane(self)
         self._cloud = cloud.JujuCloud(self)
         self._statuses: list[ops.StatusBase] = []
+        self._notices: list[str] = []
         on = self.on
         changes = [on.install, on.leader_elected, on.config_changed, on.start, on.update_status]
         changes += [on.upgrade_charm, on.secret_changed, on[peers.ENDPOINT].relation_changed]
@@ -84,11 +86,9 @@ class AwsEfsCharm(ops.CharmBase):
         from app import reconcile
 
         outcome = reconcile.reconcile(context, timeout_seconds=timeout_seconds)
-        if outcome.file_system_id:
-            record = peers.PeerRecord(
-                file_system_id=outcome.file_system_id, region=context.aws.region
-            )
-            peers.save(self, record)
+        if outcome.record.file_system_id:
+            recorded = dataclasses.asdict(outcome.record)
+            peers.save(self, peers.PeerRecord(region=context.aws.region, **recorded))
         if outcome.manifests is not None:
             self._control_plane.publish(outcome.manifests)
         for problem in outcome.problems:
@@ -121,9 +121,9 @@ class AwsEfsCharm(ops.CharmBase):
         self._act(event, action_params.SetupParams, self._setup)
 
     def _setup(self, _params: action_params.SetupParams, event: ops.ActionEvent) -> Results:
-        from aws import teardown
+        from app import setup
 
-        teardown.unmark(self._context().aws, self._owner)
+        setup.prepare(self._context())
         peers.save(self, peers.PeerRecord())
         self._on_change(event)
         return {"file-system": peers.load(self).file_system_id or "none yet: see juju status"}
@@ -151,7 +151,7 @@ class AwsEfsCharm(ops.CharmBase):
         from app import teardown
 
         context = self._context(tearing_down=True)
-        removed = teardown.run(context, params, event.log, TEARDOWN_TIMEOUT_SECONDS)
+        removed = teardown.run(context, params, event.log, self._report, TEARDOWN_TIMEOUT_SECONDS)
         lines = "\n".join(removed) or "nothing"
         if params.dry_run:
             return {"would-delete": lines}
@@ -209,7 +209,7 @@ class AwsEfsCharm(ops.CharmBase):
 
     def _context(self, *, tearing_down: bool = False) -> reconcile.Context:
         from app import reconcile
-        from aws import session
+        from aws import resources, session
 
         options, record = self._settings(), peers.load(self)
         if tearing_down:
@@ -225,7 +225,13 @@ class AwsEfsCharm(ops.CharmBase):
                 region, self._cloud.credentials(options.credentials), cloud.proxies()
             ),
             access=self._control_plane.access,
-            known_id=record.file_system_id,
+            record=resources.ResourceRecord(
+                file_system_id=record.file_system_id,
+                account_id=record.account_id,
+                adopted=record.adopted,
+                security_groups=record.security_groups,
+            ),
+            tell=self._tell,
             addresses=frozenset({*self._control_plane.addresses(), *workers.addresses(self)}),
             environment=cloud.proxy_environment(),
             next_step="" if related else f"juju relate {endpoint} kubernetes-control-plane",
@@ -235,16 +241,29 @@ class AwsEfsCharm(ops.CharmBase):
 
     def _report(self, problem: problems.Problem) -> None:
         status = ops.BlockedStatus if isinstance(problem, problems.Blocked) else ops.WaitingStatus
-        message = problem.message
-        if len(message) > STATUS_LIMIT:
-            logger.warning("%s", message)
-            message = message[: STATUS_LIMIT - 3] + "..."
-        self._statuses.append(status(message))
+        if len(problem.message) > STATUS_LIMIT:
+            logger.warning("%s", problem.message)
+        self._statuses.append(status(_shorten(problem.message)))
+
+    def _tell(self, notice: str) -> None:
+        logger.warning("%s", notice)
+        self._notices.append(notice)
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
-        # Most actions observe nothing and add no status: Juju keeps the old one.
+        # Most actions observe nothing and add no status: Juju keeps the old one. A notice is shown
+        # once, in front of whatever the status is.
         for status in self._statuses:
-            event.add_status(status)
+            if not self._notices:
+                event.add_status(status)
+                continue
+            text = _shorten("; ".join([*self._notices, status.message]))
+            event.add_status(ops.StatusBase.from_name(status.name, text))
+
+
+def _shorten(message: str) -> str:
+    if len(message) <= STATUS_LIMIT:
+        return message
+    return message[: STATUS_LIMIT - 3] + "..."
 
 
 def torn_down(application: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import stat
 from typing import Annotated, Any
@@ -18,6 +19,10 @@ LARGEST_CAPACITY_BYTES = 2**63 - 1
 MOST_TAGS = 40
 LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
+# A security group has room for 60 rules, unless AWS raises that quota; subnets need some of them.
+MOST_CIDRS = 20
+# The largest private network, 10.0.0.0/8.
+SHORTEST_PREFIX = 8
 MOUNT_OPTION = re.compile(r"[a-z0-9_]+(=[A-Za-z0-9_.:/-]+)?")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -98,6 +103,26 @@ def _tags(value: str) -> dict[str, str]:
     return tags
 
 
+def _cidrs(value: str) -> tuple[str, ...]:
+    cidrs = tuple(value.split())
+    for cidr in cidrs:
+        try:
+            network = ipaddress.IPv4Network(cidr)
+        except ValueError:
+            network = None
+        if network is None or str(network) != cidr:
+            raise ValueError(f"{quote(cidr)}: use IPv4 networks, as in 10.20.0.0/16")
+        if network.prefixlen < SHORTEST_PREFIX:
+            raise ValueError(
+                f"{quote(cidr)} is too wide: use networks of /{SHORTEST_PREFIX} or smaller"
+            )
+        if cidrs.count(cidr) > 1:
+            raise ValueError(f"{quote(cidr)} is listed twice: list each network once")
+    if len(cidrs) > MOST_CIDRS:
+        raise ValueError(f"has {len(cidrs)} networks: at most {MOST_CIDRS}")
+    return cidrs
+
+
 def _matching(pattern: str, expected: str) -> Any:
     def check(value: str) -> str:
         if value and not re.fullmatch(pattern, value):
@@ -139,6 +164,10 @@ class Settings(pydantic.BaseModel):
 
     region: Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region, as in us-east-1")]
     vpc: Annotated[str, _matching(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC id, vpc-...")]
+    file_system_id: Annotated[
+        str, _matching(r"fs-[0-9a-f]{8,40}", "the id of an EFS file system, fs-...")
+    ]
+    allow_cidrs: Annotated[tuple[str, ...], pydantic.BeforeValidator(_cidrs)]
     credentials: Annotated[
         str, _matching(r"secret:[\w/-]+", "the secret: URI that juju add-secret printed")
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from aws import permissions
+from aws import ownership, permissions
 from docs.generator import messages
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -21,6 +21,8 @@ _GROUPS = (
     ("charm", "The application"),
     ("app/teardown", "Teardown"),
     ("aws/teardown", "Teardown"),
+    ("aws/obstacles", "Teardown"),
+    ("aws/inventory", "Teardown"),
     ("cluster/volumes/volume_removal", "Teardown"),
     ("app/datasets/", "Data set actions"),
     ("app/", "The application"),
@@ -109,8 +111,7 @@ def actions() -> str:
 
 def iam_policy() -> str:
     """Return the IAM policy that the charm's AWS credentials need, as JSON."""
-    statement = {"Effect": "Allow", "Resource": "*", "Action": list(permissions.IAM_ACTIONS)}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2) + "\n"
+    return json.dumps(permissions.policy(), indent=2) + "\n"
 
 
 def iam_policy_page(policy: str) -> str:
@@ -136,11 +137,26 @@ def iam_policy_page(policy: str) -> str:
             policy.rstrip(),
             "```",
             "",
-            f"The charm itself does not call these: {on_behalf}. EFS calls them on its behalf: a"
-            " mount target is a network interface in your subnet; the first file system of an"
-            " account needs `iam:CreateServiceLinkedRole`; encryption needs the `kms:` actions."
-            " With a [`kms-key`](options.md#kms-key) of your own, the"
-            " key's policy must also let these credentials describe it and create grants.",
+            "What it limits:",
+            "",
+            "- The charm can look at all file systems and networks, but change and delete only"
+            f" file systems and security groups with its tag `{ownership.MODEL_TAG}`, and set that"
+            " tag only on what it creates. For one model only, replace the `*` of that tag by the"
+            " model's uuid (`juju show-model`).",
+            "- It can create mount targets of a file system that it did not create, if the owner"
+            f" of the file system has set the tag `{permissions.ADOPTABLE_TAG}` on it: see"
+            " [adopt a file system](../how-to/adopt.md).",
+            f"- The charm itself does not call these: {on_behalf}. EFS calls them on its behalf,"
+            " and the policy allows them through AWS services only. A mount target is a network"
+            " interface in your subnet; the first file system of an account needs"
+            " `iam:CreateServiceLinkedRole`; a [`kms-key`](options.md#kms-key) of your own needs"
+            " the `kms:` actions, and a key policy that lets these credentials describe it and"
+            " create grants.",
+            "",
+            "The sandbox enforces this policy in every test. The condition keys are those of AWS's"
+            " [service authorization"
+            " reference](https://docs.aws.amazon.com/service-authorization/latest/reference/)."
+            " Which permission AWS denies is in `juju status`.",
             "",
         ]
     )

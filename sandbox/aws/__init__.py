@@ -1,1 +1,1 @@
-"""AWS on loopback: moto plus the rules of EFS and EC2 that moto lacks."""
+"""AWS on loopback: moto plus the rules of EFS, EC2 and IAM that moto lacks."""

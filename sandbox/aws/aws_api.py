@@ -1,10 +1,11 @@
-"""The sandbox's AWS API: parse signed requests, authenticate them and answer them.
+"""The sandbox's AWS API: parse signed requests, authenticate, authorize and answer them.
 
 efs_rules and ec2_rules implement the calls that need AWS's rules; moto answers the others.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hmac
 import json
@@ -24,11 +25,22 @@ import werkzeug.test
 from moto.moto_server import werkzeug_app
 
 import identity
-from sandbox.aws import aws_faults, aws_resources, ec2_rules, efs_rules
+from sandbox.aws import (
+    aws_faults,
+    aws_resources,
+    ec2_rules,
+    efs_rules,
+    iam_policy,
+    iam_requests,
+)
 from sandbox.base import faulty_http_server
 
 # By the service name in a request's signature.
-SERVICES: Mapping[str, Literal["ec2", "efs"]] = {"ec2": "ec2", "elasticfilesystem": "efs"}
+SERVICES: Mapping[str, Literal["ec2", "efs", "sts"]] = {
+    "ec2": "ec2",
+    "elasticfilesystem": "efs",
+    "sts": "sts",
+}
 HTTP_ERROR = 400
 _CREDENTIAL = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request, "
@@ -39,20 +51,35 @@ for _noisy in ("moto", "werkzeug"):
     logging.getLogger(_noisy).setLevel(logging.ERROR)
 
 
+@dataclasses.dataclass(frozen=True)
+class Principal:
+    """The owner of an access key.
+
+    Attributes:
+        account: The account.
+        name: The name in that account: "user/juju".
+        policy: The attached IAM policy; None for an administrator, who may do everything.
+    """
+
+    account: aws_resources.Account
+    name: str
+    policy: iam_policy.Policy | None
+
+
 class AwsApi:
-    """The API of one account.
+    """The API of AWS, for one or more accounts.
 
     Args:
-        account: The account's resources.
+        account: The account of the machines.
         faults: The injected faults.
-        accepted: The valid access keys; the set may change at any time.
+        accepted: The valid access keys with their owners; they may change at any time.
     """
 
     def __init__(
         self,
         account: aws_resources.Account,
         faults: aws_faults.AwsFaults,
-        accepted: set[identity.AwsCredentials],
+        accepted: Mapping[identity.AwsCredentials, Principal],
     ) -> None:
         self._account = account
         self._faults = faults
@@ -74,20 +101,22 @@ class AwsApi:
         call = aws_faults.Call(service, operation, write)
         self._faults.record(call, self._account.latencies.call_seconds)
         try:
-            self._authenticate(service, request, signed)
-            self._faults.check(call, self._account.id)
+            caller = self._authenticate(service, request, signed)
+            self._faults.check(call)
             with self.lock:
-                self._account.timeline.settle()
-                reply = self._execute(self._account.region(signed[2]), call, params, request)
+                caller.account.timeline.settle()
+                region = caller.account.region(signed[2])
+                self._authorize(caller, region, call, params)
+                reply = self._execute(region, call, params, request)
         except aws_resources.Refused as error:
-            reply = _efs_error(error) if service == "efs" else _ec2_error(error)
+            reply = _efs_error(error) if service == "efs" else _query_error(error)
         return None if self._faults.drops_reply(call) else reply
 
     def _operation(
         self, service: str, request: faulty_http_server.Request
     ) -> tuple[str, dict[str, Any]]:
         """Return a request's operation and parameters."""
-        if service == "ec2":
+        if service != "efs":
             form = dict(urllib.parse.parse_qsl(request.body.decode(), keep_blank_values=True))
             return form.get("Action", ""), form
         for name, method, path in self._efs:
@@ -103,13 +132,13 @@ class AwsApi:
 
     def _authenticate(
         self, service: str, request: faulty_http_server.Request, signed: re.Match[str]
-    ) -> None:
-        """Refuse unknown access keys and wrong signatures."""
+    ) -> Principal:
+        """Return the owner of the access key; refuse unknown keys and wrong signatures."""
         token = request.headers.get("x-amz-security-token", "")
-        for each in tuple(self._accepted):
+        for each, principal in tuple(self._accepted.items()):
             if each.access_key == signed[1] and each.session_token == token:
                 if hmac.compare_digest(_signature(request, signed, each), signed[5]):
-                    return
+                    return principal
                 if service == "efs":
                     raise aws_resources.Refused(
                         "InvalidSignatureException",
@@ -127,6 +156,27 @@ class AwsApi:
             "AuthFailure", "AWS was not able to validate the provided access credentials", 401
         )
 
+    def _authorize(
+        self,
+        caller: Principal,
+        region: aws_resources.Region,
+        call: aws_faults.Call,
+        params: dict[str, Any],
+    ) -> None:
+        """Refuse a call that the caller's policy does not allow."""
+        if caller.policy is None:
+            return
+        for asked in iam_requests.needed(region, call.service, call.operation, params):
+            denied = self._faults.denies(asked.action)
+            if denied or not iam_policy.allows(caller.policy, asked):
+                user = f"arn:{region.partition}:iam::{caller.account.id}:{caller.name}"
+                message = f"User: {user} is not authorized to perform: {asked.action}"
+                if call.service == "efs":
+                    message += " on the specified resource"
+                    raise aws_resources.Refused("AccessDeniedException", message, 403)
+                message = f"You are not authorized to perform this operation. {message}"
+                raise aws_resources.Refused("UnauthorizedOperation", message, 403)
+
     def _execute(
         self,
         region: aws_resources.Region,
@@ -135,6 +185,8 @@ class AwsApi:
         request: faulty_http_server.Request,
     ) -> faulty_http_server.Reply:
         undo: Callable[[], None] | None = None
+        if call.service == "sts":
+            return _identity(region)
         if call.service == "efs":
             answer = efs_rules.answer(region, call.operation, params)
             if answer is not None:
@@ -146,7 +198,7 @@ class AwsApi:
             path=request.path,
             method=request.method,
             query_string=request.query,
-            headers={**request.headers, "x-moto-account-id": self._account.id},
+            headers={**request.headers, "x-moto-account-id": region.account_id},
             data=request.body,
         )
         if undo is not None and reply.status_code >= HTTP_ERROR:
@@ -163,7 +215,7 @@ def _moto() -> Mapping[str, werkzeug.test.Client]:
     """Return moto's WSGI client for each service, for all accounts."""
     return {
         service: werkzeug.test.Client(werkzeug_app.create_backend_app(service), use_cookies=False)
-        for service in SERVICES.values()
+        for service in ("ec2", "efs")
     }
 
 
@@ -216,7 +268,17 @@ def _efs_error(error: aws_resources.Refused) -> faulty_http_server.Reply:
     return _json_reply(error.status, body, error.code)
 
 
-def _ec2_error(error: aws_resources.Refused) -> faulty_http_server.Reply:
+def _identity(region: aws_resources.Region) -> faulty_http_server.Reply:
+    """Answer GetCallerIdentity, which everybody may call."""
+    body = (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+        f"<GetCallerIdentityResult><Account>{region.account_id}</Account>"
+        "</GetCallerIdentityResult></GetCallerIdentityResponse>"
+    )
+    return faulty_http_server.Reply(200, body.encode(), {"Content-Type": "text/xml"})
+
+
+def _query_error(error: aws_resources.Refused) -> faulty_http_server.Reply:
     message = xml.sax.saxutils.escape(error.message)
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error>'

@@ -8,7 +8,9 @@ the interface for tests.
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
+import json
 import pathlib
 import secrets
 import tempfile
@@ -22,6 +24,7 @@ from sandbox.aws import (
     aws_faults,
     aws_resources,
     aws_views,
+    iam_policy,
     instance_metadata,
     juju_machines,
     nfs_mount,
@@ -38,6 +41,7 @@ MountTarget = aws_views.MountTarget
 SecurityGroup = aws_views.SecurityGroup
 Vpc = aws_views.Vpc
 
+POLICY = pathlib.Path(__file__).parents[2] / "docs" / "reference" / "iam-policy.json"
 SUBNET_PREFIX = 24
 ZONES = 3
 
@@ -49,7 +53,9 @@ class Cloud(aws_faults.AwsFaults):
 
     Attributes:
         region: The region that the machines are in.
-        credentials: The valid access key.
+        credentials: The access key that the charm gets; the project's IAM policy is attached.
+        administrator: An access key without limits, for whatever the charm does not do.
+        account_id: The id of the account.
         endpoint_url: The URL of the API.
         vpc: The default VPC, which Juju uses, with one subnet in each used zone.
         vpc_id: The id of that VPC.
@@ -60,9 +66,15 @@ class Cloud(aws_faults.AwsFaults):
         super().__init__()
         self.region = region
         self.credentials = identity.AwsCredentials("sandbox-access-key", "sandbox-secret-key")
-        self._accepted = {self.credentials}
+        self.administrator = identity.AwsCredentials("sandbox-admin-key", "sandbox-admin-secret")
         self._files = tempfile.TemporaryDirectory(prefix="sandbox-efs-")
         self._account = aws_resources.Account(latencies, pathlib.Path(self._files.name))
+        self._other_accounts: list[aws_resources.Account] = []
+        self.account_id = self._account.id
+        self._accepted = {
+            self.credentials: aws_api.Principal(self._account, "user/juju", _policy()),
+            self.administrator: aws_api.Principal(self._account, "user/administrator", None),
+        }
         self._home = self._account.region(region)
         self.vpc = _default_vpc(self._home)
         self.vpc_id, self.subnets = self.vpc.id, self.vpc.subnets
@@ -84,7 +96,8 @@ class Cloud(aws_faults.AwsFaults):
         self.hang(0)
         self._server.close()
         self._metadata_server.close()
-        self._account.discard()
+        for account in (self._account, *self._other_accounts):
+            account.discard()
         self._files.cleanup()
 
     def __enter__(self) -> Cloud:
@@ -116,22 +129,32 @@ class Cloud(aws_faults.AwsFaults):
             "sandbox-role-key", "sandbox-role-secret", "sandbox-role-token"
         )
         self._metadata.role = role
-        self._accepted.add(role)
+        self._accepted[role] = aws_api.Principal(self._account, "role/juju", _policy())
 
     def detach_role(self) -> None:
         """Detach the instance role."""
         if self._metadata.role is not None:
-            self._accepted.discard(self._metadata.role)
+            self._accepted.pop(self._metadata.role, None)
             self._metadata.role = None
 
     def rotate_credentials(self) -> identity.AwsCredentials:
         """Replace the access key; the old one is refused from now on."""
-        self._accepted.discard(self.credentials)
+        owner = self._accepted.pop(self.credentials)
         self.credentials = identity.AwsCredentials(
             f"sandbox-access-key-{secrets.token_hex(4)}", "sandbox-rotated-secret-key"
         )
-        self._accepted.add(self.credentials)
+        self._accepted[self.credentials] = owner
         return self.credentials
+
+    def add_account(self) -> tuple[str, identity.AwsCredentials]:
+        """Add an empty account; return its id and the access key of its administrator."""
+        directory = pathlib.Path(self._files.name) / f"account-{len(self._other_accounts)}"
+        directory.mkdir()
+        account = aws_resources.Account(self._account.latencies, directory)
+        self._other_accounts.append(account)
+        key = identity.AwsCredentials(f"sandbox-key-{account.id}", "sandbox-other-secret")
+        self._accepted[key] = aws_api.Principal(account, "user/administrator", None)
+        return account.id, key
 
     def add_vpc(
         self, cidr: str = "10.0.0.0/16", zones: Sequence[str] = (), prefix: int = SUBNET_PREFIX
@@ -246,6 +269,12 @@ class Cloud(aws_faults.AwsFaults):
         with self._api.lock:
             self._account.timeline.settle()
             yield
+
+
+@functools.cache
+def _policy() -> iam_policy.Policy:
+    """Return the IAM policy that the documentation has users attach to the charm's key."""
+    return json.loads(POLICY.read_text(encoding="utf-8"))
 
 
 def _default_vpc(region: aws_resources.Region) -> Vpc:

@@ -14,7 +14,7 @@ class Call:
     """A request that reached the API, successful or not.
 
     Attributes:
-        service: "efs" or "ec2".
+        service: "efs", "ec2" or "sts".
         operation: The operation's name, such as "CreateFileSystem".
         write: Whether the operation may change something.
     """
@@ -68,13 +68,17 @@ class AwsFaults:
         with self._lock:
             self._lost.extend([operation] * times)
 
-    def deny(self, operation: str) -> None:
-        """Remove the permission for an operation."""
-        self._denied.add(operation)
+    def deny(self, permission: str) -> None:
+        """Remove a permission: an IAM action, or its part after the service; "" for all."""
+        self._denied.add(permission)
 
-    def allow(self, operation: str) -> None:
-        """Restore the permission for an operation."""
-        self._denied.discard(operation)
+    def allow(self, permission: str) -> None:
+        """Restore a permission."""
+        self._denied.discard(permission)
+
+    def denies(self, action: str) -> bool:
+        """Return whether an IAM action is denied."""
+        return bool(self._denied & {action, action.partition(":")[2], ""})
 
     def hang(self, seconds: float) -> None:
         """Delay each call by this time; 0 ends the delay, also for waiting calls."""
@@ -89,10 +93,8 @@ class AwsFaults:
         if self._hang_seconds:
             self._released.wait(self._hang_seconds)
 
-    def check(self, call: Call, account_id: str) -> None:
+    def check(self, call: Call) -> None:
         """Raise the error that was injected for a call, if any."""
-        if self._denied & {call.operation, ""}:
-            raise _denial(call, account_id)
         with self._lock:
             for failure in self._failures:
                 if failure.operation in (call.operation, ""):
@@ -113,14 +115,3 @@ class AwsFaults:
 class _Failure:
     operation: str
     error: aws_resources.Refused
-
-
-def _denial(call: Call, account_id: str) -> aws_resources.Refused:
-    prefix = f"User: arn:aws:iam::{account_id}:user/juju is not authorized to perform:"
-    if call.service == "ec2":
-        message = (
-            f"You are not authorized to perform this operation. {prefix} ec2:{call.operation}"
-        )
-        return aws_resources.Refused("UnauthorizedOperation", message, 403)
-    message = f"{prefix} elasticfilesystem:{call.operation} on the specified resource"
-    return aws_resources.Refused("AccessDeniedException", message, 403)

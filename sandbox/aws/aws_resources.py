@@ -125,10 +125,21 @@ class Timeline:
         return time.monotonic() + self._skipped
 
 
+@dataclasses.dataclass(frozen=True)
+class Replication:
+    """A replication of one file system to another, by their ids and regions."""
+
+    source_id: str
+    source_region: str
+    destination_id: str
+    destination_region: str
+
+
 class Region:
     """One region of the account: moto's resources, and the data on them that moto lacks.
 
     Attributes:
+        account: The account.
         unsupported_zones: The zones in which no mount target can be created.
         resolvable_at: The time from which the name of each available mount target resolves.
         throughput_changed_at: The time of the last change of each file system's throughput mode.
@@ -136,12 +147,14 @@ class Region:
 
     def __init__(self, account: Account, name: str) -> None:
         self.name = name
+        self.account = account
         self.account_id = account.id
         self.latencies = account.latencies
         self.timeline = account.timeline
         self.ec2: EC2Backend = ec2_backends[account.id][name]
         self.efs: EFSBackend = efs_backends[account.id][name]
         self.dns_suffix = "amazonaws.com.cn" if name.startswith("cn-") else "amazonaws.com"
+        self.partition = "aws-cn" if name.startswith("cn-") else "aws"
         self.unsupported_zones: set[str] = set()
         self.resolvable_at: dict[str, float] = {}
         self.throughput_changed_at: dict[str, float] = {}
@@ -199,9 +212,15 @@ class Account:
     Args:
         latencies: The latencies of its resources.
         directory: The directory of the file systems' files.
+
+    Attributes:
+        has_efs_role: Whether EFS's service-linked role exists, which the first file system makes.
+        replications: The replications of its file systems.
     """
 
     def __init__(self, latencies: Latencies, directory: pathlib.Path) -> None:
+        self.has_efs_role = False
+        self.replications: list[Replication] = []
         self.id = f"{secrets.randbelow(10**12):012d}"
         self.latencies = latencies
         self.timeline = Timeline()
@@ -221,6 +240,13 @@ class Account:
         if name not in self._regions:
             self._regions[name] = Region(self, name)
         return self._regions[name]
+
+    def replication(self, file_system_id: str) -> Replication | None:
+        """Return the replication that a file system is part of, at either end."""
+        for each in self.replications:
+            if file_system_id in (each.source_id, each.destination_id):
+                return each
+        return None
 
     def discard(self) -> None:
         """Free the memory that moto would keep until the process ends."""

@@ -56,7 +56,7 @@ def create(region: Region, params: Params) -> Answer:
         region.efs,
         performance_mode=performance,
         encrypted=bool(params.get("Encrypted")),
-        kms_key_id=_kms_key(region, params),
+        kms_key_id=kms_key(region, params),
         throughput_mode=throughput,
         provisioned_throughput_in_mibps=params.get("ProvisionedThroughputInMibps", 0),
         availability_zone_name=params.get("AvailabilityZoneName", ""),
@@ -64,6 +64,7 @@ def create(region: Region, params: Params) -> Answer:
     )
     system = cast("FileSystem", created)  # moto's own __new__ hides the type
     system.life_cycle_state = "creating"
+    region.account.has_efs_role = True
     region.efs.file_systems_by_id[system.file_system_id] = system
     region.efs.creation_tokens.add(token)
     region.efs.tag_resource(system.file_system_id, tags)
@@ -119,6 +120,12 @@ def delete(region: Region, params: Params) -> Answer:
             f"{system.number_of_mount_targets} mount targets.",
             409,
         )
+    if region.account.replication(system.file_system_id):
+        raise Refused(
+            "FileSystemInUse",
+            f"File system '{system.file_system_id}' is part of a replication configuration.",
+            409,
+        )
     if system.life_cycle_state != "deleting":
         system.life_cycle_state = "deleting"
         region.timeline.after(
@@ -170,7 +177,7 @@ def _throughput_mode(params: Params, performance: str, current: str) -> str:
     return throughput
 
 
-def _kms_key(region: Region, params: Params) -> str:
+def kms_key(region: Region, params: Params) -> str:
     """Return the ARN of the key, which AWS reports whatever name was given."""
     key = str(params.get("KmsKeyId") or "")
     if not params.get("Encrypted") or ":key/" in key:
@@ -193,6 +200,10 @@ def _described(region: Region, system: FileSystem) -> dict[str, Any]:
     described["SizeInBytes"]["Value"] = FRESH_BYTES + _size(root)
     if system.throughput_mode != "provisioned":
         del described["ProvisionedThroughputInMibps"]
+    replication = region.account.replication(system.file_system_id)
+    replica = replication and replication.destination_id == system.file_system_id
+    protection = "REPLICATING" if replica else "ENABLED"
+    described["FileSystemProtection"] = {"ReplicationOverwriteProtection": protection}
     return {name: value for name, value in described.items() if value not in (None, "")}
 
 

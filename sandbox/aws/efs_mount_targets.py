@@ -119,6 +119,11 @@ def _check_zone(region: Region, system: FileSystem, subnet: Subnet) -> None:
             )
         if other.availability_zone_name == subnet.availability_zone:
             raise Refused("MountTargetConflict", "mount target already exists in this AZ", 409)
+    if system.availability_zone_name not in ("", None, subnet.availability_zone):
+        raise Refused(
+            "AvailabilityZonesMismatch",
+            f"The file system is in {system.availability_zone_name}, the subnet is not.",
+        )
     if subnet.availability_zone in region.unsupported_zones:
         raise Refused(
             "UnsupportedAvailabilityZone",

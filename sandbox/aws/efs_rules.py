@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from moto.core import exceptions as moto_errors
 
-from sandbox.aws import aws_resources, efs_file_systems, efs_mount_targets
+from sandbox.aws import aws_resources, efs_file_systems, efs_mount_targets, efs_replications
 
 
 def answer(
@@ -52,6 +52,9 @@ _RULES: Mapping[
     "DeleteMountTarget": efs_mount_targets.delete,
     "DescribeMountTargetSecurityGroups": efs_mount_targets.describe_groups,
     "ModifyMountTargetSecurityGroups": efs_mount_targets.modify_groups,
+    "CreateReplicationConfiguration": efs_replications.create,
+    "DescribeReplicationConfigurations": efs_replications.describe,
+    "DeleteReplicationConfiguration": efs_replications.delete,
     "TagResource": _tag_resource,
     "UntagResource": _check_resource,
     "ListTagsForResource": _check_resource,

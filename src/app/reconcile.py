@@ -32,7 +32,8 @@ class Context:
         settings: The application's options.
         aws: The region.
         access: Return the address and credentials of the cluster, or raise a problem.
-        known_id: The file system that was created before; empty for none.
+        record: What was recorded of the resources in AWS.
+        tell: Called with what the user has to know once.
         addresses: The addresses of the related machines.
         environment: Further environment variables of pods: proxies.
         next_step: The command that relates a cluster, where none is related; else empty.
@@ -42,10 +43,16 @@ class Context:
     settings: Settings
     aws: session.Aws
     access: Callable[[], identity.ClusterAccess]
-    known_id: str = ""
+    record: resources.ResourceRecord = dataclasses.field(default_factory=resources.ResourceRecord)
+    tell: Callable[[str], None] = lambda _: None
     addresses: frozenset[str] = frozenset()
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     next_step: str = ""
+
+    @property
+    def key(self) -> resources.ResourceKey:
+        """Return what identifies the application's resources in AWS."""
+        return resources.ResourceKey(self.owner, self.settings.file_system_id, self.record)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +75,13 @@ class Outcome:
     """The result of a reconcile.
 
     Attributes:
-        file_system_id: The file system; empty where it is not there yet.
+        record: The resources in AWS to be recorded; without a file system where there is none yet.
         manifests: The applied Kubernetes manifests; None where none were applied.
         problems: The problems, in the order of their discovery.
         summary: The status message of success; empty where the volumes are not ready.
     """
 
-    file_system_id: str = ""
+    record: resources.ResourceRecord = dataclasses.field(default_factory=resources.ResourceRecord)
     manifests: Sequence[rendering.Manifest] | None = None
     problems: tuple[problems.Problem, ...] = ()
     summary: str = ""
@@ -105,10 +112,11 @@ def reconcile(context: Context, *, timeout_seconds: float) -> Outcome:
                 context.aws,
                 _file_system(context, connection.nodes),
                 timeout_seconds=timeout_seconds,
+                tell=context.tell,
             )
         except problems.Problem as problem:
             return Outcome(problems=(problem,))
-        outcome = Outcome(efs.file_system_id, problems=efs.problems)
+        outcome = Outcome(_record(context, efs), problems=efs.problems)
         if context.next_step:
             ready = f"{efs.file_system_id} ready in {efs.region}; next: {context.next_step}"
             return _with(outcome, problems.Blocked(ready))
@@ -187,20 +195,31 @@ def _with(outcome: Outcome, *more: problems.Problem) -> Outcome:
     return dataclasses.replace(outcome, problems=tuple(known.values()))
 
 
+def _record(context: Context, efs: file_system.FileSystemOutcome) -> resources.ResourceRecord:
+    """Return the record; a security group stays in it, as does one in a former VPC."""
+    groups = {*context.record.security_groups, efs.security_group_id} - {""}
+    return resources.ResourceRecord(
+        file_system_id=efs.file_system_id,
+        account_id=efs.account_id,
+        adopted=bool(context.key.adopted_id),
+        security_groups=tuple(sorted(groups)),
+    )
+
+
 def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.DesiredFileSystem:
     """Return the desired file system, with a mount target in each zone of machines and nodes."""
     settings, listed = context.settings, tuple(listed)
     return resources.DesiredFileSystem(
-        owner=context.owner,
+        key=context.key,
         performance_mode=settings.performance_mode,
         throughput_mode=settings.throughput_mode,
         encrypted=settings.encrypted,
         kms_key=settings.kms_key,
         tags=settings.tags,
         vpc_id=settings.vpc,
+        allow_cidrs=frozenset(settings.allow_cidrs),
         addresses=context.addresses | {node.address for node in listed},
         instance_ids=frozenset(node.instance_id for node in listed if node.instance_id),
-        known_id=context.known_id,
     )
 
 
@@ -228,7 +247,8 @@ def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.Desire
         file_system_id=efs.file_system_id,
         zones=efs.zones,
         mount_options=settings.mount_options,
-        root_mode=settings.root_mode,
+        # The root of an adopted file system stays as its owner made it.
+        root_mode="" if context.key.adopted_id else settings.root_mode,
         image=settings.loader_image,
         environment=context.environment,
     )

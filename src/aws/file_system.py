@@ -15,12 +15,24 @@ from typing import TYPE_CHECKING
 
 import polling
 import problems
-from aws import errors, network, ownership, placement, plan, resources, steps
+from aws import (
+    adoption,
+    diagnosis,
+    errors,
+    inventory,
+    lookup,
+    network,
+    ownership,
+    placement,
+    plan,
+    resources,
+    security_groups,
+    steps,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    import identity
     from aws import session
 
 logger = logging.getLogger(__name__)
@@ -36,6 +48,7 @@ class FileSystemOutcome:
 
     Attributes:
         file_system_id: The file system.
+        account_id: The AWS account that owns it.
         region: Its region.
         dns_name: The host name to mount; each zone resolves it to its own mount target.
         size_bytes: The size that AWS last metered.
@@ -48,6 +61,7 @@ class FileSystemOutcome:
     """
 
     file_system_id: str
+    account_id: str
     region: str
     dns_name: str
     size_bytes: int
@@ -64,7 +78,11 @@ class FileSystemOutcome:
 
 
 def reconcile(
-    aws: session.Aws, desired: resources.DesiredFileSystem, *, timeout_seconds: float
+    aws: session.Aws,
+    desired: resources.DesiredFileSystem,
+    *,
+    timeout_seconds: float,
+    tell: Callable[[str], None],
 ) -> FileSystemOutcome:
     """Bring AWS to the desired state; write nothing where it is in that state already.
 
@@ -76,11 +94,24 @@ def reconcile(
         aws: The region.
         desired: The desired state. Without units or nodes it is the file system alone.
         timeout_seconds: The time that AWS gets to finish its work.
+        tell: Called with what the user has to know once: rules of theirs that were removed.
 
     Raises:
         problems.Waiting: The file system is not there yet, or AWS does not answer.
         problems.Blocked: The user has to act.
     """
+    try:
+        return _reconcile(aws, desired, timeout_seconds, tell)
+    except ownership.TeardownBegan:
+        raise inventory.observe(aws, desired.key).interrupted() from None
+
+
+def _reconcile(
+    aws: session.Aws,
+    desired: resources.DesiredFileSystem,
+    timeout_seconds: float,
+    tell: Callable[[str], None],
+) -> FileSystemOutcome:
     deadline = time.monotonic() + timeout_seconds
     attempts: collections.Counter[steps.Step] = collections.Counter()
     failed: dict[steps.Step, problems.Problem] = {}
@@ -88,7 +119,7 @@ def reconcile(
         observed = observe(aws, desired)
         planned = [step for step in plan.plan(desired, observed) if step not in failed]
         if planned:
-            failed |= _apply_all(aws, planned, attempts)
+            failed |= _apply_all(aws, planned, attempts, tell)
         elif plan.is_pending(observed) and time.monotonic() < deadline:
             settled = functools.partial(_is_settled, aws, desired, observed)
             polling.poll(settled, bool, deadline - time.monotonic())
@@ -96,91 +127,57 @@ def reconcile(
             return _outcome(aws, desired, observed, tuple(failed.values()))
 
 
-def find(aws: session.Aws, owner: identity.Owner) -> resources.FileSystem | None:
-    """Return this application's file system, with one API call; None where there is none.
-
-    Raises:
-        problems.Blocked: A file system with this creation token lacks the application's tags.
-    """
-    existing = _find_by_token(aws, owner)
-    if existing:
-        ownership.check(owner, existing.id, existing.tags)
-    return existing
-
-
-def list_mount_targets(aws: session.Aws, file_system_id: str) -> tuple[resources.MountTarget, ...]:
-    """Return the mount targets of a file system by zone, without their security groups."""
-    with errors.translated("look at the mount targets"):
-        pages = aws.efs.get_paginator("describe_mount_targets").paginate(
-            FileSystemId=file_system_id
-        )
-        targets = [
-            resources.MountTarget(
-                id=target["MountTargetId"],
-                zone=target.get("AvailabilityZoneName", ""),
-                subnet_id=target["SubnetId"],
-                vpc_id=target.get("VpcId", ""),
-                address=target.get("IpAddress", ""),
-                life_cycle=target["LifeCycleState"],
-                interface_id=target.get("NetworkInterfaceId", ""),
-                groups=None,
-            )
-            for page in pages
-            for target in page["MountTargets"]
-            if target["LifeCycleState"] != "deleted"
-        ]
-    return tuple(sorted(targets, key=lambda target: target.zone))
-
-
 def observe(
     aws: session.Aws, desired: resources.DesiredFileSystem
 ) -> resources.ObservedFileSystem:
     """Observe the resources: one API call without units, else eight, and one a further page."""
-    file_system = _find_by_token(aws, desired.owner)
-    if file_system is None:
-        # A teardown that stopped after it deleted the file system has left its tag on the group.
-        for group in network.find_own_groups(aws, desired.owner):
+    key = desired.key
+    file_system = lookup.find(aws, key)
+    adoption.check_option(aws, key, file_system)
+    if file_system is None or (key.adopted_id and not desired.mounted):
+        # A teardown that stopped has left its tag on the group, on nothing else.
+        for group in inventory.find_own_groups(aws, key):
             ownership.check_not_tearing_down(group.id, group.tags)
     if not desired.mounted:
         return resources.ObservedFileSystem(file_system)
-    targets = list_mount_targets(aws, file_system.id) if file_system else ()
-    groups = network.read_interface_groups(
-        aws, [target.interface_id for target in targets if target.interface_id]
-    )
+    targets = lookup.list_mount_targets(aws, file_system.id) if file_system else ()
     machines = network.find_instances(
         aws, desired.owner, instance_ids=desired.instance_ids, addresses=desired.addresses
     )
     vpc_id = placement.choose_vpc(desired.vpc_id, {target.vpc_id for target in targets}, machines)
+    vpc = network.observe(aws, desired.owner, vpc_id=vpc_id, instances=machines)
+    if key.adopted_id and vpc.group is None:
+        inventory.check_group_on_record(aws, key)
     return resources.ObservedFileSystem(
         file_system=file_system,
-        mount_targets=tuple(
-            dataclasses.replace(target, groups=groups.get(target.interface_id))
-            for target in targets
-        ),
-        network=network.observe(aws, desired.owner, vpc_id=vpc_id, instances=machines),
+        mount_targets=targets,
+        network=vpc,
+        other_groups=_other_groups(aws, key, vpc.group, targets),
     )
 
 
-def _find_by_token(aws: session.Aws, owner: identity.Owner) -> resources.FileSystem | None:
-    with errors.translated("look for the file system"):
-        answer = aws.efs.describe_file_systems(CreationToken=ownership.creation_token(owner))
-    for described in answer["FileSystems"]:
-        if described["LifeCycleState"] != "deleted":
-            return resources.FileSystem(
-                id=described["FileSystemId"],
-                life_cycle=described["LifeCycleState"],
-                performance_mode=described["PerformanceMode"],
-                throughput_mode=described.get("ThroughputMode", "bursting"),
-                encrypted=described.get("Encrypted", False),
-                kms_key=described.get("KmsKeyId") or "",
-                size_bytes=described["SizeInBytes"]["Value"],
-                tags=ownership.from_list(described["Tags"]),
-            )
-    return None
+def _other_groups(
+    aws: session.Aws,
+    key: resources.ResourceKey,
+    group: security_groups.SecurityGroup | None,
+    targets: Sequence[resources.MountTarget],
+) -> dict[str, security_groups.SecurityGroup]:
+    """Return the security groups of mount targets that the charm did not create."""
+    ours = adoption.own_targets(key, group, targets)
+    ids = {each for target in targets if target not in ours for each in target.groups or ()}
+    if group:
+        ids.discard(group.id)
+    if not ids:
+        return {}
+    with errors.translated("look at the mount targets' security groups"):
+        return {each.id: each for each in security_groups.find(aws, {"group-id": ids})}
 
 
 def _apply_all(
-    aws: session.Aws, planned: Sequence[steps.Step], attempts: collections.Counter[steps.Step]
+    aws: session.Aws,
+    planned: Sequence[steps.Step],
+    attempts: collections.Counter[steps.Step],
+    tell: Callable[[str], None],
 ) -> dict[steps.Step, problems.Problem]:
     """Apply the steps; those that do not depend on each other at the same time.
 
@@ -188,6 +185,7 @@ def _apply_all(
         aws: The region.
         planned: The steps.
         attempts: The number of attempts of each step so far; updated here.
+        tell: Called with the rules that were removed.
 
     Returns:
         The separable steps that are not retried, with their problems.
@@ -207,8 +205,12 @@ def _apply_all(
         if step in separable:
             continue
         attempts[step] += 1
-        if problem := _apply(aws, step):
-            if errors.may_have_succeeded(problem) and attempts[step] < _MAX_ATTEMPTS:
+        problem = _apply(aws, step)
+        uncertain = problem is not None and errors.may_have_succeeded(problem)
+        if isinstance(step, steps.Revoke) and (problem is None or uncertain):
+            tell(f"revoked {step.describe()} in {step.group_id}: see the option allow-cidrs")
+        if problem is not None:
+            if uncertain and attempts[step] < _MAX_ATTEMPTS:
                 logger.info("observing again: %s", problem.message)
                 return {}
             raise problem
@@ -237,8 +239,9 @@ def _is_settled(
     """Return whether AWS has finished the pending work, with one API call."""
     file_system = before.file_system
     if file_system is None or plan.is_busy(file_system):
-        return not plan.is_busy(_find_by_token(aws, desired.owner))
-    return not any(plan.is_busy(target) for target in list_mount_targets(aws, file_system.id))
+        return not plan.is_busy(lookup.find(aws, desired.key))
+    targets = lookup.list_mount_targets(aws, file_system.id, with_groups=False)
+    return not any(plan.is_busy(target) for target in targets)
 
 
 def _outcome(
@@ -256,6 +259,7 @@ def _outcome(
     vpc = observed.network
     return FileSystemOutcome(
         file_system_id=file_system.id,
+        account_id=file_system.account_id,
         region=aws.region,
         dns_name=aws.file_system_name(file_system.id),
         size_bytes=file_system.size_bytes,
@@ -267,5 +271,5 @@ def _outcome(
         },
         vpc_id=vpc.vpc_id if vpc else "",
         security_group_id=vpc.group.id if vpc and vpc.group else "",
-        problems=(*failures, *plan.find_problems(desired, observed)),
+        problems=(*failures, *diagnosis.find_problems(desired, observed)),
     )

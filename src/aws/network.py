@@ -1,20 +1,19 @@
-"""Observe the network: the VPC, its subnets, the security group, the instances. Read only."""
+"""Observe the network: the VPC, its subnets, the instances. Read only."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import problems
-from aws import errors, ownership
+from aws import errors, security_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     import identity
     from aws import session
 
-NFS_PORT = 2049
 _MAX_FILTER_VALUES = 200
 
 
@@ -43,65 +42,7 @@ class Instance:
     vpc_id: str
     subnet_id: str
     addresses: frozenset[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """A rule of a security group: protocol, port range and one source that is let in.
-
-    Attributes:
-        protocol: tcp, udp, ...; -1 for all protocols.
-        from_port: The first port; None where the protocol has none.
-        to_port: The last port.
-        source: A CIDR, or the id of a security group or prefix list.
-    """
-
-    protocol: str
-    from_port: int | None
-    to_port: int | None
-    source: str
-
-    @classmethod
-    def nfs(cls, cidr: str) -> Rule:
-        """Return the rule for NFS from a range of addresses, the only kind in use."""
-        return cls("tcp", NFS_PORT, NFS_PORT, cidr)
-
-    @classmethod
-    def from_permission(cls, permission: Mapping[str, Any]) -> list[Rule]:
-        """Return the rules in an EC2 permission, which has many sources."""
-        sources = [
-            *(entry.get("CidrIp") for entry in permission.get("IpRanges", [])),
-            *(entry.get("CidrIpv6") for entry in permission.get("Ipv6Ranges", [])),
-            *(entry.get("GroupId") for entry in permission.get("UserIdGroupPairs", [])),
-            *(entry.get("PrefixListId") for entry in permission.get("PrefixListIds", [])),
-        ]
-        ports = permission.get("FromPort"), permission.get("ToPort")
-        return [cls(permission.get("IpProtocol", "-1"), *ports, source) for source in sources]
-
-    def to_permission(self) -> dict[str, Any]:
-        """Return the rule as an EC2 permission."""
-        permission: dict[str, Any] = {"IpProtocol": self.protocol}
-        if self.from_port is not None:
-            permission |= {"FromPort": self.from_port, "ToPort": self.to_port}
-        if self.source.startswith("sg-"):
-            permission["UserIdGroupPairs"] = [{"GroupId": self.source}]
-        elif self.source.startswith("pl-"):
-            permission["PrefixListIds"] = [{"PrefixListId": self.source}]
-        elif ":" in self.source:
-            permission["Ipv6Ranges"] = [{"CidrIpv6": self.source}]
-        else:
-            permission["IpRanges"] = [{"CidrIp": self.source}]
-        return permission
-
-
-@dataclasses.dataclass(frozen=True)
-class SecurityGroup:
-    """A security group that has the application's name or tags."""
-
-    id: str
-    vpc_id: str
-    tags: Mapping[str, str]
-    rules: frozenset[Rule]
+    groups: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +60,7 @@ class Network:
 
     vpc_id: str
     subnets: tuple[Subnet, ...]
-    group: SecurityGroup | None
+    group: security_groups.SecurityGroup | None
     dns_support: bool
     dns_hostnames: bool
     instances: tuple[Instance, ...]
@@ -143,7 +84,7 @@ def observe(
             raise problems.Blocked(
                 f"no VPC {vpc_id} with a subnet in {aws.region}: correct the option vpc"
             )
-        named = find_groups(aws, {"group-name": ownership.group_name(owner)})
+        named = security_groups.find_named(aws, owner)
         support = aws.ec2.describe_vpc_attribute(VpcId=vpc_id, Attribute="enableDnsSupport")
         names = aws.ec2.describe_vpc_attribute(VpcId=vpc_id, Attribute="enableDnsHostnames")
     return Network(
@@ -185,58 +126,6 @@ def find_instances(
     return matching or tuple(of_model)
 
 
-def find_groups(aws: session.Aws, filters: Mapping[str, str]) -> list[SecurityGroup]:
-    """Return the security groups that match the filters."""
-    pages = aws.ec2.get_paginator("describe_security_groups").paginate(
-        Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()]
-    )
-    return [
-        SecurityGroup(
-            id=group.get("GroupId", ""),
-            vpc_id=group.get("VpcId", ""),
-            tags=ownership.from_list(group.get("Tags", [])),
-            rules=frozenset(
-                rule
-                for permission in group.get("IpPermissions", [])
-                for rule in Rule.from_permission(permission)
-            ),
-        )
-        for page in pages
-        for group in page["SecurityGroups"]
-    ]
-
-
-def find_own_groups(aws: session.Aws, owner: identity.Owner) -> list[SecurityGroup]:
-    """Return the application's security groups in all VPCs."""
-    with errors.translated("look at the security groups"):
-        return find_groups(
-            aws,
-            {
-                f"tag:{ownership.MODEL_TAG}": owner.model_uuid,
-                f"tag:{ownership.APPLICATION_TAG}": owner.application,
-            },
-        )
-
-
-def read_interface_groups(
-    aws: session.Aws, interface_ids: Collection[str]
-) -> dict[str, frozenset[str]]:
-    """Return the security groups of each existing network interface."""
-    if not interface_ids:
-        return {}
-    with errors.translated("look at the mount targets' interfaces"):
-        pages = aws.ec2.get_paginator("describe_network_interfaces").paginate(
-            Filters=[{"Name": "network-interface-id", "Values": sorted(interface_ids)}]
-        )
-        return {
-            interface.get("NetworkInterfaceId", ""): frozenset(
-                group.get("GroupId", "") for group in interface.get("Groups", [])
-            )
-            for page in pages
-            for interface in page["NetworkInterfaces"]
-        }
-
-
 def _subnets(aws: session.Aws, vpc_id: str) -> Iterator[Subnet]:
     pages = aws.ec2.get_paginator("describe_subnets").paginate(
         Filters=[{"Name": "vpc-id", "Values": [vpc_id]}]
@@ -275,6 +164,9 @@ def _instances(aws: session.Aws, name: str, values: list[str]) -> Iterator[Insta
                             for interface in interfaces
                             for address in interface.get("PrivateIpAddresses", [])
                         }
+                    ),
+                    groups=frozenset(
+                        group.get("GroupId", "") for group in instance.get("SecurityGroups", [])
                     ),
                 )
 

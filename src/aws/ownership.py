@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Any
 import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import identity
+    from aws import security_groups
 
 MODEL_TAG = "aws-efs/model-uuid"
 APPLICATION_TAG = "aws-efs/application"
 STATE_TAG = "aws-efs/state"
 TEARING_DOWN = "tearing-down"
+# On the security group: the zones in which the charm has created a mount target.
+ZONES_TAG = "aws-efs/mount-targets"
+GROUP_DESCRIPTION = "NFS to an EFS file system, made by the aws-efs charm"
 _USER_TAGS_TAG = "aws-efs/user-tags"
 
-# AWS allows 50 tags on a resource, and 256 characters in a value: 42 fingerprints fit.
+# AWS allows 50 tags on a resource, and 256 characters in a value: 42 fingerprints fit, and the
+# zones of any region.
 MOST_USER_TAGS = 40
 # Juju deletes resources that carry its tags, AWS reserves aws:, and the charm's tags are aws-efs/.
 _RESERVED = ("juju-", "aws:", "aws-efs/")
@@ -48,6 +53,25 @@ def tags(owner: identity.Owner, user_tags: Mapping[str, str]) -> dict[str, str]:
     if allowed:
         all_tags[_USER_TAGS_TAG] = " ".join(sorted(_fingerprint(key) for key in allowed))
     return all_tags
+
+
+def group_tags(
+    owner: identity.Owner, user_tags: Mapping[str, str], zones: Collection[str]
+) -> dict[str, str]:
+    """Return all tags of the security group.
+
+    Args:
+        owner: The application.
+        user_tags: The user's tags.
+        zones: The zones in which the charm has created, or is about to create, a mount target.
+    """
+    return {**tags(owner, user_tags), ZONES_TAG: " ".join(sorted(zones))}
+
+
+def recorded_zones(present: Mapping[str, str]) -> frozenset[str] | None:
+    """Return the zones that the security group's tags record; None if the tag was removed."""
+    text = present.get(ZONES_TAG)
+    return None if text is None else frozenset(text.split())
 
 
 def reserved_keys(user_tags: Mapping[str, str]) -> tuple[str, ...]:
@@ -87,6 +111,16 @@ def is_ours(owner: identity.Owner, present: Mapping[str, str]) -> bool:
     )
 
 
+def is_our_group(owner: identity.Owner, group: security_groups.SecurityGroup) -> bool:
+    """Return whether a security group is this application's.
+
+    Tags alone are no proof: tools copy them from one resource to another. Name and description
+    cannot be changed, and no other group of the VPC can have that name.
+    """
+    fixed = (group.name, group.description) == (group_name(owner), GROUP_DESCRIPTION)
+    return fixed and is_ours(owner, group.tags)
+
+
 def check(owner: identity.Owner, resource_id: str, present: Mapping[str, str]) -> None:
     """Refuse a resource that has the application's name but belongs to somebody else.
 
@@ -99,14 +133,30 @@ def check(owner: identity.Owner, resource_id: str, present: Mapping[str, str]) -
         )
 
 
+def check_group(owner: identity.Owner, group: security_groups.SecurityGroup) -> None:
+    """Refuse a security group that has the application's name but belongs to somebody else.
+
+    Raises:
+        problems.Blocked: It lacks the application's tags or description; the message names it.
+    """
+    if not is_our_group(owner, group):
+        raise problems.Blocked(
+            f"{group.id} has this application's name but not its tags and description: delete it"
+        )
+
+
+class TeardownBegan(problems.Blocked):
+    """A teardown has tagged a resource: nothing may be created or changed any more."""
+
+
 def check_not_tearing_down(resource_id: str, present: Mapping[str, str]) -> None:
     """Refuse a resource that a teardown has begun to remove.
 
     Raises:
-        problems.Blocked: A teardown has tagged it.
+        TeardownBegan: A teardown has tagged it.
     """
     if present.get(STATE_TAG) == TEARING_DOWN:
-        raise problems.Blocked(
+        raise TeardownBegan(
             f"teardown of {resource_id} began: run teardown to finish it, or setup to keep it"
         )
 

@@ -70,6 +70,19 @@ def place(
     )
 
 
+def within_zone(placed: Placement, zone: str) -> Placement:
+    """Return the placement for a One Zone file system, which has a mount target in its zone only.
+
+    Args:
+        placed: The placement for a regional file system.
+        zone: The zone of the file system; "" for a regional one.
+    """
+    if not zone:
+        return placed
+    new = {each: subnet for each, subnet in placed.new.items() if each == zone}
+    return dataclasses.replace(placed, new=new)
+
+
 def choose_vpc(
     option: str, mounted: Collection[str], instances: Collection[network.Instance]
 ) -> str:

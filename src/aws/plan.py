@@ -8,8 +8,10 @@ yet, or is still being created, are planned once that resource has been observed
   pods that the charm may not know of.
 - The security group allows NFS from the subnets of units and nodes. A subnet that was allowed
   stays allowed while its zone has a mount target, for the same reason: when a relation is removed
-  or the API server is down, the charm does not see the pods, but they still read and write. All
-  other rules that somebody added to the charm's group are removed.
+  or the API server is down, the charm does not see the pods, but they still read and write. It
+  also allows the ranges of the option allow-cidrs. All other rules that somebody added to the
+  charm's group are removed.
+- An adopted file system itself is never changed, nor is a mount target that somebody else created.
 """
 
 from __future__ import annotations
@@ -17,15 +19,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import problems
-from aws import network, ownership, placement, steps
+from aws import adoption, ownership, placement, security_groups, steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aws import resources
+    from aws import network, resources
 
 _BUSY = ("creating", "updating", "deleting")
-_MAX_NAMED_ADDRESSES = 3
 
 
 def plan(
@@ -38,10 +39,20 @@ def plan(
     """
     planned = _plan_file_system(desired, observed.file_system)
     if observed.network:
-        placed = placement.place(desired, observed.network, observed.mount_targets)
+        placed = place(desired, observed, observed.network)
         planned += _plan_group(desired, observed.network, placed, observed.mount_targets)
-        planned += _plan_mount_targets(observed, observed.network, placed)
+        planned += _plan_mount_targets(desired, observed, observed.network, placed)
     return planned
+
+
+def place(
+    desired: resources.DesiredFileSystem,
+    observed: resources.ObservedFileSystem,
+    vpc: network.Network,
+) -> placement.Placement:
+    """Return where units and nodes are, and the subnets for new mount targets."""
+    placed = placement.place(desired, vpc, observed.mount_targets)
+    return placement.within_zone(placed, observed.file_system.zone if observed.file_system else "")
 
 
 def is_pending(observed: resources.ObservedFileSystem) -> bool:
@@ -56,57 +67,11 @@ def is_busy(resource: resources.FileSystem | resources.MountTarget | None) -> bo
     return resource is not None and resource.life_cycle in _BUSY
 
 
-def find_problems(
-    desired: resources.DesiredFileSystem, observed: resources.ObservedFileSystem
-) -> list[problems.Problem]:
-    """Return the problems that do not stop the rest and that the charm cannot solve itself."""
-    found: list[problems.Problem] = []
-    if reserved := ownership.reserved_keys(desired.tags):
-        found.append(
-            problems.Blocked(
-                f"tag {reserved[0]:.60} has a reserved prefix: remove it from the option tags"
-            )
-        )
-    if excess := ownership.excess_keys(desired.tags):
-        limit = ownership.MOST_USER_TAGS
-        found.append(
-            problems.Blocked(
-                f"tag {excess[0]:.60} is not set, at most {limit} fit: shorten the option tags"
-            )
-        )
-    for target in observed.mount_targets:
-        if target.life_cycle == "error":
-            found.append(
-                problems.Blocked(
-                    f"{target.zone}: its mount target failed: aws efs delete-mount-target "
-                    f"--mount-target-id {target.id}"
-                )
-            )
-        elif is_busy(target):
-            found.append(
-                problems.Waiting(f"{target.zone}: mount target {target.id} is {target.life_cycle}")
-            )
-    if observed.network:
-        placed = placement.place(desired, observed.network, observed.mount_targets)
-        found += _unit_problems(observed.network, placed)
-        if placed.new and observed.file_system and is_busy(observed.file_system):
-            file_system = observed.file_system
-            found.append(
-                problems.Waiting(
-                    f"{', '.join(placed.new)}: no mount target while {file_system.id} is "
-                    f"{file_system.life_cycle}"
-                )
-            )
-        found += _dns_problems(observed.network)
-    return found
-
-
 def _plan_file_system(
     desired: resources.DesiredFileSystem, file_system: resources.FileSystem | None
 ) -> list[steps.Step]:
-    tags = ownership.tags(desired.owner, desired.tags)
     if file_system is None:
-        _check_new(desired)
+        _check_new(desired.key)
         return [
             steps.CreateFileSystem(
                 token=ownership.creation_token(desired.owner),
@@ -114,10 +79,14 @@ def _plan_file_system(
                 throughput_mode=desired.throughput_mode,
                 encrypted=desired.encrypted,
                 kms_key=desired.kms_key,
-                tags=_pairs(tags),
+                tags=_pairs(ownership.tags(desired.owner, desired.tags)),
             )
         ]
-    _check_existing(desired, file_system)
+    _check_existing(desired.key, file_system)
+    if desired.key.adopted_id:
+        return []
+    _check_fixed_options(desired, file_system)
+    tags = ownership.tags(desired.owner, desired.tags)
     planned = _plan_tags(file_system.id, file_system.tags, tags)
     if (
         file_system.throughput_mode != desired.throughput_mode
@@ -127,32 +96,44 @@ def _plan_file_system(
     return planned
 
 
-def _check_new(desired: resources.DesiredFileSystem) -> None:
-    if desired.known_id:
+def _check_new(key: resources.ResourceKey) -> None:
+    if key.record.file_system_id:
         raise problems.Blocked(
-            f"{desired.known_id} is on record but gone from AWS: "
-            "run teardown, or setup for an empty one"
+            f"{key.record.file_system_id} is gone from AWS: adopt a restored one "
+            "(file-system-id), run setup for an empty one, or teardown"
+        )
+    if key.adopted_id:
+        raise problems.Blocked(
+            f"no file system {key.adopted_id} in this account and region: correct file-system-id"
         )
 
 
-def _check_existing(
-    desired: resources.DesiredFileSystem, file_system: resources.FileSystem
-) -> None:
-    ownership.check(desired.owner, file_system.id, file_system.tags)
-    ownership.check_not_tearing_down(file_system.id, file_system.tags)
-    if desired.known_id not in ("", file_system.id):
+def _check_existing(key: resources.ResourceKey, file_system: resources.FileSystem) -> None:
+    known_id = key.record.file_system_id
+    if not key.adopted_id:
+        ownership.check(key.owner, file_system.id, file_system.tags)
+        ownership.check_not_tearing_down(file_system.id, file_system.tags)
+    elif ownership.STATE_TAG in file_system.tags:
         raise problems.Blocked(
-            f"{desired.known_id} is on record, AWS has {file_system.id}: "
-            "run teardown to start over"
+            f"{file_system.id} is marked by a teardown of its own application: adopt another one"
         )
-    if file_system.life_cycle == "deleting" and not desired.known_id:
-        raise problems.Waiting(
-            f"{file_system.id} is being deleted: a new one follows when it is gone"
+    if known_id not in ("", file_system.id):
+        raise problems.Blocked(
+            f"{known_id} is on record, AWS has {file_system.id}: run teardown to start over"
         )
     if file_system.life_cycle in ("deleting", "error"):
+        if file_system.life_cycle == "deleting" and not known_id and not key.adopted_id:
+            raise problems.Waiting(
+                f"{file_system.id} is being deleted: a new one follows when it is gone"
+            )
         raise problems.Blocked(
             f"{file_system.id} is in state {file_system.life_cycle}: run teardown to start over"
         )
+
+
+def _check_fixed_options(
+    desired: resources.DesiredFileSystem, file_system: resources.FileSystem
+) -> None:
     _check_fixed(
         "performance-mode", desired.performance_mode, file_system.performance_mode, file_system.id
     )
@@ -182,26 +163,32 @@ def _plan_group(
     placed: placement.Placement,
     targets: tuple[resources.MountTarget, ...],
 ) -> list[steps.Step]:
-    tags = ownership.tags(desired.owner, desired.tags)
     group = vpc.group
+    zones = {target.zone for target in adoption.own_targets(desired.key, group, targets)}
+    zones |= {zone for zone, subnet in placed.new.items() if subnet}
+    tags = ownership.group_tags(desired.owner, desired.tags, zones)
     if group is None:
         name = ownership.group_name(desired.owner)
         return [steps.CreateGroup(vpc.vpc_id, name, _pairs(tags))]
-    ownership.check(desired.owner, group.id, group.tags)
+    ownership.check_group(desired.owner, group)
     ownership.check_not_tearing_down(group.id, group.tags)
     planned = _plan_tags(group.id, group.tags, tags)
-    needed = {network.Rule.nfs(subnet.cidr) for subnet in placed.used}
+    nfs = security_groups.Rule.nfs
+    needed = {nfs(subnet.cidr) for subnet in placed.used} | set(map(nfs, desired.allow_cidrs))
     served = {target.zone for target in targets}
-    kept = {network.Rule.nfs(subnet.cidr) for subnet in vpc.subnets if subnet.zone in served}
+    kept = {nfs(subnet.cidr) for subnet in vpc.subnets if subnet.zone in served}
     if missing := needed - group.rules:
         planned.append(steps.Allow(group.id, tuple(sorted(rule.source for rule in missing))))
     if foreign := group.rules - needed - kept:
-        planned.append(steps.Revoke(group.id, tuple(sorted(foreign, key=str))))
+        planned.append(steps.Revoke(group.id, tuple(sorted(foreign, key=repr))))
     return planned
 
 
 def _plan_mount_targets(
-    observed: resources.ObservedFileSystem, vpc: network.Network, placed: placement.Placement
+    desired: resources.DesiredFileSystem,
+    observed: resources.ObservedFileSystem,
+    vpc: network.Network,
+    placed: placement.Placement,
 ) -> list[steps.Step]:
     file_system, group = observed.file_system, vpc.group
     if file_system is None or group is None:
@@ -216,7 +203,7 @@ def _plan_mount_targets(
     # Groups that somebody added to a mount target stay: users allow further hosts that way.
     planned += [
         steps.SetGroups(target.id, tuple(sorted(target.groups | {group.id})))
-        for target in observed.mount_targets
+        for target in adoption.own_targets(desired.key, group, observed.mount_targets)
         if target.life_cycle == "available"
         and target.groups is not None
         and group.id not in target.groups
@@ -234,46 +221,6 @@ def _plan_tags(
     if missing := ownership.missing_tags(present, desired):
         planned.append(steps.Tag(resource_id, _pairs(missing)))
     return planned
-
-
-def _unit_problems(vpc: network.Network, placed: placement.Placement) -> list[problems.Problem]:
-    found: list[problems.Problem] = []
-    if placed.other_vpcs:
-        found.append(
-            problems.Blocked(
-                f"units are in {', '.join(placed.other_vpcs)} but mount targets in {vpc.vpc_id}: "
-                "relate units of one VPC"
-            )
-        )
-    if placed.unplaced:
-        more = ", …" if len(placed.unplaced) > _MAX_NAMED_ADDRESSES else ""
-        shown = ", ".join(placed.unplaced[:_MAX_NAMED_ADDRESSES]) + more
-        found.append(
-            problems.Blocked(
-                f"{shown}: in no subnet of {vpc.vpc_id}: set vpc, or remove those units"
-            )
-        )
-    found += [
-        problems.Blocked(
-            f"{zone}: no subnet of {vpc.vpc_id} has a free address: free one, or add a subnet"
-        )
-        for zone, subnet in placed.new.items()
-        if subnet is None
-    ]
-    return found
-
-
-def _dns_problems(vpc: network.Network) -> list[problems.Problem]:
-    """Return the problems that keep the names of mount targets from resolving."""
-    flags = {"support": vpc.dns_support, "hostnames": vpc.dns_hostnames}
-    return [
-        problems.Blocked(
-            f"DNS {flag} off: aws ec2 modify-vpc-attribute "
-            f"--vpc-id {vpc.vpc_id} --enable-dns-{flag}"
-        )
-        for flag, on in flags.items()
-        if not on
-    ]
 
 
 def _pairs(tags: Mapping[str, str]) -> steps.Tags:

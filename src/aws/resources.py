@@ -9,7 +9,55 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import identity
-    from aws import network
+    from aws import network, security_groups
+
+
+@dataclasses.dataclass(frozen=True)
+class ResourceRecord:
+    """What the application recorded of its AWS resources, to notice the loss of one.
+
+    Attributes:
+        file_system_id: The file system, which must not be replaced by an empty one; "" for none.
+        account_id: The AWS account that it is in.
+        adopted: Whether the user named it in the option file-system-id.
+        security_groups: The ids of the application's security groups.
+    """
+
+    file_system_id: str = ""
+    account_id: str = ""
+    adopted: bool = False
+    security_groups: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ResourceKey:
+    """What identifies the resources of an application.
+
+    Attributes:
+        owner: The application.
+        option: The option file-system-id: the file system to adopt; "" for one of its own.
+        record: What it recorded.
+    """
+
+    owner: identity.Owner
+    option: str = ""
+    record: ResourceRecord = dataclasses.field(default_factory=ResourceRecord)
+
+    @property
+    def adopted_id(self) -> str:
+        """Return the file system that is adopted, never deleted; "" where it is the charm's own.
+
+        A record counts more than the option, which may name another file system by now.
+        """
+        recorded = self.record.file_system_id
+        if not recorded:
+            return self.option
+        return recorded if self.record.adopted or self.option == recorded else ""
+
+    @property
+    def changed(self) -> bool:
+        """Return whether the option names another file system than the recorded one."""
+        return bool(self.record.file_system_id) and self.option != self.adopted_id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,29 +65,33 @@ class DesiredFileSystem:
     """The file system that the configuration and the relations ask for.
 
     Attributes:
-        owner: The application that owns it.
+        key: What identifies it, and the security group.
         performance_mode: generalPurpose or maxIO; fixed at creation.
         throughput_mode: elastic or bursting.
         encrypted: Whether it is encrypted at rest; fixed at creation.
         kms_key: The KMS key to encrypt it with, by id, ARN or alias; "" for AWS's own.
         tags: The user's tags.
         vpc_id: The option vpc; "" for the VPC of the instances.
+        allow_cidrs: The option allow-cidrs: ranges that the security group allows, too.
         addresses: The private addresses of the related units and of the nodes.
         instance_ids: The instances of the nodes.
-        known_id: The recorded file system, which must not be replaced by an empty one; "" if none
-            is recorded.
     """
 
-    owner: identity.Owner
+    key: ResourceKey
     performance_mode: str
     throughput_mode: str
     encrypted: bool
     kms_key: str
     tags: Mapping[str, str]
     vpc_id: str
+    allow_cidrs: frozenset[str]
     addresses: frozenset[str]
     instance_ids: frozenset[str]
-    known_id: str
+
+    @property
+    def owner(self) -> identity.Owner:
+        """Return the application."""
+        return self.key.owner
 
     @property
     def mounted(self) -> bool:
@@ -49,9 +101,24 @@ class DesiredFileSystem:
 
 @dataclasses.dataclass(frozen=True)
 class FileSystem:
-    """An EFS file system."""
+    """An EFS file system.
+
+    Attributes:
+        id: Its id.
+        account_id: The AWS account that owns it.
+        life_cycle: creating, available, updating, deleting, deleted or error.
+        performance_mode: generalPurpose or maxIO.
+        throughput_mode: elastic, bursting or provisioned.
+        encrypted: Whether it is encrypted at rest.
+        kms_key: The ARN of the KMS key; "" where it is not encrypted.
+        size_bytes: The size that AWS last metered.
+        tags: Its tags.
+        zone: The zone of a One Zone file system; "" for a regional one.
+        replica: Whether a replication writes to it, and nobody else can.
+    """
 
     id: str
+    account_id: str
     life_cycle: str
     performance_mode: str
     throughput_mode: str
@@ -59,11 +126,8 @@ class FileSystem:
     kms_key: str
     size_bytes: int
     tags: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """Return its name for people: the tag Name."""
-        return self.tags.get("Name", "")
+    zone: str = ""
+    replica: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +160,17 @@ class ObservedFileSystem:
     """The file system, its mount targets and their network as AWS shows them.
 
     Attributes:
-        file_system: The file system with the application's creation token.
+        file_system: The adopted file system, or else the one with the application's creation
+            token.
         mount_targets: Its mount targets, sorted by zone; not observed where there are no units or
             nodes to mount it.
         network: The VPC of the mount targets; None where there are no units or nodes.
+        other_groups: The security groups of mount targets that the charm did not create, by id.
     """
 
     file_system: FileSystem | None
     mount_targets: tuple[MountTarget, ...] = ()
     network: network.Network | None = None
+    other_groups: Mapping[str, security_groups.SecurityGroup] = dataclasses.field(
+        default_factory=dict[str, "security_groups.SecurityGroup"]
+    )

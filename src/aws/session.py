@@ -86,6 +86,11 @@ class Aws:
         return cast("EC2Client", self._client("ec2"))
 
     @functools.cached_property
+    def sts(self) -> Any:
+        """Return the client of the Security Token Service: whose credentials are these?"""
+        return self._client("sts")
+
+    @functools.cached_property
     def dns_suffix(self) -> str:
         """Return the DNS suffix of the region's partition: amazonaws.com, ..."""
         partition = self._core.get_partition_for_region(self.region)

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aws import errors, network, ownership
+from aws import errors, ownership, security_groups
 
 if TYPE_CHECKING:
     from aws import session
@@ -112,7 +112,7 @@ class CreateGroup:
             created = aws.ec2.create_security_group(
                 VpcId=self.vpc_id,
                 GroupName=self.name,
-                Description="NFS to an EFS file system, made by the aws-efs charm",
+                Description=ownership.GROUP_DESCRIPTION,
                 TagSpecifications=[
                     {
                         "ResourceType": "security-group",
@@ -132,7 +132,7 @@ class Allow:
 
     def apply(self, aws: session.Aws) -> None:
         """Make the change."""
-        permissions: Any = [network.Rule.nfs(cidr).to_permission() for cidr in self.cidrs]
+        permissions: Any = [security_groups.Rule.nfs(cidr).to_permission() for cidr in self.cidrs]
         with errors.translated("add rules to the security group"):
             aws.ec2.authorize_security_group_ingress(
                 GroupId=self.group_id, IpPermissions=permissions
@@ -145,15 +145,18 @@ class Revoke:
     """A step that removes rules from the security group."""
 
     group_id: str
-    rules: tuple[network.Rule, ...]
+    rules: tuple[security_groups.Rule, ...]
 
     def apply(self, aws: session.Aws) -> None:
         """Make the change."""
         permissions: Any = [rule.to_permission() for rule in self.rules]
         with errors.translated("remove rules from the security group"):
             aws.ec2.revoke_security_group_ingress(GroupId=self.group_id, IpPermissions=permissions)
-        sources = ", ".join(rule.source for rule in self.rules)
-        logger.info("removed rules of others from %s, with the sources %s", self.group_id, sources)
+        logger.info("removed from %s: %s", self.group_id, self.describe())
+
+    def describe(self) -> str:
+        """Return the rules in words."""
+        return ", ".join(rule.describe() for rule in self.rules)
 
 
 @dataclasses.dataclass(frozen=True)

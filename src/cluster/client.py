@@ -90,6 +90,28 @@ class Cluster(connection.Connection):
         found = self.find(kind, name, self.namespace)
         return found if found is not None and self.owns(found) else None
 
+    def log(self, pod: str, container: str, *, tail_lines: int) -> str:
+        """Return the last lines of the log of a pod of ours.
+
+        Args:
+            pod: Its name.
+            container: The container's name.
+            tail_lines: The number of lines.
+
+        Returns:
+            "" where there is no log: the pod is gone, or has not started.
+        """
+        with errors.translated(f"read the log of pod {pod}"):
+            try:
+                lines = self._api.log(
+                    pod, namespace=self.namespace, container=container, tail_lines=tail_lines
+                )
+            except lightkube.core.exceptions.ApiError as error:
+                if errors.http_status(error) not in {errors.NOT_FOUND, errors.BAD_REQUEST}:
+                    raise
+                return ""
+            return "".join(lines)
+
     def owns(self, resource: Any) -> bool:
         """Return whether an object is ours, as `ownership.owns` decides.
 
@@ -122,7 +144,7 @@ class Cluster(connection.Connection):
         desired = objects.reference(resource)
         self._check_writable(desired.namespace)
         over = over or self._look_up(desired)
-        sent = copy.copy(resource)
+        sent: Any = copy.copy(resource)
         if over:
             sent.metadata = copy.copy(objects.meta(resource))
             sent.metadata.uid, sent.metadata.resourceVersion = over.uid, over.version

@@ -142,28 +142,6 @@ class Connection:
                     raise
                 return None
 
-    def log(self, pod: str, container: str, *, tail_lines: int) -> str:
-        """Return the last lines of the log of a pod of ours.
-
-        Args:
-            pod: Its name.
-            container: The container's name.
-            tail_lines: The number of lines.
-
-        Returns:
-            "" where there is no log: the pod is gone, or has not started.
-        """
-        with errors.translated(f"read the log of pod {pod}"):
-            try:
-                lines = self._api.log(
-                    pod, namespace=self.namespace, container=container, tail_lines=tail_lines
-                )
-            except lightkube.core.exceptions.ApiError as error:
-                if errors.http_status(error) not in {errors.NOT_FOUND, errors.BAD_REQUEST}:
-                    raise
-                return ""
-            return "".join(lines)
-
     def _delete(self, target: objects.Reference) -> None:
         """Delete an object as it was observed; in the background also what it owns."""
         options = meta_v1.DeleteOptions(

@@ -10,7 +10,7 @@ import dataclasses
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lightkube.resources import core_v1
 
@@ -25,6 +25,8 @@ _EFS_DRIVER = "efs.csi.aws.com"
 # The sources of volumes that name a server or a file system.
 _SOURCES = ("nfs", "csi", "flexVolume")
 _ENDED = {"Succeeded", "Failed"}
+# A message names only some of the users.
+_MOST_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +164,16 @@ def find_users(
     return FileSystemUsers(on_it, tuple(users))
 
 
+def name_some(users: Sequence[str]) -> str:
+    """Return users as a message names them: the first ones, and the number of others.
+
+    Args:
+        users: Their titles.
+    """
+    more = len(users) - _MOST_NAMED
+    return ", ".join(users[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _volumes(
     owner: identity.Owner, pattern: re.Pattern[str], found: Iterable[Any]
 ) -> Iterator[UserVolume]:
@@ -182,7 +194,8 @@ def _mounted(
 ) -> Iterator[tuple[str, UserVolume]]:
     """Yield the names of the pod's volumes that are on the file system, and what they show."""
     namespace, pod_name = objects.meta(pod).namespace or "", objects.name(pod)
-    for volume in (pod.spec and pod.spec.volumes) or []:
+    volumes: list[Any] = (pod.spec and pod.spec.volumes) or []
+    for volume in volumes:
         claim = ""
         if volume.persistentVolumeClaim:
             claim = volume.persistentVolumeClaim.claimName
@@ -218,21 +231,22 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (dict, list)):
-        children: Iterable[Any] = value.values() if isinstance(value, dict) else value
-        for child in children:
+        nested = cast("dict[str, Any] | list[Any]", value)
+        for child in nested.values() if isinstance(nested, dict) else nested:
             yield from _texts(child)
 
 
 def _seen(pod: Any, mounted: Sequence[tuple[str, UserVolume]]) -> Iterator[str]:
     """Yield the directories of the file system that the containers mount."""
     spec = pod.spec
-    containers = [
+    containers: list[Any] = [
         *(spec.initContainers or []),
         *spec.containers,
         *(spec.ephemeralContainers or []),
     ]
     for container in containers:
-        for mount in container.volumeMounts or []:
+        mounts: list[Any] = container.volumeMounts or []
+        for mount in mounts:
             # A subPathExpr is known only up to its first variable.
             expression = (mount.subPathExpr or "").partition("$(")[0].rpartition("/")[0]
             for name, volume in mounted:

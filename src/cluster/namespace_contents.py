@@ -106,13 +106,13 @@ def find_foreign(contents: NamespaceContents, removed: Collection[str]) -> list[
 
 def _versions(cluster: client.Cluster) -> Iterator[str]:
     """Yield the paths of all API versions, of a group the preferred one first."""
-    core = cluster.read("api") or {}
+    core: dict[str, Any] = cluster.read("api") or {}
     yield from (f"api/{version}" for version in core.get("versions", []))
-    groups = cluster.read("apis") or {}
+    groups: dict[str, Any] = cluster.read("apis") or {}
     for group in groups.get("groups", []):
-        preferred = group.get("preferredVersion", {}).get("groupVersion", "")
-        versions = [each["groupVersion"] for each in group.get("versions", [])]
-        for version in sorted(versions, key=lambda each: each != preferred):
+        preferred: str = group.get("preferredVersion", {}).get("groupVersion", "")
+        versions: list[str] = [each["groupVersion"] for each in group.get("versions", [])]
+        for version in sorted(versions, key=preferred.__ne__):
             if not (path := f"apis/{version}").startswith(_REPORTING_GROUP):
                 yield path
 
@@ -129,7 +129,7 @@ def _try(read: Callable[..., _Answer], *arguments: Any) -> _Answer | None:
 
 def _resources(cluster: client.Cluster, version: str) -> dict[str, str]:
     """Return the paths of the resources of a version that can be listed in a namespace."""
-    answer = cluster.read(version) or {}
+    answer: dict[str, Any] = cluster.read(version) or {}
     paths: dict[str, str] = {}
     _, _, group_version = version.partition("/")
     group = group_version.rpartition("/")[0]
@@ -144,17 +144,17 @@ def _list(cluster: client.Cluster, path: str, resource: str) -> list[FoundObject
     found: list[FoundObject] = []
     following: dict[str, str] = {}
     while True:
-        page = cluster.read(path, accept=_METADATA, limit=_PAGE, **following) or {}
-        found += [
-            _object(resource, each.get("metadata") or {}) for each in page.get("items") or []
-        ]
-        following = {"continue": (page.get("metadata") or {}).get("continue", "")}
+        page: dict[str, Any] = cluster.read(path, accept=_METADATA, limit=_PAGE, **following) or {}
+        items: list[dict[str, Any]] = page.get("items") or []
+        found += [_object(resource, each.get("metadata") or {}) for each in items]
+        metadata: dict[str, str] = page.get("metadata") or {}
+        following = {"continue": metadata.get("continue", "")}
         if not following["continue"]:
             return [each for each in found if (resource, each.name) not in _EVERYWHERE]
 
 
 def _object(resource: str, metadata: Mapping[str, Any]) -> FoundObject:
-    owners = metadata.get("ownerReferences") or []
+    owners: list[dict[str, str]] = metadata.get("ownerReferences") or []
     return FoundObject(
         resource=resource,
         name=metadata.get("name", ""),

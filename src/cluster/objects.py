@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 from lightkube.models import meta_v1
 
@@ -55,7 +55,7 @@ def reference(resource: Any) -> Reference:
     """
     metadata = meta(resource)
     return Reference(
-        kind=type(resource),
+        kind=cast("type[Any]", type(resource)),
         name=metadata.name or "",
         namespace=metadata.namespace or "",
         uid=metadata.uid or "",

@@ -26,7 +26,7 @@ class DesiredProbe:
         file_system_id: The file system.
         zones: The zones that have a mount target.
         mount_options: The volumes' NFS options.
-        root_mode: The mode that the volume's root gets, in octal.
+        root_mode: The mode that the volume's root gets, in octal; "" to leave it as it is.
         image: An image with Python 3.9 or newer.
         environment: Further environment of the pods: proxies.
     """

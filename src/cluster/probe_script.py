@@ -37,7 +37,8 @@ def main() -> int:
         root = os.open(os.environ["PROBE_ROOT"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # They exist before others may write in the root, or nobody makes them any more.
         own = {path: _make_own(root, path) for path in OWN}
-        _set_mode(root, int(os.environ["PROBE_ROOT_MODE"], 8))
+        if mode := os.environ["PROBE_ROOT_MODE"]:
+            _set_mode(root, int(mode, 8))
         directory = own[OWN[-1]]
         _write_and_read_back(directory, zone, run)
         others = _read_others(directory, zone)

@@ -13,9 +13,12 @@ class PeerRecord(pydantic.BaseModel):
     """The file system as the application recorded it.
 
     Attributes:
-        file_system_id: The file system that the application created, or "". With it the loss of a
-            file system is noticed, which must not be replaced by an empty one.
+        file_system_id: The file system that the application created or adopted, or "". With it
+            the loss of a file system is noticed, which must not be replaced by an empty one.
         region: Its region.
+        account_id: The AWS account that it is in.
+        adopted: Whether the user named it in the option file-system-id.
+        security_groups: The ids of the security groups that the application created.
         torn_down: Whether teardown deleted it; then nothing is created until the `setup` action.
     """
 
@@ -23,6 +26,9 @@ class PeerRecord(pydantic.BaseModel):
 
     file_system_id: str = ""
     region: str = ""
+    account_id: str = ""
+    adopted: bool = False
+    security_groups: tuple[str, ...] = ()
     torn_down: bool = False
 
 

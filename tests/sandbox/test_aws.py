@@ -10,110 +10,28 @@ import pytest
 
 import identity
 import problems
-from aws import file_system, ownership, permissions, resources, session, teardown
+from aws import file_system, obstacles, ownership, permissions, session, teardown
 from sandbox.aws import aws_cloud as sandbox_aws
-
-MODEL = "6a1ff4ef-7a51-4a3c-8d6d-6a3cf1a0a001"
-OWNER = identity.Owner(MODEL, "aws-efs")
-ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
-TIMEOUT_SECONDS = 5.0
+from tests.sandbox import aws_rig as rig
 
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[sandbox_aws.Cloud]:
-    with started(monkeypatch, sandbox_aws.Latencies.none()) as cloud:
+    with rig.started(monkeypatch, sandbox_aws.Latencies.none()) as cloud:
         yield cloud
-
-
-def started(
-    monkeypatch: pytest.MonkeyPatch, latencies: sandbox_aws.Latencies
-) -> sandbox_aws.Cloud:
-    cloud = sandbox_aws.Cloud.start(latencies)
-    for name, value in cloud.environ().items():
-        monkeypatch.setenv(name, value)
-    return cloud
-
-
-def connected(cloud: sandbox_aws.Cloud) -> session.Aws:
-    return session.connect(cloud.region, cloud.credentials, {})
-
-
-def make_desired(
-    *machines: sandbox_aws.Instance, **changes: object
-) -> resources.DesiredFileSystem:
-    plain = resources.DesiredFileSystem(
-        owner=OWNER,
-        performance_mode="generalPurpose",
-        throughput_mode="elastic",
-        encrypted=True,
-        kms_key="",
-        tags={},
-        vpc_id="",
-        addresses=frozenset(machine.private_address for machine in machines),
-        instance_ids=frozenset(),
-        known_id="",
-    )
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
-
-
-def reconciled(
-    cloud: sandbox_aws.Cloud,
-    desired: resources.DesiredFileSystem,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-) -> file_system.FileSystemOutcome:
-    return file_system.reconcile(connected(cloud), desired, timeout_seconds=timeout_seconds)
-
-
-def workers(cloud: sandbox_aws.Cloud, *zones: str) -> list[sandbox_aws.Instance]:
-    return [cloud.launch(str(number), zone, model_uuid=MODEL) for number, zone in enumerate(zones)]
-
-
-def torn_down(
-    cloud: sandbox_aws.Cloud, *, timeout_seconds: float = TIMEOUT_SECONDS, dry_run: bool = False
-) -> list[str]:
-    reported: list[str] = []
-    lines = teardown.teardown(
-        connected(cloud),
-        OWNER,
-        report=reported.append,
-        timeout_seconds=timeout_seconds,
-        dry_run=dry_run,
-    )
-    assert reported == lines
-    return lines
-
-
-def our_group(cloud: sandbox_aws.Cloud) -> sandbox_aws.SecurityGroup:
-    (group,) = (g for g in cloud.security_groups() if g.name == ownership.group_name(OWNER))
-    return group
-
-
-def nothing_of_ours(cloud: sandbox_aws.Cloud) -> bool:
-    names = {group.name for group in cloud.security_groups()}
-    return not cloud.file_systems() and ownership.group_name(OWNER) not in names
-
-
-def writes(cloud: sandbox_aws.Cloud) -> list[str]:
-    return [call.operation for call in cloud.calls if call.write]
-
-
-def message(outcome: file_system.FileSystemOutcome) -> str:
-    (problem,) = outcome.problems
-    assert len(problem.message) <= 120
-    return problem.message
 
 
 def test_before_any_relation_there_is_a_file_system_with_our_tags(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    outcome = reconciled(cloud, make_desired(tags={"team": "ml"}))
+    outcome = rig.reconciled(cloud, rig.make_desired(tags={"team": "ml"}))
 
     (made,) = cloud.file_systems()
     assert (made.id, made.state) == (outcome.file_system_id, "available")
     assert (made.performance_mode, made.throughput_mode) == ("generalPurpose", "elastic")
     assert made.encrypted
     assert {
-        "aws-efs/model-uuid": MODEL,
+        "aws-efs/model-uuid": rig.MODEL,
         "aws-efs/application": "aws-efs",
         "Name": "aws-efs aws-efs",
         "team": "ml",
@@ -126,18 +44,18 @@ def test_before_any_relation_there_is_a_file_system_with_our_tags(
 def test_each_zone_with_units_gets_one_mount_target_and_nfs_from_its_subnet(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    outcome = reconciled(
-        cloud, make_desired(*workers(cloud, "us-east-1a", "us-east-1c", "us-east-1a"))
+    outcome = rig.reconciled(
+        cloud, rig.make_desired(*rig.workers(cloud, "us-east-1a", "us-east-1c", "us-east-1a"))
     )
 
     assert outcome.zones == ("us-east-1a", "us-east-1c")
     targets = cloud.mount_targets(outcome.file_system_id)
     assert {target.zone: target.address for target in targets} == dict(outcome.addresses)
-    group = our_group(cloud)
+    group = rig.group_of(cloud)
     assert {target.security_groups for target in targets} == {(group.id,)}
     assert not [key for key in group.tags if key.startswith("juju")]
     used = [cloud.subnets["us-east-1a"], cloud.subnets["us-east-1c"]]
-    subnets = connected(cloud).ec2.describe_subnets(SubnetIds=used)["Subnets"]
+    subnets = rig.connected(cloud).ec2.describe_subnets(SubnetIds=used)["Subnets"]
     assert group.rules == {("tcp", 2049, 2049, subnet["CidrBlock"]) for subnet in subnets}
 
 
@@ -146,13 +64,15 @@ def test_each_zone_with_units_gets_one_mount_target_and_nfs_from_its_subnet(
 def test_a_second_reconcile_writes_nothing_and_reads_at_most_eight_times(
     cloud: sandbox_aws.Cloud, units: int, told_by: str
 ) -> None:
-    machines = workers(cloud, *(ZONES[number % 3] for number in range(units)))
+    machines = rig.workers(cloud, *(rig.ZONES[number % 3] for number in range(units)))
     ids = {machine.id for machine in machines} if told_by == "instances" else ()
-    desired = make_desired(*machines, instance_ids=frozenset(ids), tags={"team": "ml", "a b": "c"})
-    first = reconciled(cloud, desired)
+    desired = rig.make_desired(
+        *machines, instance_ids=frozenset(ids), tags={"team": "ml", "a b": "c"}
+    )
+    first = rig.reconciled(cloud, desired)
     cloud.reset_calls()
 
-    second = reconciled(cloud, desired)
+    second = rig.reconciled(cloud, desired)
 
     assert second == first
     reads, written = cloud.counts()
@@ -161,19 +81,19 @@ def test_a_second_reconcile_writes_nothing_and_reads_at_most_eight_times(
 
 
 def test_without_units_a_second_reconcile_reads_once(cloud: sandbox_aws.Cloud) -> None:
-    reconciled(cloud, make_desired())
+    rig.reconciled(cloud, rig.make_desired())
     cloud.reset_calls()
-    reconciled(cloud, make_desired())
+    rig.reconciled(cloud, rig.make_desired())
     assert cloud.counts() == (1, 0)
 
 
 def test_three_hundred_nodes_cost_one_read_more(cloud: sandbox_aws.Cloud) -> None:
-    machines = workers(cloud, *ZONES)
+    machines = rig.workers(cloud, *rig.ZONES)
     ids = {machine.id for machine in machines} | {f"i-{number:017x}" for number in range(297)}
-    desired = make_desired(*machines, instance_ids=frozenset(ids))
-    reconciled(cloud, desired)
+    desired = rig.make_desired(*machines, instance_ids=frozenset(ids))
+    rig.reconciled(cloud, desired)
     cloud.reset_calls()
-    reconciled(cloud, desired)
+    rig.reconciled(cloud, desired)
     assert cloud.counts() == (9, 0)
 
 
@@ -190,16 +110,16 @@ LOSSES = [
 def test_what_was_made_by_a_call_whose_reply_was_lost_is_found_again(
     cloud: sandbox_aws.Cloud, operation: str, times: int
 ) -> None:
-    desired = make_desired(*workers(cloud, *ZONES))
+    desired = rig.make_desired(*rig.workers(cloud, *rig.ZONES))
     cloud.lose_reply(operation, times=times)
 
-    outcome = reconciled(cloud, desired)
+    outcome = rig.reconciled(cloud, desired)
 
-    assert outcome.zones == ZONES
+    assert outcome.zones == rig.ZONES
     assert outcome.problems == ()
     assert len(cloud.file_systems()) == 1
     assert len(cloud.mount_targets()) == 3
-    assert len(our_group(cloud).rules) == 3
+    assert len(rig.group_of(cloud).rules) == 3
 
 
 @pytest.mark.parametrize(
@@ -217,13 +137,15 @@ def test_what_was_made_by_a_call_whose_reply_was_lost_is_found_again(
 def test_a_change_whose_reply_was_lost_is_not_taken_for_failed(
     cloud: sandbox_aws.Cloud, operation: str
 ) -> None:
-    machines = workers(cloud, *ZONES)
-    reconciled(cloud, make_desired(*machines, throughput_mode="bursting", tags={"team": "a"}))
+    machines = rig.workers(cloud, *rig.ZONES)
+    rig.reconciled(
+        cloud, rig.make_desired(*machines, throughput_mode="bursting", tags={"team": "a"})
+    )
     cloud.skip(25 * 3600)
-    aws = connected(cloud)
+    aws = rig.admin(cloud)
     target = cloud.mount_targets()[0]
     aws.ec2.authorize_security_group_ingress(
-        GroupId=our_group(cloud).id,
+        GroupId=rig.group_of(cloud).id,
         IpPermissions=[
             {
                 "IpProtocol": "tcp",
@@ -236,132 +158,139 @@ def test_a_change_whose_reply_was_lost_is_not_taken_for_failed(
     aws.efs.modify_mount_target_security_groups(MountTargetId=target.id, SecurityGroups=[])
     cloud.lose_reply(operation)
 
-    outcome = reconciled(cloud, make_desired(*machines, tags={"squad": "b"}))
+    outcome = rig.reconciled(cloud, rig.make_desired(*machines, tags={"squad": "b"}))
 
     assert outcome.problems == ()
     (system,) = cloud.file_systems()
     assert system.throughput_mode == "elastic"
-    for tags in (system.tags, our_group(cloud).tags):
+    for tags in (system.tags, rig.group_of(cloud).tags):
         assert tags["squad"] == "b"
         assert "team" not in tags
-    assert len(our_group(cloud).rules) == 3
+    assert len(rig.group_of(cloud).rules) == 3
     repaired = next(each for each in cloud.mount_targets() if each.id == target.id)
-    assert our_group(cloud).id in repaired.security_groups
+    assert rig.group_of(cloud).id in repaired.security_groups
 
 
 def test_somebody_elses_file_system_with_our_token_is_left_alone(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    made = connected(cloud).efs.create_file_system(
-        CreationToken=ownership.creation_token(OWNER), Tags=[{"Key": "Name", "Value": "theirs"}]
+    made = rig.admin(cloud).efs.create_file_system(
+        CreationToken=ownership.creation_token(rig.OWNER),
+        Tags=[{"Key": "Name", "Value": "theirs"}],
     )
     cloud.reset_calls()
     with pytest.raises(problems.Blocked, match=made["FileSystemId"]):
-        reconciled(cloud, make_desired())
+        rig.reconciled(cloud, rig.make_desired())
     with pytest.raises(problems.Blocked, match=made["FileSystemId"]):
-        torn_down(cloud)
-    assert writes(cloud) == []
+        rig.torn_down(cloud)
+    assert rig.writes(cloud) == []
 
 
 def test_somebody_elses_group_with_our_name_is_left_alone(cloud: sandbox_aws.Cloud) -> None:
-    made = connected(cloud).ec2.create_security_group(
-        GroupName=ownership.group_name(OWNER), Description="theirs", VpcId=cloud.vpc_id
+    made = rig.admin(cloud).ec2.create_security_group(
+        GroupName=ownership.group_name(rig.OWNER), Description="theirs", VpcId=cloud.vpc_id
     )
     with pytest.raises(problems.Blocked, match=made["GroupId"]):
-        reconciled(cloud, make_desired(*workers(cloud, "us-east-1a")))
-    assert our_group(cloud).rules == frozenset()
+        rig.reconciled(cloud, rig.make_desired(*rig.workers(cloud, "us-east-1a")))
+    assert rig.group_of(cloud).rules == frozenset()
     assert cloud.mount_targets() == ()
 
 
 def test_a_zone_that_lost_its_last_unit_keeps_its_mount_target_and_its_subnet_stays_let_in(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    first, second = workers(cloud, "us-east-1a", "us-east-1b")
-    before = reconciled(cloud, make_desired(first, second))
-    rules = our_group(cloud).rules
+    first, second = rig.workers(cloud, "us-east-1a", "us-east-1b")
+    before = rig.reconciled(cloud, rig.make_desired(first, second))
+    rules = rig.group_of(cloud).rules
     cloud.terminate(second.id)
 
-    after = reconciled(cloud, make_desired(first))
+    after = rig.reconciled(cloud, rig.make_desired(first))
 
     assert after.addresses == before.addresses
-    assert our_group(cloud).rules == rules
+    assert rig.group_of(cloud).rules == rules
 
 
 def test_a_new_zone_is_served_beside_what_is_there(cloud: sandbox_aws.Cloud) -> None:
-    first = cloud.launch("0", "us-east-1a", model_uuid=MODEL)
-    before = reconciled(cloud, make_desired(first))
-    second = cloud.launch("1", "us-east-1b", model_uuid=MODEL)
+    first = cloud.launch("0", "us-east-1a", model_uuid=rig.MODEL)
+    before = rig.reconciled(cloud, rig.make_desired(first))
+    second = cloud.launch("1", "us-east-1b", model_uuid=rig.MODEL)
     cloud.reset_calls()
 
-    after = reconciled(cloud, make_desired(first, second))
+    after = rig.reconciled(cloud, rig.make_desired(first, second))
 
     assert before.addresses.items() <= after.addresses.items()
     assert after.zones == ("us-east-1a", "us-east-1b")
-    assert writes(cloud) == ["AuthorizeSecurityGroupIngress", "CreateMountTarget"]
+    assert rig.writes(cloud) == [
+        "CreateTags",
+        "AuthorizeSecurityGroupIngress",
+        "CreateMountTarget",
+    ]
 
 
 def test_a_mount_target_that_is_gone_is_made_again(cloud: sandbox_aws.Cloud) -> None:
-    desired = make_desired(*workers(cloud, *ZONES))
-    reconciled(cloud, desired)
-    connected(cloud).efs.delete_mount_target(MountTargetId=cloud.mount_targets()[0].id)
+    desired = rig.make_desired(*rig.workers(cloud, *rig.ZONES))
+    rig.reconciled(cloud, desired)
+    rig.admin(cloud).efs.delete_mount_target(MountTargetId=cloud.mount_targets()[0].id)
 
-    assert reconciled(cloud, desired).zones == ZONES
+    assert rig.reconciled(cloud, desired).zones == rig.ZONES
 
 
 def test_groups_that_a_user_added_to_a_mount_target_stay(cloud: sandbox_aws.Cloud) -> None:
-    desired = make_desired(*workers(cloud, "us-east-1a"))
-    reconciled(cloud, desired)
-    aws = connected(cloud)
+    desired = rig.make_desired(*rig.workers(cloud, "us-east-1a"))
+    rig.reconciled(cloud, desired)
+    aws = rig.admin(cloud)
     theirs = aws.ec2.create_security_group(
         GroupName="bastion", Description="theirs", VpcId=cloud.vpc_id
     )["GroupId"]
     (target,) = cloud.mount_targets()
     aws.efs.modify_mount_target_security_groups(MountTargetId=target.id, SecurityGroups=[theirs])
 
-    reconciled(cloud, desired)
+    rig.reconciled(cloud, desired)
 
     (repaired,) = cloud.mount_targets()
-    assert set(repaired.security_groups) == {theirs, our_group(cloud).id}
+    assert set(repaired.security_groups) == {theirs, rig.group_of(cloud).id}
 
 
 def test_units_in_another_vpc_than_the_mount_targets_are_reported(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    (here,) = workers(cloud, "us-east-1a")
-    reconciled(cloud, make_desired(here))
+    (here,) = rig.workers(cloud, "us-east-1a")
+    rig.reconciled(cloud, rig.make_desired(here))
     other = cloud.add_vpc()
-    away = cloud.launch("9", "us-east-1b", model_uuid=MODEL, vpc=other)
+    away = cloud.launch("9", "us-east-1b", model_uuid=rig.MODEL, vpc=other)
 
-    outcome = reconciled(cloud, make_desired(here, away))
+    outcome = rig.reconciled(cloud, rig.make_desired(here, away))
 
     assert outcome.zones == ("us-east-1a",)
-    assert other.id in message(outcome) and cloud.vpc_id in message(outcome)
+    assert other.id in rig.message(outcome) and cloud.vpc_id in rig.message(outcome)
 
 
 def test_units_in_two_vpcs_block_before_anything_is_mounted(cloud: sandbox_aws.Cloud) -> None:
-    (here,) = workers(cloud, "us-east-1a")
+    (here,) = rig.workers(cloud, "us-east-1a")
     other = cloud.add_vpc()
-    away = cloud.launch("9", "us-east-1b", model_uuid=MODEL, vpc=other)
+    away = cloud.launch("9", "us-east-1b", model_uuid=rig.MODEL, vpc=other)
 
     with pytest.raises(problems.Blocked) as raised:
-        reconciled(cloud, make_desired(here, away))
+        rig.reconciled(cloud, rig.make_desired(here, away))
     assert other.id in raised.value.message and cloud.vpc_id in raised.value.message
 
-    outcome = reconciled(cloud, make_desired(here, away, vpc_id=other.id))
+    outcome = rig.reconciled(cloud, rig.make_desired(here, away, vpc_id=other.id))
     assert outcome.vpc_id == other.id
     assert outcome.zones == ("us-east-1b",)
 
 
 def test_a_vpc_that_does_not_exist_is_reported(cloud: sandbox_aws.Cloud) -> None:
     with pytest.raises(problems.Blocked, match="vpc-0badbad"):
-        reconciled(cloud, make_desired(*workers(cloud, "us-east-1a"), vpc_id="vpc-0badbad"))
+        rig.reconciled(
+            cloud, rig.make_desired(*rig.workers(cloud, "us-east-1a"), vpc_id="vpc-0badbad")
+        )
 
 
 def test_a_vpc_without_names_is_reported_and_served_all_the_same(cloud: sandbox_aws.Cloud) -> None:
     cloud.set_dns(cloud.vpc_id, support=True, hostnames=False)
-    outcome = reconciled(cloud, make_desired(*workers(cloud, "us-east-1a")))
+    outcome = rig.reconciled(cloud, rig.make_desired(*rig.workers(cloud, "us-east-1a")))
     assert outcome.zones == ("us-east-1a",)
-    assert f"--vpc-id {cloud.vpc_id} --enable-dns-hostnames" in message(outcome)
+    assert f"--vpc-id {cloud.vpc_id} --enable-dns-hostnames" in rig.message(outcome)
 
 
 def test_a_zone_that_cannot_have_a_mount_target_is_reported_and_the_others_have_theirs(
@@ -369,17 +298,17 @@ def test_a_zone_that_cannot_have_a_mount_target_is_reported_and_the_others_have_
 ) -> None:
     cloud.refuse_zone("us-east-1b")
     cloud.fill_subnet(cloud.subnets["us-east-1c"])
-    outcome = reconciled(cloud, make_desired(*workers(cloud, *ZONES[:2])))
+    outcome = rig.reconciled(cloud, rig.make_desired(*rig.workers(cloud, *rig.ZONES[:2])))
     assert outcome.zones == ("us-east-1a",)
-    assert "us-east-1b" in message(outcome)
+    assert "us-east-1b" in rig.message(outcome)
 
 
 def test_throughput_changes_in_place_and_is_waited_for_when_aws_says_not_yet(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    reconciled(cloud, make_desired())
+    rig.reconciled(cloud, rig.make_desired())
     cloud.fail("UpdateFileSystem", "TooManyRequests", status=429, times=20)
-    outcome = reconciled(cloud, make_desired(throughput_mode="bursting"))
+    outcome = rig.reconciled(cloud, rig.make_desired(throughput_mode="bursting"))
     (problem,) = outcome.problems
     assert isinstance(problem, problems.Waiting)
     assert "24 hours" in problem.message
@@ -388,9 +317,9 @@ def test_throughput_changes_in_place_and_is_waited_for_when_aws_says_not_yet(
 @pytest.mark.parametrize("operation", ["CreateFileSystem", "CreateMountTarget"])
 def test_a_permission_that_is_missing_is_named(cloud: sandbox_aws.Cloud, operation: str) -> None:
     cloud.deny(operation)
-    desired = make_desired(*workers(cloud, "us-east-1a"))
+    desired = rig.make_desired(*rig.workers(cloud, "us-east-1a"))
     try:
-        reported = message(reconciled(cloud, desired))
+        reported = rig.message(rig.reconciled(cloud, desired))
     except problems.Blocked as problem:
         reported = problem.message
     assert f"elasticfilesystem:{operation}" in reported
@@ -400,7 +329,8 @@ def test_the_actions_that_are_listed_are_the_ones_that_are_called(
     cloud: sandbox_aws.Cloud,
 ) -> None:
     test_a_change_whose_reply_was_lost_is_not_taken_for_failed(cloud, "CreateTags")
-    torn_down(cloud)
+    assert obstacles.find(rig.connected(cloud), rig.standing(cloud)) == []
+    rig.torn_down(cloud)
     prefix = {"efs": "elasticfilesystem", "ec2": "ec2"}
     called = {f"{prefix[call.service]}:{call.operation}" for call in cloud.calls}
     assert called == {*permissions.EFS_ACTIONS, *permissions.EC2_ACTIONS}
@@ -409,10 +339,10 @@ def test_the_actions_that_are_listed_are_the_ones_that_are_called(
 def test_refused_keys_and_an_api_that_is_down_are_reported(cloud: sandbox_aws.Cloud) -> None:
     aws = session.connect(cloud.region, identity.AwsCredentials("wrong", "wrong"), {})
     with pytest.raises(problems.Blocked, match="refuses the credentials"):
-        file_system.reconcile(aws, make_desired(), timeout_seconds=1)
+        file_system.reconcile(aws, rig.make_desired(), timeout_seconds=1, tell=print)
     cloud.stop_api()
     with pytest.raises(problems.Waiting, match="cannot reach"):
-        reconciled(cloud, make_desired())
+        rig.reconciled(cloud, rig.make_desired())
 
 
 def test_the_machines_role_is_used_without_a_key_and_its_lack_is_reported(
@@ -420,94 +350,95 @@ def test_the_machines_role_is_used_without_a_key_and_its_lack_is_reported(
 ) -> None:
     with pytest.raises(problems.Blocked, match="juju trust"):
         file_system.reconcile(
-            session.connect(cloud.region, None, {}), make_desired(), timeout_seconds=1
+            session.connect(cloud.region, None, {}),
+            rig.make_desired(),
+            timeout_seconds=1,
+            tell=print,
         )
     cloud.attach_role()
     aws = session.connect(cloud.region, None, {})
-    assert file_system.reconcile(aws, make_desired(), timeout_seconds=1).life_cycle == "available"
+    outcome = file_system.reconcile(aws, rig.make_desired(), timeout_seconds=1, tell=print)
+    assert outcome.life_cycle == "available"
 
 
 def test_work_that_takes_longer_than_the_hook_continues_in_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = sandbox_aws.Latencies.real()
-    with started(monkeypatch, dataclasses.replace(slow, call_seconds=0)) as cloud:
-        desired = make_desired(*workers(cloud, *ZONES))
+    with rig.started(monkeypatch, dataclasses.replace(slow, call_seconds=0)) as cloud:
+        desired = rig.make_desired(*rig.workers(cloud, *rig.ZONES))
         with pytest.raises(problems.Waiting, match="being created"):
-            reconciled(cloud, desired, timeout_seconds=0.2)
+            rig.reconciled(cloud, desired, timeout_seconds=0.2)
         cloud.skip(slow.file_system_seconds)
-        outcome = reconciled(cloud, desired, timeout_seconds=0.2)
+        outcome = rig.reconciled(cloud, desired, timeout_seconds=0.2)
         assert outcome.zones == ()
         assert [type(problem) for problem in outcome.problems] == [problems.Waiting] * 3
         cloud.skip(slow.mount_target_seconds)
-        assert reconciled(cloud, desired, timeout_seconds=0.2).zones == ZONES
+        assert rig.reconciled(cloud, desired, timeout_seconds=0.2).zones == rig.ZONES
 
 
 def test_a_lost_file_system_is_never_replaced_by_an_empty_one(cloud: sandbox_aws.Cloud) -> None:
-    known = reconciled(cloud, make_desired()).file_system_id
-    connected(cloud).efs.delete_file_system(FileSystemId=known)
+    record = rig.recorded(rig.reconciled(cloud, rig.make_desired()))
+    known = record.file_system_id
+    rig.admin(cloud).efs.delete_file_system(FileSystemId=known)
     while cloud.file_systems():
         pass
-    with pytest.raises(problems.Blocked, match=f"{known} is on record but gone"):
-        reconciled(cloud, make_desired(known_id=known))
+    with pytest.raises(problems.Blocked, match=f"{known} is gone from AWS: adopt a restored one"):
+        rig.reconciled(cloud, rig.make_desired(record=record))
     assert cloud.file_systems() == ()
 
 
 def test_teardown_leaves_nothing_and_reports_each_object(cloud: sandbox_aws.Cloud) -> None:
-    outcome = reconciled(cloud, make_desired(*workers(cloud, *ZONES)))
+    outcome = rig.reconciled(cloud, rig.make_desired(*rig.workers(cloud, *rig.ZONES)))
     targets = {(target.id, target.zone) for target in cloud.mount_targets()}
-    group = our_group(cloud).id
+    group = rig.group_of(cloud).id
 
-    lines = torn_down(cloud)
+    lines = rig.torn_down(cloud)
 
     assert set(lines[:3]) == {f"deleted mount target {id_} ({zone})" for id_, zone in targets}
     assert lines[3:] == [
         f"deleted file system {outcome.file_system_id}",
         f"deleted security group {group}",
     ]
-    assert nothing_of_ours(cloud)
-    assert torn_down(cloud) == []
-    cloud.destroy_model(MODEL)
+    assert rig.nothing_of_ours(cloud)
+    assert rig.torn_down(cloud) == []
+    cloud.destroy_model(rig.MODEL)
 
 
-def test_a_dry_run_reports_the_same_and_changes_nothing(cloud: sandbox_aws.Cloud) -> None:
-    reconciled(cloud, make_desired(*workers(cloud, *ZONES)))
-    cloud.reset_calls()
-    would = torn_down(cloud, dry_run=True)
-    assert writes(cloud) == []
-    did = torn_down(cloud)
-    assert [line.replace("would delete", "deleted") for line in would][3:] == did[3:]
-    assert len(would) == len(did)
+def test_what_is_planned_is_what_is_deleted(cloud: sandbox_aws.Cloud) -> None:
+    rig.reconciled(cloud, rig.make_desired(*rig.workers(cloud, *rig.ZONES)))
+    planned = [f"deleted {each}" for each in teardown.plan(rig.standing(cloud))]
+    assert sorted(planned) == sorted(rig.torn_down(cloud))
 
 
 def test_a_teardown_that_began_keeps_every_reconcile_from_creating_anything(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    desired = make_desired(*workers(cloud, "us-east-1a"))
-    reconciled(cloud, desired)
-    teardown.mark(connected(cloud), OWNER)
-    for each in (desired, make_desired()):
+    desired = rig.make_desired(*rig.workers(cloud, "us-east-1a"))
+    rig.reconciled(cloud, desired)
+    teardown.mark(rig.connected(cloud), rig.standing(cloud))
+    for each in (desired, rig.make_desired()):
         with pytest.raises(problems.Blocked, match="teardown of fs-"):
-            reconciled(cloud, each)
+            rig.reconciled(cloud, each)
 
-    teardown.unmark(connected(cloud), OWNER)
+    teardown.unmark(rig.connected(cloud), rig.standing(cloud))
     cloud.reset_calls()
-    assert reconciled(cloud, desired).zones == ("us-east-1a",)
-    assert writes(cloud) == []
+    assert rig.reconciled(cloud, desired).zones == ("us-east-1a",)
+    assert rig.writes(cloud) == []
 
 
 def test_a_teardown_interrupted_after_the_file_system_still_blocks_a_reconcile(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    reconciled(cloud, make_desired(*workers(cloud, "us-east-1a")))
+    rig.reconciled(cloud, rig.make_desired(*rig.workers(cloud, "us-east-1a")))
     cloud.fail("DeleteSecurityGroup", "InternalError", status=500, times=3)
     with pytest.raises(problems.Waiting):
-        torn_down(cloud)
+        rig.torn_down(cloud)
     assert cloud.file_systems() == ()
     with pytest.raises(problems.Blocked, match="teardown of sg-"):
-        reconciled(cloud, make_desired())
-    assert len(torn_down(cloud)) == 1
-    assert nothing_of_ours(cloud)
+        rig.reconciled(cloud, rig.make_desired())
+    assert len(rig.torn_down(cloud)) == 1
+    assert rig.nothing_of_ours(cloud)
 
 
 @pytest.mark.parametrize("how", ["fail", "lose"])
@@ -526,74 +457,74 @@ def test_a_teardown_interrupted_after_the_file_system_still_blocks_a_reconcile(
 def test_a_teardown_can_be_run_again_wherever_it_was_interrupted(
     cloud: sandbox_aws.Cloud, operation: str, how: str
 ) -> None:
-    reconciled(cloud, make_desired(*workers(cloud, *ZONES)))
+    rig.reconciled(cloud, rig.make_desired(*rig.workers(cloud, *rig.ZONES)))
     if how == "fail":
         cloud.fail(operation, "InternalError", status=500, times=3)
         with pytest.raises(problems.Waiting):
-            torn_down(cloud)
+            rig.torn_down(cloud)
     else:
         cloud.lose_reply(operation, times=2)
-    torn_down(cloud)
-    assert nothing_of_ours(cloud)
+    rig.torn_down(cloud)
+    assert rig.nothing_of_ours(cloud)
 
 
 def test_a_teardown_waits_for_interfaces_and_says_when_its_time_is_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = dataclasses.replace(sandbox_aws.Latencies.real(), call_seconds=0)
-    with started(monkeypatch, slow) as cloud:
-        desired = make_desired(*workers(cloud, "us-east-1a"))
+    with rig.started(monkeypatch, slow) as cloud:
+        desired = rig.make_desired(*rig.workers(cloud, "us-east-1a"))
         with pytest.raises(problems.Waiting):
-            reconciled(cloud, desired, timeout_seconds=0)
+            rig.reconciled(cloud, desired, timeout_seconds=0)
         cloud.skip(slow.file_system_seconds)
-        reconciled(cloud, desired, timeout_seconds=0)
+        rig.reconciled(cloud, desired, timeout_seconds=0)
         cloud.skip(slow.mount_target_seconds)
         for sentence in ("deleting the mount targets", "still deleting fs-", "is still used"):
             with pytest.raises(problems.Waiting, match=sentence):
-                torn_down(cloud, timeout_seconds=0)
+                rig.torn_down(cloud, timeout_seconds=0)
             cloud.skip(
                 slow.mount_target_deletion_seconds
                 if "mount" in sentence
                 else slow.file_system_deletion_seconds
             )
         cloud.skip(slow.interface_release_seconds)
-        assert len(torn_down(cloud, timeout_seconds=0)) == 1
-        assert nothing_of_ours(cloud)
+        assert len(rig.torn_down(cloud, timeout_seconds=0)) == 1
+        assert rig.nothing_of_ours(cloud)
 
 
 def test_a_kept_file_system_does_not_keep_the_model_from_being_destroyed(
     cloud: sandbox_aws.Cloud,
 ) -> None:
-    outcome = reconciled(cloud, make_desired(*workers(cloud, *ZONES)))
-    cloud.destroy_model(MODEL)
+    outcome = rig.reconciled(cloud, rig.make_desired(*rig.workers(cloud, *rig.ZONES)))
+    cloud.destroy_model(rig.MODEL)
     assert [system.id for system in cloud.file_systems()] == [outcome.file_system_id]
     assert len(cloud.mount_targets()) == 3
 
 
 def test_other_applications_and_other_groups_are_not_touched(cloud: sandbox_aws.Cloud) -> None:
-    machines = workers(cloud, "us-east-1a")
-    other = identity.Owner(MODEL, "other")
-    theirs = reconciled(cloud, make_desired(*machines, owner=other))
+    machines = rig.workers(cloud, "us-east-1a")
+    other = identity.Owner(rig.MODEL, "other")
+    theirs = rig.reconciled(cloud, rig.make_desired(*machines, owner=other))
     groups = {group.id for group in cloud.security_groups()}
-    reconciled(cloud, make_desired(*machines))
+    rig.reconciled(cloud, rig.make_desired(*machines))
 
-    torn_down(cloud)
+    rig.torn_down(cloud)
 
     assert [system.id for system in cloud.file_systems()] == [theirs.file_system_id]
     assert {group.id for group in cloud.security_groups()} == groups
 
 
 def test_two_leaders_at_once_make_one_of_each(cloud: sandbox_aws.Cloud) -> None:
-    desired = make_desired(*workers(cloud, *ZONES))
+    desired = rig.make_desired(*rig.workers(cloud, *rig.ZONES))
     states: list[file_system.FileSystemOutcome] = []
     threads = [
-        threading.Thread(target=lambda: states.append(reconciled(cloud, desired)))
+        threading.Thread(target=lambda: states.append(rig.reconciled(cloud, desired)))
         for _ in range(3)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [outcome.zones for outcome in states] == [ZONES] * 3
+    assert [outcome.zones for outcome in states] == [rig.ZONES] * 3
     assert len({outcome.file_system_id for outcome in states}) == 1
     assert len(cloud.mount_targets()) == 3

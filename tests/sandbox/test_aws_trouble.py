@@ -23,8 +23,8 @@ def owner_s_client(stage: Stage, service: str) -> Any:
         service,
         region_name=stage.cloud.region,
         endpoint_url=stage.cloud.endpoint_url,
-        aws_access_key_id=stage.cloud.credentials.access_key,
-        aws_secret_access_key=stage.cloud.credentials.secret_key,
+        aws_access_key_id=stage.cloud.administrator.access_key,
+        aws_secret_access_key=stage.cloud.administrator.secret_key,
     )
 
 

@@ -43,6 +43,9 @@ BAD_OPTIONS = [
     ("region", "Virginia"),
     ("vpc", "default"),
     ("credentials", "AKIA-in-the-clear"),
+    ("file-system-id", "fs-mine"),
+    ("allow-cidrs", "0.0.0.0/0"),
+    ("allow-cidrs", "10.0.0.1/8"),
 ]
 BAD_NAMES = [
     "..",

@@ -71,8 +71,8 @@ def make_file_system(
             service,
             region_name=cloud.region,
             endpoint_url=cloud.endpoint_url,
-            aws_access_key_id=cloud.credentials.access_key,
-            aws_secret_access_key=cloud.credentials.secret_key,
+            aws_access_key_id=cloud.administrator.access_key,
+            aws_secret_access_key=cloud.administrator.secret_key,
         )
         for service in ("efs", "ec2")
     )

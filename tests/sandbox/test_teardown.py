@@ -182,8 +182,8 @@ def test_what_is_not_ours_stays(stage: Stage) -> None:
         "ec2",
         region_name=stage.cloud.region,
         endpoint_url=stage.cloud.endpoint_url,
-        aws_access_key_id=stage.cloud.credentials.access_key,
-        aws_secret_access_key=stage.cloud.credentials.secret_key,
+        aws_access_key_id=stage.cloud.administrator.access_key,
+        aws_secret_access_key=stage.cloud.administrator.secret_key,
     )
     ec2.create_security_group(
         GroupName="efs-of-others", Description="theirs", VpcId=stage.cloud.vpc_id

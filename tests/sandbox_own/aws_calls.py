@@ -31,8 +31,8 @@ def started(monkeypatch, latencies):
 
 
 def client(cloud, service, key=None, region=None):
-    """Return a client of one service, by default with the cloud's own key."""
-    return _client(cloud, service, key or cloud.credentials, region or cloud.region)
+    """Return a client of one service, by default with the administrator's key."""
+    return _client(cloud, service, key or cloud.administrator, region or cloud.region)
 
 
 @functools.lru_cache(maxsize=8)

@@ -286,6 +286,48 @@ def test_a_change_of_a_mount_targets_groups_shows_at_its_interface(slow):
     assert code == "OperationNotPermitted"
 
 
+def test_a_one_zone_file_system_has_a_mount_target_in_its_zone_only(cloud):
+    system = aws_calls.file_system(cloud, AvailabilityZoneName="us-east-1a")
+    (seen,) = aws_calls.client(cloud, "efs").describe_file_systems()["FileSystems"]
+    assert seen["AvailabilityZoneName"] == "us-east-1a"
+    code, _, _ = aws_calls.refused(aws_calls.mount_target, cloud, system, "us-east-1b")
+    assert code == "AvailabilityZonesMismatch"
+    aws_calls.mount_target(cloud, system, "us-east-1a")
+
+
+# --- Replication
+
+
+def test_a_file_system_that_is_replicated_cannot_be_deleted_at_either_end(cloud):
+    efs, source = aws_calls.client(cloud, "efs"), aws_calls.file_system(cloud)
+    away = aws_calls.client(cloud, "efs", region="eu-west-1")
+    made = efs.create_replication_configuration(
+        SourceFileSystemId=source, Destinations=[{"Region": "eu-west-1"}]
+    )
+    copy = made["Destinations"][0]["FileSystemId"]
+    (seen,) = away.describe_file_systems(FileSystemId=copy)["FileSystems"]
+    assert seen["FileSystemProtection"]["ReplicationOverwriteProtection"] == "REPLICATING"
+    for client, system in ((efs, source), (away, copy)):
+        described = client.describe_replication_configurations(FileSystemId=system)
+        assert described["Replications"][0]["SourceFileSystemId"] == source
+        code, _, _ = aws_calls.refused(client.delete_file_system, FileSystemId=system)
+        assert code == "FileSystemInUse"
+    code, _, _ = aws_calls.refused(
+        efs.create_replication_configuration,
+        SourceFileSystemId=source,
+        Destinations=[{"Region": "eu-west-1"}],
+    )
+    assert code == "ReplicationAlreadyExists"
+    efs.delete_replication_configuration(SourceFileSystemId=source)
+    code, status, _ = aws_calls.refused(
+        efs.describe_replication_configurations, FileSystemId=source
+    )
+    assert (code, status) == ("ReplicationNotFound", 404)
+    (seen,) = away.describe_file_systems(FileSystemId=copy)["FileSystems"]
+    assert seen["FileSystemProtection"]["ReplicationOverwriteProtection"] == "ENABLED"
+    efs.delete_file_system(FileSystemId=source)
+
+
 # --- Order of deletion
 
 

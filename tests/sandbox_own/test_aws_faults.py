@@ -41,11 +41,11 @@ def test_other_keys_and_wrong_secrets_are_refused(cloud):
 
 
 def test_a_key_that_was_rotated_is_refused(cloud):
-    before = aws_calls.client(cloud, "ec2")
-    before.describe_vpcs()
-    cloud.rotate_credentials()
-    assert aws_calls.refused(before.describe_vpcs)[0] == "AuthFailure"
-    aws_calls.client(cloud, "ec2").describe_vpcs()
+    before = aws_calls.client(cloud, "ec2", cloud.credentials)
+    before.describe_subnets()
+    after = cloud.rotate_credentials()
+    assert aws_calls.refused(before.describe_subnets)[0] == "AuthFailure"
+    aws_calls.client(cloud, "ec2", after).describe_subnets()
 
 
 def test_the_default_chain_finds_the_role_or_nothing(cloud, monkeypatch):
@@ -63,14 +63,36 @@ def test_the_default_chain_finds_the_role_or_nothing(cloud, monkeypatch):
 
 def test_a_denied_operation_names_its_action(cloud):
     cloud.deny("CreateFileSystem")
-    cloud.deny("DescribeInstances")
-    efs, ec2 = aws_calls.client(cloud, "efs"), aws_calls.client(cloud, "ec2")
-    code, status, answer = aws_calls.refused(efs.create_file_system, CreationToken="t")
+    cloud.deny("ec2:DescribeInstances")
+    key = cloud.credentials
+    efs, ec2 = aws_calls.client(cloud, "efs", key), aws_calls.client(cloud, "ec2", key)
+    params = {"CreationToken": "t", "Tags": [{"Key": "aws-efs/model-uuid", "Value": "u"}]}
+    code, status, answer = aws_calls.refused(efs.create_file_system, **params)
     assert (code, status) == ("AccessDeniedException", 403)
     assert "elasticfilesystem:CreateFileSystem" in answer["Error"]["Message"]
     assert aws_calls.refused(ec2.describe_instances)[:2] == ("UnauthorizedOperation", 403)
+    aws_calls.client(cloud, "ec2").describe_instances()  # an administrator is not concerned
     cloud.allow("CreateFileSystem")
-    efs.create_file_system(CreationToken="t")
+    efs.create_file_system(**params)
+
+
+def test_everybody_may_ask_for_their_own_account(cloud):
+    cloud.deny("")
+    account, key = cloud.add_account()
+    for each, expected in ((cloud.credentials, cloud.account_id), (key, account)):
+        asked = aws_calls.client(cloud, "sts", each).get_caller_identity()
+        assert asked["Account"] == expected
+
+
+def test_another_account_has_nothing_of_the_first(cloud):
+    made = aws_calls.file_system(cloud)
+    _, key = cloud.add_account()
+    theirs = aws_calls.client(cloud, "efs", key)
+    assert theirs.describe_file_systems()["FileSystems"] == []
+    code, _, _ = aws_calls.refused(theirs.describe_file_systems, FileSystemId=made)
+    assert code == "FileSystemNotFound"
+    theirs.create_file_system(CreationToken="token")  # the token is free there
+    assert [each.id for each in cloud.file_systems()] == [made]
 
 
 # --- Faults

@@ -51,3 +51,7 @@ def test_the_policy_allows_exactly_the_operations_that_the_code_names(
     called = {f"{prefix}:{operations[method]}" for method in named(client)}
     assert called == set(actions)
     assert list(actions) == sorted(actions)
+
+
+def test_the_only_other_call_needs_no_permission() -> None:
+    assert set(named("sts")) == {"get_caller_identity"}

@@ -10,7 +10,17 @@ import pytest
 
 import identity
 import problems
-from aws import network, ownership, placement, plan, resources, steps
+from aws import (
+    adoption,
+    diagnosis,
+    network,
+    ownership,
+    placement,
+    plan,
+    resources,
+    security_groups,
+    steps,
+)
 
 OWNER = identity.Owner("6a1ff4ef-7a51-4a3c-8d6d-6a3cf1a0a001", "aws-efs")
 VPC = "vpc-here"
@@ -21,18 +31,21 @@ SUBNETS = tuple(
 )
 
 
-def make_desired(**changes: object) -> resources.DesiredFileSystem:
+def make_desired(
+    *, option: str = "", known_id: str = "", adopted: bool = False, **changes: object
+) -> resources.DesiredFileSystem:
+    record = resources.ResourceRecord(known_id, adopted=adopted)
     plain = resources.DesiredFileSystem(
-        owner=OWNER,
+        key=resources.ResourceKey(OWNER, option, record),
         performance_mode="generalPurpose",
         throughput_mode="elastic",
         encrypted=True,
         kms_key="",
         tags={},
         vpc_id="",
+        allow_cidrs=frozenset(),
         addresses=frozenset(),
         instance_ids=frozenset(),
-        known_id="",
     )
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -52,6 +65,7 @@ def make_network(**changes: object) -> network.Network:
 def file_system(**changes: object) -> resources.FileSystem:
     plain = resources.FileSystem(
         id="fs-1",
+        account_id="111111111111",
         life_cycle="available",
         performance_mode="generalPurpose",
         throughput_mode="elastic",
@@ -77,8 +91,15 @@ def mount_target(zone: str, subnet_id: str, **changes: object) -> resources.Moun
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def group(**changes: object) -> network.SecurityGroup:
-    plain = network.SecurityGroup("sg-1", VPC, ownership.tags(OWNER, {}), frozenset())
+def group(**changes: object) -> security_groups.SecurityGroup:
+    plain = security_groups.SecurityGroup(
+        id="sg-1",
+        vpc_id=VPC,
+        name=ownership.group_name(OWNER),
+        description=ownership.GROUP_DESCRIPTION,
+        tags=ownership.group_tags(OWNER, {}, ()),
+        rules=frozenset(),
+    )
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -134,7 +155,7 @@ def after(before: resources.ObservedFileSystem, step: steps.Step) -> resources.O
             return dataclasses.replace(before, network=changed_network)
 
 
-def after_on_group(before: network.Network, step: steps.Step) -> network.SecurityGroup:
+def after_on_group(before: network.Network, step: steps.Step) -> security_groups.SecurityGroup:
     if isinstance(step, steps.CreateGroup):
         assert before.group is None
         return group(vpc_id=step.vpc_id, tags=dict(step.tags))
@@ -142,7 +163,7 @@ def after_on_group(before: network.Network, step: steps.Step) -> network.Securit
     rules, tags = before.group.rules, before.group.tags
     match step:
         case steps.Allow():
-            rules |= {network.Rule.nfs(cidr) for cidr in step.cidrs}
+            rules |= {security_groups.Rule.nfs(cidr) for cidr in step.cidrs}
         case steps.Revoke():
             assert set(step.rules) <= rules
             rules -= set(step.rules)
@@ -193,7 +214,7 @@ ADDRESSES = st.frozensets(
 )
 RULES = st.frozensets(
     st.builds(
-        network.Rule,
+        security_groups.Rule,
         st.sampled_from(["tcp", "udp", "-1"]),
         st.sampled_from([22, 2049, None]),
         st.sampled_from([2049, None]),
@@ -210,7 +231,9 @@ def worlds(draw: st.DrawFn) -> resources.ObservedFileSystem:
         for subnet in SUBNETS[: draw(st.integers(1, 6))]
     )
     tags = ownership.tags(OWNER, draw(USER_TAGS))
-    old_group = draw(st.none() | st.builds(lambda r: group(rules=r, tags=tags), RULES))
+    zones = draw(st.none() | st.sets(st.sampled_from(ZONES)))
+    group_tags = tags if zones is None else {**tags, ownership.ZONES_TAG: " ".join(zones)}
+    old_group = draw(st.none() | st.builds(lambda r: group(rules=r, tags=group_tags), RULES))
     life_cycle = draw(st.sampled_from(["creating", "available", "updating"]))
     found = draw(st.none() | st.just(file_system(life_cycle=life_cycle, tags=tags)))
     targets: list[resources.MountTarget] = []
@@ -240,7 +263,7 @@ def test_from_any_state_of_ours_the_plans_end_in_the_desired_state(
     assert len(zones) == len(set(zones))
     free = {subnet.zone for subnet in end.network.subnets if subnet.free}
     assert {subnet.zone for subnet in used} & free <= set(zones)
-    assert {network.Rule.nfs(subnet.cidr) for subnet in used} <= end.network.group.rules
+    assert {security_groups.Rule.nfs(subnet.cidr) for subnet in used} <= end.network.group.rules
     for tagged in (end.file_system.tags, end.network.group.tags):
         assert ownership.is_ours(OWNER, tagged)
         assert ownership.tags(OWNER, tags).items() <= tagged.items()
@@ -267,14 +290,18 @@ def test_what_exists_stays_whatever_units_come_and_go(
     assert kept <= end.network.group.rules
 
 
-@hypothesis.given(worlds(), ADDRESSES)
-def test_the_group_lets_in_nothing_but_nfs_from_whole_subnets_of_the_vpc(
-    world: resources.ObservedFileSystem, addresses: frozenset[str]
+CIDRS = st.frozensets(st.sampled_from(["10.0.0.0/24", "10.20.0.0/16", "192.168.0.0/30"]))
+
+
+@hypothesis.given(worlds(), ADDRESSES, CIDRS)
+def test_the_group_lets_in_nothing_but_nfs_from_subnets_of_the_vpc_and_from_what_is_allowed(
+    world: resources.ObservedFileSystem, addresses: frozenset[str], allowed: frozenset[str]
 ) -> None:
-    end = converged(make_desired(addresses=addresses), world)
+    end = converged(make_desired(addresses=addresses, allow_cidrs=allowed), world)
 
     assert end.network and end.network.group
-    cidrs = {subnet.cidr for subnet in end.network.subnets}
+    cidrs = {subnet.cidr for subnet in end.network.subnets} | allowed
+    assert {security_groups.Rule.nfs(cidr) for cidr in allowed} <= end.network.group.rules
     for rule in end.network.group.rules:
         assert (rule.protocol, rule.from_port, rule.to_port) == ("tcp", 2049, 2049)
         assert rule.source in cidrs
@@ -351,7 +378,7 @@ def test_a_zone_without_free_addresses_is_reported_and_the_others_are_served() -
 
     assert [target.zone for target in end.mount_targets] == ["us-east-1b"]
     assert "us-east-1a: no subnet of vpc-here has a free address" in only(
-        plan.find_problems(desired, end)
+        diagnosis.find_problems(desired, end)
     )
 
 
@@ -366,7 +393,7 @@ def test_machines_in_another_vpc_are_reported_and_do_not_choose_subnets_here() -
     end = converged(desired, world_of(instances=machines))
 
     assert [target.zone for target in end.mount_targets] == ["us-east-1a"]
-    reported = only(plan.find_problems(desired, end))
+    reported = only(diagnosis.find_problems(desired, end))
     assert "vpc-away" in reported and VPC in reported
 
 
@@ -374,12 +401,12 @@ def test_addresses_in_no_subnet_are_named() -> None:
     desired = make_desired(
         addresses=frozenset({"10.0.0.7", "192.168.0.9", "node.example.com", "fd00::1"})
     )
-    reported = only(plan.find_problems(desired, world_of(group=group())))
+    reported = only(diagnosis.find_problems(desired, world_of(group=group())))
     assert reported.startswith("192.168.0.9, node.example.com: in no subnet of vpc-here")
 
 
 def test_dns_flags_that_are_off_are_reported_with_the_command_that_sets_them() -> None:
-    reported = plan.find_problems(make_desired(), world_of(dns_hostnames=False))
+    reported = diagnosis.find_problems(make_desired(), world_of(dns_hostnames=False))
     assert only(reported).endswith("modify-vpc-attribute --vpc-id vpc-here --enable-dns-hostnames")
 
 
@@ -387,7 +414,7 @@ def test_zones_that_wait_for_the_file_system_are_reported() -> None:
     world = dataclasses.replace(
         world_of(group=group()), file_system=file_system(life_cycle="updating")
     )
-    reported = plan.find_problems(make_desired(addresses=frozenset({"10.0.0.7"})), world)
+    reported = diagnosis.find_problems(make_desired(addresses=frozenset({"10.0.0.7"})), world)
     assert only(reported).startswith("us-east-1a: no mount target while fs-1 is updating")
 
 
@@ -397,7 +424,7 @@ def test_a_failed_mount_target_is_reported_and_not_replaced() -> None:
     world = converged(desired, world_of(target))
     assert world.mount_targets == (target,)
     assert "delete-mount-target --mount-target-id fsmt-us-east-1a" in only(
-        plan.find_problems(desired, world)
+        diagnosis.find_problems(desired, world)
     )
 
 
@@ -421,14 +448,14 @@ def test_more_tags_than_fit_are_reported() -> None:
     value = ownership.tags(OWNER, many)["aws-efs/user-tags"]
     assert len(value) <= 256
     assert "tag key-40" in only(
-        plan.find_problems(make_desired(tags=many), resources.ObservedFileSystem(None))
+        diagnosis.find_problems(make_desired(tags=many), resources.ObservedFileSystem(None))
     )
 
 
 @pytest.mark.parametrize(
     ("change", "found", "message"),
     [
-        ({"known_id": "fs-9"}, None, "fs-9 is on record but gone"),
+        ({"known_id": "fs-9"}, None, "fs-9 is gone from AWS: adopt a restored one"),
         ({"known_id": "fs-9"}, {}, "fs-9 is on record, AWS has fs-1"),
         ({}, {"tags": {}}, "fs-1 has this application's name but not its tags"),
         ({}, {"life_cycle": "error"}, "fs-1 is in state error"),
@@ -500,5 +527,196 @@ def test_the_vpc_is_that_of_the_mount_targets_then_the_option_then_of_the_machin
 
 def test_a_rule_is_sent_to_ec2_as_it_was_read() -> None:
     for source in ("10.0.0.0/24", "fd00::/64", "sg-2", "pl-3"):
-        rule = network.Rule("tcp", 2049, 2049, source)
-        assert network.Rule.from_permission(rule.to_permission()) == [rule]
+        read = security_groups.Rule("tcp", 2049, 2049, source)
+        assert security_groups.Rule.from_permission(read.to_permission()) == [read]
+    # A group of a peered VPC in another account is known by its account, too.
+    read = security_groups.Rule("tcp", 2049, 2049, "sg-2", "222222222222")
+    assert security_groups.Rule.from_permission(read.to_permission()) == [read]
+
+
+@hypothesis.given(worlds(), ADDRESSES, st.booleans())
+def test_a_mount_target_of_somebody_else_is_never_changed(
+    world: resources.ObservedFileSystem, addresses: frozenset[str], adopted: bool
+) -> None:
+    desired = make_desired(addresses=addresses, option="fs-1" if adopted else "")
+    if adopted and not world.file_system:
+        return
+    assert world.network
+    own = adoption.own_targets(desired.key, world.network.group, world.mount_targets)
+
+    end = converged(desired, world)
+
+    after_by_id = {target.id: target for target in end.mount_targets}
+    for target in world.mount_targets:
+        if target not in own and target.id in after_by_id:
+            assert after_by_id[target.id].groups == target.groups
+
+
+@hypothesis.given(worlds(), ADDRESSES, USER_TAGS)
+def test_an_adopted_file_system_is_never_created_tagged_or_changed(
+    world: resources.ObservedFileSystem, addresses: frozenset[str], tags: dict[str, str]
+) -> None:
+    theirs = file_system(
+        performance_mode="maxIO", throughput_mode="provisioned", encrypted=False, tags={"a": "b"}
+    )
+    world = dataclasses.replace(world, file_system=theirs)
+    desired = make_desired(addresses=addresses, option="fs-1", tags=tags, kms_key="abc")
+
+    end = converged(desired, world)
+
+    assert end.file_system == theirs
+
+
+@hypothesis.given(worlds(), ADDRESSES, ADDRESSES, st.booleans())
+def test_the_mount_targets_that_are_created_are_known_as_ours_afterwards(
+    world: resources.ObservedFileSystem,
+    first: frozenset[str],
+    second: frozenset[str],
+    adopted: bool,
+) -> None:
+    if adopted and not world.file_system:
+        return
+    before = {target.zone for target in world.mount_targets if target.life_cycle != "deleting"}
+    option = "fs-1" if adopted else ""
+    end = converged(make_desired(addresses=first, option=option), world)
+    desired = make_desired(addresses=second, option=option)
+
+    end = converged(desired, end)
+
+    assert end.network
+    own = adoption.own_targets(desired.key, end.network.group, end.mount_targets)
+    created = {target.zone for target in end.mount_targets} - before
+    assert created <= {target.zone for target in own}
+
+
+def own(tags: dict[str, str], *targets: resources.MountTarget, option: str = "") -> set[str]:
+    key = resources.ResourceKey(OWNER, option)
+    return {t.zone for t in adoption.own_targets(key, group(tags=tags), targets)}
+
+
+def test_a_mount_target_is_ours_by_the_zone_that_the_group_records_and_by_the_group_itself() -> (
+    None
+):
+    ours = mount_target(ZONES[0], "subnet-0")
+    lost = mount_target(ZONES[1], "subnet-1", groups=frozenset({"sg-user"}))
+    given = mount_target(ZONES[2], "subnet-2", groups=frozenset({"sg-1", "sg-user"}))
+    recorded = ownership.group_tags(OWNER, {}, ZONES[:2])
+    # A user has added the charm's group to a mount target of theirs: it stays theirs.
+    assert own(recorded, ours, lost, given) == set(ZONES[:2])
+    assert own(recorded, ours, lost, given, option="fs-1") == {ZONES[0]}
+    # Somebody has removed the record.
+    assert own(ownership.tags(OWNER, {}), ours, lost, given) == {ZONES[0], ZONES[2]}
+
+
+def test_a_one_zone_file_system_is_mounted_in_its_zone_and_the_others_are_named() -> None:
+    world = dataclasses.replace(world_of(group=group()), file_system=file_system(zone=ZONES[0]))
+    desired = make_desired(option="fs-1", addresses=frozenset({"10.0.0.7", "10.0.1.7"}))
+    end = converged(desired, world)
+    assert [target.zone for target in end.mount_targets] == [ZONES[0]]
+    assert only(diagnosis.find_problems(desired, end)).startswith(
+        "fs-1 is in us-east-1a only, it cannot be mounted in us-east-1b"
+    )
+
+
+def test_the_destination_of_a_replication_is_reported_as_read_only() -> None:
+    world = resources.ObservedFileSystem(file_system(replica=True))
+    assert "read-only" in only(diagnosis.find_problems(make_desired(option="fs-1"), world))
+
+
+def rule(source: str, protocol: str = "tcp", first: int = 2049, last: int = 2049):
+    return security_groups.Rule(protocol, first, last, source)
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ([], True),
+        ([rule("10.0.0.0/24")], False),
+        ([rule("10.0.0.0/16")], False),
+        ([rule("10.0.0.0/25"), rule("10.0.0.128/25")], False),
+        ([rule("10.0.0.0/25")], True),
+        ([rule("10.0.1.0/24")], True),
+        ([rule("10.0.0.0/16", first=0, last=65535)], False),
+        ([rule("10.0.0.0/16", first=111, last=2048)], True),
+        ([rule("10.0.0.0/16", "udp")], True),
+        ([security_groups.Rule("-1", None, None, "0.0.0.0/0")], False),
+        ([rule("::/0")], True),
+        ([rule("pl-1")], False),
+        ([rule("sg-node")], False),
+        ([rule("sg-other")], True),
+    ],
+)
+def test_an_existing_mount_target_that_does_not_let_the_subnet_in_is_told(
+    rules: list[security_groups.Rule], told: bool
+) -> None:
+    theirs = security_groups.SecurityGroup("sg-2", VPC, "theirs", "", {}, frozenset(rules))
+    machine = network.Instance(
+        "i-1", VPC, "subnet-0", frozenset({"10.0.0.7"}), frozenset({"sg-node"})
+    )
+    target = mount_target(ZONES[0], "subnet-3", groups=frozenset({"sg-2"}))
+    world = dataclasses.replace(
+        world_of(target, group=group(), instances=(machine,)), other_groups={"sg-2": theirs}
+    )
+    found = diagnosis.find_problems(
+        make_desired(option="fs-1", addresses=frozenset({"10.0.0.7"})), world
+    )
+    expected = "us-east-1a: sg-2 of its mount target does not allow tcp 2049 from 10.0.0.0/24"
+    assert [each.message.startswith(expected) for each in found] == [True] * told
+
+
+@pytest.mark.parametrize(
+    ("option", "recorded", "adopted", "expected", "changed"),
+    [
+        ("", "", False, "", False),
+        ("fs-b", "", False, "fs-b", False),
+        ("", "fs-a", False, "", False),
+        ("fs-a", "fs-a", False, "fs-a", False),
+        ("fs-b", "fs-a", False, "", True),
+        ("fs-b", "fs-b", True, "fs-b", False),
+        ("", "fs-b", True, "fs-b", True),
+        ("fs-c", "fs-b", True, "fs-b", True),
+    ],
+)
+def test_a_record_counts_more_than_the_option(
+    option: str, recorded: str, adopted: bool, expected: str, changed: bool
+) -> None:
+    key = make_desired(option=option, known_id=recorded, adopted=adopted).key
+    assert (key.adopted_id, key.changed) == (expected, changed)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "no file system fs-1 in this account and region: correct file-system-id"),
+        ({"life_cycle": "error"}, "fs-1 is in state error"),
+        ({"life_cycle": "deleting"}, "fs-1 is in state deleting"),
+        ({"tags": {"aws-efs/state": "tearing-down"}}, "fs-1 is marked by a teardown of its own"),
+    ],
+)
+def test_what_cannot_be_adopted_blocks(found: dict[str, object] | None, message: str) -> None:
+    world = resources.ObservedFileSystem(None if found is None else file_system(**found))
+    with pytest.raises(problems.Blocked, match=message):
+        plan.plan(make_desired(option="fs-1"), world)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "aws-efs-other"},
+        {"description": "copied"},
+        {"tags": {}},
+        {"tags": {**ownership.tags(OWNER, {}), "aws-efs/model-uuid": "another"}},
+    ],
+)
+def test_a_group_is_ours_by_name_description_and_tags_together(change: dict[str, object]) -> None:
+    assert ownership.is_our_group(OWNER, group())
+    assert not ownership.is_our_group(OWNER, group(**change))
+
+
+def test_a_rule_is_described_in_words() -> None:
+    described = [
+        security_groups.Rule("tcp", 22, 22, "0.0.0.0/0").describe(),
+        security_groups.Rule("udp", 1, 9, "sg-1").describe(),
+        security_groups.Rule("-1", None, None, "::/0").describe(),
+    ]
+    assert described == ["tcp 22 from 0.0.0.0/0", "udp 1-9 from sg-1", "all traffic from ::/0"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 import typing
 from typing import Any
@@ -139,6 +140,23 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("tags", " ".join(f"k{n}=v" for n in range(41))),
         ("loader_image", ""),
         ("loader_image", "a b"),
+        ("file_system_id", "fs-123"),
+        ("file_system_id", "fs-0123456789ABCDEF0"),
+        ("file_system_id", "fsmt-0123456789abcdef0"),
+        ("file_system_id", f"fs-{'0' * 41}"),
+        ("allow_cidrs", "0.0.0.0/0"),
+        ("allow_cidrs", "0.0.0.0/1 128.0.0.0/1"),
+        ("allow_cidrs", "10.0.0.0/7"),
+        ("allow_cidrs", "10.0.0.1/8"),
+        ("allow_cidrs", "10.0.0.0"),
+        ("allow_cidrs", "10.0.0.0/255.0.0.0"),
+        ("allow_cidrs", "010.0.0.0/8"),
+        ("allow_cidrs", "10.0.0.0/33"),
+        ("allow_cidrs", "fd00::/8"),
+        ("allow_cidrs", "sg-0123456789abcdef0"),
+        ("allow_cidrs", "10.0.0.0/8,10.1.0.0/16"),
+        ("allow_cidrs", "10.0.0.0/8 10.0.0.0/8"),
+        ("allow_cidrs", " ".join(f"10.{n}.0.0/16" for n in range(21))),
     ],
 )
 def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
@@ -156,6 +174,26 @@ def test_a_root_that_others_write_in_has_the_sticky_bit(mode: str) -> None:
 
 def test_the_mode_with_the_sticky_bit_is_named() -> None:
     assert refusal(root_mode="2775").endswith("as in 3775")
+
+
+@hypothesis.given(st.lists(st.ip_addresses(v=4), unique=True, max_size=20), st.integers(8, 32))
+def test_any_canonical_network_that_is_narrow_enough_is_allowed(
+    addresses: list[ipaddress.IPv4Address], prefix: int
+) -> None:
+    networks = {str(ipaddress.IPv4Network((each, prefix), strict=False)) for each in addresses}
+    assert set(load(allow_cidrs=" ".join(networks)).allow_cidrs) == networks
+
+
+@hypothesis.given(st.text(alphabet="0123456789./ abf:*-", min_size=1, max_size=30))
+def test_whatever_is_taken_for_a_network_is_one_and_not_everything(text: str) -> None:
+    try:
+        taken = load(allow_cidrs=text).allow_cidrs
+    except pydantic.ValidationError:
+        return
+    for cidr in taken:
+        network = ipaddress.IPv4Network(cidr)
+        assert str(network) == cidr
+        assert network.prefixlen >= 8
 
 
 def test_what_a_secret_option_was_given_is_in_no_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from app.datasets import index, observe
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import protocol
@@ -22,7 +24,7 @@ def save_results(known: index.Index) -> None:
     """Save the results of all loads; one API call where there is no new one."""
     cluster = known.cluster
     jobs = job_observe.observe_all(cluster, index.KIND, without=protocol.NOTED_LABEL)
-    records = known.read().records if jobs else {}
+    records: Mapping[str, index.DatasetRecord] = known.read().records if jobs else {}
     for job in jobs:
         if observe.is_of(known, job):
             name = job.annotations[protocol.DATASET_ANNOTATION]

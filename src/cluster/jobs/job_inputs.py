@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightkube.types
 from lightkube.resources import core_v1
@@ -51,7 +51,8 @@ def share_files(
     name = files_name(files)
 
     def share() -> None:
-        existing = cluster.find_own(core_v1.ConfigMap, name)
+        # lightkube leaves its data untyped.
+        existing: Any = cluster.find_own(core_v1.ConfigMap, name)
         if existing is None:
             _create_files(cluster, owner, name, files)
             return
