@@ -233,7 +233,6 @@ class AwsEfsCharm(ops.CharmBase):
             ),
             tell=self._tell,
             addresses=frozenset({*self._control_plane.addresses(), *workers.addresses(self)}),
-            environment=cloud.proxy_environment(),
             next_step="" if related else f"juju relate {endpoint} kubernetes-control-plane",
         )
 

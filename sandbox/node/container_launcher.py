@@ -18,12 +18,14 @@ import signal
 import sys
 import typing
 
-# From <sched.h>, <sys/mount.h> and <sys/prctl.h>; Python has some of them only since 3.12.
+# From <sched.h>, <sys/mount.h>, <sys/prctl.h> and <linux/capability.h>; Python has some of them
+# only since 3.12.
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE = 1024, 2048, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+CAPABILITY_VERSION = 0x20080522
 LAST_CAPABILITY = pathlib.Path("/proc/sys/kernel/cap_last_cap")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
@@ -103,6 +105,9 @@ def _become(spec: dict[str, typing.Any], signals: set[signal.Signals]) -> typing
 def _build_root(spec: dict[str, typing.Any]) -> None:
     root: str = spec["root"]
     _mount("tmpfs", root, "tmpfs", 0, "mode=755")
+    pathlib.Path(root, "dev").mkdir()
+    # It stays writable in a root that is not.
+    _mount("tmpfs", f"{root}/dev", "tmpfs", MS_NOSUID, "mode=755")
     for name in ("tmp", "var/tmp", "dev/shm"):
         pathlib.Path(root, name).mkdir(parents=True)
         pathlib.Path(root, name).chmod(0o1777)
@@ -112,21 +117,24 @@ def _build_root(spec: dict[str, typing.Any]) -> None:
         link_path.symlink_to(source)
     for path in spec["image"]:
         _bind(path, root + path, read_only=True)
-    _add_programs(f"{root}/usr/local/bin", spec["programs"])
+    _add_programs(f"{root}/usr/local/bin", spec["programs"], read_only=spec["read_only_root"])
     for device in DEVICES:
         _bind(f"/dev/{device}", f"{root}/dev/{device}", read_only=False)
     _add_proc(f"{root}/proc")
     for mount in spec["mounts"]:
         _bind(mount["source"], root + mount["target"], read_only=mount["read_only"])
     if spec["read_only_root"]:
-        _mount("", root, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+        _make_read_only(root)
 
 
-def _add_programs(directory: str, programs: dict[str, str]) -> None:
-    if programs:
-        _mount("tmpfs", directory, "tmpfs", 0, "mode=755")
+def _add_programs(directory: str, programs: dict[str, str], *, read_only: bool) -> None:
+    if not programs:
+        return
+    _mount("tmpfs", directory, "tmpfs", 0, "mode=755")
     for name, program in programs.items():
         pathlib.Path(directory, name).symlink_to(program)
+    if read_only:
+        _make_read_only(directory)
 
 
 def _add_proc(proc: str) -> None:
@@ -145,15 +153,32 @@ def _enter_root(spec: dict[str, typing.Any]) -> None:
 
 
 def _drop_privileges(spec: dict[str, typing.Any]) -> None:
-    if spec["isolation"] == "root":
+    # A program that root executes gets all capabilities of the bounding set.
+    if os.geteuid() == 0:
         for capability in range(int(LAST_CAPABILITY.read_text()) + 1):
             if capability not in spec["capabilities"]:
                 _check(_libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0), "prctl")
+    if spec["isolation"] == "root":
         os.setgroups(spec["groups"])
         os.setgid(spec["group"])
         os.setuid(spec["user"])
+    _keep_capabilities(spec["capabilities"])
     if spec["no_new_privileges"]:
         _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+
+
+def _keep_capabilities(capabilities: list[int]) -> None:
+    """Give up all other capabilities, and inherit none: capset(2)."""
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    # Of each 32 capabilities: the effective, the permitted and the inheritable ones.
+    sets = (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(header, sets), "capget")
+    for half in (0, 1):
+        kept = sum(1 << each % 32 for each in capabilities if each // 32 == half)
+        sets[3 * half + 1] &= kept
+        sets[3 * half] = sets[3 * half + 1]
+        sets[3 * half + 2] = 0
+    _check(_libc.capset(header, sets), "capset")
 
 
 def _execute(argv: list[str], environment: dict[str, str]) -> None:
@@ -187,6 +212,10 @@ def _bind(source: str, target: str, *, read_only: bool) -> None:
             MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME
         )
         _mount("", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+
+
+def _make_read_only(mount_point: str) -> None:
+    _mount("", mount_point, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:

@@ -20,7 +20,7 @@ from sandbox.node import container_launcher
 
 logger = logging.getLogger(__name__)
 
-_CAPABILITIES: dict[str, int] = {
+CAPABILITIES: dict[str, int] = {
     name: number
     for number, name in enumerate(
         (
@@ -35,7 +35,7 @@ _CAPABILITIES: dict[str, int] = {
     )
 }
 """The number of every capability (linux/capability.h)."""
-ALL_CAPABILITIES = frozenset(_CAPABILITIES)
+ALL_CAPABILITIES = frozenset(CAPABILITIES)
 DEFAULT_CAPABILITIES = frozenset(
     (
         *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
@@ -224,7 +224,7 @@ def _launch_spec(
         "user": program.user,
         "group": program.group,
         "groups": program.groups,
-        "capabilities": [_CAPABILITIES[name] for name in program.capabilities],
+        "capabilities": [CAPABILITIES[name] for name in program.capabilities],
         "no_new_privileges": program.no_new_privileges,
         "read_only_root": program.read_only_root,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import identity
 import problems
@@ -35,7 +35,6 @@ class Context:
         record: What was recorded of the resources in AWS.
         tell: Called with what the user has to know once.
         addresses: The addresses of the related machines.
-        environment: Further environment variables of pods: proxies.
         next_step: The command that relates a cluster, where none is related; else empty.
     """
 
@@ -46,7 +45,6 @@ class Context:
     record: resources.ResourceRecord = dataclasses.field(default_factory=resources.ResourceRecord)
     tell: Callable[[str], None] = lambda _: None
     addresses: frozenset[str] = frozenset()
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     next_step: str = ""
 
     @property
@@ -250,5 +248,4 @@ def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.Desire
         # The root of an adopted file system stays as its owner made it.
         root_mode="" if context.key.adopted_id else settings.root_mode,
         image=settings.loader_image,
-        environment=context.environment,
     )

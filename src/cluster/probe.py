@@ -14,6 +14,8 @@ from cluster import client, nodes, objects
 from cluster.jobs import job_lifecycle, job_observe
 
 KIND = "probe"
+# The volume's root may be another user's, and its mode may keep all others out.
+CAPABILITIES = ("DAC_OVERRIDE", "FOWNER")
 _ZONE = "aws-efs/zone"
 _SCRIPT = pathlib.Path(__file__).with_name("probe_script.py")
 
@@ -28,7 +30,6 @@ class DesiredProbe:
         mount_options: The volumes' NFS options.
         root_mode: The mode that the volume's root gets, in octal; "" to leave it as it is.
         image: An image with Python 3.9 or newer.
-        environment: Further environment of the pods: proxies.
     """
 
     file_system_id: str
@@ -36,7 +37,6 @@ class DesiredProbe:
     mount_options: tuple[str, ...]
     root_mode: str
     image: str
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,12 +117,13 @@ def _job(
             image=desired.image,
             command=("python3", "-c", _SCRIPT.read_text(encoding="utf-8")),
             env={
-                **desired.environment,
+                "PYTHONDONTWRITEBYTECODE": "1",
                 "PROBE_ROOT": job_lifecycle.MOUNT_PATH,
                 "PROBE_ROOT_MODE": desired.root_mode,
                 "PROBE_ZONE": zone,
                 "PROBE_RUN": name,
             },
+            capabilities=CAPABILITIES,
         ),
         file_system=desired.file_system_id,
         labels={_ZONE: zone},

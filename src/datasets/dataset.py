@@ -9,13 +9,13 @@ import calendar
 import dataclasses
 import functools
 import hashlib
+import hmac
 import io
 import json
 import pathlib
 import re
 import secrets
 import time
-import urllib.parse
 import zipfile
 from collections.abc import Mapping
 
@@ -29,13 +29,6 @@ MOST_PODS = 64
 # Other services than AWS have region names of their own: auto, garage, fr-par.
 REGION = re.compile(r"[a-z0-9-]{1,32}")
 LARGEST_ID = 2**31
-# The query parameters that sign a URL but do not identify the object: they change each time that
-# a URL is signed (S3, Cloudflare R2, CloudFront; Google; Azure; and custom ones).
-SIGNATURE = re.compile(
-    r"(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|expires"
-    r"|s[eiprtv]|sig|sk[estv]|skoid|sktid|token|access_token|auth)",
-    re.IGNORECASE,
-)
 REQUEST_TIME = "%Y%m%dt%H%M%S"
 MAIN = "from datasets.loader import program\n\nprogram.run()\n"
 
@@ -59,6 +52,7 @@ class Dataset:
         image: The image of a custom loader, or empty.
         command: The custom loader's command.
         env: The custom loader's environment; values from secrets as references.
+        digest_key: The key, in hex, of digests over what may be secret in these parameters.
     """
 
     name: str
@@ -75,13 +69,21 @@ class Dataset:
     image: str = ""
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    digest_key: str = dataclasses.field(default="", repr=False)
 
     def fingerprint(self) -> str:
-        """Return a digest of the parameters, to compare them; no secret can be derived from it."""
+        """Return a digest of the parameters without signatures, to compare them.
+
+        Everybody can read it, on the volume and in the cluster. So it is keyed if it covers what
+        may be secret; if not, it is the same in each application.
+
+        Raises:
+            ValueError: It needs the key, and there is none.
+        """
         fields = {
             "name": self.name,
-            "sources": [_unsigned(source) for source in self.sources],
-            "source-list": _unsigned(self.source_list),
+            "sources": [urls.unsigned(source) for source in self.sources],
+            "source-list": urls.unsigned(self.source_list),
             "checksum": self.checksum,
             "unpack": self.unpack,
             "endpoint": self.endpoint,
@@ -91,7 +93,24 @@ class Dataset:
             "command": self.command,
             "env": sorted(self.env.items()),
         }
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        text = json.dumps(fields, sort_keys=True).encode()
+        if not self._may_have_secrets:
+            return hashlib.sha256(text).hexdigest()
+        if not self.digest_key:
+            raise ValueError("the fingerprint of these parameters needs a key")
+        return hmac.new(bytes.fromhex(self.digest_key), text, "sha256").hexdigest()
+
+    @property
+    def needs_digest_key(self) -> bool:
+        """Return whether it needs `digest_key`: for its fingerprint, or to read its list again."""
+        return self._may_have_secrets or bool(self.source_list)
+
+    @property
+    def _may_have_secrets(self) -> bool:
+        """Return whether its fingerprint covers more than what is shown of it anyway."""
+        compared = map(urls.unsigned, (*self.sources, self.source_list))
+        hidden = any("?" in url or "#" in url for url in compared)
+        return hidden or bool(self.command or self.env)
 
     @property
     def schemes(self) -> frozenset[str]:
@@ -106,7 +125,7 @@ class Dataset:
     @property
     def shown_source(self) -> str:
         """Return the source for display, without parts that may be secret."""
-        return self.image or self.task(request="").redacted_sources
+        return self.image or self._task("", "").redacted_sources
 
     def task(
         self,
@@ -123,17 +142,14 @@ class Dataset:
             credentials: The credentials for the sources, by the loader's names of them.
         """
         fields = [each.endpoint_field for each in self.kinds if "endpoint" in each.parameters]
-        task = tasks.Task(
-            name=self.name,
-            request=request,
-            fingerprint=self.fingerprint(),
-            sources=tuple(tasks.Source(url, checksum=self.checksum) for url in self.sources),
-            source_list=self.source_list,
+        task = dataclasses.replace(
+            self._task(request, self.fingerprint()),
             unpack=self.unpack,
             overwrite=self.overwrite,
             root=root,
             region=self.region,
             credentials=credentials or {},
+            digest_key=self.digest_key if self.source_list else "",
             owner=self.owner,
             mode=self.mode,
             indexes=self.parallelism,
@@ -141,6 +157,13 @@ class Dataset:
         # A source list may name objects of the default field's service.
         field = fields[-1] if fields else table.SourceKind.endpoint_field
         return dataclasses.replace(task, **{field: self.endpoint})
+
+    def _task(self, request: str, fingerprint: str) -> tasks.Task:
+        """Return a task with the sources only."""
+        sources = tuple(tasks.Source(url, checksum=self.checksum) for url in self.sources)
+        return tasks.Task(
+            self.name, request, fingerprint, sources=sources, source_list=self.source_list
+        )
 
 
 def validate_name(name: str) -> str:
@@ -265,10 +288,3 @@ def zipapp() -> bytes:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name), content)
     return buffer.getvalue()
-
-
-def _unsigned(source: str) -> str:
-    parts = urllib.parse.urlsplit(source)
-    query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(key, value) for key, value in query if not SIGNATURE.fullmatch(key)]
-    return parts._replace(query=urllib.parse.urlencode(kept)).geturl()

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.loader.access import open_directory
-from datasets.loader.work import plan
+from datasets.loader.base import tasks
+from datasets.loader.http import http_client
+from datasets.loader.work import list_queries, plan
 
 MIB = 2**20
+NO_QUERIES = list_queries.ListQueries(tasks.Task("x", "v", "f"), http_client.Client(1))
 
 
 @given(
@@ -25,7 +28,7 @@ def test_every_item_is_in_one_shard_and_every_shard_is_one_pod_s_own(
         plan.Item(plan.FILE, url=f"u/{number}", size=size) for number, size in enumerate(sizes)
     ]
     with tempfile.TemporaryDirectory() as home:
-        planned = plan.write(open_directory.open_root(home), items, indexes=indexes)
+        planned = plan.write(open_directory.open_root(home), items, NO_QUERIES, indexes=indexes)
         found = [item for shard in range(planned.shards) for item in planned.read(shard)]
 
     assert found == list(enumerate(items))
@@ -39,7 +42,7 @@ def test_what_is_a_little_more_than_the_shards_hold_is_no_one_pod_s_to_do(
     # 1,056 MiB: 17 shards of 64 MiB, of which one of four pods would have five.
     items = [plan.Item(plan.FILE, url=f"u/{number}", size=MIB) for number in range(1000)]
 
-    planned = plan.write(open_directory.open_root(str(tmp_path)), items, indexes=4)
+    planned = plan.write(open_directory.open_root(str(tmp_path)), items, NO_QUERIES, indexes=4)
 
     shares = [
         sum(planned.spans[shard][1] - planned.spans[shard][0] for shard in own)

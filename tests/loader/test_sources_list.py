@@ -128,6 +128,7 @@ def test_a_line_is_an_entry(line: str, url: str, path: str, checksum: str):
         ("https://b.example/x /etc/passwd", "cannot be in a data set (it is absolute)"),
         ("https://b.example/x ../y", "cannot be in a data set (it has . or .. in it)"),
         ("https://b.example/x a//b", "cannot be in a data set (a part of it is empty)"),
+        ("https://b.example/x\thttps://c.example/x?sig=hunter2", "'https://c.example/x?', which"),
         (f"{MD5}  /etc/passwd", "cannot be in a data set (it is absolute)"),
         (f"{MD5}  a/../../b", "cannot be in a data set"),
         (f"{MD5}  d/", "names no file"),

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import tarfile
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from lightkube.models import core_v1 as models
@@ -15,8 +13,6 @@ from lightkube.resources import batch_v1, core_v1
 
 from sandbox.servers import origin_server
 from sandbox.stage import Stage
-
-SIGNATURE = "tell-nobody-4711"
 
 
 def archive(files: dict[str, bytes]) -> bytes:
@@ -151,61 +147,6 @@ def test_a_plain_file_and_an_archive_that_is_not_to_be_unpacked_stay_as_they_are
         assert done.results["files"] == "1"
     assert (stage.volume() / "datasets/packed/f.tar.gz").read_bytes() == FLOWERS
     assert (stage.volume() / "datasets/plain/iris.csv").read_bytes() == b"5.1,3.5"
-
-
-def test_a_signed_links_query_is_nowhere_but_in_a_secret(
-    stage: Stage, server: origin_server.Origin
-) -> None:
-    stage.settle()
-    signed = f"{server.put('f.tar.gz', FLOWERS)}?X-Amz-Signature={SIGNATURE}"
-    expired = server.put("expired.tar.gz", b"", faults=origin_server.Faults(status=403))
-    results = [
-        stage.run("create-dataset", name="signed", source=signed),
-        stage.run(
-            "create-dataset", name="expired", source=f"{expired}?X-Amz-Signature={SIGNATURE}"
-        ),
-    ]
-    assert [each.status for each in results] == ["completed", "failed"], results
-    assert any(SIGNATURE in request.target for request in server.requests)
-    kinds: list[Any] = [batch_v1.Job, core_v1.Pod, core_v1.ConfigMap, core_v1.Event]
-    objects = [each for kind in kinds for each in stage.kube.list(kind, namespace="aws-efs")]
-    logs = [
-        line
-        for pod in stage.kube.list(core_v1.Pod, namespace="aws-efs")
-        if pod.metadata and pod.metadata.name
-        for line in stage.kube.log(pod.metadata.name, namespace="aws-efs")
-    ]
-    written = [
-        path.read_bytes().decode(errors="replace")
-        for path in stage.volume().rglob("*")
-        if path.is_file()
-    ]
-    seen = [repr(results), repr(stage.model.log), repr(stage.status()), repr(logs), *written]
-    assert not any(SIGNATURE in text for text in [*seen, *map(repr, objects)])
-    secrets = stage.kube.list(core_v1.Secret, namespace="aws-efs")
-    kept = [
-        base64.b64decode(text).decode() for each in secrets for text in (each.data or {}).values()
-    ]
-    assert any(SIGNATURE in text for text in kept)
-
-
-def test_the_loader_goes_through_the_models_proxy(
-    stage: Stage, server: origin_server.Origin
-) -> None:
-    proxies = {"http": server.url, "https": server.url, "no": "127.0.0.1,.internal"}
-    proxied = Stage(stage.cloud, stage.plane, stage.nodes, proxies=proxies)
-    proxied.settle()
-    server.put("iris.csv", b"5.1,3.5")
-    done = proxied.run("create-dataset", name="iris", source="http://data.invalid/iris.csv")
-    assert done.results["state"] == "published", done
-    assert "http://data.invalid/iris.csv" in {request.target for request in server.requests}
-    (job,) = jobs(proxied)
-    assert job.spec and job.spec.template.spec
-    environment = {
-        each.name: each.value for each in job.spec.template.spec.containers[0].env or ()
-    }
-    assert environment["https_proxy"] == server.url
-    assert environment["no_proxy"] == "127.0.0.1,.internal"
 
 
 def test_a_pod_that_is_not_root_reads_it_from_the_claim(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import lightkube
 import pytest
 import yaml
 from lightkube.models import core_v1 as models
@@ -19,7 +17,7 @@ from lightkube.types import CascadeType
 
 from cluster.jobs import job_inputs
 from sandbox.juju import hook_process
-from sandbox.servers import origin_server, s3_server
+from sandbox.servers import origin_server
 from sandbox.stage import APPLICATION, Stage
 
 ROSE, TULIP = b"red", b"yellow"
@@ -571,44 +569,6 @@ def test_a_deletion_that_was_interrupted_is_finished_by_the_same_command(
 
 
 # --- secrets
-
-
-def test_credentials_are_nowhere_but_in_the_jobs_secret(settled: Stage) -> None:
-    with s3_server.Buckets.start() as s3:
-        keys = s3.credentials
-        s3.make("private")
-        s3.put("private", {"flowers/rose.txt": ROSE, "flowers/tulip.txt": TULIP})
-        where = {"source": "s3://private/flowers/", "endpoint": s3.url}
-        content = {"access-key": keys.access_key, "secret-key": keys.secret_key}
-        uri = settled.model.add_secret(content)
-        params = {**where, "credentials": uri}
-        refused = settled.run("create-dataset", name="flowers", **params)
-        assert "juju grant-secret" in refused.message
-        settled.model.grant_secret(uri, APPLICATION)
-        done = settled.run("create-dataset", name="flowers", **params)
-        assert done.results.get("state") == "published", done
-        assert done.results["files"] == "2"
-        results = [done, settled.run("show-dataset", name="flowers")]
-    kinds: list[Any] = [batch_v1.Job, core_v1.Pod, core_v1.ConfigMap, core_v1.Event]
-    objects = [each for kind in kinds for each in settled.kube.list(kind, namespace=APPLICATION)]
-    logs = [line for pod in named(settled, core_v1.Pod) for line in log_of(settled, pod)]
-    written = [
-        path.read_bytes().decode(errors="replace")
-        for path in settled.volume().rglob("*")
-        if path.is_file()
-    ]
-    seen = [repr(results), repr(settled.model.log), repr(settled.status()), *logs, *written]
-    assert not any(keys.secret_key in text for text in [*seen, *map(repr, objects)])
-    (kept,) = settled.kube.list(core_v1.Secret, namespace=APPLICATION)
-    values = [base64.b64decode(text).decode() for text in (kept.data or {}).values()]
-    assert any(keys.secret_key in text for text in values)
-
-
-def log_of(stage: Stage, pod: str) -> list[str]:
-    try:
-        return list(stage.kube.log(pod, namespace=APPLICATION))
-    except lightkube.ApiError:
-        return []
 
 
 def test_a_secret_that_lacks_what_the_source_needs_is_reported(settled: Stage) -> None:

@@ -106,9 +106,67 @@ def test_a_read_only_mount_is_not_written(directory: pathlib.Path) -> None:
     code, output = run(directory, "touch", "/mnt/volume/x", mounts=mounts)
     assert code == 1
     assert "Read-only file system" in output
-    code, output = run(directory, "touch", "/x", read_only_root=True)
-    assert code == 1
-    assert "Read-only file system" in output
+
+
+@pytest.mark.skipif(container_process.isolation() is Isolation.NONE, reason="no mount namespaces")
+def test_a_read_only_root_is_not_written_anywhere_but_in_its_mounts(
+    directory: pathlib.Path,
+) -> None:
+    for path in ("/x", "/tmp/x", "/var/tmp/x", "/etc/x", "/usr/local/bin/x", "/usr/x"):
+        code, output = run(directory, "touch", path, read_only_root=True)
+        assert code == 1, path
+        assert "Read-only file system" in output, path
+    for path in ("/dev/shm/x", "/mnt/volume/x"):
+        assert run(directory, "touch", path, read_only_root=True) == (0, ""), path
+
+
+@pytest.mark.parametrize("level", [Isolation.ROOT, Isolation.USER], ids=lambda level: level.value)
+@pytest.mark.parametrize("names", [(), ("CHOWN", "CHECKPOINT_RESTORE"), ("DAC_OVERRIDE",)])
+def test_root_has_the_capabilities_that_it_is_given(
+    directory: pathlib.Path, level: Isolation, names: tuple[str, ...]
+) -> None:
+    if level not in levels():
+        pytest.skip("this machine does not allow it")
+    more = {"capabilities": frozenset(names), "level": level}
+    _, output = run(directory, "grep", "^Cap", "/proc/self/status", **more)
+    sets = {key: int(value, 16) for key, value in map(str.split, output.splitlines())}
+    given = sum(1 << container_process.CAPABILITIES[name] for name in names)
+    assert sets == {
+        "CapInh:": 0,
+        "CapPrm:": given,
+        "CapEff:": given,
+        "CapBnd:": given,
+        "CapAmb:": 0,
+    }
+
+
+@pytest.mark.skipif(container_process.isolation() is not Isolation.ROOT, reason="needs root")
+@pytest.mark.parametrize(
+    ("capability", "command"),
+    [
+        ("DAC_OVERRIDE", "cat /mnt/volume/theirs"),
+        ("CHOWN", "chown 1234 /mnt/volume/ours"),
+        ("FOWNER", "chmod 644 /mnt/volume/theirs"),
+        ("SETUID", "python3 -c 'import os; os.setuid(1000)'"),
+        ("SETGID", "python3 -c 'import os; os.setgroups([5])'"),
+        ("MKNOD", "mknod /mnt/volume/device c 1 3"),
+        ("SYS_CHROOT", 'python3 -c "import os; os.chroot(chr(47))"'),
+    ],
+)
+def test_what_needs_a_capability_fails_without_it(
+    directory: pathlib.Path, capability: str, command: str
+) -> None:
+    for name, user in (("theirs", 1000), ("ours", 0)):
+        path = directory / "volume" / name
+        path.touch()
+        path.chmod(0o600)
+        os.chown(path, user, user)
+    all_but_one = container_process.DEFAULT_CAPABILITIES - {capability}
+    code, output = run(directory, "sh", "-c", command, capabilities=all_but_one)
+    assert code != 0
+    assert "not permitted" in output or "denied" in output
+    code, output = run(directory, "sh", "-c", command, capabilities=frozenset({capability}))
+    assert code == 0, output
 
 
 @pytest.mark.skipif(container_process.isolation() is not Isolation.ROOT, reason="needs root")

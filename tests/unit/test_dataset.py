@@ -16,6 +16,7 @@ from datasets.loader.base import tasks
 LOADER = pathlib.Path(loader.__file__).parent
 SHIPPED = [*sorted(LOADER.rglob("*.py")), pathlib.Path(protocol.__file__)]
 DIGEST = "0" * 64
+KEY, OTHER_KEY = "5e" * 32, "77" * 32
 
 
 @pytest.mark.parametrize("name", ["x", "imagenet-1k", "0", "a" * 50])
@@ -107,8 +108,9 @@ def test_an_invalid_checksum_is_refused(checksum: str):
 
 
 def test_parameters_that_change_the_data_change_the_fingerprint():
-    base = dataset.Dataset("x", ("https://a.example/f?id=1",))
+    base = dataset.Dataset("x", ("https://a.example/f?id=1",), digest_key=KEY)
     others: list[dict[str, Any]] = [
+        {"digest_key": OTHER_KEY},
         {"name": "y"},
         {"sources": ("https://a.example/f?id=2",)},
         {"sources": ("https://a.example/f?id=1", "https://a.example/f?id=2")},
@@ -133,7 +135,9 @@ def test_parameters_that_change_the_data_change_the_fingerprint():
 
 
 def test_a_link_signed_again_more_pods_and_overwrite_leave_the_fingerprint_as_it_is():
-    base = dataset.Dataset("x", ("https://a.example/f?id=1",), source_list="https://a.example/l")
+    base = dataset.Dataset(
+        "x", ("https://a.example/f?id=1",), source_list="https://a.example/l", digest_key=KEY
+    )
     query = "X-Amz-Signature=1&Expires=2&sig=3&se=4"
     others: list[dict[str, Any]] = [
         {"sources": (f"https://a.example/f?id=1&{query}",)},
@@ -144,6 +148,63 @@ def test_a_link_signed_again_more_pods_and_overwrite_leave_the_fingerprint_as_it
     ]
     for other in others:
         assert dataclasses.replace(base, **other).fingerprint() == base.fingerprint(), other
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"sources": ("https://a.example/f?id=1",)},
+        {"sources": ("https://a.example/f", "https://a.example/g?x")},
+        {"sources": ("https://a.example/f?apikey=hunter2&sig=1",)},
+        {"sources": ("https://a.example/f#hunter2",)},
+        {"source_list": "https://a.example/l?id=1"},
+        {"image": "i", "command": ("load", "--key", "hunter2")},
+        {"image": "i", "env": {"KEY": "hunter2"}},
+    ],
+)
+def test_a_fingerprint_of_what_may_be_secret_cannot_be_made_without_the_key(
+    secret: dict[str, Any],
+):
+    one = dataset.Dataset("x", **secret)
+    assert one.needs_digest_key
+    with pytest.raises(ValueError, match="needs a key"):
+        one.fingerprint()
+    prints = [
+        dataclasses.replace(one, digest_key=key).fingerprint() for key in (KEY, KEY, OTHER_KEY)
+    ]
+    assert prints[0] == prints[1] != prints[2]
+    assert KEY not in repr(dataclasses.replace(one, digest_key=KEY))
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"sources": ("https://a.example/f", "s3://bucket/prefix/")},
+        {"sources": ("https://a.example/f?X-Amz-Signature=1&X-Amz-Date=2",)},
+        {"sources": ("https://a.example/f?sv=1&sig=2", "hf://datasets/org/name")},
+        {"source_list": "https://a.example/l?Signature=1&Key-Pair-Id=2&Expires=3"},
+        {"image": "i"},
+    ],
+)
+def test_a_fingerprint_of_what_is_shown_anyway_is_the_same_in_each_application(
+    plain: dict[str, Any],
+):
+    prints = {
+        dataset.Dataset("x", **plain, digest_key=key).fingerprint() for key in ("", KEY, OTHER_KEY)
+    }
+    assert len(prints) == 1
+
+
+def test_only_the_task_of_a_source_list_has_the_key():
+    with_list = dataset.Dataset("x", source_list="https://a.example/l", digest_key=KEY)
+    assert with_list.needs_digest_key
+    assert with_list.task(request="v").digest_key == KEY
+    assert KEY not in repr(with_list.task(request="v"))
+    for other in (
+        dataset.Dataset("x", ("https://a.example/f?id=1",), digest_key=KEY),
+        dataset.Dataset("x", image="i", command=("c",), digest_key=KEY),
+    ):
+        assert KEY not in other.task(request="v").to_json()
 
 
 def test_what_is_shown_of_a_source_has_no_query():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import action_params
 import problems
-from app.datasets import create, delete, loader_jobs, show, verify
+from app.datasets import create, delete, loader_jobs, show, update_index, verify
 from datasets.loader.sources import table
 
 if TYPE_CHECKING:
@@ -28,21 +28,21 @@ class ActionContext:
         cluster: The cluster.
         file_system: The file system.
         options: The application's options.
-        environment: Further environment variables of the loader: proxies.
+        proxies: The environment variables of the model's proxies.
         secret: The function that reads a Juju secret.
     """
 
     cluster: client.Cluster
     file_system: str
     options: config.Settings
-    environment: Mapping[str, str]
+    proxies: Mapping[str, str]
     secret: SecretReader
 
     @property
     def loader(self) -> loader_jobs.Loader:
-        """Return the loader's cluster, image and environment."""
+        """Return the loader's cluster, image, file system and proxies."""
         image = self.options.loader_image
-        return loader_jobs.Loader(self.cluster, image, self.file_system, self.environment)
+        return loader_jobs.Loader(self.cluster, image, self.file_system, self.proxies)
 
 
 def run(context: ActionContext, params: action_params.DataSetParams) -> Results:
@@ -56,6 +56,8 @@ def run(context: ActionContext, params: action_params.DataSetParams) -> Results:
         problems.Problem: The action failed, or is not possible yet.
     """
     loader = context.loader
+    # Whoever looks first removes what a load needs no more.
+    update_index.save_results(loader.index)
     if isinstance(params, action_params.CreateDatasetParams):
         return _create(context, params)
     if isinstance(params, action_params.ListDatasetsParams):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import problems
 from app.datasets import index, loader_jobs, observe, update_index
+from cluster import digest_key
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, dataset
 
@@ -23,7 +24,7 @@ def create(
     """Load a data set, or report on its load or on the published one.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         desired: The data set.
         credentials: The credentials for its sources.
         secrets: The custom loader's environment variables from Juju secrets.
@@ -38,6 +39,8 @@ def create(
         problems.Waiting: A deletion or an earlier Job has not ended yet.
     """
     cluster = loader.cluster
+    if desired.needs_digest_key:
+        desired = dataclasses.replace(desired, digest_key=digest_key.read(cluster))
     _check_deletion(loader, desired.name)
     observed = _observe(loader, desired.name)
     if _must_start(observed, desired):
@@ -55,7 +58,7 @@ def create(
         cluster,
         loader_jobs.job_name(loader_jobs.LOAD, desired.name),
         wait_seconds,
-        observe.is_published,
+        _is_decided,
     )
     observed = _observe(loader, desired.name)
     if observed is None or (observed.job is None and not observed.record.ended):
@@ -63,6 +66,15 @@ def create(
             f"data set {desired.name} was deleted meanwhile: run create-dataset again"
         )
     return _results(loader, observed)
+
+
+def _is_decided(job: job_observe.ObservedJob) -> bool:
+    """Tell whether a pod has published the data set, and others are still running.
+
+    Without others, the Job ends in a moment, and with it the need for its Secret.
+    """
+    ended = {job_observe.SUCCEEDED, job_observe.FAILED}
+    return observe.is_published(job) and any(pod.phase not in ended for pod in job.pods)
 
 
 def _observe(loader: loader_jobs.Loader, name: str) -> observe.ObservedDataset | None:

@@ -21,7 +21,7 @@ def delete(
     It can be run again after any interruption.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         name: The data set.
         force: Whether to delete it even if pods may be reading it.
         wait_seconds: The time to wait for the end.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -22,25 +23,33 @@ CONTAINER = "dataset"
 # The container of a custom loader.
 CUSTOM_LOADER = pods.USERS_CONTAINER
 PROGRAM = "loader.pyz"
+# Root without capabilities cannot do what other users do not let it. A load creates files of other
+# owners, in directories that are theirs by then, and sets the modes of a custom loader's files.
+LOAD_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
+# The other verbs read, or remove, files and directories of any owner and mode.
+MAINTENANCE_CAPABILITIES = ("DAC_OVERRIDE",)
+# A custom loader may unpack archives with their owners, and change to a user of its own.
+USERS_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 # A retry of the loader continues where it stopped; a custom loader starts over.
 RETRIES, CUSTOM_RETRIES = 5, 1
+_NOTHING: Mapping[str, str] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Loader:
-    """The cluster, image and environment that the loader runs in.
+    """The cluster, image and proxies of the loader.
 
     Attributes:
         cluster: The cluster.
         image: An image with Python 3.9 or newer.
         file_system: The file system that its pods mount.
-        environment: Further environment variables: proxies.
+        proxies: The environment variables of the model's proxies, whose URLs may have passwords.
     """
 
     cluster: client.Cluster
     image: str
     file_system: str
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    proxies: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
 
     @property
     def index(self) -> index.Index:
@@ -69,22 +78,23 @@ def load_job(
     """Return the Job that loads a data set.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         desired: The data set.
         request: The id of the request.
         credentials: The credentials for its sources.
         secrets: The custom loader's environment variables from Juju secrets.
     """
-    main = _container(loader)
     task = desired.task(request=request, root=job_lifecycle.MOUNT_PATH, credentials=credentials)
+    # The task contains credentials, and sources with their queries.
+    own = {protocol.TASK: task.to_json(), **({} if desired.image else loader.proxies)}
+    main = _container(loader, capabilities=LOAD_CAPABILITIES, secrets=tuple(own))
     return job_lifecycle.DesiredJob(
         name=job_name(LOAD, desired.name),
         kind=LOAD,
         file_system=loader.file_system,
         main=main,
-        init_containers=_custom_loader(main, desired, request, secrets) if desired.image else (),
-        # The task contains credentials, and sources with their queries.
-        secrets={**secrets, protocol.TASK: task.to_json()},
+        init_containers=_custom_loader(loader, desired, request, secrets) if desired.image else (),
+        secrets={**secrets, **own},
         files={PROGRAM: dataset.zipapp()},
         annotations={
             protocol.DATASET_ANNOTATION: desired.name,
@@ -101,7 +111,7 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
     """Return the Job, of one pod, that verifies or deletes a data set, or lists all of them.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         kind: The kind of the Job.
         name: The data set's name; empty for all.
     """
@@ -116,41 +126,73 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
         name=job_name(kind, name) if name else kind,
         kind=kind,
         file_system=loader.file_system,
-        main=_container(loader, verb),
-        secrets={protocol.TASK: task.to_json()},
+        main=_container(
+            loader,
+            verb,
+            capabilities=MAINTENANCE_CAPABILITIES,
+            env={protocol.TASK: task.to_json()},
+        ),
         files={PROGRAM: dataset.zipapp()},
         annotations={protocol.DATASET_ANNOTATION: name} if name else {},
     )
 
 
-def _container(loader: Loader, verb: str = "") -> job_lifecycle.Container:
+def _container(
+    loader: Loader,
+    verb: str = "",
+    *,
+    capabilities: tuple[str, ...],
+    env: Mapping[str, str] = _NOTHING,
+    secrets: tuple[str, ...] = (),
+) -> job_lifecycle.Container:
     return job_lifecycle.Container(
         name=CONTAINER,
         image=loader.image,
         command=("python3", f"{job_lifecycle.FILES_PATH}/{PROGRAM}", *([verb] if verb else [])),
-        # Otherwise glibc keeps an arena per thread, and never returns its memory.
-        env={**loader.environment, "MALLOC_ARENA_MAX": "2"},
-        secrets=(protocol.TASK,),
+        env={
+            **env,
+            # Otherwise glibc keeps an arena per thread, and never returns its memory.
+            "MALLOC_ARENA_MAX": "2",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        secrets=secrets,
+        capabilities=capabilities,
     )
 
 
 def _custom_loader(
-    main: job_lifecycle.Container,
-    desired: dataset.Dataset,
-    request: str,
-    secrets: Mapping[str, str],
+    loader: Loader, desired: dataset.Dataset, request: str, secrets: Mapping[str, str]
 ) -> tuple[job_lifecycle.Container, ...]:
     """Return the containers that create a directory and then run the custom loader in it."""
-    prepare = dataclasses.replace(main, name="prepare", command=(*main.command, protocol.PREPARE))
-    environment = {k: v for k, v in main.env.items() if k != "MALLOC_ARENA_MAX"}
-    plain = {k: v for k, v in desired.env.items() if k not in secrets}
+    prepare = dataclasses.replace(
+        _container(
+            loader,
+            protocol.PREPARE,
+            capabilities=MAINTENANCE_CAPABILITIES,
+            secrets=(protocol.TASK,),
+        ),
+        name="prepare",
+    )
+    # The image is not ours: it gets the model's proxies without their passwords.
+    proxies = {name: _without_login(value) for name, value in loader.proxies.items()}
+    plain = {**proxies, **desired.env}
     custom = job_lifecycle.Container(
         name=CUSTOM_LOADER,
         image=desired.image,
         command=desired.command,
-        env={**environment, **plain},
+        env={name: value for name, value in plain.items() if name not in secrets},
         secrets=tuple(secrets),
         directory=volume.custom_loader_files(desired.name, request),
         as_root=False,
+        capabilities=USERS_CAPABILITIES,
+        read_only_root=False,
     )
     return prepare, custom
+
+
+def _without_login(proxy: str) -> str:
+    """Return a proxy's URL, or a list of hosts, without user and password."""
+    if "@" not in proxy:
+        return proxy
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", proxy)
+    return (scheme[0] if scheme else "") + proxy.rpartition("@")[2]

@@ -21,7 +21,7 @@ def run(
     """Start a maintenance Job, or continue an earlier one, and wait for its end.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         kind: The kind of the Job.
         name: The data set; empty for all.
         wait_seconds: The time to wait.
@@ -69,7 +69,7 @@ def read_progress(
     """Return the progress of a maintenance Job; None before its first line.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         job: The Job.
     """
     return next(iter(observe.read_progress(loader.cluster, job)), None)

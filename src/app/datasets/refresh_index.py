@@ -46,7 +46,7 @@ def refresh(loader: loader_jobs.Loader, wait_seconds: float) -> None:
     """Run an inventory of the volume, and update the index from it.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         wait_seconds: The time to wait for the inventory.
 
     Raises:

@@ -30,7 +30,7 @@ def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> 
     """Return a table of all data sets.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         refresh: Whether to run an inventory of the volume even if the index is complete.
         wait_seconds: The time to wait for the inventory.
 
@@ -61,7 +61,7 @@ def details(
     """Return all details of a data set.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         name: The data set.
         claim: The name of the claim that pods mount.
         namespaces: The namespaces that have that claim.

@@ -15,7 +15,7 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
     """Compare all files of a data set with the sizes and checksums of its publication.
 
     Args:
-        loader: The loader's cluster, image and environment.
+        loader: The loader's cluster, image and proxies.
         name: The data set.
         wait_seconds: The time to wait for the result.
 

@@ -36,6 +36,8 @@ class Container:
         directory: The only directory of the volume that it mounts, at `DATA_PATH`; "" for the
             whole volume, at `MOUNT_PATH`.
         as_root: Whether it runs as root, whatever the image's user.
+        capabilities: The capabilities that its root user has; by default none.
+        read_only_root: Whether it can write only to its mounts, not to the image's own files.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Container:
     secrets: tuple[str, ...] = ()
     directory: str = ""
     as_root: bool = True
+    capabilities: tuple[str, ...] = ()
+    read_only_root: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +175,19 @@ def label(cluster: client.Cluster, name: str, labels: Mapping[str, str]) -> None
     if found is not None:
         uid = objects.meta(found).uid or ""
         _patch(cluster, name, uid, {"metadata": {"labels": dict(labels)}})
+
+
+def remove_secret(cluster: client.Cluster, job: job_observe.ObservedJob) -> None:
+    """Remove the Secret of a Job whose pods do not need it, if it is still there.
+
+    Args:
+        cluster: The cluster.
+        job: The Job: it has ended, or is still suspended, and starting it makes the Secret again.
+    """
+    secret = cluster.find_own(core_v1.Secret, job.name)
+    owners = (objects.meta(secret).ownerReferences or []) if secret else []
+    if secret is not None and any(owner.uid == job.uid for owner in owners):
+        cluster.remove(objects.reference(secret))
 
 
 def remove(cluster: client.Cluster, name: str = "") -> bool:

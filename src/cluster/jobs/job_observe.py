@@ -66,6 +66,8 @@ class ObservedJob:
         cause: The cause that keeps all of it from running, or made it fail.
         labels: Its labels.
         annotations: Its annotations.
+        uid: Its uid.
+        suspended: Whether it was created, but not started.
     """
 
     name: str
@@ -78,6 +80,8 @@ class ObservedJob:
     cause: pods.Cause | None = None
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     annotations: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    uid: str = ""
+    suspended: bool = False
 
     @property
     def file_system(self) -> str:
@@ -207,6 +211,8 @@ def _observed_job(
         cause=cause,
         labels=objects.labels_of(job),
         annotations=objects.annotations_of(job),
+        uid=objects.meta(job).uid or "",
+        suspended=bool(job.spec and job.spec.suspend),
     )
 
 

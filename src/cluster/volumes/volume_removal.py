@@ -10,7 +10,7 @@ from lightkube.resources import core_v1, storage_v1
 
 import polling
 import problems
-from cluster import look_alikes, namespace_contents, objects, records
+from cluster import digest_key, look_alikes, namespace_contents, objects, records
 from cluster.jobs import job_observe
 from cluster.volumes import volume_observe, volume_resources
 
@@ -121,13 +121,13 @@ class _Removal:
                 self._delete(each, "" if (each.namespace, each.name) in going else each.title)
 
     def _delete_namespace(self, observed: volume_resources.ObservedVolumes) -> None:
-        """Delete our namespace; if it has objects of others, delete only our records in it."""
+        """Delete our namespace; if it has objects of others, delete only ours in it."""
         cluster, name = self._cluster, self._cluster.namespace
         target = observed.references[core_v1.Namespace.__name__, "", name]
         if observed.namespaces[name].terminating:
             self._delete(target, "")
             return
-        found = records.list_own(cluster)
+        found = [*records.list_own(cluster), *digest_key.list_own(cluster)]
         foreign = namespace_contents.find_foreign(
             namespace_contents.observe(cluster, name),
             self._removed | {record.uid for record in found},

@@ -18,6 +18,7 @@ REQUEST = re.compile(r"[a-z0-9][-a-z0-9]{0,62}")
 # The most sources that a message names.
 MOST_SHOWN = 3
 FINGERPRINT = re.compile(r"[0-9a-f]*")
+DIGEST_KEY = re.compile(r"(?:[0-9a-f]{2})*")
 CHECKSUM = re.compile(rf"(?:{'|'.join(protocol.DIGEST_DIGITS)}):[0-9a-f]+")
 
 
@@ -70,6 +71,7 @@ class Task:
         region: The region of the buckets; determined if empty.
         hub: The Hub; empty for huggingface.co.
         credentials: The credentials for the sources: access-key and secret-key, or token.
+        digest_key: The key, in hex, of the digest of a source list, whose URLs may have secrets.
         owner: `uid:gid` of the files and directories; empty for the loader's own.
         mode: The files' permissions as octal digits; a directory gets an x for each r.
         indexes: The number of pods.
@@ -92,6 +94,7 @@ class Task:
     region: str = ""
     hub: str = ""
     credentials: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
+    digest_key: str = dataclasses.field(default="", repr=False)
     owner: str = ""
     mode: str = protocol.PLAIN_MODE
     indexes: int = 1
@@ -119,6 +122,10 @@ class Task:
             for url in (*(source.url for source in sources), task.source_list):
                 if url:
                     check_url(url)
+            if not DIGEST_KEY.fullmatch(task.digest_key):
+                raise ValueError("the key is not hexadecimal")
+            if task.source_list and not task.digest_key:
+                raise ValueError("a source list needs a key")
         except (AttributeError, TypeError, ValueError):
             raise failure.Failure(
                 "the loader does not understand its task: upgrade the charm, then try again"

@@ -11,6 +11,13 @@ import urllib.parse
 
 WEB = ("https", "http")
 WEB_FORM = "https://host/path"
+# The parameters of a query that sign a URL but do not identify the object: they change each time
+# that a URL is signed (S3, Cloudflare R2, CloudFront; Google; Azure; and custom ones).
+SIGNATURE = re.compile(
+    r"(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|expires"
+    r"|s[eiprtv]|sig|sk[estv]|skoid|sktid|token|access_token|auth)",
+    re.IGNORECASE,
+)
 
 
 def split(url: str, forms: str = WEB_FORM) -> urllib.parse.SplitResult:
@@ -96,6 +103,14 @@ def redact(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     netloc = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{netloc}{parts.path}" + ("?..." if parts.query else "")
+
+
+def unsigned(url: str) -> str:
+    """Return a URL without its signature: it stays the same each time that the URL is signed."""
+    parts = urllib.parse.urlsplit(url)
+    query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(key, value) for key, value in query if not SIGNATURE.fullmatch(key)]
+    return parts._replace(query=urllib.parse.urlencode(kept)).geturl()
 
 
 def file_name(url: str) -> str:

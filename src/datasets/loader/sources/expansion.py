@@ -34,6 +34,20 @@ def expand(task: tasks.Task, client: http_client.Client) -> Iterator[SourceObjec
         _refuse_duplicates(task, client, suspects)
 
 
+def read_list(task: tasks.Task, client: http_client.Client) -> Iterator[SourceObject]:
+    """Yield the entries of a task's source list as they are in it, without requests for them.
+
+    Args:
+        task: The task.
+        client: The HTTP client, with the signers of `signers`.
+
+    Raises:
+        Failure: The list cannot be read.
+        StartOver: It changed while it was read.
+    """
+    return (entry for _, entry in _Sources(task, client).entries())
+
+
 def signers(task: tasks.Task) -> tuple[Mapping[str, http_client.Signer], Mapping[str, str]]:
     """Return the signers of requests for a task's objects, and the advice for refused requests.
 
@@ -74,8 +88,8 @@ class _Sources:
             for entry in self._source(number, source):
                 yield f"the source {urls.redact(source.url)}", entry
         if self._task.source_list:
-            for line, entry in self._read_source_list(self._task.source_list):
-                yield f"line {line} of the list", entry
+            for line, entry in self.entries():
+                yield f"line {line} of the list", self._resolve(entry)
 
     def _source(self, number: int, source: tasks.Source) -> Iterator[SourceObject]:
         shown = urls.redact(source.url)
@@ -90,19 +104,17 @@ class _Sources:
             own = number if each.url == source.url else -1
             yield dataclasses.replace(each, path=_path(path, each), checksum=checksum, source=own)
 
-    def _read_source_list(self, url: str) -> Iterator[tuple[int, SourceObject]]:
+    def entries(self) -> Iterator[tuple[int, SourceObject]]:
+        """Yield the entries of the source list, each with its line's number."""
         from . import source_list
 
-        listed = self._reader(url).locate(url)
-        for line, entry in source_list.parse(self._chunks(listed), url):
-            yield line, self._resolve(entry)
+        url = self._task.source_list
+        yield from source_list.parse(self._chunks(self._reader(url).locate(url)), url)
 
     def _resolve(self, entry: SourceObject) -> SourceObject:
         """Return an object of a list with the URL to request."""
         located = self._reader(entry.url).locate(entry.url)
-        if located.url == entry.url:
-            return entry
-        return dataclasses.replace(entry, url=located.url, auth=located.auth)
+        return dataclasses.replace(entry, url=located.url, auth=located.auth, in_list=True)
 
     def _chunks(self, listed: SourceObject) -> Iterator[bytes]:
         remote = remote_object.RemoteObject(

@@ -23,6 +23,7 @@ class SourceObject:
         listed: Whether it is from a prefix or a repository, whose objects are loaded as they are,
             and was not named itself.
         source: The number of the task's source that has this URL; -1 for others.
+        in_list: Whether a source list names it.
     """
 
     url: str
@@ -33,6 +34,7 @@ class SourceObject:
     auth: str = ""
     listed: bool = False
     source: int = -1
+    in_list: bool = False
 
 
 UNNAMED = "data"
@@ -79,8 +81,10 @@ def check_path(path: str, owner: str) -> str:
     """
     reason = path_problem(path.removesuffix("/")) if path else ""
     if reason:
+        # It may be another URL by mistake.
+        shown, mark, _ = path.partition("?")
         raise failure.Failure(
-            f"{owner} has the path {failure.quote(path)}, which cannot be in a data set "
+            f"{owner} has the path {failure.quote(shown + mark)}, which cannot be in a data set "
             f"({reason}): use one such as train/images"
         )
     return path

@@ -1,7 +1,8 @@
 """The plan of a load: its shards and their items, written once and read by all of its pods.
 
-A pod takes one shard at a time; an item is fetched by one connection or a few. A URL that the
-user gave is not in the plan, since it may be signed: an item names the source by its number.
+A pod takes one shard at a time; an item is fetched by one connection or a few. No query is in the
+plan, since it may sign its URL: an item names a source of the user, or the query of a URL in a
+source list, by its number.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..access import open_directory, ownership
+from . import list_queries
 
 # The kinds of items. SOURCE is recognised by its content, then kept as a file or unpacked; FILE
 # is kept; PART is a range of a large file; INNER is a member of an archive, read as a range of it;
@@ -33,8 +35,9 @@ class Item:
 
     Attributes:
         kind: SOURCE, FILE, PART, INNER, DIRECTORY or HASH.
-        url: Its URL; empty where `source` names the source.
+        url: Its URL, without the query that `query` names; empty where `source` names the source.
         source: The number of the source in the task; -1 where `url` is set.
+        query: The number of its URL's query in the source list; -1 where it has none.
         path: The file's path in the data set, or the directory that an archive is unpacked in.
         size: The object's bytes; None if unknown.
         validator: The object's version: an ETag or a date.
@@ -49,6 +52,7 @@ class Item:
     kind: str
     url: str = ""
     source: int = -1
+    query: int = -1
     path: str = ""
     size: int | None = None
     validator: str = ""
@@ -86,12 +90,14 @@ class Plan:
             number.
         items: The number of items.
         total: The bytes to fetch; None if unknown.
+        list_digest: The digest of the source list, as `ListQueries` makes it.
     """
 
     directory: open_directory.OpenDirectory
     spans: tuple[tuple[int, int, int], ...]
     items: int
     total: int | None
+    list_digest: str
 
     @property
     def shards(self) -> int:
@@ -107,6 +113,18 @@ class Plan:
                 yield number, Item(**json.loads(file.readline()))
                 number += 1
 
+    def with_query(self, item: Item, queries: list_queries.ListQueries) -> Item:
+        """Return an item with its whole URL, which is not to be written anywhere.
+
+        Raises:
+            StartOver: The source list has other entries than when the plan was made.
+            Failure: The source list cannot be read.
+        """
+        if item.query < 0:
+            return item
+        query = queries.find(item.query, self.list_digest)
+        return dataclasses.replace(item, url=f"{item.url}?{query}")
+
     def divide(self, index: int, indexes: int) -> tuple[Sequence[int], Sequence[int]]:
         """Return the shards of a pod's share, and those of the other pods, each in order.
 
@@ -119,23 +137,31 @@ class Plan:
         return own, [shard for shard in reversed(range(self.shards)) if shard not in own]
 
 
-def write(directory: open_directory.OpenDirectory, items: Iterable[Item], *, indexes: int) -> Plan:
+def write(
+    directory: open_directory.OpenDirectory,
+    items: Iterable[Item],
+    queries: list_queries.ListQueries,
+    *,
+    indexes: int,
+) -> Plan:
     """Write a plan; its file appears when it is complete.
 
     Args:
         directory: The directory of the load.
         items: All items; those of one shard will be neighbours.
+        queries: The queries of the source list, complete when all items are read.
         indexes: The number of pods.
 
     Returns:
         The plan.
     """
-    # For the loader alone: a source list may hold signed URLs.
     descriptor = directory.create_anew(DRAFT, ownership.PRIVATE_FILE, os.O_RDWR)
     with os.fdopen(descriptor, "w+b") as file:
         count = weight = total = 0
         known = True
         for item in items:
+            if "?" in item.url:
+                raise ValueError("a query is not written to the volume")
             file.write(json.dumps(_fields(item)).encode() + b"\n")
             count, weight = count + 1, weight + item.weight
             total += item.planned_bytes
@@ -147,8 +173,13 @@ def write(directory: open_directory.OpenDirectory, items: Iterable[Item], *, ind
         spans = _spans(file, weight / max(shards, 1))
         # The head follows the items, as it holds their number; its position is at the very end.
         at = file.seek(0, os.SEEK_END)
-        planned = Plan(directory, tuple(spans), count, total if known else None)
-        head = {"spans": spans, "items": count, "total": planned.total}
+        planned = Plan(directory, tuple(spans), count, total if known else None, queries.digest)
+        head = {
+            "spans": spans,
+            "items": count,
+            "total": planned.total,
+            "list_digest": planned.list_digest,
+        }
         file.write(f"{json.dumps(head)}\n{at:020}".encode())
     directory.rename(DRAFT, directory, NAME)
     return planned
@@ -169,7 +200,7 @@ def read(directory: open_directory.OpenDirectory) -> Plan | None:
     except FileNotFoundError:
         return None
     spans = tuple((start, end, number) for start, end, number in head["spans"])
-    return Plan(directory, spans, head["items"], head["total"])
+    return Plan(directory, spans, head["items"], head["total"], head["list_digest"])
 
 
 def _fields(item: Item) -> dict[str, Any]:

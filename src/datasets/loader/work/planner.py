@@ -11,7 +11,7 @@ from ..archives import archive_reader, formats, tar_index
 from ..base import byte_streams, failure, file_names, tasks
 from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
-from . import plan
+from . import list_queries, plan
 
 # The most sources that are probed for the plan.
 MOST_PROBED = 64
@@ -23,12 +23,15 @@ LEAST_INNER_BYTES = 2**18
 SAMPLE = 256
 
 
-def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
+def items(
+    task: tasks.Task, client: http_client.Client, queries: list_queries.ListQueries
+) -> Iterator[plan.Item]:
     """Yield all items of a task, as its sources are now.
 
     Args:
         task: The task.
         client: The HTTP client.
+        queries: Keeps the queries of the URLs in the source list.
 
     Raises:
         StartOver: A source changed while it was probed.
@@ -40,10 +43,12 @@ def items(task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
         raise failure.Failure("there is nothing to load: check the sources")
     probe = len(first) <= MOST_PROBED and (task.indexes > 1 or task.unpack == "recursive")
     for each in itertools.chain(first, objects):
+        url, query = queries.split(each) if each.in_list else (each.url, -1)
         item = plan.Item(
             plan.SOURCE,
-            url="" if each.source >= 0 else each.url,
+            url="" if each.source >= 0 else url,
             source=each.source,
+            query=query,
             path=each.path,
             size=each.size,
             validator=each.validator,

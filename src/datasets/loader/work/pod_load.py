@@ -11,7 +11,7 @@ from ..http import http_client
 from ..sources import expansion
 from ..store import load_directory, versions, volume
 from ..tree import files, tree_writer
-from . import item_context, item_loader, plan, planner, publish, shard_worker
+from . import item_context, item_loader, list_queries, plan, planner, publish, shard_worker
 
 
 class PodLoad:
@@ -45,6 +45,7 @@ class PodLoad:
         self._counter.shared = task.indexes > 1
         signers, refused = expansion.signers(task)
         self._client = http_client.Client(task.timeout_seconds, signers, refused)
+        self._queries = list_queries.ListQueries(task, self._client)
 
     def run(self) -> versions.PublishedVersion | None:
         """Do this pod's part; publish the data set if no part is left.
@@ -82,8 +83,8 @@ class PodLoad:
             directory = self._directory.directory
             planned = plan.read(directory)
             if planned is None:
-                items = planner.items(self._task, self._client)
-                planned = plan.write(directory, items, indexes=self._task.indexes)
+                items = planner.items(self._task, self._client, self._queries)
+                planned = plan.write(directory, items, self._queries, indexes=self._task.indexes)
         return planned
 
     def _work(self, planned: plan.Plan) -> None:
@@ -99,6 +100,7 @@ class PodLoad:
         worker = shard_worker.ShardWorker(
             self._directory,
             planned,
+            self._queries,
             item_loader.ItemLoader(context),
             index=self._index,
             indexes=self._task.indexes,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from ..http import object_stream
 from ..store import load_directory
-from . import item_loader, item_run, plan
+from . import item_loader, item_run, list_queries, plan
 
 LANES = 32
 TICK_SECONDS = 0.25
@@ -55,6 +55,7 @@ class ShardWorker:
     Args:
         directory: The load directory.
         planned: Its plan.
+        queries: The queries of the source list.
         loader: Loads items.
         index: This pod's index.
         indexes: The number of pods.
@@ -64,6 +65,7 @@ class ShardWorker:
         self,
         directory: load_directory.LoadDirectory,
         planned: plan.Plan,
+        queries: list_queries.ListQueries,
         loader: item_loader.ItemLoader,
         *,
         index: int,
@@ -71,6 +73,7 @@ class ShardWorker:
     ) -> None:
         self._directory = directory
         self._plan = planned
+        self._queries = queries
         self._loader = loader
         self._context = loader.context
         self._index = index
@@ -224,7 +227,7 @@ class ShardWorker:
             shard.fetched += item.planned_bytes
             run = item_run.ItemRun(
                 item_number,
-                item,
+                self._plan.with_query(item, self._queries),
                 shard.attempt,
                 counter=self._context.counter,
                 ended=shard.remove_pending,
