@@ -175,6 +175,9 @@ class Settings(pydantic.BaseModel):
     claim_capacity: Annotated[str, _optional(_capacity)]
     claim_name: Annotated[str, _optional(_label)]
     namespaces: Annotated[tuple[str, ...], pydantic.BeforeValidator(_namespaces)]
+    isolation: Annotated[
+        str, _matching("shared|namespace", "shared or namespace"), pydantic.Field(min_length=1)
+    ]
     storage_class: Annotated[str, _optional(_subdomain)]
     mount_options: Annotated[tuple[str, ...], pydantic.BeforeValidator(_mount_options)]
     performance_mode: Annotated[
@@ -210,6 +213,11 @@ class Settings(pydantic.BaseModel):
         if self.kms_key and not self.encrypted:
             raise ValueError("kms-key needs encrypted=true: set it, or unset kms-key")
         return self
+
+    @property
+    def isolated(self) -> bool:
+        """Return whether each namespace has a directory of its own."""
+        return self.isolation == "namespace"
 
     @property
     def claim_request(self) -> str:

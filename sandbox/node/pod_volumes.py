@@ -68,6 +68,8 @@ class Volumes:
         if "persistentVolumeClaim" in volume:
             self._ready[name] = self._claimed(name, volume["persistentVolumeClaim"])
         elif "nfs" in volume:
+            if volume["nfs"].get("readOnly"):
+                self._read_only.add(name)
             self._ready[name] = self._nfs(name, volume["nfs"], [])
         elif "emptyDir" in volume:
             self._ready[name] = self._empty(name)
@@ -99,11 +101,11 @@ class Volumes:
             volume = self._references.volume(claim["spec"]["volumeName"])
         except (pod_references.MissingError, kubelet_client.ApiError) as error:
             raise _failed(name, str(error)) from error
-        if source.get("readOnly"):
-            self._read_only.add(name)
         spec = volume["spec"]
         if "nfs" not in spec:
             raise _failed(volume["metadata"]["name"], "no volume plugin matched")
+        if source.get("readOnly") or spec["nfs"].get("readOnly"):
+            self._read_only.add(name)
         return self._nfs(volume["metadata"]["name"], spec["nfs"], spec.get("mountOptions", []))
 
     def _nfs(
@@ -220,6 +222,8 @@ class Volumes:
         if not source.resolve().is_relative_to(volume.resolve()):
             raise _failed(name, f"path {source} is outside of allowed base {volume}")
         if not source.exists():
+            if name in self._read_only:
+                raise _failed(name, f"mkdir {source}: read-only file system")
             _make_directories(source, volume)
         read_only = name in self._read_only or mount.get("readOnly", False)
         return container_process.Mount(source, mount["mountPath"], read_only)

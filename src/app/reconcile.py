@@ -131,22 +131,24 @@ def _reconcile_cluster(
     outcome: Outcome,
 ) -> Outcome:
     desired = _volumes(context, efs.dns_name, tuple(sorted(efs.addresses.values())))
+    timeout = SHORT_PROBE_TIMEOUT_SECONDS if efs.problems else PROBE_TIMEOUT_SECONDS
     try:
         claims = volume_reconcile.reconcile(
-            cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
+            cluster,
+            desired,
+            timeout_seconds=VOLUMES_TIMEOUT_SECONDS,
+            own_only=desired.isolated,
         )
+        proof = probe.reconcile(cluster, _probe(context, efs), timeout_seconds=timeout)
+        if desired.isolated and proof.proven:
+            # The probe makes the directories of the namespaces: no volume is there before them.
+            claims = volume_reconcile.reconcile(
+                cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
+            )
         outcome = dataclasses.replace(
-            _with(outcome, *claims.problems),
+            _with(outcome, *claims.problems, *proof.problems),
             manifests=volume_reconcile.render_manifests(desired, context.owner),
         )
-        proof = probe.reconcile(
-            cluster,
-            _probe(context, efs),
-            timeout_seconds=(
-                SHORT_PROBE_TIMEOUT_SECONDS if efs.problems else PROBE_TIMEOUT_SECONDS
-            ),
-        )
-        outcome = _with(outcome, *proof.problems)
         update_index.save_results(index.Index(cluster, efs.file_system_id))
     except problems.Problem as problem:
         return _with(outcome, problem)
@@ -235,6 +237,7 @@ def _volumes(
         storage_class=settings.storage_class or context.owner.application,
         mount_options=settings.mount_options,
         addresses=addresses,
+        isolated=settings.isolated,
     )
 
 
@@ -247,5 +250,7 @@ def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.Desire
         mount_options=settings.mount_options,
         # The root of an adopted file system stays as its owner made it.
         root_mode="" if context.key.adopted_id else settings.root_mode,
+        namespaces=settings.namespaces if settings.isolated else (),
+        namespace_mode=settings.root_mode,
         image=settings.loader_image,
     )

@@ -29,6 +29,8 @@ class DesiredProbe:
         zones: The zones that have a mount target.
         mount_options: The volumes' NFS options.
         root_mode: The mode that the volume's root gets, in octal; "" to leave it as it is.
+        namespaces: The namespaces that have a directory of their own.
+        namespace_mode: The mode of these directories, in octal.
         image: An image with Python 3.9 or newer.
     """
 
@@ -37,6 +39,8 @@ class DesiredProbe:
     mount_options: tuple[str, ...]
     root_mode: str
     image: str
+    namespaces: tuple[str, ...] = ()
+    namespace_mode: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +102,8 @@ def _name(desired: DesiredProbe, zone: str, ready: list[nodes.Node]) -> str:
         desired.file_system_id,
         options,
         desired.root_mode,
+        desired.namespaces,
+        desired.namespace_mode,
         desired.image,
         node_ages,
         program,
@@ -120,6 +126,8 @@ def _job(
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PROBE_ROOT": job_lifecycle.MOUNT_PATH,
                 "PROBE_ROOT_MODE": desired.root_mode,
+                "PROBE_NAMESPACES": " ".join(desired.namespaces),
+                "PROBE_NAMESPACE_MODE": desired.namespace_mode,
                 "PROBE_ZONE": zone,
                 "PROBE_RUN": name,
             },

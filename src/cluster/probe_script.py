@@ -37,6 +37,7 @@ def main() -> int:
         root = os.open(os.environ["PROBE_ROOT"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # They exist before others may write in the root, or nobody makes them any more.
         own = {path: _make_own(root, path) for path in OWN}
+        _make_namespaces(root)
         if mode := os.environ["PROBE_ROOT_MODE"]:
             _set_mode(root, int(mode, 8))
         directory = own[OWN[-1]]
@@ -66,6 +67,20 @@ def _make_own(root: int, path: str) -> int:
             raise _not_ours(path, type(error).__name__) from None
         _take_over(directory, path)
     return directory
+
+
+def _make_namespaces(root: int) -> None:
+    """Make the directories of isolated namespaces, which their pods write in."""
+    names = os.environ["PROBE_NAMESPACES"].split()
+    if not names:
+        return
+    parent, mode = _make_own(root, "namespaces"), int(os.environ["PROBE_NAMESPACE_MODE"], 8)
+    for name in names:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, MODE, dir_fd=parent)
+        directory = os.open(name, DIRECTORY, dir_fd=parent)
+        _set_mode(directory, mode)
+        os.close(directory)
 
 
 def _take_over(directory: int, path: str) -> None:

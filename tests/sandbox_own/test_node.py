@@ -231,6 +231,18 @@ def test_a_sub_path_is_created_by_root_with_the_mode_of_the_volume(
         assert each.stat().st_mode & 0o7777 == mode
 
 
+def test_nothing_is_written_on_a_read_only_volume(
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str
+) -> None:
+    (cloud.directory(file_system) / "inside").mkdir(exist_ok=True)
+    claim(client, server(file_system), path="/inside", readOnly=True)
+    pod = run(client, "a", "sh", "-c", "ls -a /mnt; touch /mnt/mine", **claimed(ZONES[0]))
+    assert phase(client, pod) == "Failed"
+    assert "Read-only file system" in logs(client, "a")
+    run(client, "b", "true", **claimed(ZONES[0], sub_path="missing"))
+    assert "read-only file system" in event(client, "b", "FailedMount")["message"]
+
+
 def test_a_finished_pod_holds_its_claim(client: lightkube.Client, file_system: str) -> None:
     claim(client, server(file_system))
     ended(client, run(client, "pod", "true", **claimed(ZONES[0])))
@@ -465,14 +477,16 @@ def server(file_system_id: str) -> str:
     return f"{file_system_id}.efs.us-east-1.amazonaws.com"
 
 
-def claim(client: lightkube.Client, host: str, options: list[str] = OPTIONS) -> None:
+def claim(
+    client: lightkube.Client, host: str, options: list[str] = OPTIONS, path: str = "/", **nfs: bool
+) -> None:
     spec: dict[str, Any] = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
     volume = {
         **spec,
         "capacity": {"storage": "1Gi"},
         "claimRef": {"namespace": "default", "name": "efs"},
         "mountOptions": options,
-        "nfs": {"server": host, "path": "/"},
+        "nfs": {"server": host, "path": path, **nfs},
     }
     create(client, core_v1.PersistentVolume, "efs", spec=volume)
     bound = {**spec, "volumeName": "efs", "resources": {"requests": {"storage": "1Gi"}}}

@@ -22,6 +22,8 @@ def run(root: pathlib.Path, zone: str = "us-east-1a", **environment: str):
         env={
             "PROBE_ROOT": str(root),
             "PROBE_ROOT_MODE": "1777",
+            "PROBE_NAMESPACES": "",
+            "PROBE_NAMESPACE_MODE": "1777",
             "PROBE_ZONE": zone,
             "PROBE_RUN": f"probe-{zone}-1",
             "TERMINATION_LOG": str(log),
@@ -39,6 +41,27 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
     path = tmp_path / "volume"
     path.mkdir(mode=0o755)
     return path
+
+
+def mode_of(path: pathlib.Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_each_isolated_namespace_has_a_directory_that_its_pods_write_in(root):
+    for names in ("default", "default research"):
+        code, message = run(root, PROBE_NAMESPACES=names)
+        assert code == 0, message
+    home = root / "namespaces"
+    assert mode_of(home) == 0o755
+    assert {path.name: mode_of(path) for path in home.iterdir()} == {
+        "default": 0o1777,
+        "research": 0o1777,
+    }
+
+
+def test_without_isolation_there_are_no_directories_of_namespaces(root):
+    assert run(root)[0] == 0
+    assert not (root / "namespaces").exists()
 
 
 def test_it_sets_the_roots_mode_and_leaves_one_marker(root):

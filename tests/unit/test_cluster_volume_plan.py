@@ -31,7 +31,7 @@ class Kubernetes:
         self.volumes = {v.name: v for v in observed.volumes}
         self.claims = {(c.namespace, c.name): c for c in observed.claims}
         self.users = dict(observed.users or {})
-        self.pairs = {p.namespace: p for p in volume_resources.desired_pairs(desired, OWNER)}
+        self.pairs = {p.group: p for p in volume_resources.desired_pairs(desired, OWNER)}
         self.made = 0
 
     def observed(self, *, with_users: bool) -> volume_resources.ObservedVolumes:
@@ -55,7 +55,7 @@ class Kubernetes:
         if isinstance(step, volume_plan.Apply):
             getattr(self, f"apply_{step.kind}")(step.group)
         elif isinstance(step, volume_plan.SetCapacity):
-            key = step.group, step.claim
+            key = step.namespace, step.claim
             self.claims[key] = dataclasses.replace(self.claims[key], capacity=step.capacity)
         elif isinstance(step, volume_plan.Rebind):
             bound = dataclasses.replace(self.volumes[step.volume], claim_uid=step.uid)
@@ -63,7 +63,7 @@ class Kubernetes:
         elif isinstance(step, volume_plan.Delete):
             self.delete(step)
         elif isinstance(step, volume_plan.Check):
-            assert self.namespaces[step.group].terminating is False
+            assert self.namespaces[step.namespace].terminating is False
 
     def apply_Namespace(self, group: str) -> None:  # noqa: N802 - named after the kind
         assert group not in self.namespaces or self.namespaces[group].ours
@@ -79,10 +79,11 @@ class Kubernetes:
     def apply_PersistentVolume(self, group: str) -> None:  # noqa: N802
         pair = self.pairs[group]
         existing = self.volumes.get(pair.volume)
-        assert existing is None or (existing.server, existing.claim) == (
+        assert existing is None or (existing.server, existing.path, existing.claim) == (
             self.desired.server,
+            pair.path,
             pair.claim,
-        )
+        ), "422: immutable"
         self.volumes[pair.volume] = volume_resources.ObservedVolume(
             name=pair.volume,
             server=self.desired.server,
@@ -90,21 +91,24 @@ class Kubernetes:
             mount_options=self.desired.mount_options,
             capacity=pair.capacity,
             policy="Retain",
-            namespace=group,
+            namespace=pair.namespace,
             claim=pair.claim,
             claim_uid=existing.claim_uid if existing else "",
+            path=pair.path,
+            view=pair.view,
         )
 
     def apply_PersistentVolumeClaim(self, group: str) -> None:  # noqa: N802
         pair = self.pairs[group]
-        assert not self.namespaces[group].terminating, "403: being terminated"
-        existing = self.claims.get((group, pair.claim))
+        namespace = pair.namespace
+        assert not self.namespaces[namespace].terminating, "403: being terminated"
+        existing = self.claims.get((namespace, pair.claim))
         if existing is None:
             self.made += 1
             existing = volume_resources.ObservedClaim(
-                group, pair.claim, "Pending", "", pair.request, pair.storage_class, pair.volume
+                namespace, pair.claim, "Pending", "", pair.request, pair.storage_class, pair.volume
             )
-            existing = dataclasses.replace(existing, uid=f"new-{self.made}")
+            existing = dataclasses.replace(existing, uid=f"new-{self.made}", view=pair.view)
         old, new = volume_plan.size(existing.request), volume_plan.size(pair.request)
         if old != new:
             assert existing.phase == "Bound", "403: only bound claims can be resized"
@@ -113,7 +117,7 @@ class Kubernetes:
         if new > old:
             holds = volume_plan.size(self.volumes[pair.volume].capacity)
             assert holds >= volume_plan.size(pair.capacity), "the volume grows before its claim"
-        self.claims[group, pair.claim] = dataclasses.replace(existing, request=pair.request)
+        self.claims[namespace, pair.claim] = dataclasses.replace(existing, request=pair.request)
 
     def delete(self, step: volume_plan.Delete) -> None:
         if step.kind == volume_plan.STORAGE_CLASS:
@@ -122,7 +126,7 @@ class Kubernetes:
             found = self.volumes[step.name]
             self.volumes[step.name] = dataclasses.replace(found, deleting=True)
         else:
-            key = step.group, step.name
+            key = step.namespace, step.name
             assert not self.users.get(key), "a claim in use was deleted"
             self.claims[key] = dataclasses.replace(self.claims[key], deleting=True)
 
@@ -179,6 +183,7 @@ def desired_volumes(draw: st.DrawFn) -> volume_resources.DesiredVolumes:
         namespaces=tuple(namespaces),
         storage_class=draw(st.sampled_from(("aws-efs", "shared"))),
         mount_options=draw(st.sampled_from(OPTIONS)),
+        isolated=draw(st.booleans()),
     )
 
 
@@ -191,16 +196,22 @@ def all_namespaces(
     )
 
 
-def served(world: Kubernetes) -> set[tuple[str, str, str, str]]:
+def served(world: Kubernetes) -> set[tuple[str, ...]]:
     return {
-        (c.namespace, c.name, c.phase, world.volumes[c.volume].server)
+        (
+            c.namespace,
+            c.name,
+            c.phase,
+            world.volumes[c.volume].server,
+            world.volumes[c.volume].path,
+        )
         for c in world.claims.values()
     }
 
 
-def expected(desired: volume_resources.DesiredVolumes) -> set[tuple[str, str, str, str]]:
+def expected(desired: volume_resources.DesiredVolumes) -> set[tuple[str, ...]]:
     pairs = volume_resources.desired_pairs(desired, OWNER)
-    return {(p.namespace, p.claim, "Bound", desired.server) for p in pairs}
+    return {(p.namespace, p.claim, "Bound", desired.server, p.path) for p in pairs}
 
 
 @FREE
@@ -214,7 +225,7 @@ def test_changes_of_the_options_always_end_in_the_last_ones_and_then_nothing_is_
         assert served(world) == expected(desired)
         assert set(world.classes) == {desired.storage_class}
         for claim in world.claims.values():
-            pair = world.pairs[claim.namespace]
+            pair = world.pairs[claim.group]
             assert volume_plan.size(claim.capacity) == volume_plan.size(pair.capacity)
             assert volume_plan.size(claim.request) == volume_plan.size(pair.request)
             assert world.volumes[claim.volume].mount_options == desired.mount_options
@@ -247,7 +258,7 @@ def test_no_claim_that_a_pod_uses_is_ever_deleted_and_its_pods_are_named(first, 
 
     kept = {key for key in used if key in world.claims}
     assert kept == set(used)
-    stuck = {namespace for namespace, _ in planned.problems}
+    stuck = {group.partition(".")[0] for group, _ in planned.problems}
     desired = {(p.namespace, p.claim) for p in volume_resources.desired_pairs(second, OWNER)}
     assert {key[0] for key in used if key not in desired} <= stuck
     assert all("delete pod pod-1" in problem.message for _, problem in planned.problems)
@@ -318,6 +329,30 @@ def test_pods_are_not_observed_while_no_claim_must_be_deleted():
     converge(world)
     bigger = dataclasses.replace(desired, capacity="1Ti", claim_capacity="1Ti")
     assert not volume_plan.plan(bigger, OWNER, world.observed(with_users=False)).obsolete
+
+
+@FREE
+@hypothesis.given(desired_volumes())
+def test_an_isolated_namespace_sees_its_own_directory_and_the_data_sets_only(desired):
+    isolated = dataclasses.replace(desired, isolated=True)
+    own, *others = volume_resources.desired_pairs(isolated, OWNER)
+    assert own.path == "/"
+    seen = {(pair.namespace, pair.path, pair.view) for pair in others}
+    assert seen == {
+        each
+        for name in desired.namespaces
+        for each in ((name, f"/namespaces/{name}", False), (name, "/datasets", True))
+    }
+
+
+@FREE
+@hypothesis.given(desired_volumes(), desired_volumes())
+def test_planning_our_jobs_pair_alone_touches_no_other(first, second):
+    world = Kubernetes(first, all_namespaces())
+    converge(world)
+    observed = world.observed(with_users=True)
+    planned = volume_plan.plan(second, OWNER, observed, own_only=True)
+    assert {step.group for step in planned.steps} <= {OWNER.application}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ PROXIES = {
     "https_proxy": f"me:{PASSWORD}@proxy.example:3128",
     "no_proxy": "127.0.0.1,.internal",
 }
-LOADER = loader_jobs.Loader(cast("Any", None), "python:3.12-slim", PROXIES)
+LOADER = loader_jobs.Loader(cast("Any", None), "python:3.12-slim", "fs-1", PROXIES)
 FETCHED = dataset.Dataset("x", ("https://a.example/f.tar",), parallelism=2)
 CUSTOM = dataset.Dataset(
     "x", image="i", command=("c",), env={"A": "1", "B": "secret:b/key"}, digest_key="5e" * 32
@@ -167,7 +167,7 @@ def test_the_image_of_a_user_gets_the_proxies_without_their_passwords():
 @pytest.mark.parametrize("name", ["A", "B", "http_proxy"])
 def test_a_variable_of_the_user_comes_once_and_in_place_of_ours(name: str):
     from_secret = load(CUSTOM, **{name: "from-juju"})
-    (_, loader) = from_secret.before
+    (_, loader) = from_secret.init_containers
     assert name in loader.secrets
     assert name not in loader.env
 
@@ -199,10 +199,10 @@ def test_what_needs_no_secret_has_none(name: str):
 )
 def test_no_form_of_a_proxys_url_tells_its_password(proxy: str, shown: str):
     job = loader_jobs.load_job(
-        loader_jobs.Loader(cast("Any", None), "python", {"http_proxy": proxy}),
+        loader_jobs.Loader(cast("Any", None), "python", "fs-1", {"http_proxy": proxy}),
         CUSTOM,
         "v",
         credentials={},
         secrets={},
     )
-    assert job.before[1].env["http_proxy"] == shown
+    assert job.init_containers[1].env["http_proxy"] == shown

@@ -121,6 +121,8 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("credentials", "AKIDEXAMPLE"),
         ("claim_name", "A"),
         ("storage_class", "a_b"),
+        ("isolation", "pod"),
+        ("isolation", ""),
         ("mount_options", "hard,,soft"),
         ("mount_options", "hard;reboot"),
         ("performance_mode", "fast"),

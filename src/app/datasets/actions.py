@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import action_params
 import problems
 from app.datasets import create, delete, loader_jobs, show, update_index, verify
+from cluster.volumes import volume_resources
 from datasets.loader.sources import table
 
 if TYPE_CHECKING:
@@ -63,10 +64,13 @@ def run(context: ActionContext, params: action_params.DataSetParams) -> Results:
     if isinstance(params, action_params.ListDatasetsParams):
         return show.table(loader, refresh=params.refresh, wait_seconds=params.wait)
     if isinstance(params, action_params.ShowDatasetParams):
+        claim = context.options.claim(context.cluster.owner)
+        isolated = context.options.isolated
         return show.details(
             loader,
             params.name,
-            claim=context.options.claim(context.cluster.owner),
+            claim=volume_resources.view_claim_name(claim) if isolated else claim,
+            claim_path=volume_resources.DATASETS if isolated else volume_resources.ROOT,
             namespaces=context.options.namespaces,
             wait_seconds=params.wait,
         )

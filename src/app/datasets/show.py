@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 import time
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +22,7 @@ containers:
   - volumeMounts:
       - name: data
         mountPath: /data
-        subPath: {path}
+        subPath: {sub_path}
         readOnly: true"""
 NONE = "none: run create-dataset to load one"
 
@@ -55,6 +56,7 @@ def details(
     name: str,
     *,
     claim: str,
+    claim_path: str,
     namespaces: Sequence[str],
     wait_seconds: float,
 ) -> dict[str, str]:
@@ -64,6 +66,7 @@ def details(
         loader: The loader's cluster, image and proxies.
         name: The data set.
         claim: The name of the claim that pods mount.
+        claim_path: The directory of the file system that the claim shows.
         namespaces: The namespaces that have that claim.
         wait_seconds: The time to wait for an inventory of the volume, if it is needed.
 
@@ -94,7 +97,9 @@ def details(
     if record.version:
         results |= {
             "path": record.path,
-            "mount": MOUNT.format(claim=claim, path=record.path.strip("/")),
+            "mount": MOUNT.format(
+                claim=claim, sub_path=posixpath.relpath(record.path, claim_path)
+            ),
             "namespaces": " ".join(namespaces),
             "files": _number(record.files),
             "bytes": _number(record.bytes),

@@ -181,8 +181,10 @@ def _names_itself(resource: Any) -> bool:
 
 
 def _asks_for_ours(owner: identity.Owner, claim: Any) -> bool:
-    desired = volume_resources.volume_name(owner, claim.metadata.namespace)
-    return claim.spec.volumeName == desired
+    namespace = claim.metadata.namespace
+    return claim.spec.volumeName in {
+        volume_resources.volume_name(owner, namespace, view=view) for view in (False, True)
+    }
 
 
 # These functions take Any: lightkube leaves labels, capacities and requests untyped.
@@ -228,6 +230,8 @@ def _volume(owner: identity.Owner, volume: Any) -> volume_resources.ObservedVolu
         deleting=volume.metadata.deletionTimestamp is not None,
         labelled=ownership.is_labelled(owner, volume),
         addresses=tuple(filter(None, addresses.split(","))),
+        path=spec.nfs.path if spec.nfs else "",
+        view=volume_resources.is_view(volume.metadata.name),
     )
 
 
@@ -252,6 +256,7 @@ def _claim(
             and volume.claim_uid in ("", claim.metadata.uid)
         ),
         labelled=ownership.is_labelled(owner, claim),
+        view=volume_resources.is_view(spec.volumeName or ""),
     )
 
 

@@ -26,11 +26,16 @@ class Step:
     """One change, safe to repeat.
 
     Attributes:
-        group: The namespace whose claim needs it: a refusal ends only that namespace's steps.
-            "" for steps that all claims need.
+        group: The group of the claim that needs it, which is its namespace, for a read-only one
+            with a suffix: a refusal ends only that group's steps. "" for steps that all need.
     """
 
     group: str
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace of the claim that needs it."""
+        return self.group.partition(".")[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +85,7 @@ class VolumePlan:
 
     Attributes:
         steps: The steps, in this order.
-        problems: The problems that keep others from being taken, by namespace.
+        problems: The problems that keep others from being taken, by group.
         obsolete: Claims that must be deleted. None of them is touched before the pods that use
             them were observed.
     """
@@ -94,6 +99,8 @@ def plan(
     desired: volume_resources.DesiredVolumes,
     owner: identity.Owner,
     observed: volume_resources.ObservedVolumes,
+    *,
+    own_only: bool = False,
 ) -> VolumePlan:
     """Return the steps from the observed to the desired state; none if they agree.
 
@@ -101,13 +108,16 @@ def plan(
         desired: The desired volumes.
         owner: The application.
         observed: The observed volumes.
+        own_only: Plan only the pair for our Jobs, and leave all others as they are.
     """
     pairs = list(volume_resources.desired_pairs(desired, owner))
+    if own_only:
+        return _pair_plan(pairs[0], desired, owner, observed)
     parts = [VolumePlan(steps=tuple(_class_steps(desired, observed)))]
     parts += [_pair_plan(pair, desired, owner, observed) for pair in pairs]
-    kept = {pair.namespace for pair in pairs}
-    used = {each.namespace for each in (*observed.volumes, *observed.own_claims)}
-    parts += [_removal(namespace, observed) for namespace in sorted(used - kept)]
+    kept = {pair.group for pair in pairs}
+    used = {each.group for each in (*observed.volumes, *observed.own_claims)}
+    parts += [_removal(group, observed) for group in sorted(used - kept)]
     parts.append(VolumePlan(steps=tuple(_stale_class_steps(desired, observed))))
     return VolumePlan(
         steps=tuple(step for part in parts for step in part.steps),
@@ -142,22 +152,22 @@ def _pair_plan(
     owner: identity.Owner,
     observed: volume_resources.ObservedVolumes,
 ) -> VolumePlan:
-    """Plan one namespace; the first obstacle decides."""
+    """Plan one pair; the first obstacle decides."""
     namespace = observed.namespaces.get(pair.namespace)
-    volumes = [v for v in observed.volumes if v.namespace == pair.namespace]
+    volumes = [v for v in observed.volumes if v.group == pair.group]
     # A claim that must be replaced and is not ours stays: the desired one is refused.
     claims = [
         claim
         for claim in observed.claims
-        if claim.namespace == pair.namespace and (claim.ours or _claim_fits(claim, pair))
+        if claim.group == pair.group and (claim.ours or _claim_fits(claim, pair))
     ]
     first_steps: tuple[Step, ...] = ()
     if pair.own:
         if namespace and not namespace.ours and not namespace.terminating:
             conflict = ownership.namespace_conflict(owner, namespace.labels)
-            return VolumePlan(problems=((pair.namespace, conflict),))
+            return VolumePlan(problems=((pair.group, conflict),))
         if namespace is None or namespace.enforce != "baseline" or not namespace.labelled:
-            first_steps = (Apply(pair.namespace, NAMESPACE),)
+            first_steps = (Apply(pair.group, NAMESPACE),)
     if namespace and namespace.terminating:
         orphans = () if claims else _deletions(volumes, [])
         return _problem(
@@ -169,7 +179,7 @@ def _pair_plan(
     if not all(_volume_fits(v, pair, desired) for v in volumes) or not all(
         _claim_fits(c, pair) for c in claims
     ):
-        removal = _removal(pair.namespace, observed, own=pair.own)
+        removal = _removal(pair.group, observed, own=pair.own)
         return dataclasses.replace(removal, steps=(*first_steps, *removal.steps))
     claim = claims[0] if claims else None
     if claim and claim.deleting:
@@ -185,7 +195,7 @@ def _problem(
     steps: tuple[Step, ...] = (),
 ) -> VolumePlan:
     problem = kind(f"namespace {pair.namespace} {state}")
-    return VolumePlan(steps=steps, problems=((pair.namespace, problem),))
+    return VolumePlan(steps=steps, problems=((pair.group, problem),))
 
 
 def _volume_fits(
@@ -194,8 +204,10 @@ def _volume_fits(
     desired: volume_resources.DesiredVolumes,
 ) -> bool:
     """Tell whether the volume can stay: all that differs can be changed in place."""
-    fixed = (volume.name, volume.server, volume.storage_class, volume.claim, volume.deleting)
-    return fixed == (pair.volume, desired.server, pair.storage_class, pair.claim, False)
+    source = (volume.name, volume.server, volume.path)
+    fixed = (*source, volume.storage_class, volume.claim, volume.deleting)
+    desired_source = (pair.volume, desired.server, pair.path)
+    return fixed == (*desired_source, pair.storage_class, pair.claim, False)
 
 
 def _claim_fits(claim: volume_resources.ObservedClaim, pair: volume_resources.DesiredPair) -> bool:
@@ -209,7 +221,7 @@ def _pair_steps(
     volume: volume_resources.ObservedVolume | None,
     claim: volume_resources.ObservedClaim | None,
 ) -> Iterator[Step]:
-    group = pair.namespace
+    group = pair.group
     stale = volume is None or _differs(volume, pair, desired)
     if claim is None:
         yield Check(group)
@@ -249,7 +261,7 @@ def _resize_steps(
     A claim may not request less than the capacity in its status. So to shrink, first set that
     capacity to just below the new request; to grow, first change the volume.
     """
-    group, request = pair.namespace, size(pair.request)
+    group, request = pair.group, size(pair.request)
     shrinks, grows = size(claim.request) > request, size(claim.request) < request
     if shrinks and size(claim.capacity) >= request:
         yield SetCapacity(group, claim.name, str(request - 1))
@@ -266,13 +278,13 @@ def _resize_steps(
 
 
 def _removal(
-    namespace: str, observed: volume_resources.ObservedVolumes, *, own: bool = False
+    group: str, observed: volume_resources.ObservedVolumes, *, own: bool = False
 ) -> VolumePlan:
-    """Delete the claims and volumes of a namespace, once no pod uses them."""
-    volumes = [v for v in observed.volumes if v.namespace == namespace]
-    claims = [c for c in observed.own_claims if c.namespace == namespace]
+    """Delete the claims and volumes of a group, once no pod uses them."""
+    volumes = [v for v in observed.volumes if v.group == group]
+    claims = [c for c in observed.own_claims if c.group == group]
     if own:
-        clear = (ClearJobs(namespace),) if claims else ()
+        clear = (ClearJobs(group),) if claims else ()
         return VolumePlan(steps=(*clear, *_deletions(volumes, claims)))
     waiting = [_await_users(claim, observed, "must be deleted") for claim in claims]
     obsolete = frozenset((c.namespace, c.name) for c in claims)
@@ -294,7 +306,7 @@ def _await_users(
     problem = problems.Waiting(
         f"claim {claim.namespace}/{claim.name} {state} but is used: delete {users}"
     )
-    return VolumePlan(problems=((claim.namespace, problem),), obsolete=obsolete)
+    return VolumePlan(problems=((claim.group, problem),), obsolete=obsolete)
 
 
 def _deletions(
@@ -302,8 +314,8 @@ def _deletions(
 ) -> tuple[Step, ...]:
     """Delete claims first: Kubernetes keeps a volume until its claim is gone."""
     return (
-        *(Delete(c.namespace, CLAIM, c.name) for c in claims if not c.deleting),
-        *(Delete(v.namespace, VOLUME, v.name) for v in volumes if not v.deleting),
+        *(Delete(c.group, CLAIM, c.name) for c in claims if not c.deleting),
+        *(Delete(v.group, VOLUME, v.name) for v in volumes if not v.deleting),
     )
 
 

@@ -43,7 +43,11 @@ def render_manifests(
 
 
 def reconcile(
-    cluster: client.Cluster, desired: volume_resources.DesiredVolumes, *, timeout_seconds: float
+    cluster: client.Cluster,
+    desired: volume_resources.DesiredVolumes,
+    *,
+    timeout_seconds: float,
+    own_only: bool = False,
 ) -> VolumesOutcome:
     """Bring the cluster's volumes and claims to the desired state.
 
@@ -51,6 +55,7 @@ def reconcile(
         cluster: The cluster.
         desired: The desired volumes.
         timeout_seconds: The longest time to wait for claims to be bound, or deleted.
+        own_only: Only the pair for our Jobs; all others stay as they are.
 
     Raises:
         problems.Problem: A problem that concerns all claims.
@@ -60,7 +65,7 @@ def reconcile(
         raise problems.Blocked(
             f"namespace {own} is the charm's own: remove it from the option namespaces"
         )
-    attempt = _Attempt(cluster, desired)
+    attempt = _Attempt(cluster, desired, own_only=own_only)
     polling.poll(attempt.run_round, lambda settled: settled, timeout_seconds)
     return attempt.outcome()
 
@@ -68,12 +73,21 @@ def reconcile(
 class _Attempt:
     """A reconcile: rounds of observe, plan and apply, until nothing is left to do or await."""
 
-    def __init__(self, cluster: client.Cluster, desired: volume_resources.DesiredVolumes) -> None:
+    def __init__(
+        self,
+        cluster: client.Cluster,
+        desired: volume_resources.DesiredVolumes,
+        *,
+        own_only: bool,
+    ) -> None:
         self._cluster = cluster
         self._desired = desired
-        self._pairs = {
-            p.namespace: p for p in volume_resources.desired_pairs(desired, cluster.owner)
-        }
+        self._own_only = own_only
+        self._pairs = [
+            pair
+            for pair in volume_resources.desired_pairs(desired, cluster.owner)
+            if pair.own or not own_only
+        ]
         self._manifests = _render(desired, cluster.owner)
         self._observed = volume_resources.ObservedVolumes()
         self._planned = volume_plan.VolumePlan()
@@ -86,8 +100,8 @@ class _Attempt:
         """Observe, plan and apply once; tell whether nothing is left to do or await."""
         self._observed = volume_observe.observe(
             self._cluster,
-            self._pairs,
-            claims={pair.claim for pair in self._pairs.values()},
+            {pair.namespace for pair in self._pairs},
+            claims={pair.claim for pair in self._pairs},
             storage_class=self._desired.storage_class,
         )
         self._references = dict(self._observed.references)
@@ -105,23 +119,27 @@ class _Attempt:
     def outcome(self) -> VolumesOutcome:
         """Return the outcome of the last round."""
         failures = {**dict(self._planned.problems), **self._conflicts, **self._refused}
-        for namespace, name in self._pending():
-            if namespace not in failures:
-                failures[namespace] = self._unsettled(namespace, name)
+        for group, namespace, name in self._pending():
+            if group not in failures:
+                failures[group] = self._unsettled(namespace, name)
         name = self._desired.claim_name
         claims = {c.namespace: c for c in self._observed.own_claims if c.name == name}
         existing = [claims[n] for n in self._desired.namespaces if n in claims]
         return VolumesOutcome(claims=tuple(existing), problems=tuple(failures.values()))
 
     def _plan(self) -> volume_plan.VolumePlan:
-        return volume_plan.plan(self._desired, self._cluster.owner, self._observed)
+        return volume_plan.plan(
+            self._desired, self._cluster.owner, self._observed, own_only=self._own_only
+        )
 
-    def _pending(self) -> list[tuple[str, str]]:
-        """Return the claims that are not yet bound, or not yet deleted."""
-        stopped = {*self._refused, *(namespace for namespace, _ in self._planned.problems)}
-        bound = {(c.namespace, c.name) for c in self._observed.own_claims if c.bound}
-        desired = {(p.namespace, p.claim) for p in self._pairs.values()}
-        waiting = (desired - bound) | self._planned.obsolete
+    def _pending(self) -> list[tuple[str, str, str]]:
+        """Return the group, namespace and name of claims not yet bound, or not yet deleted."""
+        stopped = {*self._refused, *(group for group, _ in self._planned.problems)}
+        observed = {(c.group, c.namespace, c.name): c for c in self._observed.own_claims}
+        bound = {key for key, claim in observed.items() if claim.bound}
+        obsolete = {key for key in observed if key[1:] in self._planned.obsolete}
+        desired = {(p.group, p.namespace, p.claim) for p in self._pairs}
+        waiting = (desired - bound) | obsolete
         return sorted(each for each in waiting if each[0] not in stopped)
 
     def _unsettled(self, namespace: str, name: str) -> problems.Problem:
@@ -148,11 +166,11 @@ class _Attempt:
             self._refused[step.group] = problem
 
     def _run_step(self, step: volume_plan.Step) -> None:
-        namespace = step.group
+        namespace = step.namespace
         if isinstance(step, volume_plan.Check):
-            self._apply(volume_plan.CLAIM, namespace, dry_run=True)
+            self._apply(volume_plan.CLAIM, step.group, dry_run=True)
         elif isinstance(step, volume_plan.Apply):
-            self._apply(step.kind, namespace)
+            self._apply(step.kind, step.group)
         elif isinstance(step, volume_plan.SetCapacity):
             body = {"status": {"capacity": {"storage": step.capacity}}}
             claim = (volume_plan.CLAIM, namespace, step.claim)
@@ -166,8 +184,8 @@ class _Attempt:
             scope = namespace if step.kind == volume_plan.CLAIM else ""
             self._cluster.delete(self._references.pop((step.kind, scope, step.name)))
 
-    def _apply(self, kind: str, namespace: str, *, dry_run: bool = False) -> None:
-        resource = manifests.resource(self._manifests[kind, namespace])
+    def _apply(self, kind: str, group: str, *, dry_run: bool = False) -> None:
+        resource = manifests.resource(self._manifests[kind, group])
         key = volume_observe.key(objects.reference(resource))
         applied = self._cluster.apply(resource, over=self._references.get(key), dry_run=dry_run)
         if not dry_run:
@@ -182,7 +200,7 @@ class _Attempt:
 def _render(
     desired: volume_resources.DesiredVolumes, owner: identity.Owner
 ) -> dict[tuple[str, str], manifests.Manifest]:
-    """Return the manifests by kind and by the namespace whose claim needs them."""
+    """Return the manifests by kind and by the group of the claim that needs them."""
     render, labels, own = manifests.render, ownership.labels(owner), owner.application
     rendered = {
         (volume_plan.NAMESPACE, own): render("namespace", name=own, labels=labels),
@@ -194,7 +212,8 @@ def _render(
         ),
     }
     for pair in volume_resources.desired_pairs(desired, owner):
-        rendered[volume_plan.VOLUME, pair.namespace] = render(
+        access_mode = "ReadOnlyMany" if pair.view else "ReadWriteMany"
+        rendered[volume_plan.VOLUME, pair.group] = render(
             "volume",
             name=pair.volume,
             labels=labels,
@@ -202,15 +221,19 @@ def _render(
             storage_class=pair.storage_class,
             capacity=pair.capacity,
             mount_options=list(desired.mount_options),
+            access_mode=access_mode,
             server=desired.server,
+            path=pair.path,
+            read_only=pair.view,
             namespace=pair.namespace,
             claim=pair.claim,
         )
-        rendered[volume_plan.CLAIM, pair.namespace] = render(
+        rendered[volume_plan.CLAIM, pair.group] = render(
             "claim",
             name=pair.claim,
             namespace=pair.namespace,
             labels=labels,
+            access_mode=access_mode,
             storage_class=pair.storage_class,
             volume=pair.volume,
             request=pair.request,

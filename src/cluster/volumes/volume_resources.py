@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 # The kind, namespace and name of an object.
 Key = tuple[str, str, str]
 
+# The directories of the file system: the one of each namespace, and that of the data sets.
+ROOT, NAMESPACES, DATASETS = "/", "/namespaces", "/datasets"
+# Names of namespaces have no dots.
+_VIEW = ".datasets"
+_OWN_SIZE = "1Gi"
+
 
 @dataclasses.dataclass(frozen=True)
 class DesiredVolumes:
@@ -28,6 +34,8 @@ class DesiredVolumes:
         mount_options: The volumes' NFS options.
         addresses: The addresses of the mount targets. They are kept with our Jobs' volume, so that
             volumes of others that name an address are known as users of the file system.
+        isolated: Whether each namespace has a directory of its own, and a second, read-only claim
+            with the data sets; else each claim has the whole file system.
     """
 
     server: str
@@ -38,11 +46,12 @@ class DesiredVolumes:
     storage_class: str
     mount_options: tuple[str, ...]
     addresses: tuple[str, ...] = ()
+    isolated: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class DesiredPair:
-    """The desired volume of one namespace and the claim that is bound to it.
+    """A desired volume of one namespace and the claim that is bound to it.
 
     Attributes:
         namespace: The claim's namespace.
@@ -53,6 +62,8 @@ class DesiredPair:
         request: The claim's request.
         own: Whether it is the pair for our Jobs.
         addresses: The addresses that are kept with the volume.
+        path: The directory of the file system that the volume shows.
+        view: Whether it is the read-only pair with the data sets.
     """
 
     namespace: str
@@ -63,6 +74,13 @@ class DesiredPair:
     request: str
     own: bool = False
     addresses: tuple[str, ...] = ()
+    path: str = ROOT
+    view: bool = False
+
+    @property
+    def group(self) -> str:
+        """Return what its steps and problems are grouped by."""
+        return group(self.namespace, view=self.view)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +138,8 @@ class ObservedVolume:
         deleting: Whether it is being deleted.
         labelled: Whether it carries all our labels.
         addresses: The addresses that are kept with it.
+        path: The directory of the file system that it shows.
+        view: Whether it was made for the read-only claim with the data sets.
     """
 
     name: str
@@ -134,6 +154,13 @@ class ObservedVolume:
     deleting: bool = False
     labelled: bool = True
     addresses: tuple[str, ...] = ()
+    path: str = ROOT
+    view: bool = False
+
+    @property
+    def group(self) -> str:
+        """Return what its steps and problems are grouped by."""
+        return group(self.namespace, view=self.view)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +180,7 @@ class ObservedClaim:
         ours: Whether the volume names it with its uid, or names it and was never bound. If not,
             it may only be bound: it was made again, or its volume was.
         labelled: Whether it carries all our labels.
+        view: Whether its volume is the read-only one with the data sets.
     """
 
     namespace: str
@@ -166,6 +194,12 @@ class ObservedClaim:
     deleting: bool = False
     ours: bool = True
     labelled: bool = True
+    view: bool = False
+
+    @property
+    def group(self) -> str:
+        """Return what its steps and problems are grouped by."""
+        return group(self.namespace, view=self.view)
 
     @property
     def bound(self) -> bool:
@@ -216,8 +250,8 @@ def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[De
         claim=own_claim_name(owner),
         volume=volume_name(owner, owner.application),
         storage_class="",
-        capacity="1Gi",
-        request="1Gi",
+        capacity=_OWN_SIZE,
+        request=_OWN_SIZE,
         own=True,
         addresses=desired.addresses,
     )
@@ -229,7 +263,38 @@ def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[De
             storage_class=desired.storage_class,
             capacity=desired.capacity,
             request=desired.claim_capacity,
+            path=f"{NAMESPACES}/{namespace}" if desired.isolated else ROOT,
         )
+        if desired.isolated:
+            yield DesiredPair(
+                namespace=namespace,
+                claim=view_claim_name(desired.claim_name),
+                volume=volume_name(owner, namespace, view=True),
+                storage_class=desired.storage_class,
+                capacity=_OWN_SIZE,
+                request=_OWN_SIZE,
+                path=DATASETS,
+                view=True,
+            )
+
+
+def group(namespace: str, *, view: bool) -> str:
+    """Return what the steps and problems of a claim are grouped by.
+
+    Args:
+        namespace: The claim's namespace.
+        view: Whether it is the read-only claim with the data sets.
+    """
+    return namespace + _VIEW if view else namespace
+
+
+def view_claim_name(claim: str) -> str:
+    """Return the name of the read-only claim with the data sets.
+
+    Args:
+        claim: The name of the other claim of its namespace.
+    """
+    return f"{claim}-datasets"
 
 
 def own_claim_name(owner: identity.Owner) -> str:
@@ -241,14 +306,15 @@ def own_claim_name(owner: identity.Owner) -> str:
     return owner.application
 
 
-def volume_name(owner: identity.Owner, namespace: str) -> str:
+def volume_name(owner: identity.Owner, namespace: str, *, view: bool = False) -> str:
     """Return the name of a namespace's volume; it differs between models that share a cluster.
 
     Args:
         owner: The application.
         namespace: The namespace.
+        view: Whether it is the read-only volume with the data sets.
     """
-    return f"{owner.application}-{owner.short_model}-{namespace}"
+    return f"{owner.application}-{owner.short_model}-{group(namespace, view=view)}"
 
 
 def volume_namespace(owner: identity.Owner, name: str) -> str:
@@ -259,7 +325,16 @@ def volume_namespace(owner: identity.Owner, name: str) -> str:
         name: The volume's name.
     """
     prefix = volume_name(owner, "")
-    return name.removeprefix(prefix) if name.startswith(prefix) else ""
+    return name.removeprefix(prefix).removesuffix(_VIEW) if name.startswith(prefix) else ""
+
+
+def is_view(name: str) -> bool:
+    """Return whether a volume of ours is the read-only one with the data sets.
+
+    Args:
+        name: The volume's name.
+    """
+    return name.endswith(_VIEW)
 
 
 def is_server_of(file_system_id: str, server: str) -> bool:
