@@ -124,7 +124,7 @@ def test_a_load_fails_without_each_of_its_capabilities(
     capability: str,
 ) -> None:
     source = {"source": server.put("f.tar", ARCHIVE), "owner": "1000:1000", "mode": "600"}
-    asked = custom(OTHER_USER) if capability == "FOWNER" else source
+    asked = source if capability == "CHOWN" else custom(OTHER_USER)
     with monkeypatch.context() as patch:
         fewer = without(loader_jobs.LOAD_CAPABILITIES, capability)
         patch.setattr(loader_jobs, "LOAD_CAPABILITIES", fewer)
@@ -143,7 +143,7 @@ def test_a_load_fails_without_each_of_its_capabilities(
     assert done.results.get("state") == "published", done
     tree = settled.volume() / "datasets/x"
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tree.rglob("*") if path.is_file()}
-    assert modes == ({0o644} if capability == "FOWNER" else {0o600})
+    assert modes == ({0o600} if capability == "CHOWN" else {0o644})
 
 
 @pytest.mark.parametrize("action", ["verify-dataset", "delete-dataset"])
@@ -201,7 +201,11 @@ def looked(cluster: client.Cluster, **container: Any) -> dict[str, Any]:
     """Return what a container of a Job of ours sees of itself."""
     script = LOOK.replace("PATHS", repr([*PATHS, f"{job_lifecycle.MOUNT_PATH}/x"]))
     main = job_lifecycle.Container("main", PYTHON, command=("python3", "-c", script), **container)
-    job = job_lifecycle.DesiredJob("look", "look", main, files={"f": b""}, retries=0)
+    volume, *_ = cluster.select(core_v1.PersistentVolume, {})
+    assert volume.spec and volume.spec.nfs
+    file_system = volume.spec.nfs.server.partition(".")[0]
+    files = {"f": b""}
+    job = job_lifecycle.DesiredJob("look", "look", main, file_system, files=files, retries=0)
     job_lifecycle.start(cluster, job)
     observed = job_lifecycle.wait(cluster, "look", SOON_SECONDS)
     assert observed
@@ -256,6 +260,8 @@ with tarfile.open(fileobj=packed) as tar:
     tar.extractall("/data", numeric_owner=True, filter="fully_trusted")
 assert os.stat("/data/theirs").st_uid == 1234
 os.chmod("/data/theirs", 0o644)
+with open("/data/roots", "w") as file:
+    file.write("0")
 os.setgid(1000)
 os.setuid(1000)
 with open("/data/ours", "w") as file:
@@ -264,7 +270,7 @@ with open("/data/ours", "w") as file:
     done = settled.run("create-dataset", name="x", **custom(script), wait=120)
     assert done.results.get("state") == "published", done
     tree = loader_rig.tree(settled.volume() / "datasets/x")
-    assert tree == {"theirs": b"1", "ours": b"2"}
+    assert tree == {"theirs": b"1", "roots": b"0", "ours": b"2"}
 
 
 # --- sidecars

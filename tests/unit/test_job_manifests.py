@@ -104,10 +104,10 @@ def test_each_verb_has_its_own_capabilities():
         for key, each in containers(name).items()
     }
     assert added == {
-        ("load", "dataset"): ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
+        ("load", "dataset"): ["CHOWN", "DAC_OVERRIDE"],
         ("custom", "prepare"): ["DAC_OVERRIDE"],
         ("custom", "loader"): ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
-        ("custom", "dataset"): ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
+        ("custom", "dataset"): ["CHOWN", "DAC_OVERRIDE"],
         ("verify", "dataset"): ["DAC_OVERRIDE"],
         ("delete", "dataset"): ["DAC_OVERRIDE"],
         ("inventory", "dataset"): ["DAC_OVERRIDE"],

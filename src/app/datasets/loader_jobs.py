@@ -23,9 +23,9 @@ CONTAINER = "dataset"
 # The container of a custom loader.
 CUSTOM_LOADER = pods.USERS_CONTAINER
 PROGRAM = "loader.pyz"
-# Root without capabilities cannot do what other users do not let it. A load creates files of other
-# owners, in directories that are theirs by then, and sets the modes of a custom loader's files.
-LOAD_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
+# Root without capabilities cannot do what other users do not let it. A load gives files to other
+# owners, and opens them again for their other parts; it reads what a custom loader has written.
+LOAD_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE")
 # The other verbs read, or remove, files and directories of any owner and mode.
 MAINTENANCE_CAPABILITIES = ("DAC_OVERRIDE",)
 # A custom loader may unpack archives with their owners, and change to a user of its own.
