@@ -164,7 +164,9 @@ def _plan_group(
     targets: tuple[resources.MountTarget, ...],
 ) -> list[steps.Step]:
     group = vpc.group
-    zones = {target.zone for target in adoption.own_targets(desired.key, group, targets)}
+    # Zones are added to the record only: another leader may be creating a mount target just now.
+    zones = set(ownership.recorded_zones(group.tags) or ()) if group else set[str]()
+    zones |= {target.zone for target in adoption.own_targets(desired.key, group, targets)}
     zones |= {zone for zone, subnet in placed.new.items() if subnet}
     tags = ownership.group_tags(desired.owner, desired.tags, zones)
     if group is None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 
 import botocore.httpsession
 import botocore.session
 import pytest
-from lightkube.resources import batch_v1
+from lightkube.resources import batch_v1, core_v1
 
 import identity
 from app import reconcile
@@ -274,15 +275,24 @@ def test_the_model_s_proxies_reach_pods_and_its_exceptions_hold(stage: Stage) ->
     )
     proxied.settle()
     assert proxied.status().name == "active", proxied.status()
-    job = next(iter(stage.kube.list(batch_v1.Job, namespace=APPLICATION)))
-    assert job.spec and job.spec.template.spec
-    environment = {
-        each.name: each.value
+    proxied.run("create-dataset", name="x", source="http://origin.example/x.csv", wait=0)
+    job = stage.kube.get(batch_v1.Job, "dataset-x", namespace=APPLICATION)
+    secret = stage.kube.get(core_v1.Secret, "dataset-x", namespace=APPLICATION)
+    assert job.spec and job.spec.template.spec and secret.data
+    from_secret = {
+        each.name
         for container in job.spec.template.spec.containers
         for each in container.env or ()
+        if each.valueFrom and each.valueFrom.secretKeyRef
     }
-    assert environment["http_proxy"] == "http://proxy.invalid:3128"
-    assert environment["no_proxy"] == "127.0.0.1,.internal"
+    proxies = {
+        name: base64.b64decode(secret.data[name]).decode() for name in ("http_proxy", "no_proxy")
+    }
+    assert proxies == {
+        "http_proxy": "http://proxy.invalid:3128",
+        "no_proxy": "127.0.0.1,.internal",
+    }
+    assert from_secret >= proxies.keys()
 
 
 def test_no_secret_is_in_a_log_a_status_or_a_result(stage: Stage) -> None:

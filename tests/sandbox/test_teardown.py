@@ -136,11 +136,37 @@ def test_a_pod_that_uses_the_claim_is_named_and_without_it_teardown_continues(
     refused = stage.run("teardown", confirm=made)
     assert refused.status == "failed"
     assert refused.message == ("claims are in use: delete pod default/reader, then run it again")
+    assert stage.status().name == "active", stage.status()
     claim = stage.claim("default")
     assert claim.metadata and claim.metadata.deletionTimestamp is None
     assert len(stage.cloud.mount_targets()) == 3
     delete_pod(stage)
     monkeypatch.setattr(charm, "TEARDOWN_TIMEOUT_SECONDS", 60)
+    assert stage.run("teardown", confirm=made).status == "completed"
+    assert_nothing_is_left(stage)
+
+
+def stopped(stage: Stage) -> str:
+    status = stage.status()
+    assert status.name == "blocked", status
+    assert len(status.message) <= 120
+    return status.message
+
+
+def test_a_teardown_that_fails_after_the_cluster_says_that_this_part_is_gone(stage: Stage) -> None:
+    stage.settle()
+    made = file_system(stage)
+    stage.cloud.deny("elasticfilesystem:DeleteFileSystem")
+    done = stage.run("teardown", confirm=made)
+    assert done.status == "failed"
+    assert "AWS denies elasticfilesystem:DeleteFileSystem" in done.message
+    standing, _, gone = stopped(stage).partition(" left; ")
+    assert standing.startswith(f"teardown stopped: {made}, sg-")
+    assert gone.startswith("3 mount targets, cluster objects gone")
+    stage.model.update_status()
+    assert stopped(stage).startswith(f"teardown of {made}, sg-")
+    assert "3 mount targets gone" in stopped(stage)
+    stage.cloud.allow("elasticfilesystem:DeleteFileSystem")
     assert stage.run("teardown", confirm=made).status == "completed"
     assert_nothing_is_left(stage)
 
@@ -163,7 +189,9 @@ def test_without_the_cluster_it_is_refused_and_force_lists_what_stays(stage: Sta
     before = world(stage)
     refused = stage.run("teardown", confirm=made)
     assert refused.status == "failed"
-    assert refused.message.startswith("the cluster is out of reach (juju relate aws-efs:kube-")
+    assert refused.message.startswith(
+        "nothing was deleted: the cluster is out of reach (juju relate aws-efs:kube-"
+    )
     assert "force=true" in refused.message
     assert world(stage) == before
     done = stage.run("teardown", confirm=made, force=True)
