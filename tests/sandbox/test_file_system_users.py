@@ -59,7 +59,9 @@ def server_name(stage: Stage) -> str:
     retry=tenacity.retry_if_exception_type(lightkube.ApiError),
     reraise=True,
 )
-def start_pod(stage: Stage, volume: models.Volume, *, sub_path: str = "") -> None:
+def start_pod(
+    stage: Stage, volume: models.Volume, *, sub_path: str = "", name: str = "reader"
+) -> None:
     """Start a pod of a tenant with this volume; it may wait for its mount for ever."""
     mount = models.VolumeMount(name="data", mountPath="/data", subPath=sub_path or None)
     container = models.Container(
@@ -74,7 +76,7 @@ def start_pod(stage: Stage, volume: models.Volume, *, sub_path: str = "") -> Non
         containers=[container],
         volumes=[volume],
     )
-    metadata = meta_v1.ObjectMeta(name="reader", namespace=NAMESPACE)
+    metadata = meta_v1.ObjectMeta(name=name, namespace=NAMESPACE)
     stage.kube.create(core_v1.Pod(metadata=metadata, spec=spec))
 
 
@@ -166,53 +168,16 @@ VOLUMES = [
 
 
 @pytest.mark.parametrize("mounted", [*IN_THE_POD, *VOLUMES], ids=lambda each: each.__name__)
-def test_a_pod_that_reads_a_data_set_through_a_volume_of_its_own_prevents_deletion(
-    loaded: Stage, mounted: Any
-) -> None:
-    mounted(loaded)
-    refused = loaded.run("delete-dataset", name="flowers")
-    assert refused.status == "failed"
-    assert "in use by pod research/reader" in refused.message
-    assert (loaded.volume() / "datasets/flowers/rose.txt").read_bytes() == b"red"
-    forced = loaded.run("delete-dataset", name="flowers", force=True)
-    assert forced.results.get("state") == "deleted", forced
-
-
-@pytest.mark.parametrize(
-    ("path", "sub_path", "refused"),
-    [
-        ("/datasets", "", True),
-        ("/datasets/flowers", "", True),
-        ("/", "datasets/flowers", True),
-        ("/datasets", "trees", False),
-        ("/", "home", False),
-    ],
-)
-def test_only_what_reaches_the_data_set_prevents_its_deletion(
-    loaded: Stage, path: str, sub_path: str, refused: bool
-) -> None:
-    start_pod(loaded, inline(server_name(loaded), path), sub_path=sub_path)
-    done = loaded.run("delete-dataset", name="flowers")
-    assert (done.status == "failed") == refused, done
-    assert ("in use by pod research/reader" in done.message) == refused
-
-
-def test_a_pod_with_our_labels_in_another_namespace_prevents_deletion_too(loaded: Stage) -> None:
-    start_pod(loaded, inline(server_name(loaded)))
-    body = {"metadata": {"labels": marks(loaded)}}
-    loaded.kube.patch(core_v1.Pod, "reader", body, namespace=NAMESPACE)
-    refused = loaded.run("delete-dataset", name="flowers")
-    assert "in use by pod research/reader" in refused.message
-
-
-@pytest.mark.parametrize("mounted", [*IN_THE_POD, *VOLUMES], ids=lambda each: each.__name__)
-def test_teardown_names_the_users_whose_volumes_are_not_ours_before_it_does_anything(
+def test_users_whose_volumes_are_not_ours_are_named_before_anything_is_done(
     loaded: Stage, mounted: Any
 ) -> None:
     mounted(loaded)
     (only,) = loaded.cloud.file_systems()
     before = ours(loaded)
     loaded.cloud.reset_calls()
+    refused = loaded.run("delete-dataset", name="flowers")
+    assert refused.status == "failed"
+    assert "in use by pod research/reader" in refused.message
     refused = loaded.run("teardown", confirm=only.id)
     assert refused.status == "failed"
     users = ["pod research/reader"]
@@ -221,17 +186,53 @@ def test_teardown_names_the_users_whose_volumes_are_not_ours_before_it_does_anyt
         f"nothing was deleted: others use the file system, too: delete {', '.join(users)}, "
         "or set force=true"
     )
+    planned = loaded.run("teardown", dry_run=True).results["would-delete"].splitlines()
+    assert planned[: len(users)] == [f"used by {each}" for each in users]
+    assert (loaded.volume() / "datasets/flowers/rose.txt").read_bytes() == b"red"
     assert loaded.writes() == []
     assert ours(loaded) == before
     loaded.model.update_status()
     assert loaded.status().name == "active"
-    planned = loaded.run("teardown", dry_run=True).results["would-delete"].splitlines()
-    assert planned[: len(users)] == [f"used by {each}" for each in users]
-    forced = loaded.run("teardown", confirm=only.id, force=True)
-    assert forced.status == "completed", forced
+
+
+def test_forced_the_users_stay_without_their_data(loaded: Stage) -> None:
+    by_a_static_volume(loaded)
+    done = loaded.run("delete-dataset", name="flowers", force=True)
+    assert done.results.get("state") == "deleted", done
+    (only,) = loaded.cloud.file_systems()
+    done = loaded.run("teardown", confirm=only.id, force=True)
+    assert done.status == "completed", done
+    assert done.results["deleted"].startswith("used by pod research/reader\n")
     assert loaded.cloud.file_systems() == ()
     pod = loaded.kube.get(core_v1.Pod, "reader", namespace=NAMESPACE)
-    assert pod.metadata and pod.metadata.deletionTimestamp is None
+    volume = loaded.kube.get(core_v1.PersistentVolume, "theirs")
+    assert pod.metadata and volume.metadata
+    assert not pod.metadata.deletionTimestamp
+    assert not volume.metadata.deletionTimestamp
+
+
+def test_only_what_reaches_the_data_set_prevents_its_deletion(loaded: Stage) -> None:
+    server = server_name(loaded)
+    for path, sub_path in (
+        ("/datasets", ""),
+        ("/datasets/flowers", ""),
+        ("/", "datasets/flowers"),
+    ):
+        start_pod(loaded, inline(server, path), sub_path=sub_path)
+        refused = loaded.run("delete-dataset", name="flowers")
+        assert "in use by pod research/reader" in refused.message, (path, sub_path)
+        loaded.kube.delete(core_v1.Pod, "reader", namespace=NAMESPACE, grace_period=0)
+    start_pod(loaded, inline(server, "/datasets"), sub_path="trees")
+    start_pod(loaded, inline(server), sub_path="home", name="another")
+    assert loaded.run("delete-dataset", name="flowers").status == "completed"
+
+
+def test_a_pod_with_our_labels_in_another_namespace_prevents_deletion_too(loaded: Stage) -> None:
+    start_pod(loaded, inline(server_name(loaded)))
+    body = {"metadata": {"labels": marks(loaded)}}
+    loaded.kube.patch(core_v1.Pod, "reader", body, namespace=NAMESPACE)
+    refused = loaded.run("delete-dataset", name="flowers")
+    assert "in use by pod research/reader" in refused.message
 
 
 def test_a_volume_without_a_pod_is_a_user_too(loaded: Stage) -> None:
