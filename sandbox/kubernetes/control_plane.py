@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import logging
 import pathlib
@@ -152,6 +153,10 @@ class ControlPlane:
             host: The host name or address of the kubelet for the API server.
         """
         return self._authority.issue(f"system:node:{host}", groups=["system:nodes"], hosts=[host])
+
+    def stored(self) -> dict[str, bytes]:
+        """Return all objects as they are stored, by their keys in etcd."""
+        return {key: base64.b64decode(value) for key, value in self._store.read().items()}
 
     def wipe(self) -> None:
         """Restore a fresh cluster: delete added objects, and restore changed ones.

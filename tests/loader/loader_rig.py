@@ -379,7 +379,7 @@ def big_zeros(archive_format: str, size: int) -> bytes:
     return local + data + listed + end
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():
