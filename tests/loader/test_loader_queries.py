@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from datasets.loader.access import open_directory
 from datasets.loader.base import failure, tasks
 from datasets.loader.sources.source_object import SourceObject
 from datasets.loader.work import list_queries, plan
@@ -303,7 +304,7 @@ def test_queries_that_sign_many_urls_take_little_memory():
 def test_a_plan_with_a_query_is_never_written(tmp_path: pathlib.Path):
     items = [plan.Item(plan.FILE, url="https://a/x?sig=1", size=1)]
     with queries() as kept, pytest.raises(ValueError, match="a query is not written"):
-        plan.write(tmp_path / "plan", items, kept, indexes=1)
+        plan.write(open_directory.open_root(str(tmp_path)), items, kept, indexes=1)
     assert b"sig" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 

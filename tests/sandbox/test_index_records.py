@@ -62,7 +62,7 @@ def file(stage: Stage) -> Any:
 
 def lose_file_system(stage: Stage) -> str:
     """Delete the file system with its mount targets, as somebody with AWS's own tools does."""
-    keys = stage.cloud.credentials
+    keys = stage.cloud.administrator
     efs: Any = botocore.session.Session().create_client(
         "efs",
         region_name=stage.cloud.region,

@@ -52,7 +52,7 @@ def create(
             loader, desired, request, credentials=credentials, secrets=secrets
         )
         job_lifecycle.start(cluster, job)
-    elif observed and observed.record.ended:
+    elif observed and observed.record.ended and _has_ended(observed.job):
         return _results(loader, observed)
     job_lifecycle.wait(
         cluster,
@@ -66,6 +66,11 @@ def create(
             f"data set {desired.name} was deleted meanwhile: run create-dataset again"
         )
     return _results(loader, observed)
+
+
+def _has_ended(job: job_observe.ObservedJob | None) -> bool:
+    """Tell whether nothing is to be waited for, neither a result nor the end of its Job."""
+    return job is None or job.finished or _is_decided(job)
 
 
 def _is_decided(job: job_observe.ObservedJob) -> bool:

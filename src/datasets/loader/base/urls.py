@@ -108,9 +108,10 @@ def redact(url: str) -> str:
 def unsigned(url: str) -> str:
     """Return a URL without its signature: it stays the same each time that the URL is signed."""
     parts = urllib.parse.urlsplit(url)
-    query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(key, value) for key, value in query if not SIGNATURE.fullmatch(key)]
-    return parts._replace(query=urllib.parse.urlencode(kept)).geturl()
+    kept = [
+        each for each in parts.query.split("&") if not SIGNATURE.fullmatch(each.partition("=")[0])
+    ]
+    return parts._replace(query="&".join(kept)).geturl()
 
 
 def file_name(url: str) -> str:
