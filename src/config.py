@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pydantic
 
 import identity
+import label_syntax
 from problems import quote
 
 UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
@@ -198,6 +199,14 @@ class Settings(pydantic.BaseModel):
         pydantic.AfterValidator(_with_sticky_bit),
     ]
     loader_image: Annotated[str, pydantic.AfterValidator(image_name)]
+    image_pull_secret: Annotated[str, _optional(_subdomain)]
+    tolerations: Annotated[
+        tuple[dict[str, str], ...], pydantic.BeforeValidator(label_syntax.read_tolerations)
+    ]
+    node_selector: Annotated[dict[str, str], pydantic.BeforeValidator(label_syntax.read_node_selector)]
+    job_labels: Annotated[dict[str, str], pydantic.BeforeValidator(label_syntax.read_labels)]
+    pod_labels: Annotated[dict[str, str], pydantic.BeforeValidator(label_syntax.read_labels)]
+    pod_annotations: Annotated[dict[str, str], pydantic.BeforeValidator(label_syntax.read_annotations)]
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 
 import identity
 import problems
+from app import job_options
 from app.datasets import index, update_index
 from aws import file_system, resources, session
 from cluster import client, nodes, probe
@@ -253,4 +254,5 @@ def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.Desire
         namespaces=settings.namespaces if settings.isolated else (),
         namespace_mode=settings.root_mode,
         image=settings.loader_image,
+        options=job_options.read(settings).on_every_node(),
     )

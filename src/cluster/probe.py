@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import polling
 import problems
 from cluster import client, nodes, objects
-from cluster.jobs import job_lifecycle, job_observe
+from cluster.jobs import job_lifecycle, job_observe, pod_options
 
 KIND = "probe"
 # The volume's root may be another user's, and its mode may keep all others out.
@@ -32,6 +32,7 @@ class DesiredProbe:
         namespaces: The namespaces that have a directory of their own.
         namespace_mode: The mode of these directories, in octal.
         image: An image with Python 3.9 or newer.
+        options: What the application's options add to its Jobs.
     """
 
     file_system_id: str
@@ -41,6 +42,7 @@ class DesiredProbe:
     image: str
     namespaces: tuple[str, ...] = ()
     namespace_mode: str = ""
+    options: pod_options.PodOptions = dataclasses.field(default_factory=pod_options.PodOptions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +109,7 @@ def _name(desired: DesiredProbe, zone: str, ready: list[nodes.Node]) -> str:
         desired.image,
         node_ages,
         program,
+        dataclasses.asdict(desired.options),
     ]
     digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:8]
     return objects.make_name(KIND, zone, digest)
@@ -134,6 +137,7 @@ def _job(
             capabilities=CAPABILITIES,
         ),
         file_system=desired.file_system_id,
+        options=desired.options,
         labels={_ZONE: zone},
         retries=0,  # a failure is reported at once; the next reconcile tries again
         zone=zone,

@@ -19,8 +19,9 @@ MAY_IMPORT = {
         *("app", "aws", "cluster", "relations"),
     },
     "action_params": {"config", "datasets", "problems"},
-    "config": {"identity", "problems"},
+    "config": {"identity", "label_syntax", "problems"},
     "identity": set[str](),
+    "label_syntax": {"problems"},
     "polling": set[str](),
     "problems": set[str](),
 }

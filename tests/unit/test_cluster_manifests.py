@@ -67,6 +67,7 @@ def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment,
         mount_path="/mnt/aws-efs",
         data_path="/data",
         zone_label="topology.kubernetes.io/zone",
+        main_container_annotation="kubectl.kubernetes.io/default-container",
         job_label="batch.kubernetes.io/job-name",
         grace_seconds=30,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from app.datasets import loader_jobs
 from cluster import manifests
-from cluster.jobs import job_lifecycle
+from cluster.jobs import job_lifecycle, pod_options
 from datasets import dataset
 
 PASSWORD = "hunter2"
@@ -52,6 +53,7 @@ def rendered(job: job_lifecycle.DesiredJob) -> dict[str, Any]:
         mount_path="/mnt/aws-efs",
         data_path="/data",
         zone_label="topology.kubernetes.io/zone",
+        main_container_annotation="kubectl.kubernetes.io/default-container",
         job_label="batch.kubernetes.io/job-name",
         grace_seconds=30,
     )
@@ -206,3 +208,51 @@ def test_no_form_of_a_proxys_url_tells_its_password(proxy: str, shown: str):
         secrets={},
     )
     assert job.init_containers[1].env["http_proxy"] == shown
+
+
+OPTIONS = pod_options.PodOptions(
+    tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},),
+    node_selector={"pool": "loaders"},
+    image_pull_secret="registry",
+    job_labels={"kueue.x-k8s.io/queue-name": "team-a", "team": "a"},
+    labels={"team": "a", "sidecar.istio.io/inject": "true"},
+    annotations={"note": "two words", "linkerd.io/inject": "enabled"},
+)
+
+
+def test_what_the_options_add_is_in_the_manifest_beside_what_the_charm_needs():
+    loader = dataclasses.replace(LOADER, options=OPTIONS)
+    job = loader_jobs.load_job(loader, FETCHED, "v", credentials={}, secrets={})
+    manifest = rendered(job)
+    assert manifests.resource(manifest).to_dict() == manifest
+    assert manifest["metadata"]["labels"] == {
+        "app.kubernetes.io/managed-by": "juju",
+        "kueue.x-k8s.io/queue-name": "team-a",
+        "team": "a",
+    }
+    pod = manifest["spec"]["template"]
+    labels, annotations = pod["metadata"]["labels"], pod["metadata"]["annotations"]
+    assert (labels["team"], labels["sidecar.istio.io/inject"]) == ("a", "true")
+    assert labels["istio.io/dataplane-mode"] == "none"
+    assert "kueue.x-k8s.io/queue-name" not in labels
+    assert (annotations["note"], annotations["linkerd.io/inject"]) == ("two words", "enabled")
+    assert pod["spec"]["tolerations"] == list(OPTIONS.tolerations)
+    assert pod["spec"]["nodeSelector"] == {"pool": "loaders", "kubernetes.io/os": "linux"}
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_no_pod_runs_on_windows_and_kubectl_reads_the_loaders_log(name: str):
+    pod = template(name)
+    assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    annotations = pod["metadata"]["annotations"]
+    assert annotations["kubectl.kubernetes.io/default-container"] == "dataset"
+
+
+def test_what_runs_on_every_node_tolerates_all_taints_and_waits_in_no_queue():
+    everywhere = OPTIONS.on_every_node()
+    assert everywhere.tolerations == ({"operator": "Exists"},)
+    assert everywhere.node_selector == {}
+    assert everywhere.job_labels == {"team": "a"}
+    assert everywhere.labels == OPTIONS.labels
+    assert (OPTIONS.queue, everywhere.queue) == (True, False)

@@ -159,6 +159,24 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("allow_cidrs", "10.0.0.0/8,10.1.0.0/16"),
         ("allow_cidrs", "10.0.0.0/8 10.0.0.0/8"),
         ("allow_cidrs", " ".join(f"10.{n}.0.0/16" for n in range(21))),
+        ("image_pull_secret", "My_Secret"),
+        ("tolerations", "nvidia.com/gpu:NoWay"),
+        ("tolerations", ":NoSchedule"),
+        ("tolerations", "a=b=c:NoSchedule"),
+        ("tolerations", "Upper.Case/gpu"),
+        ("node_selector", "pool"),
+        ("node_selector", "kubernetes.io/os=windows"),
+        ("node_selector", "pool=" + "x" * 64),
+        ("job_labels", "aws-efs/kind=probe"),
+        ("job_labels", "job-name=other"),
+        ("pod_labels", "team=a team=b"),
+        ("pod_labels", "team=two words"),
+        ("pod_labels", '"team=two words"'),
+        ("pod_labels", "/team=a"),
+        ("pod_labels", "batch.kubernetes.io/job-name=other"),
+        ("pod_annotations", '"note=never closed'),
+        ("pod_annotations", "note=" + "x" * 200_000),
+        ("pod_annotations", "no name=x"),
     ],
 )
 def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
@@ -167,6 +185,31 @@ def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
     message = refusal(**{option: value})
     assert message.startswith(option.replace("_", "-") + " ")
     assert len(message) <= 120
+
+
+def test_pods_get_what_kubernetes_takes_in_the_words_that_kubectl_has_for_it() -> None:
+    taints = "gpu gpu:NoSchedule nvidia.com/gpu=true:NoExecute a=:PreferNoSchedule"
+    loaded = load(
+        tolerations=taints,
+        node_selector="pool=loaders kubernetes.io/arch=arm64",
+        job_labels="kueue.x-k8s.io/queue-name=team-a",
+        pod_labels="sidecar.istio.io/inject=true empty=",
+        pod_annotations="""owner='Data Science' 'json={"a": [1, 2]}' a.b/c=x=y""",
+    )
+    assert loaded.tolerations == (
+        {"key": "gpu", "operator": "Exists"},
+        {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "nvidia.com/gpu", "operator": "Equal", "value": "true", "effect": "NoExecute"},
+        {"key": "a", "operator": "Equal", "effect": "PreferNoSchedule"},
+    )
+    assert loaded.node_selector == {"pool": "loaders", "kubernetes.io/arch": "arm64"}
+    assert loaded.job_labels == {"kueue.x-k8s.io/queue-name": "team-a"}
+    assert loaded.pod_labels == {"sidecar.istio.io/inject": "true", "empty": ""}
+    assert loaded.pod_annotations == {
+        "owner": "Data Science",
+        "json": '{"a": [1, 2]}',
+        "a.b/c": "x=y",
+    }
 
 
 @pytest.mark.parametrize("mode", ["1777", "1775", "3777", "0755", "755", "700", "2755"])

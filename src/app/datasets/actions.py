@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import action_params
 import problems
+from app import job_options
 from app.datasets import create, delete, loader_jobs, show, update_index, verify
 from cluster.volumes import volume_resources
 from datasets.loader.sources import table
@@ -42,8 +43,13 @@ class ActionContext:
     @property
     def loader(self) -> loader_jobs.Loader:
         """Return the loader's cluster, image, file system and proxies."""
-        image = self.options.loader_image
-        return loader_jobs.Loader(self.cluster, image, self.file_system, self.proxies)
+        return loader_jobs.Loader(
+            self.cluster,
+            self.options.loader_image,
+            self.file_system,
+            self.proxies,
+            job_options.read(self.options),
+        )
 
 
 def run(context: ActionContext, params: action_params.DataSetParams) -> Results:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.datasets import index
 from cluster import pods
-from cluster.jobs import job_lifecycle
+from cluster.jobs import job_lifecycle, pod_options
 from datasets import dataset, protocol
 from datasets.loader.base import tasks
 from datasets.loader.store import volume
@@ -44,12 +44,14 @@ class Loader:
         image: An image with Python 3.9 or newer.
         file_system: The file system that its pods mount.
         proxies: The environment variables of the model's proxies, whose URLs may have passwords.
+        options: What the application's options add to its Jobs.
     """
 
     cluster: client.Cluster
     image: str
     file_system: str
     proxies: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
+    options: pod_options.PodOptions = dataclasses.field(default_factory=pod_options.PodOptions)
 
     @property
     def index(self) -> index.Index:
@@ -104,6 +106,7 @@ def load_job(
         },
         retries=CUSTOM_RETRIES if desired.image else RETRIES,
         parallelism=desired.parallelism,
+        options=loader.options,
     )
 
 
@@ -134,6 +137,7 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
         ),
         files={PROGRAM: dataset.zipapp()},
         annotations={protocol.DATASET_ANNOTATION: name} if name else {},
+        options=loader.options,
     )
 
 

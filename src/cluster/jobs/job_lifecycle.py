@@ -12,7 +12,7 @@ from lightkube.resources import batch_v1, core_v1
 import polling
 import problems
 from cluster import client, manifests, nodes, objects
-from cluster.jobs import job_inputs, job_observe
+from cluster.jobs import job_inputs, job_observe, pod_options
 from cluster.volumes import volume_observe
 
 MOUNT_PATH = "/mnt/aws-efs"
@@ -71,6 +71,7 @@ class DesiredJob:
         retries: The number of times that a failed pod is replaced; disruptions do not count.
         parallelism: The number of pods, each with an index, spread over nodes and zones where
             possible; 0 for one pod without an index.
+        options: What the application's options add to it.
     """
 
     name: str
@@ -86,6 +87,7 @@ class DesiredJob:
     prefer_node: str = ""
     retries: int = 2
     parallelism: int = 0
+    options: pod_options.PodOptions = dataclasses.field(default_factory=pod_options.PodOptions)
 
 
 def start(cluster: client.Cluster, job: DesiredJob) -> None:
@@ -232,6 +234,7 @@ def _manifest(cluster: client.Cluster, job: DesiredJob) -> manifests.Manifest:
         mount_path=MOUNT_PATH,
         data_path=DATA_PATH,
         zone_label=nodes.ZONE,
+        main_container_annotation=job_observe.MAIN_CONTAINER,
         job_label=job_observe.JOB_NAME,
         grace_seconds=GRACE_SECONDS,
     )

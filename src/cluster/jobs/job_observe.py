@@ -17,6 +17,8 @@ KIND = "aws-efs/kind"
 JOB_NAME = "batch.kubernetes.io/job-name"
 # The annotation of a Job that has the file system which its pods mount.
 FILE_SYSTEM = "aws-efs/file-system"
+# The annotation of a pod that names its main container: kubectl, too, reads its log from there.
+MAIN_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
 
