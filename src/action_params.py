@@ -245,10 +245,13 @@ DataSetParams = (
     | VerifyDatasetParams
     | DeleteDatasetParams
 )
-DATA_SETS: Mapping[str, type[DataSetParams]] = {
+ACTIONS: Mapping[str, type[Parameters]] = {
     "create-dataset": CreateDatasetParams,
     "list-datasets": ListDatasetsParams,
     "show-dataset": ShowDatasetParams,
     "verify-dataset": VerifyDatasetParams,
     "delete-dataset": DeleteDatasetParams,
+    "setup": SetupParams,
+    "show-mount": ShowMountParams,
+    "teardown": TeardownParams,
 }

@@ -6,19 +6,22 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import ops
-import pydantic
 
-import action_params
-import config
 import identity
 import problems
 from relations import cloud, control_plane, peers, workers
 
 if TYPE_CHECKING:
+    import action_params
+    import config
     from app import reconcile
+
+# A hook that has nothing to ask of AWS, the cluster or the user's options imports neither their
+# clients nor pydantic: these cost more than the rest of it. So they are imported where they are
+# asked. tests/unit/test_hook_imports.py shows what each kind of hook imports.
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +36,9 @@ AWS_TIMEOUT_SECONDS = 180
 TEARDOWN_TIMEOUT_SECONDS = 900
 STATUS_LIMIT = 120
 
-Params = TypeVar("Params", bound=action_params.Parameters)
+# The other actions are the leader's: they change something, or ask the cluster.
+ACTIONS_OF_ANY_UNIT = {"show-mount"}
+
 Results = dict[str, str]
 
 
@@ -56,11 +61,8 @@ class AwsEfsCharm(ops.CharmBase):
             changes += [relation.relation_broken]
         for event in changes:
             framework.observe(event, self._on_change)
-        for action in action_params.DATA_SETS:
-            framework.observe(on[action].action, self._on_data_set)
-        framework.observe(on.setup_action, self._on_setup)
-        framework.observe(on.show_mount_action, self._on_show_mount)
-        framework.observe(on.teardown_action, self._on_teardown)
+        for action in self.meta.actions:
+            framework.observe(on[action].action, self._on_action)
         framework.observe(on.collect_unit_status, self._on_collect_unit_status)
 
     # --- the reconcile after each change
@@ -82,7 +84,6 @@ class AwsEfsCharm(ops.CharmBase):
         if peers.load(self).torn_down:
             raise problems.Blocked(torn_down(self.app.name))
         context = self._context()
-        # Imported here so that a hook that calls no API does not load the API clients.
         from app import reconcile
 
         outcome = reconcile.reconcile(context, timeout_seconds=timeout_seconds)
@@ -98,9 +99,31 @@ class AwsEfsCharm(ops.CharmBase):
 
     # --- actions
 
-    def _on_data_set(self, event: ops.ActionEvent) -> None:
+    def _on_action(self, event: ops.ActionEvent) -> None:
+        import pydantic
+
+        import action_params
+        import config
+
         action = event.handle.kind.removesuffix("_action").replace("_", "-")
-        self._act(event, action_params.DATA_SETS[action], self._data_set)
+        handlers: dict[str, Callable[[Any, ops.ActionEvent], Results]] = {
+            "setup": self._setup,
+            "show-mount": self._show_mount,
+            "teardown": self._teardown,
+        }
+        try:
+            params = action_params.ACTIONS[action](
+                **{key.replace("-", "_"): event.params[key] for key in event.params}
+            )
+            if action not in ACTIONS_OF_ANY_UNIT and not self.unit.is_leader():
+                raise problems.Blocked(
+                    f"{self.unit.name} is not the leader: run it on {self.app.name}/leader"
+                )
+            event.set_results(handlers.get(action, self._data_set)(params, event))
+        except pydantic.ValidationError as error:
+            event.fail(config.format_error(error))
+        except problems.Problem as problem:
+            event.fail(problem.message)
 
     def _data_set(self, params: action_params.DataSetParams, _event: ops.ActionEvent) -> Results:
         options, record = self._settings(), self._file_system()
@@ -117,9 +140,6 @@ class AwsEfsCharm(ops.CharmBase):
             )
             return actions.run(context, params)
 
-    def _on_setup(self, event: ops.ActionEvent) -> None:
-        self._act(event, action_params.SetupParams, self._setup)
-
     def _setup(self, _params: action_params.SetupParams, event: ops.ActionEvent) -> Results:
         from app import setup
 
@@ -127,9 +147,6 @@ class AwsEfsCharm(ops.CharmBase):
         peers.save(self, peers.PeerRecord())
         self._on_change(event)
         return {"file-system": peers.load(self).file_system_id or "none yet: see juju status"}
-
-    def _on_show_mount(self, event: ops.ActionEvent) -> None:
-        self._act(event, action_params.ShowMountParams, self._show_mount, leader_only=False)
 
     def _show_mount(
         self, params: action_params.ShowMountParams, _event: ops.ActionEvent
@@ -144,9 +161,6 @@ class AwsEfsCharm(ops.CharmBase):
             path=params.path,
         )
 
-    def _on_teardown(self, event: ops.ActionEvent) -> None:
-        self._act(event, action_params.TeardownParams, self._teardown)
-
     def _teardown(self, params: action_params.TeardownParams, event: ops.ActionEvent) -> Results:
         from app import teardown
 
@@ -160,26 +174,6 @@ class AwsEfsCharm(ops.CharmBase):
         self._report(problems.Blocked(torn_down(self.app.name)))
         return {"deleted": lines}
 
-    def _act(
-        self,
-        event: ops.ActionEvent,
-        model: type[Params],
-        handler: Callable[[Params, ops.ActionEvent], Results],
-        *,
-        leader_only: bool = True,
-    ) -> None:
-        try:
-            params = model(**{key.replace("-", "_"): event.params[key] for key in event.params})
-            if leader_only and not self.unit.is_leader():
-                raise problems.Blocked(
-                    f"{self.unit.name} is not the leader: run it on {self.app.name}/leader"
-                )
-            event.set_results(handler(params, event))
-        except pydantic.ValidationError as error:
-            event.fail(config.format_error(error))
-        except problems.Problem as problem:
-            event.fail(problem.message)
-
     # --- inputs from Juju
 
     @property
@@ -187,6 +181,10 @@ class AwsEfsCharm(ops.CharmBase):
         return identity.Owner(model_uuid=self.model.uuid, application=self.app.name)
 
     def _settings(self) -> config.Settings:
+        import pydantic
+
+        import config
+
         try:
             return self.load_config(config.Settings)
         except pydantic.ValidationError as error:
@@ -208,22 +206,21 @@ class AwsEfsCharm(ops.CharmBase):
         return region
 
     def _context(self, *, tearing_down: bool = False) -> reconcile.Context:
-        from app import reconcile
-        from aws import resources, session
-
         options, record = self._settings(), peers.load(self)
         if tearing_down:
             region = record.region or self._cloud.region(options.region)
         else:
             region = self._region(options, record)
+        credentials = self._cloud.credentials(options.credentials)
+        from app import reconcile
+        from aws import resources, session
+
         related = self._control_plane.relation is not None
         endpoint = f"{self.app.name}:{control_plane.ENDPOINT}"
         return reconcile.Context(
             owner=self._owner,
             settings=options,
-            aws=session.connect(
-                region, self._cloud.credentials(options.credentials), cloud.proxies()
-            ),
+            aws=session.connect(region, credentials, cloud.proxies()),
             access=self._control_plane.access,
             record=resources.ResourceRecord(
                 file_system_id=record.file_system_id,

@@ -7,14 +7,15 @@ import ipaddress
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ops
-import pydantic
-from ops.interface_kube_control import model, requires
 
 import identity
 import problems
+
+if TYPE_CHECKING:
+    from relations import kube_control
 
 logger = logging.getLogger(__name__)
 
@@ -26,28 +27,6 @@ GROUP = "system:masters"
 MANIFESTS = "kubernetes_manifests"
 
 
-# The library logs values that it could not parse, and these may contain a token.
-logging.getLogger("KubeControlRequirer").setLevel(logging.CRITICAL)
-
-
-class _Requirer(requires.KubeControlRequirer):
-    """The library's requirer with another way to merge the data of the provider's units.
-
-    The library takes the values of the last unit of an unordered set, but a unit that is not the
-    leader may publish an empty `creds`.
-    """
-
-    @functools.cached_property
-    def _data(self) -> model.Data:
-        merged: dict[str, str] = {}
-        if relation := self.relation:
-            for unit in sorted(relation.units, key=lambda unit: unit.name):
-                merged.update({k: v for k, v in relation.data[unit].items() if v})
-        if not merged:
-            raise requires.RelationNotReady("no unit has published data yet")
-        return model.Data.model_validate(merged)
-
-
 class ControlPlane:
     """The control plane as its relations show it to this unit.
 
@@ -57,10 +36,6 @@ class ControlPlane:
 
     def __init__(self, charm: ops.CharmBase) -> None:
         self._charm = charm
-        # With schema 1 the provider keeps credentials in Juju secrets. Juju 2.9 has no secrets:
-        # the provider's hook would fail there.
-        schemas = "0,1" if charm.model.juju_version.has_secrets else "0"
-        self._requirer = _Requirer(charm, ENDPOINT, schemas=schemas)
 
     @property
     def relation(self) -> ops.Relation | None:
@@ -68,11 +43,20 @@ class ControlPlane:
         return self._charm.model.get_relation(ENDPOINT)
 
     def request(self) -> None:
-        """Request a Kubernetes user for this unit; every unit does, since it may become leader."""
-        if self.relation is not None:
-            self._requirer.set_auth_request(  # pyright: ignore[reportUnknownMemberType]
-                self._charm.unit.name, GROUP
-            )
+        """Request a Kubernetes user for this unit; every unit does, since it may become leader.
+
+        The library would do the same, but importing it costs more than the rest of such a hook.
+        """
+        if self.relation is None:
+            return
+        # With schema 1 the provider keeps credentials in Juju secrets. Juju 2.9 has no secrets:
+        # the provider's hook would fail there.
+        schemas = [0, 1] if self._charm.model.juju_version.has_secrets else [0]
+        self.relation.data[self._charm.unit].update(
+            kubelet_user=self._charm.unit.name,
+            auth_group=GROUP,
+            schema_vers=json.dumps(schemas),
+        )
 
     def access(self) -> identity.ClusterAccess:
         """Return the address and credentials of the cluster's API.
@@ -83,6 +67,8 @@ class ControlPlane:
         """
         if self.relation is None:
             raise problems.Blocked(f"juju relate {self._app}:{ENDPOINT} kubernetes-control-plane")
+        import pydantic
+
         if not self._requirer.is_ready:
             raise problems.Waiting("waiting for the control plane to send its address")
         endpoints = self._requirer.get_api_endpoints()
@@ -118,6 +104,12 @@ class ControlPlane:
         text = json.dumps(manifests, sort_keys=True)
         if bag.get(MANIFESTS, "[]") != text:
             bag[MANIFESTS] = text
+
+    @functools.cached_property
+    def _requirer(self) -> kube_control.Requirer:
+        from relations import kube_control
+
+        return kube_control.Requirer(self._charm, ENDPOINT)
 
     def _ca(self) -> str:
         if certificate := self._requirer.get_ca_certificate():

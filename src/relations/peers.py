@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from typing import Any
+
 import ops
-import pydantic
 
 ENDPOINT = "peers"
 KEY = "record"
 
 
-class PeerRecord(pydantic.BaseModel):
+@dataclasses.dataclass(frozen=True)
+class PeerRecord:
     """The file system as the application recorded it.
 
     Attributes:
@@ -21,8 +25,6 @@ class PeerRecord(pydantic.BaseModel):
         security_groups: The ids of the security groups that the application created.
         torn_down: Whether teardown deleted it; then nothing is created until the `setup` action.
     """
-
-    model_config = pydantic.ConfigDict(frozen=True)
 
     file_system_id: str = ""
     region: str = ""
@@ -36,7 +38,7 @@ def load(charm: ops.CharmBase) -> PeerRecord:
     """Return the record; an empty one at install, before Juju creates the peer relation."""
     relation = charm.model.get_relation(ENDPOINT)
     text = relation.data[charm.app].get(KEY) if relation else None
-    return PeerRecord.model_validate_json(text) if text else PeerRecord()
+    return _parse(text) if text else PeerRecord()
 
 
 def save(charm: ops.CharmBase, record: PeerRecord) -> None:
@@ -47,4 +49,13 @@ def save(charm: ops.CharmBase, record: PeerRecord) -> None:
     """
     relation = charm.model.get_relation(ENDPOINT)
     if relation is not None and load(charm) != record:
-        relation.data[charm.app][KEY] = record.model_dump_json()
+        relation.data[charm.app][KEY] = json.dumps(dataclasses.asdict(record))
+
+
+def _parse(text: str) -> PeerRecord:
+    """Return the record; a later version of the charm may have added fields."""
+    known = {field.name for field in dataclasses.fields(PeerRecord)}
+    found: dict[str, Any] = {k: v for k, v in json.loads(text).items() if k in known}
+    # JSON has no tuples.
+    found["security_groups"] = tuple(found.get("security_groups", ()))
+    return PeerRecord(**found)

@@ -14,16 +14,6 @@ import config
 
 SOURCE = "https://a.example/x.tar"
 ROOT = pathlib.Path(__file__).parents[2]
-MODELS: dict[str, type[action_params.Parameters]] = {
-    "create-dataset": action_params.CreateDatasetParams,
-    "delete-dataset": action_params.DeleteDatasetParams,
-    "list-datasets": action_params.ListDatasetsParams,
-    "setup": action_params.SetupParams,
-    "show-dataset": action_params.ShowDatasetParams,
-    "show-mount": action_params.ShowMountParams,
-    "teardown": action_params.TeardownParams,
-    "verify-dataset": action_params.VerifyDatasetParams,
-}
 
 
 def create_params(**params: Any) -> action_params.CreateDatasetParams:
@@ -38,8 +28,8 @@ def refusal(**params: Any) -> str:
 
 def test_actions_yaml_declares_the_fields_of_the_models_with_their_defaults():
     declared = yaml.safe_load((ROOT / "actions.yaml").read_text())
-    assert declared.keys() == MODELS.keys()
-    for name, model in MODELS.items():
+    assert declared.keys() == action_params.ACTIONS.keys()
+    for name, model in action_params.ACTIONS.items():
         params = declared[name].get("params", {})
         fields = model.model_fields
         assert set(params) == {field.replace("_", "-") for field in fields}
@@ -183,5 +173,5 @@ def test_a_token_of_the_hub_goes_over_https_alone():
 def test_a_name_that_no_data_set_has_is_refused_by_all(name: str):
     for action in ("create-dataset", "show-dataset", "verify-dataset", "delete-dataset"):
         with pytest.raises(pydantic.ValidationError) as refused:
-            MODELS[action].model_validate({"name": name})
+            action_params.ACTIONS[action].model_validate({"name": name})
         assert config.format_error(refused.value).startswith("name "), action

@@ -17,12 +17,6 @@ import config
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
 ACTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "actions.yaml").read_text())
-PARAMETERS = {
-    **action_params.DATA_SETS,
-    "setup": action_params.SetupParams,
-    "show-mount": action_params.ShowMountParams,
-    "teardown": action_params.TeardownParams,
-}
 
 
 def load(**changes: Any) -> config.Settings:
@@ -51,9 +45,9 @@ def test_the_defaults_of_config_yaml_are_valid_and_the_code_has_no_others() -> N
 
 
 def test_actions_yaml_and_the_parameters_agree_on_names_types_defaults_and_ranges() -> None:
-    assert set(ACTIONS) == set(PARAMETERS)
+    assert set(ACTIONS) == set(action_params.ACTIONS)
     types = {"boolean": bool, "integer": int}
-    for action, model in PARAMETERS.items():
+    for action, model in action_params.ACTIONS.items():
         params: dict[str, dict[str, Any]] = ACTIONS[action].get("params", {})
         assert ACTIONS[action]["additionalProperties"] is False
         assert {name.replace("-", "_") for name in params} == set(model.model_fields), action
