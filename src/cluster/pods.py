@@ -54,11 +54,13 @@ _NO_CLIENT = (
 _NO_NAME = "{node} cannot resolve the file system's name yet: wait 90 s, then check DNS in the VPC"
 _NO_ANSWER = "{node} gets no answer on port 2049: check the VPC's network ACLs and routes"
 _OPTIONS = "{node} refuses mount-options: juju config {application} --reset mount-options"
+_NO_FILES = "its program was deleted from the cluster: run the action again"
 _DENIED = "the file system denies {node} access: check its file system policy in AWS"
 
 # Messages of mount and mount.nfs, in the order in which to look for them: a part of theirs, ours,
 # and whether the user has to act.
 _MOUNT_FAILURES = (
+    ('configmap "files-', _NO_FILES, True),
     ("unknown filesystem type", _NO_CLIENT, True),
     ("need a /sbin/mount.", _NO_CLIENT, True),
     ("wrong fs type", _NO_CLIENT, True),

@@ -5,12 +5,16 @@ import io
 import tarfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from lightkube.models import core_v1 as models
 from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
+from cluster.jobs import job_inputs
+from datasets import dataset
+from sandbox.juju import hook_process
 from sandbox.servers import origin_server
 from sandbox.stage import Stage
 
@@ -210,6 +214,42 @@ def test_a_create_that_was_interrupted_continues_with_the_same_command(
     done = stage.run("create-dataset", name="iris", source=source)
     assert done.status == "completed", done
     assert done.results["state"] == "published"
+
+
+def test_a_create_that_was_interrupted_and_met_another_release_continues_with_that(
+    stage: Stage, server: origin_server.Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.settle()
+    source = server.put("iris.csv", b"5.1,3.5")
+
+    def killed(*_arguments: Any) -> None:
+        raise hook_process.Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job_inputs, "share_files", killed)
+        assert stage.run("create-dataset", name="iris", source=source).status == "failed"
+    monkeypatch.setattr(dataset, "MAIN", f"{dataset.MAIN}# of another release\n")
+    dataset.zipapp.cache_clear()
+    try:
+        done = stage.run("create-dataset", name="iris", source=source)
+    finally:
+        dataset.zipapp.cache_clear()
+    assert done.status == "completed", done
+    assert done.results["state"] == "published"
+
+
+def test_a_load_without_its_program_says_so_and_the_same_command_starts_it_again(
+    stage: Stage, server: origin_server.Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.settle()
+    source = server.put("iris.csv", b"5.1,3.5")
+    # An earlier release resumed such a Job without its files.
+    with monkeypatch.context() as patch:
+        patch.setattr(job_inputs, "share_files", lambda *_: None)
+        stuck = stage.run("create-dataset", name="iris", source=source)
+    assert stuck.status == "failed", stuck
+    assert "run the action again" in stuck.message
+    assert stage.run("create-dataset", name="iris", source=source).status == "completed"
 
 
 def test_without_a_cluster_it_says_what_to_relate(stage: Stage) -> None:

@@ -69,6 +69,14 @@ def test_a_failed_mount_is_reported_with_its_cause(output, sentence, blocked):
     assert found.blocked is blocked
 
 
+def test_a_program_that_is_gone_is_told_with_the_way_to_bring_it_back():
+    message = 'MountVolume.SetUp failed for volume "files" : configmap "files-1f" not found'
+    found = pods.find_cause(pod(), [event(message)], "efs")
+    assert found is not None
+    assert found.sentence.endswith("deleted from the cluster: run the action again")
+    assert found.blocked is True
+
+
 def test_the_kubelets_own_time_out_says_nothing_about_the_server():
     message = "Unable to attach or mount volumes: unmounted volumes=[volume]: timed out waiting"
     assert pods.find_cause(pod(), [event(message)], "efs") is None

@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import lightkube.types
-from lightkube.resources import core_v1
+from lightkube.resources import batch_v1, core_v1
 
 import problems
 from cluster import client, manifests, objects
@@ -93,8 +93,25 @@ def files_name(files: Mapping[str, bytes]) -> str:
 
     Args:
         files: The files by name.
+
+    Returns:
+        "" where there are none.
     """
+    if not files:
+        return ""
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return f"files-{digest.hexdigest()[:16]}"
+
+
+def mounted_files(job: batch_v1.Job) -> str:
+    """Return the name of the ConfigMap that the pods of a Job mount; "" where they mount none.
+
+    Args:
+        job: The Job.
+    """
+    pod = job.spec.template.spec if job.spec else None
+    volumes = (pod.volumes if pod else None) or []
+    maps = [volume.configMap for volume in volumes if volume.name == "files"]
+    return next((each.name for each in maps if each and each.name), "")

@@ -94,7 +94,8 @@ def start(cluster: client.Cluster, job: DesiredJob) -> None:
     """Start a Job; one of ours that has the name already keeps running.
 
     The Job owns its Secret and ConfigMap, so it is created first, suspended, and resumed when
-    they exist. After a crash in between, the next start continues.
+    they exist. After a crash in between, the next start continues; if that is of another release
+    of the charm, it makes the Job again, since it does not have the files of the first one.
 
     Args:
         cluster: The cluster.
@@ -109,6 +110,10 @@ def start(cluster: client.Cluster, job: DesiredJob) -> None:
     observed = cluster.find(batch_v1.Job, job.name, cluster.namespace)
     if observed is not None and not cluster.owns(observed):
         raise problems.Blocked(f"job {cluster.namespace}/{job.name} exists and is not ours")
+    if observed is not None and _is_outdated(observed, job):
+        remove(cluster, job.name)
+        wait_gone(cluster, job.name)
+        observed = None
     if observed is None:
         resource: batch_v1.Job = manifests.resource(_manifest(cluster, job))
         observed = cluster.apply(resource)
@@ -210,6 +215,13 @@ def remove(cluster: client.Cluster, name: str = "") -> bool:
     return bool(left)
 
 
+def _is_outdated(observed: batch_v1.Job, job: DesiredJob) -> bool:
+    """Return whether a Job was not started, and waits for other files than those of now."""
+    if not (observed.spec and observed.spec.suspend):
+        return False
+    return job_inputs.mounted_files(observed) != job_inputs.files_name(job.files)
+
+
 def _patch(cluster: client.Cluster, name: str, uid: str, body: Mapping[str, Any]) -> None:
     """Change a Job of ours that others change too: its controller; nothing if it is gone."""
 
@@ -229,7 +241,7 @@ def _manifest(cluster: client.Cluster, job: DesiredJob) -> manifests.Manifest:
         namespace=cluster.namespace,
         claim=cluster.namespace,
         labels={**cluster.labels, **job.labels, job_observe.KIND: job.kind},
-        files=job_inputs.files_name(job.files) if job.files else "",
+        files=job_inputs.files_name(job.files),
         files_path=FILES_PATH,
         mount_path=MOUNT_PATH,
         data_path=DATA_PATH,
