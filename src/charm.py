@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,12 @@ AWS_TIMEOUT_SECONDS = 180
 # An action may take longer, since the user waits for it: `juju run --wait` limits that.
 TEARDOWN_TIMEOUT_SECONDS = 900
 STATUS_LIMIT = 120
+# Linux takes at most 128 KiB in an argument of a program.
+LONGEST_RESULT_BYTES = 120_000
+INTERNAL_ERROR = "internal error: see debug-log"
+_RETRIED = re.compile(
+    "[:,] (the charm tries again|trying again|the next update-status continues)$"
+)
 
 # The other actions are the leader's: they change something, or ask the cluster.
 ACTIONS_OF_ANY_UNIT = {"show-mount"}
@@ -68,25 +76,32 @@ class AwsEfsCharm(ops.CharmBase):
     # --- the reconcile after each change
 
     def _on_change(self, event: ops.EventBase) -> None:
-        self._control_plane.request()
-        if not self.unit.is_leader():
-            self._statuses.append(ops.ActiveStatus("standby"))
-            return
-        # Juju shows a status only after the hook has ended. Install does not wait, so that the
-        # user soon sees a status; the hooks that follow it do wait.
-        timeout_seconds = 0 if isinstance(event, ops.InstallEvent) else AWS_TIMEOUT_SECONDS
         try:
-            self._reconcile(timeout_seconds)
+            self._control_plane.request()
+            if self.unit.is_leader():
+                self._reconcile(installing=isinstance(event, ops.InstallEvent))
         except problems.Problem as problem:
             self._report(problem)
+        except Exception as error:  # noqa: BLE001 - Juju would run the failed hook for ever
+            self._report_bug(error)
 
-    def _reconcile(self, timeout_seconds: float) -> None:
+    def _reconcile(self, *, installing: bool) -> None:
         if peers.load(self).torn_down:
             raise problems.Blocked(torn_down(self.app.name))
+        peers.announce_leader(self)
         context = self._context()
+        # Before the peer relation there is only install. Without it later, as while the
+        # application is being removed, nobody knows whether the file system was torn down.
+        if not (installing or peers.exist(self)):
+            raise problems.Waiting("waiting for Juju to create the peer relation")
         from app import reconcile
 
+        # Juju shows a status only after the hook has ended. Install does not wait, so that the
+        # user soon sees a status; the hooks that follow it do wait.
+        timeout_seconds = 0 if installing else AWS_TIMEOUT_SECONDS
         outcome = reconcile.reconcile(context, timeout_seconds=timeout_seconds)
+        if not self.unit.is_leader():
+            return  # another unit became the leader meanwhile: Juju would refuse the writes
         if outcome.record.file_system_id:
             recorded = dataclasses.asdict(outcome.record)
             peers.save(self, peers.PeerRecord(region=context.aws.region, **recorded))
@@ -119,11 +134,14 @@ class AwsEfsCharm(ops.CharmBase):
                 raise problems.Blocked(
                     f"{self.unit.name} is not the leader: run it on {self.app.name}/leader"
                 )
-            event.set_results(handlers.get(action, self._data_set)(params, event))
+            results = handlers.get(action, self._data_set)(params, event)
+            event.set_results({name: fit_result(value) for name, value in results.items()})
         except pydantic.ValidationError as error:
-            event.fail(config.format_error(error))
+            event.fail(problems.printable(config.format_error(error)))
         except problems.Problem as problem:
-            event.fail(problem.message)
+            event.fail(describe_failure(problem))
+        except Exception as error:  # noqa: BLE001 - Juju would show its traceback to the user
+            event.fail(self._report_bug(error))
 
     def _data_set(self, params: action_params.DataSetParams, _event: ops.ActionEvent) -> Results:
         options, record = self._settings(), self._file_system()
@@ -165,7 +183,11 @@ class AwsEfsCharm(ops.CharmBase):
         from app import teardown
 
         context = self._context(tearing_down=True)
-        removed = teardown.run(context, params, event.log, self._report, TEARDOWN_TIMEOUT_SECONDS)
+
+        def log(line: str) -> None:
+            event.log(problems.printable(line))
+
+        removed = teardown.run(context, params, log, self._report, TEARDOWN_TIMEOUT_SECONDS)
         lines = "\n".join(removed) or "nothing"
         if params.dry_run:
             return {"would-delete": lines}
@@ -241,6 +263,16 @@ class AwsEfsCharm(ops.CharmBase):
             logger.warning("%s", problem.message)
         self._statuses.append(status(_shorten(problem.message)))
 
+    def _report_bug(self, error: Exception) -> str:
+        """Log an error that nobody foresaw, and report it; return the message.
+
+        The log gets its kind and its stack. Its own text may contain a secret.
+        """
+        stack = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("internal error: %s\n%s", type(error).__name__, stack)
+        self._report(problems.Blocked(INTERNAL_ERROR))
+        return INTERNAL_ERROR
+
     def _tell(self, notice: str) -> None:
         logger.warning("%s", notice)
         self._notices.append(notice)
@@ -248,6 +280,9 @@ class AwsEfsCharm(ops.CharmBase):
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
         # Most actions observe nothing and add no status: Juju keeps the old one. A notice is shown
         # once, in front of whatever the status is.
+        if not (self._statuses or self.unit.is_leader()):
+            # Also after an action: the old status may be that of a former leader.
+            self._statuses.append(ops.ActiveStatus("standby"))
         for status in self._statuses:
             if not self._notices:
                 event.add_status(status)
@@ -260,6 +295,31 @@ def _shorten(message: str) -> str:
     if len(message) <= STATUS_LIMIT:
         return message
     return message[: STATUS_LIMIT - 3] + "..."
+
+
+def describe_failure(problem: problems.Problem) -> str:
+    """Return the message of a failed action, which nothing runs again by itself.
+
+    Args:
+        problem: The problem that ended it.
+    """
+    if not isinstance(problem, problems.Waiting):
+        return problem.message
+    text = _RETRIED.sub("", problem.message)
+    return text if text.endswith("again") else f"{text}: run the action again"
+
+
+def fit_result(value: str) -> str:
+    """Return an action's result as an argument that action-set can take.
+
+    Args:
+        value: The result.
+    """
+    encoded = problems.printable(value).encode()
+    if len(encoded) <= LONGEST_RESULT_BYTES:
+        return encoded.decode()
+    kept = encoded[:LONGEST_RESULT_BYTES].decode(errors="ignore")
+    return f"{kept}\n... {len(encoded):,} bytes: the rest does not fit into a result"
 
 
 def torn_down(application: str) -> str:

@@ -203,10 +203,14 @@ class Settings(pydantic.BaseModel):
     tolerations: Annotated[
         tuple[dict[str, str], ...], pydantic.BeforeValidator(label_syntax.read_tolerations)
     ]
-    node_selector: Annotated[dict[str, str], pydantic.BeforeValidator(label_syntax.read_node_selector)]
+    node_selector: Annotated[
+        dict[str, str], pydantic.BeforeValidator(label_syntax.read_node_selector)
+    ]
     job_labels: Annotated[dict[str, str], pydantic.BeforeValidator(label_syntax.read_labels)]
     pod_labels: Annotated[dict[str, str], pydantic.BeforeValidator(label_syntax.read_labels)]
-    pod_annotations: Annotated[dict[str, str], pydantic.BeforeValidator(label_syntax.read_annotations)]
+    pod_annotations: Annotated[
+        dict[str, str], pydantic.BeforeValidator(label_syntax.read_annotations)
+    ]
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Settings:

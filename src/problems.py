@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST_QUOTE = 30
+LONGEST_MESSAGE = 16_000
+
+# Juju's hook commands take no NUL and no lone surrogate as an argument, and a terminal should not
+# obey what an API server or an archive says.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Problem(Exception):  # noqa: N818 - also kept as a value, and shown
@@ -14,8 +21,8 @@ class Problem(Exception):  # noqa: N818 - also kept as a value, and shown
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message[:LONGEST_MESSAGE])
+        super().__init__(self.message)
 
 
 class Waiting(Problem):
@@ -24,6 +31,15 @@ class Waiting(Problem):
 
 class Blocked(Problem):
     """A problem that the user has to solve: the message names the command."""
+
+
+def printable(text: str) -> str:
+    """Return text without control characters (but line ends and tabs) and lone surrogates.
+
+    Args:
+        text: The text.
+    """
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def quote(value: str) -> str:

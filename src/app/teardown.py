@@ -214,7 +214,8 @@ def _state(
     text = f"teardown stopped: {', '.join(left) or 'nothing'} left"
     if gone:
         text += f"; {', '.join(gone)} gone"
-    return problems.Blocked(f"{text}: {reason.message}")
+    # Nothing runs an action again by itself. The reason may be long: it comes after the remedy.
+    return problems.Blocked(f"{text}: run teardown again: {reason.message}")
 
 
 def _has_objects(cluster: client.Cluster) -> bool:

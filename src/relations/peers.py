@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, cast
 
 import ops
 
+import problems
+
 ENDPOINT = "peers"
 KEY = "record"
+LEADER = "leader"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +37,27 @@ class PeerRecord:
     torn_down: bool = False
 
 
+def exist(charm: ops.CharmBase) -> bool:
+    """Return whether there is a peer relation; Juju creates it after install."""
+    return charm.model.get_relation(ENDPOINT) is not None
+
+
 def load(charm: ops.CharmBase) -> PeerRecord:
-    """Return the record; an empty one at install, before Juju creates the peer relation."""
+    """Return the record; an empty one at install, before Juju creates the peer relation.
+
+    Raises:
+        problems.Blocked: Somebody else wrote it.
+    """
     relation = charm.model.get_relation(ENDPOINT)
     text = relation.data[charm.app].get(KEY) if relation else None
     return _parse(text) if text else PeerRecord()
+
+
+def announce_leader(charm: ops.CharmBase) -> None:
+    """Write the leader's name where the other units see it: the former one stands by at once."""
+    relation = charm.model.get_relation(ENDPOINT)
+    if relation is not None and relation.data[charm.app].get(LEADER) != charm.unit.name:
+        relation.data[charm.app][LEADER] = charm.unit.name
 
 
 def save(charm: ops.CharmBase, record: PeerRecord) -> None:
@@ -54,8 +73,26 @@ def save(charm: ops.CharmBase, record: PeerRecord) -> None:
 
 def _parse(text: str) -> PeerRecord:
     """Return the record; a later version of the charm may have added fields."""
-    known = {field.name for field in dataclasses.fields(PeerRecord)}
-    found: dict[str, Any] = {k: v for k, v in json.loads(text).items() if k in known}
-    # JSON has no tuples.
-    found["security_groups"] = tuple(found.get("security_groups", ()))
-    return PeerRecord(**found)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _unreadable("not JSON") from None
+    if not isinstance(found, dict):
+        raise _unreadable("not an object")
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(PeerRecord):
+        value: Any = cast("dict[str, Any]", found).get(field.name, field.default)
+        if field.name == "security_groups" and isinstance(value, list):
+            listed = cast("list[Any]", value)
+            value = tuple(str(each) for each in listed)  # JSON has no tuples
+        if type(value) is not type(field.default):
+            raise _unreadable(field.name)
+        values[field.name] = value
+    return PeerRecord(**values)
+
+
+def _unreadable(what: str) -> problems.Blocked:
+    return problems.Blocked(
+        f"{KEY} of the peer relation cannot be read ({what}): "
+        "juju refresh to the revision that wrote it"
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,8 @@ import yaml
 from ops import testing
 
 import charm
+import problems
+from relations import peers as peers_module
 from sandbox.aws import aws_cloud
 from sandbox.juju import hook_process
 from tests.unit import api_server
@@ -459,3 +463,143 @@ def test_setup_after_teardown_makes_a_file_system_and_teardown_deletes_it(
     assert not cloud.file_systems()
     assert there.id in (context.action_results or {})["deleted"]
     assert after.unit_status.message.startswith("torn down: juju run aws-efs/leader setup")
+
+
+# --- what nobody foresaw
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Break something that every event and most actions use; its error contains a secret."""
+
+    secret = "-".join(["AKIA", "secret"])
+
+    def fail(_charm: object) -> peers_module.PeerRecord:
+        raise LookupError(secret)
+
+    monkeypatch.setattr(peers_module, "load", fail)
+    return secret
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_error_that_nobody_foresaw_is_a_status_and_its_stack_is_in_the_log(
+    context: testing.Context[charm.AwsEfsCharm], broken: str, event: str
+) -> None:
+    after = context.run(getattr(context.on, event)(), state())
+    assert after.unit_status == testing.BlockedStatus("internal error: see debug-log")
+    (logged,) = [each.message for each in context.juju_log if each.level == "ERROR"]
+    assert logged.startswith("internal error: LookupError\n")
+    assert "in _reconcile" in logged
+    assert not [each for each in context.juju_log if broken in each.message]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_error_that_nobody_foresaw_fails_an_action(
+    context: testing.Context[charm.AwsEfsCharm], broken: str, action: str
+) -> None:
+    message = refusal(context, action, state(), **ACTIONS[action])
+    assert message == "internal error: see debug-log"
+    assert [each.message for each in context.juju_log if each.level == "ERROR"]
+
+
+@pytest.mark.parametrize("record", ["{", "[]", "null", '{"file_system_id": 5}', "[" * 100_000])
+def test_a_record_that_somebody_else_wrote_is_a_status(
+    context: testing.Context[charm.AwsEfsCharm], record: str
+) -> None:
+    relation = testing.PeerRelation("peers", local_app_data={"record": record})
+    after = context.run(context.on.config_changed(), state(relation))
+    assert isinstance(after.unit_status, testing.BlockedStatus)
+    assert after.unit_status.message.startswith("record of the peer relation cannot be read (")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a\0b", "a\ufffdb"),
+        ("\x1b[31m\ud800", "\ufffd[31m\ufffd"),
+        ("lines\n\tand more", "lines\n\tand more"),
+        (
+            "\u20ac" * 100_000,
+            "\u20ac" * 40_000 + "\n... 300,000 bytes: the rest does not fit into a result",
+        ),
+    ],
+    ids=["NUL", "terminal", "lines", "long"],
+)
+def test_a_result_is_made_fit_for_juju(value: str, shown: str) -> None:
+    fit = charm.fit_result(value)
+    assert fit == shown
+    # Linux takes at most 128 KiB in an argument, and no NUL.
+    subprocess.run(["/bin/true", f"result={fit}"], check=True)
+
+
+@pytest.mark.parametrize("message", ["a\0b", "\ud800", "x" * 200_000, "\u20ac" * 100_000])
+def test_a_problem_is_fit_for_juju(message: str) -> None:
+    problem = problems.Waiting(message)
+    subprocess.run(["/bin/true", problem.message], check=True)
+    subprocess.run(["/bin/true", charm.describe_failure(problem)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("problem", "shown"),
+    [
+        (
+            problems.Waiting("AWS could not tag fs-1 (503): the charm tries again"),
+            "AWS could not tag fs-1 (503): run the action again",
+        ),
+        (
+            problems.Waiting("list pods: no connection: is it running?"),
+            "list pods: no connection: is it running?: run the action again",
+        ),
+        (
+            problems.Waiting("claims are in use: delete pod a/b, then run it again"),
+            "claims are in use: delete pod a/b, then run it again",
+        ),
+        (problems.Blocked("there is no file system"), "there is no file system"),
+    ],
+)
+def test_a_failed_action_is_not_said_to_be_tried_again(
+    problem: problems.Problem, shown: str
+) -> None:
+    assert charm.describe_failure(problem) == shown
+
+
+# --- leaders
+
+
+@pytest.mark.parametrize("action", [*ACTIONS, "show-mount"])
+def test_a_former_leader_stands_by_after_any_action(
+    context: testing.Context[charm.AwsEfsCharm], action: str
+) -> None:
+    before = dataclasses.replace(
+        state(peers(file_system_id="fs-1", region="us-east-1"), leader=False),
+        unit_status=testing.ActiveStatus("fs-1 in us-east-1: 3 zones proven"),
+    )
+    try:
+        after = context.run(context.on.action(action, params=ACTIONS.get(action, {})), before)
+    except testing.ActionFailed as failed:
+        after = failed.state
+    assert after.unit_status == testing.ActiveStatus("standby")
+
+
+def test_a_new_leader_is_announced_to_its_peers_once(
+    context: testing.Context[charm.AwsEfsCharm],
+) -> None:
+    relation = testing.PeerRelation("peers", local_app_data={"leader": "aws-efs/7"})
+    after = context.run(context.on.leader_elected(), state(relation))
+    assert after.get_relation(relation.id).local_app_data["leader"] == "aws-efs/0"
+
+
+@pytest.mark.parametrize("event", [each for each in EVENTS if each != "install"])
+def test_without_a_peer_relation_nothing_is_made_after_install(
+    context: testing.Context[charm.AwsEfsCharm],
+    cloud: aws_cloud.Cloud,
+    secret: testing.Secret,
+    event: str,
+) -> None:
+    cloud.reset_calls()
+    before = dataclasses.replace(state(secret=secret), relations=frozenset())
+    after = context.run(getattr(context.on, event)(), before)
+    assert after.unit_status == testing.WaitingStatus(
+        "waiting for Juju to create the peer relation"
+    )
+    assert cloud.calls == []
