@@ -180,6 +180,7 @@ class Packed:
     method: int = 8
     flags: int = 0
     mode: int = 0
+    dos: int = 0
     made_by: int = 3
     extra: bytes = b""
     local_extra: bytes = b""
@@ -223,7 +224,7 @@ class Packed:
         numbers = (self.made_by << 8 | 20, 20, flags, self.method, 0, 0)
         sizes = (fields["check"], fields["packed"], fields["size"])
         lengths = (len(fields["name"]), len(self.extra), 0, 0, 0)
-        last = (self.mode << 16, fields["offset"])
+        last = (self.mode << 16 | self.dos, fields["offset"])
         head = struct.pack("<4s6H3L5H2L", b"PK\1\2", *numbers, *sizes, *lengths, *last)
         return head + fields["name"] + self.extra
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..base import byte_streams, failure
-from . import decompress, members
+from . import decompress, members, zip_names
 
 END = struct.Struct("<4s4H2LH")
 LOCAL_SIGNATURE, ENTRY_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
@@ -27,12 +27,12 @@ END64 = struct.Struct("<4sQ2H2L4Q")
 ENTRY = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
 EXTRA = struct.Struct("<2H")
-ENCRYPTED, UTF8 = 0x1, 0x800
+ENCRYPTED, DESCRIBED = 0x1, 0x8
 # The value of a 32-bit field whose number is in the extra field instead.
 IN_EXTRA = 0xFFFFFFFF
 SIZES_EXTRA, NAME_EXTRA = 0x0001, 0x7075
-# The systems whose archives have a file's mode: Unix and macOS.
-UNIX = (3, 19)
+# In the other half of the attributes, which are those of DOS.
+DOS_DIRECTORY = 0x10
 LONGEST_TARGET = 4096
 REFUSED = {
     stat.S_IFCHR: "a character device",
@@ -40,6 +40,7 @@ REFUSED = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
+KINDS = {0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 METHODS: dict[int, Callable[[], Any]] = {
     0: lambda: None,
     8: lambda: decompress.Inflater(-zlib.MAX_WBITS),
@@ -111,6 +112,8 @@ class ZipEntry:
         packed: Its compressed size in bytes.
         size: Its size in bytes.
         offset: The position of its local header in the archive.
+        windows: Whether it was made on Windows, as far as the header tells.
+        dos_directory: Whether its DOS attributes say that it is a directory.
     """
 
     name: str
@@ -121,6 +124,8 @@ class ZipEntry:
     packed: int
     size: int
     offset: int
+    windows: bool
+    dos_directory: bool = False
 
 
 def read_listed(stream: ZipStream, signature: bytes = b"") -> ZipEntry:
@@ -143,27 +148,36 @@ def read_listed(stream: ZipStream, signature: bytes = b"") -> ZipEntry:
     extras = _extras(stream.read_exactly(extra_length))
     stream.read_exactly(comment_length)
     size, packed, offset = _wide(extras, size, packed, offset)
+    windows = made_by >> 8 not in zip_names.UNIX
     return ZipEntry(
-        name=_name(raw_name, flags, extras.get(NAME_EXTRA, b"")),
-        mode=attributes >> 16 if made_by >> 8 in UNIX else 0,
+        name=zip_names.decode(raw_name, flags, extras.get(NAME_EXTRA, b""), windows=windows),
+        mode=0 if windows else attributes >> 16,
         flags=flags,
         method=method,
         check=check,
         packed=packed,
         size=size,
         offset=offset,
+        windows=windows,
+        dos_directory=bool(attributes & DOS_DIRECTORY),
     )
 
 
-def read_local(stream: ZipStream, offset: int) -> ZipEntry:
-    """Return the local header of a member, whose signature was read already."""
+def read_local(stream: ZipStream, offset: int, *, windows: bool) -> ZipEntry:
+    """Return the local header of a member, whose signature was read already.
+
+    Args:
+        stream: The archive from the signature's end on.
+        offset: The header's position.
+        windows: Whether the member was made on Windows: only the central directory tells.
+    """
     fields = LOCAL.unpack(LOCAL_SIGNATURE + stream.read_exactly(LOCAL.size - 4))
     _, _, flags, method, _, _, check, packed, size, name_length, extra_length = fields
     raw_name = stream.read_exactly(name_length)
     extras = _extras(stream.read_exactly(extra_length))
     size, packed = _wide(extras, size, packed)
-    name = _name(raw_name, flags, extras.get(NAME_EXTRA, b""))
-    return ZipEntry(name, 0, flags, method, check, packed, size, offset)
+    name = zip_names.decode(raw_name, flags, extras.get(NAME_EXTRA, b""), windows=windows)
+    return ZipEntry(name, 0, flags, method, check, packed, size, offset, windows)
 
 
 def _wide(extras: dict[int, bytes], *fields: int) -> tuple[int, ...]:
@@ -187,21 +201,22 @@ def _whole(field: bytes) -> bytes:
     return field[: len(field) // 8 * 8]
 
 
-def _name(raw: bytes, flags: int, extra: bytes) -> str:
-    # Info-ZIP puts the UTF-8 name there, with a checksum of the name that it belongs to.
-    if len(extra) > 5 and extra[1:5] == struct.pack("<L", zlib.crc32(raw)):
-        raw, flags = extra[5:], UTF8
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("utf-8", "surrogateescape") if flags & UTF8 else raw.decode("cp437")
-
-
 def check_kind(entry: ZipEntry) -> None:
-    """Refuse a member that is neither file, directory nor link."""
+    """Refuse a member that is neither file, directory nor link, or two of them at once."""
     kind = stat.S_IFMT(entry.mode)
-    if kind in REFUSED:
-        raise members.refused(entry.name, REFUSED[kind])
+    if kind not in KINDS:
+        raise members.refused(entry.name, REFUSED.get(kind, "of an unknown kind"))
+    slash = entry.name.endswith("/")
+    if (slash and entry.size) or (kind == stat.S_IFDIR and not (slash or entry.dos_directory)):
+        raise byte_streams.damaged(
+            f"{failure.quote(entry.name)} is a directory by one of its attributes and a file by "
+            "another"
+        )
+    # All systems give a link x, if they give it permissions at all.
+    if kind == stat.S_IFLNK and stat.S_IMODE(entry.mode) and not entry.mode & 0o111:
+        raise byte_streams.damaged(
+            f"{failure.quote(entry.name)} is a link with the permissions of a file"
+        )
 
 
 def is_directory(entry: ZipEntry) -> bool:
@@ -215,8 +230,8 @@ def is_link(entry: ZipEntry) -> bool:
 
 
 def check_link(entry: ZipEntry) -> None:
-    """Refuse a link whose target is longer than a path can be."""
-    if entry.size > LONGEST_TARGET:
+    """Refuse a link whose target is longer than a path can be, or empty."""
+    if not 0 < entry.size <= LONGEST_TARGET:
         raise byte_streams.damaged(
             f"the link {failure.quote(entry.name)} has no path as its target"
         )

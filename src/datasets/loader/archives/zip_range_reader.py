@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from ..base import byte_streams, failure
-from . import members, zip_headers
+from . import members, zip_checks, zip_headers
 
 SMALL_BYTES = 2**20
 # Skipping this many bytes is faster than a new request for the bytes behind them.
@@ -52,7 +52,7 @@ def read(archive: RangeArchive, data: byte_streams.Readable) -> Iterator[members
         Failure: The archive is cut off, damaged, or has what a data set must not have.
     """
     directory = _find_directory(archive)
-    if not directory.length:
+    if not any(directory):
         return
     content, raw = _Content(archive, data), archive.stream(directory.start)
     with contextlib.closing(content), contextlib.closing(raw):
@@ -85,17 +85,19 @@ def _find_directory(archive: RangeArchive) -> _CentralDirectory:
     tail_start = max(0, archive.size - zip_headers.END.size - zip_headers.LONGEST_COMMENT)
     tail = _part(archive, tail_start, archive.size - tail_start)
     at = _end(tail)
-    _, disk, _, _, count, length, offset, _ = zip_headers.END.unpack_from(tail, at)
-    if disk not in {0, MOST_COUNTED}:
-        raise zip_headers.split_archive()
-    end = tail_start + at
+    record = tail[at : at + zip_headers.END.size]
+    end, where = tail_start + at, -1
     before = tail[at - zip_headers.LOCATOR.size : at] if at >= zip_headers.LOCATOR.size else b""
+    record64 = b""
     if before.startswith(zip_headers.LOCATOR_SIGNATURE):
-        end, (count, length, offset) = _end64(archive, end - zip_headers.LOCATOR.size, before)
-    base = end - length - offset
-    if base < 0:
+        end, record64, where = _end64(archive, end - zip_headers.LOCATOR.size, before)
+    found = zip_checks.parse_end(record, record64)
+    base = end - found.length - found.offset
+    # The locator's position is counted like those of the members; and a list of nothing that has
+    # something before it is damaged.
+    if base < 0 or (record64 and where + base != end) or (base and not found.length):
         raise byte_streams.damaged("its list of files is not where it should be")
-    return _CentralDirectory(base + offset, length, count & MOST_COUNTED, base)
+    return _CentralDirectory(base + found.offset, found.length, found.members & MOST_COUNTED, base)
 
 
 def _end(tail: bytes) -> int:
@@ -112,8 +114,8 @@ def _end(tail: bytes) -> int:
     return last
 
 
-def _end64(archive: RangeArchive, end: int, locator: bytes) -> tuple[int, tuple[int, int, int]]:
-    """Return the position of the zip64 end record, and the count, length and offset in it."""
+def _end64(archive: RangeArchive, end: int, locator: bytes) -> tuple[int, bytes, int]:
+    """Return the position of the zip64 end record, its content, and its stated position."""
     _, _, stated, disks = zip_headers.LOCATOR.unpack(locator)
     if disks > 1:
         raise zip_headers.split_archive()
@@ -121,9 +123,9 @@ def _end64(archive: RangeArchive, end: int, locator: bytes) -> tuple[int, tuple[
     # other data precede the archive.
     for where in (end - zip_headers.END64.size, stated):
         if 0 <= where <= end - zip_headers.END64.size:
-            fields = zip_headers.END64.unpack(_part(archive, where, zip_headers.END64.size))
-            if fields[0] == zip_headers.END64_SIGNATURE:
-                return where, (fields[7], fields[8], fields[9])
+            record = _part(archive, where, zip_headers.END64.size)
+            if record.startswith(zip_headers.END64_SIGNATURE):
+                return where, record, stated
     raise byte_streams.damaged("its list of files is not where it should be")
 
 
@@ -171,10 +173,15 @@ class _Content:
 def _member(content: _Content, entry: zip_headers.ZipEntry, base: int) -> members.Member:
     path = members.inside_path(entry.name)
     zip_headers.check_kind(entry)
+    data = content.at(base + entry.offset)
+    if data.read_exactly(4) != zip_headers.LOCAL_SIGNATURE:
+        raise byte_streams.damaged(f"{failure.quote(entry.name)} is not where the list says")
+    local = zip_headers.read_local(data, entry.offset, windows=entry.windows)
+    zip_checks.check_local(local, entry)
     if zip_headers.is_directory(entry):
         return members.Directory(path)
     zip_headers.check_readable(entry)
-    chunks = _chunks(content, entry, base)
+    chunks = _chunks(data, entry)
     if zip_headers.is_link(entry):
         zip_headers.check_link(entry)
         target = b"".join(chunks).decode("utf-8", "surrogateescape")
@@ -185,14 +192,9 @@ def _member(content: _Content, entry: zip_headers.ZipEntry, base: int) -> member
     return members.File(path, executable, chunks, entry.size)
 
 
-def _chunks(content: _Content, entry: zip_headers.ZipEntry, base: int) -> Iterator[bytes]:
+def _chunks(data: zip_headers.ZipStream, entry: zip_headers.ZipEntry) -> Iterator[bytes]:
     """Yield a member's content, and compare it with its size and CRC."""
-    data = content.at(base + entry.offset)
-    header = zip_headers.LOCAL.unpack(data.read_exactly(zip_headers.LOCAL.size))
-    if header[0] != zip_headers.LOCAL_SIGNATURE:
-        raise byte_streams.damaged(f"{failure.quote(entry.name)} is not where the list says")
-    data.read_exactly(header[9])
-    data.read_exactly(header[10])
+    end = data.position + entry.packed
     size, check = 0, 0
     packed = byte_streams.read_pieces(data, entry.packed)
     for chunk in zip_headers.decompressed(packed, zip_headers.METHODS[entry.method]()):
@@ -203,4 +205,8 @@ def _chunks(content: _Content, entry: zip_headers.ZipEntry, base: int) -> Iterat
         yield chunk
     if (size, check) != (entry.size, entry.check):
         raise byte_streams.damaged(f"{failure.quote(entry.name)} is not what the list says")
-    # Data that the decompressor did not need are skipped with the next member.
+    # Data that the decompressor did not need come before the descriptor.
+    for _ in byte_streams.read_pieces(data, end - data.position):
+        pass
+    if zip_checks.is_described(entry):
+        zip_checks.check_descriptor(data, entry)

@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import struct
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..base import byte_streams, failure
-from . import members, zip_headers
+from . import members, zip_checks, zip_headers
 
 SMALL_BYTES = 2**20
 # Reads of a member of unknown length grow from this: most of one may belong to the next member.
 FIRST_BYTES = 2**12
-DESCRIPTOR_SIGNATURE = SPLIT_SIGNATURE = b"PK\7\10"
-DESCRIPTOR_FLAG = 0x8
+SPLIT_SIGNATURE = zip_checks.DESCRIPTOR_SIGNATURE
 STORED = 0
-# The signatures that can follow a member.
-FOLLOWING = (
-    zip_headers.LOCAL_SIGNATURE,
-    zip_headers.ENTRY_SIGNATURE,
-    *zip_headers.END_SIGNATURES,
-)
 
 
 def read(
@@ -49,7 +41,7 @@ def read(
     signature = stream.read_exactly(4)
     if signature == SPLIT_SIGNATURE:
         raise zip_headers.split_archive()
-    if signature not in FOLLOWING:
+    if signature not in zip_checks.FOLLOWING:
         raise members.RefusedArchive(
             "the archive has other data before its files, and its origin serves no ranges: offer "
             "it as tar.gz, or from an origin that serves ranges"
@@ -57,12 +49,15 @@ def read(
     while signature == zip_headers.LOCAL_SIGNATURE:
         yield from _member(stream, received, count)
         signature = stream.read_exactly(4)
+    start = stream.position - len(signature)
     while signature == zip_headers.ENTRY_SIGNATURE:
         entry = zip_headers.read_listed(stream, signature)
-        listed.add(entry, entry.size, entry.check)
+        listed.add(entry, entry.size, entry.packed, entry.check)
         yield from _listed_changes(entry)
         signature = stream.read_exactly(4)
-    _end(stream, signature)
+    length = stream.position - len(signature) - start
+    found = zip_checks.EndRecord(listed.members, length, start)
+    _check_end(_end(stream, signature), found)
     if received.value != listed.value:
         raise byte_streams.damaged("its list of files does not fit its files")
 
@@ -71,18 +66,21 @@ class _Sum:
     """A checksum of members that is the same in any order."""
 
     def __init__(self) -> None:
-        self.value = 0
+        self.value = self.members = 0
 
-    def add(self, entry: zip_headers.ZipEntry, size: int, check: int) -> None:
-        text = f"{entry.name}\0{size}\0{check}\0{entry.offset}"
+    def add(self, entry: zip_headers.ZipEntry, size: int, packed: int, check: int) -> None:
+        text = f"{entry.name}\0{size}\0{packed}\0{check}\0{entry.offset}\0{entry.method}"
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
         self.value += int.from_bytes(digest, "big")
+        self.members += 1
 
 
 def _member(
     stream: zip_headers.ZipStream, received: _Sum, count: Callable[[int], None]
 ) -> Iterator[members.Member]:
-    entry = zip_headers.read_local(stream, stream.position - len(zip_headers.LOCAL_SIGNATURE))
+    start = stream.position - len(zip_headers.LOCAL_SIGNATURE)
+    # Most archives with backslashes in their names are of Windows; the list tells of the others.
+    entry = zip_headers.read_local(stream, start, windows=True)
     path = members.inside_path(entry.name)
     zip_headers.check_readable(entry)
     directory = entry.name.endswith("/")
@@ -99,12 +97,7 @@ def _member(
 
 def _is_endless(entry: zip_headers.ZipEntry) -> bool:
     """Tell whether the end of the content is unknown."""
-    return _is_described(entry) and entry.method == STORED and not entry.packed
-
-
-def _is_described(entry: zip_headers.ZipEntry) -> bool:
-    """Tell whether its size and CRC are in a data descriptor after the content."""
-    return bool(entry.flags & DESCRIPTOR_FLAG)
+    return zip_checks.is_described(entry) and entry.method == STORED and not entry.packed
 
 
 def _file(path: str, entry: zip_headers.ZipEntry, content: Iterator[bytes]) -> members.File:
@@ -115,7 +108,7 @@ def _file(path: str, entry: zip_headers.ZipEntry, content: Iterator[bytes]) -> m
         chunks.append(chunk)
         size += len(chunk)
         if size > SMALL_BYTES:
-            known = None if _is_described(entry) else entry.size
+            known = None if zip_checks.is_described(entry) else entry.size
             return members.File(path, False, itertools.chain(chunks, content), known)
     return members.File(path, False, (b"".join(chunks),), size)
 
@@ -135,16 +128,16 @@ def _content(
             count(len(chunk))
         size += len(chunk)
         check = zlib.crc32(chunk, check)
-        if size > entry.size and not _is_described(entry):
+        if size > entry.size and not zip_checks.is_described(entry):
             break
         yield chunk
     actual = (check, packed.count, size)
     stated = (entry.check, entry.packed, entry.size)
-    if _is_described(entry):
-        stated = _descriptor(stream, actual)
+    if zip_checks.is_described(entry):
+        stated = zip_checks.read_descriptor(stream, actual)
     if actual != stated:
         raise byte_streams.damaged(f"{failure.quote(entry.name)} is not what its header says")
-    received.add(entry, size, check)
+    received.add(entry, size, packed.count, check)
 
 
 class _Packed:
@@ -159,7 +152,7 @@ class _Packed:
     ) -> None:
         self._stream = stream
         self._decompressor = decompressor
-        known = entry.method == STORED or not _is_described(entry)
+        known = entry.method == STORED or not zip_checks.is_described(entry)
         self._size = entry.packed if known else None
         self.count = 0
 
@@ -180,30 +173,16 @@ class _Packed:
             step = min(2 * step, byte_streams.CHUNK_BYTES)
 
 
-def _descriptor(
-    stream: zip_headers.ZipStream, actual: tuple[int, int, int]
-) -> tuple[int, int, int]:
-    """Return the data descriptor: with or without a signature, in 32 or in 64 bits."""
-    data = stream.read_exactly(4)
-    if data == DESCRIPTOR_SIGNATURE:
-        data = stream.read_exactly(4)
-    short = data + stream.read_exactly(8)
-    check, packed, size = struct.unpack("<3L", short)
-    if (check, packed, size) == actual:
-        # The 64-bit descriptor of an empty file begins like this, too.
-        following = stream.read_exactly(4)
-        stream.unread(4)
-        if following in FOLLOWING:
-            return check, packed, size
-    check, packed, size = struct.unpack("<LQQ", short + stream.read_exactly(8))
-    return check, packed, size
-
-
 def _listed_changes(entry: zip_headers.ZipEntry) -> Iterator[members.Member]:
     """Yield what the central directory adds to a member that was read already."""
+    zip_headers.check_kind(entry)
+    if "\\" in entry.name and not entry.windows:
+        raise members.RefusedArchive(
+            f"the archive has {failure.quote(entry.name)} with a backslash in its name, and its "
+            "origin serves no ranges: offer it as tar.gz, or from an origin that serves ranges"
+        )
     if entry.name.endswith("/"):
         return
-    zip_headers.check_kind(entry)
     path = members.inside_path(entry.name)
     if zip_headers.is_directory(entry):
         raise members.RefusedArchive(
@@ -218,21 +197,29 @@ def _listed_changes(entry: zip_headers.ZipEntry) -> Iterator[members.Member]:
         yield members.BecomesExecutable(path)
 
 
-def _end(stream: zip_headers.ZipStream, signature: bytes) -> None:
-    """Check the records after the central directory: an archive without them is truncated."""
+def _end(stream: zip_headers.ZipStream, signature: bytes) -> zip_checks.EndRecord:
+    """Read the records after the central directory: an archive without them is truncated."""
+    record64 = b""
     if signature == zip_headers.END64_SIGNATURE:
-        length = int.from_bytes(stream.read_exactly(8), "little")
-        for _ in byte_streams.read_pieces(stream, length):
+        start = stream.position - len(signature)
+        record64 = signature + stream.read_exactly(zip_headers.END64.size - len(signature))
+        length = int.from_bytes(record64[4:12], "little") + 12
+        for _ in byte_streams.read_pieces(stream, max(0, length - len(record64))):
             pass
-        locator = stream.read_exactly(zip_headers.LOCATOR.size)
-        if not locator.startswith(zip_headers.LOCATOR_SIGNATURE):
+        locator = zip_headers.LOCATOR.unpack(stream.read_exactly(zip_headers.LOCATOR.size))
+        if locator[0] != zip_headers.LOCATOR_SIGNATURE or locator[2] != start:
             raise byte_streams.damaged("its list of files has no end")
         signature = stream.read_exactly(4)
     if signature != zip_headers.END_SIGNATURE:
         raise byte_streams.damaged("there is no header where one should be")
-    fields = zip_headers.END.unpack(
-        signature + stream.read_exactly(zip_headers.END.size - len(signature))
-    )
-    if fields[1] not in {0, 0xFFFF}:
-        raise zip_headers.split_archive()
-    stream.read_exactly(fields[-1])
+    record = signature + stream.read_exactly(zip_headers.END.size - len(signature))
+    found = zip_checks.parse_end(record, record64)
+    stream.read_exactly(zip_headers.END.unpack(record)[-1])
+    return found
+
+
+def _check_end(stated: zip_checks.EndRecord, found: zip_checks.EndRecord) -> None:
+    """Refuse an archive whose end says something else of its list than the list itself."""
+    most = zip_checks.MOST_16
+    if (stated.members & most, *stated[1:]) != (found.members & most, *found[1:]):
+        raise byte_streams.damaged("its list of files is not as long as it says")
