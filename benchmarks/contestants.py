@@ -188,6 +188,7 @@ class OurLoader:
                 {
                     protocol.TASK: desired.task(request=request, root=str(mount)).to_json(),
                     protocol.INDEX: str(index),
+                    protocol.ALLOWED_NETWORKS: "127.0.0.0/8",
                     protocol.TERMINATION_LOG: str(context.local / f"message-{index}"),
                 },
             )

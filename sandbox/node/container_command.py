@@ -8,6 +8,8 @@ import re
 from sandbox.node import container_process, kubelet_client, pod_references
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The sandbox's origins are on loopback, which the loader refuses. No pod can change this.
+_ORIGINS_ON_LOOPBACK = {"AWS_EFS_ALLOWED_NETWORKS": "127.0.0.0/8,::1"}
 _VARIABLE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
 
 
@@ -47,6 +49,7 @@ def build(
             "HOSTNAME": hostname,
             "LANG": "C.UTF-8",
             **values,
+            **_ORIGINS_ON_LOOPBACK,
         },
         hostname=hostname[:63],
         directory=container.get("workingDir") or "/",

@@ -53,6 +53,7 @@ class Dataset:
         command: The custom loader's command.
         env: The custom loader's environment; values from secrets as references.
         digest_key: The key, in hex, of digests over what may be secret in these parameters.
+        cluster_networks: The networks of the cluster's services, which are no sources.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Dataset:
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     digest_key: str = dataclasses.field(default="", repr=False)
+    cluster_networks: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Return a digest of the parameters without signatures, to compare them.
@@ -153,6 +155,7 @@ class Dataset:
             owner=self.owner,
             mode=self.mode,
             indexes=self.parallelism,
+            cluster_networks=self.cluster_networks,
         )
         # A source list may name objects of the default field's service.
         field = fields[-1] if fields else table.SourceKind.endpoint_field

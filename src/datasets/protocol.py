@@ -14,6 +14,9 @@ INDEX = "JOB_COMPLETION_INDEX"
 # The environment variable that names another file for the termination message.
 TERMINATION_LOG = "TERMINATION_LOG"
 DEFAULT_TERMINATION_LOG = "/dev/termination-log"
+# The environment variable that allows origins in further networks, separated by commas: for tests
+# and the sandbox, whose origins are on loopback. The charm never sets it, and no parameter can.
+ALLOWED_NETWORKS = "AWS_EFS_ALLOWED_NETWORKS"
 # The verb is the loader's one argument; LOAD stands for no argument.
 LOAD = ""
 PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
 from sandbox.servers import origin_server
 from tests.loader import loader_rig
+
+
+@pytest.fixture(autouse=True, scope="session")
+def origins_on_loopback() -> Iterator[None]:
+    with mock.patch.dict(os.environ, loader_rig.ON_LOOPBACK):
+        yield
 
 
 @pytest.fixture

@@ -65,6 +65,8 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 ARCHIVES = (*COMPRESS, "zip")
 Environ = Mapping[str, str]
 NOTHING: Environ = {}
+# The tests' origins are on loopback.
+ON_LOOPBACK = {"AWS_EFS_ALLOWED_NETWORKS": "127.0.0.0/8"}
 SIGNED = "X-Amz-Signature=0123abcd"
 
 
@@ -134,7 +136,7 @@ class Rig:
 
     def _environ(self, task: str) -> dict[str, str]:
         message = str(self.path / f"message-{self._runs}")
-        return {"AWS_EFS_DATASET": task, "TERMINATION_LOG": message}
+        return {"AWS_EFS_DATASET": task, "TERMINATION_LOG": message, **ON_LOOPBACK}
 
     def _task(
         self,

@@ -27,7 +27,7 @@ class Client(http_client.Client):
     """
 
     def __init__(self, task: tasks.Task, aws_port: int = 0) -> None:
-        super().__init__(2, *expansion.signers(task))
+        super().__init__(2, *expansion.signers(task), expansion.address_policy(task))
         self._aws_port = aws_port
         self._made: list[http.client.HTTPConnection] = []
 

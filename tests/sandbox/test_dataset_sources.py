@@ -114,6 +114,22 @@ def test_a_list_that_cannot_be_read_is_refused_with_its_line(
     assert "line 2" in refused.message
 
 
+def test_a_service_of_the_cluster_and_the_metadata_of_its_nodes_are_no_sources(
+    settled: Stage, server: origin_server.Origin
+) -> None:
+    api = settled.kube.get(core_v1.Service, "kubernetes", namespace="default")
+    assert api.spec and api.spec.clusterIP
+    neighbour = api.spec.clusterIP.rpartition(".")[0] + ".77"
+    metadata = server.redirect("file", "http://169.254.169.254/latest/user-data")
+    for source, reason in (
+        (f"http://{neighbour}/file", "is in the cluster, at "),
+        (metadata, "belongs to the node, the cloud or the cluster itself"),
+    ):
+        refused = settled.run("create-dataset", name="set", source=source)
+        assert refused.status == "failed"
+        assert reason in refused.message, refused
+
+
 def test_three_pods_unpack_an_archive_of_archives(
     settled: Stage, server: origin_server.Origin
 ) -> None:

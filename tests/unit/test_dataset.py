@@ -128,6 +128,7 @@ def test_parameters_that_change_the_data_change_the_fingerprint():
     assert len(prints | {base.fingerprint()}) == len(others) + 1
     fields = {field.name for field in dataclasses.fields(dataset.Dataset)}
     assert fields - {key for other in others for key in other} == {
+        "cluster_networks",
         "overwrite",
         "parallelism",
         "region",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import problems
 from app.datasets import index, loader_jobs, observe, update_index
-from cluster import digest_key
+from cluster import digest_key, service_networks
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, dataset
 
@@ -41,6 +41,9 @@ def create(
     cluster = loader.cluster
     if desired.needs_digest_key:
         desired = dataclasses.replace(desired, digest_key=digest_key.read(cluster))
+    if desired.schemes:
+        networks = service_networks.find(cluster)
+        desired = dataclasses.replace(desired, cluster_networks=networks)
     _check_deletion(loader, desired.name)
     observed = _observe(loader, desired.name)
     if _must_start(observed, desired):

@@ -75,6 +75,7 @@ class Task:
         owner: `uid:gid` of the files and directories; empty for the loader's own.
         mode: The files' permissions as octal digits; a directory gets an x for each r.
         indexes: The number of pods.
+        cluster_networks: The networks of the cluster's services, which are no sources.
         opening_seconds: The longest time that a source may refuse to begin: short, so that the
             action that a user waits for reports a wrong source.
         patience_seconds: The longest time without data from a source that has begun.
@@ -98,6 +99,7 @@ class Task:
     owner: str = ""
     mode: str = protocol.PLAIN_MODE
     indexes: int = 1
+    cluster_networks: tuple[str, ...] = ()
     opening_seconds: float = 25
     patience_seconds: float = 300
     timeout_seconds: float = 30
@@ -118,7 +120,8 @@ class Task:
             fields: dict[str, Any] = json.loads(text)
             limits = Limits(**fields.pop("limits", {}))
             sources = tuple(Source(**each) for each in fields.pop("sources", ()))
-            task = cls(**fields, sources=sources, limits=limits)
+            networks = tuple(fields.pop("cluster_networks", ()))
+            task = cls(**fields, sources=sources, limits=limits, cluster_networks=networks)
             for url in (*(source.url for source in sources), task.source_list):
                 if url:
                     check_url(url)

@@ -17,7 +17,7 @@ from email import message as email_message
 from typing import Any
 
 from ..base import failure, urls
-from . import proxies, responses
+from . import addresses, proxies, responses
 
 USER_AGENT = "aws-efs-loader/1"
 MOST_REDIRECTS = 10
@@ -99,6 +99,7 @@ class Client:
         timeout_seconds: The timeout of one network operation.
         signers: The signers of requests, by name: each gets method and URL, and returns headers.
         refused: By the same names, the advice to the user for a refused request.
+        policy: The addresses that it may connect to; the default allows no private ones.
     """
 
     def __init__(
@@ -106,8 +107,10 @@ class Client:
         timeout_seconds: float,
         signers: Mapping[str, Signer] = NOTHING,
         refused: Mapping[str, str] = NOTHING,
+        policy: addresses.AddressPolicy | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
+        self._policy = policy or addresses.AddressPolicy()
         self._signers = signers
         self._proxies = proxies.from_environment()
         self._refused = refused
@@ -208,6 +211,8 @@ class Client:
         with network_errors(url):
             route = proxies.find_route(url, self._proxies)
             every.update(route.headers)
+            if route.proxied:
+                self._policy.check(urllib.parse.urlsplit(url).hostname or "")
             while idle := self._take_idle(route.key):
                 with contextlib.suppress(*STALE):
                     return self._send(idle, method, url, route, every)
@@ -255,6 +260,13 @@ class Client:
             connection.close()
 
     def _connect(self, route: proxies.Route) -> http.client.HTTPConnection:
+        connection = self._new_connection(route)
+        if not route.proxied:
+            # Its own function for that would resolve the host again, unchecked.
+            connection.__dict__["_create_connection"] = self._policy.connect
+        return connection
+
+    def _new_connection(self, route: proxies.Route) -> http.client.HTTPConnection:
         timeout = self._timeout_seconds
         if route.scheme == "http":
             return http.client.HTTPConnection(route.connect_to, timeout=timeout)

@@ -18,6 +18,7 @@ class Route:
         connect_to: Host and port to connect to.
         target: The target in the request line.
         headers: The request's headers for a proxy.
+        proxied: Whether `connect_to` is a proxy.
         tunnel_to: Host and port that a proxy connects to; empty for none.
         tunnel_headers: The headers of the CONNECT request.
     """
@@ -26,6 +27,7 @@ class Route:
     connect_to: str
     target: str
     headers: Mapping[str, str]
+    proxied: bool = False
     tunnel_to: str = ""
     tunnel_headers: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
@@ -58,8 +60,8 @@ def find_route(url: str, known: Mapping[str, str]) -> Route:
     connect_to = through.netloc.rpartition("@")[2]
     if parts.scheme == "https":
         tunnel_to = host if parts.port else f"{host}:443"
-        return Route("https", connect_to, path, {}, tunnel_to, headers)
-    return Route("http", connect_to, f"http://{host}{path}", headers)
+        return Route("https", connect_to, path, {}, True, tunnel_to, headers)
+    return Route("http", connect_to, f"http://{host}{path}", headers, True)
 
 
 def _login(proxy: urllib.parse.SplitResult) -> dict[str, str]:

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from ..base import duplicate_names, failure, file_names, tasks, urls
-from ..http import http_client, remote_object
+from ..http import addresses, http_client, remote_object
 from . import source_object, table
 from .source_object import SourceObject
 
@@ -67,6 +67,16 @@ def signers(task: tasks.Task) -> tuple[Mapping[str, http_client.Signer], Mapping
             by_name[module.AUTH] = module.signer(task)
             advice[module.AUTH] = module.advice(task)
     return by_name, advice
+
+
+def address_policy(task: tasks.Task) -> addresses.AddressPolicy:
+    """Return the addresses that the origins of a task may have: private ones by name only."""
+    named = [*(source.url for source in task.sources), task.source_list]
+    return addresses.AddressPolicy(
+        addresses.hosts(url for url in named if url.startswith(urls.WEB)),
+        addresses.hosts([task.endpoint, task.hub]),
+        task.cluster_networks,
+    )
 
 
 class _Sources:

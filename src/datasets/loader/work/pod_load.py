@@ -44,7 +44,9 @@ class PodLoad:
         self._counter = counter
         self._counter.shared = task.indexes > 1
         signers, refused = expansion.signers(task)
-        self._client = http_client.Client(task.timeout_seconds, signers, refused)
+        self._client = http_client.Client(
+            task.timeout_seconds, signers, refused, expansion.address_policy(task)
+        )
         self._queries = list_queries.ListQueries(task, self._client)
 
     def run(self) -> versions.PublishedVersion | None:

@@ -1,0 +1,34 @@
+"""Find the networks that the addresses of the cluster's services are in."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from lightkube.resources import core_v1, networking_v1
+
+from cluster import connection
+
+# Kubernetes gives this name to its first range, and to the Service of its API.
+_DEFAULT = "kubernetes"
+# Before 1.33 the API does not tell the range. Its own Service has the range's first address, and
+# no usual range is smaller than this.
+_LEAST_BITS = {4: 24, 6: 112}
+
+
+def find(cluster: connection.Connection) -> tuple[str, ...]:
+    """Return the networks of the cluster's services, as far as the API tells them.
+
+    Args:
+        cluster: The cluster.
+    """
+    if cluster.find(networking_v1.ServiceCIDR, _DEFAULT):
+        ranges = cluster.select(networking_v1.ServiceCIDR, {})
+        return tuple(cidr for each in ranges for cidr in (each.spec and each.spec.cidrs) or [])
+    service = cluster.find(core_v1.Service, _DEFAULT, "default")
+    known = (service and service.spec and service.spec.clusterIPs) or []
+    return tuple(_around(address) for address in known)
+
+
+def _around(address: str) -> str:
+    bits = _LEAST_BITS[ipaddress.ip_address(address).version]
+    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
