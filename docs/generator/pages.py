@@ -28,7 +28,7 @@ _GROUPS = (
     ("app/", "The application"),
     ("aws/", "AWS"),
     ("cluster/probe", "The probe"),
-    ("cluster/pods", "Pods that do not start (part of other messages)"),
+    ("cluster/pod", "Pods that do not start (part of other messages)"),
     ("cluster/jobs", "Jobs"),
     ("cluster/", "Kubernetes and the claims"),
     ("", "Others"),

@@ -13,6 +13,7 @@ _KIND_TITLES = {
     "Job": "job",
     "Namespace": "namespace",
     "PersistentVolume": "volume",
+    "PodStatus": "status of pod",
     "PersistentVolumeClaim": "claim",
     "PersistentVolumeClaimStatus": "status of claim",
     "Secret": "secret",

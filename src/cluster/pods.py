@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from lightkube.models import core_v1
 
-from cluster import objects
+from cluster import objects, pod_images, pod_refusals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,29 +20,50 @@ class Cause:
         sentence: The message: a fact, then what to do.
         blocked: Whether the user has to act; if not, it may resolve itself.
         stamp: An identity of the occurrence, another one for each: the cause of an old event may
-            be fixed meanwhile.
+            be fixed meanwhile. "" for a cause that was seen as it is now.
     """
 
     sentence: str
     blocked: bool
-    stamp: str
+    stamp: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Termination:
-    """The termination of the container that ended its pod.
+    """The end of a pod: of our container, or of whatever ended the pod before that.
 
     Attributes:
         message: Its termination message.
-        container: Its name.
+        container: Its name; "" where the pod ended as a whole.
         exit_code: Its exit code.
         reason: Kubernetes' reason, such as OOMKilled.
+        pod_reason: Why Kubernetes ended the pod, such as an eviction, in its words; "" if it did
+            not.
     """
 
     message: str
     container: str = ""
     exit_code: int = 0
     reason: str = ""
+    pod_reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class OurContainers:
+    """The names of our containers in a pod; all others were added to it by somebody else.
+
+    Attributes:
+        main: The one whose end is the end of our work.
+        init: Those that run before it, in their order.
+    """
+
+    main: str
+    init: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all names, in the order in which the containers run."""
+        return (*self.init, self.main)
 
 
 # The container of our Jobs that runs the image of a custom loader.
@@ -71,54 +93,84 @@ _MOUNT_FAILURES = (
     ("timed out", _NO_ANSWER, True),
     ("No route to host", _NO_ANSWER, True),
 )
-_IMAGE_FAILURES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+# Reasons of a container that cannot start before somebody has changed something.
+_START_FAILURES = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 _MOUNT_ATTEMPT = "MountVolume.SetUp failed"
+_MOUNT_PREAMBLE = re.compile(r'^MountVolume\.SetUp failed for volume "[^"]*" : (mount failed: )?')
+_MOUNT_AFTERWORDS = "dmesg(1) may have more information"
 
 
 def find_cause(
-    pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str
+    pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str, ours: OurContainers
 ) -> Cause | None:
-    """Return the cause that keeps a pod from running; None if none is known.
+    """Return the cause that keeps our container from running; None if none is known.
 
     Args:
         pod: The pod.
         events: Warnings of its namespace.
         application: Our application, for the commands in the messages.
+        ours: The names of our containers.
     """
-    if pod.status is None or pod.status.phase != "Pending":
+    main = find_state(pod, ours.main)
+    if pod.status is None or pod.status.phase in ("Succeeded", "Failed"):
         return None
-    uid = objects.meta(pod).uid or ""
-    for status in _containers(pod):
+    if main and (main.running or main.terminated):
+        return None
+    for status in _all_statuses(pod):
         waiting = status.state and status.state.waiting
-        if waiting and waiting.reason in _IMAGE_FAILURES:
-            hint = f"juju config {application} loader-image=…"
-            if status.name == USERS_CONTAINER:
-                hint = "check image"
-            sentence = f"image {status.image} cannot be pulled ({waiting.reason}): {hint}"
-            return Cause(sentence, blocked=True, stamp=uid)
-        if waiting and waiting.reason == "CreateContainerConfigError":
-            return Cause(waiting.message or waiting.reason, blocked=True, stamp=uid)
+        if waiting and waiting.reason in pod_images.FAILURES:
+            return _pull_failure(pod, status, events, _image_fix(status.name, application, ours))
+        if waiting and waiting.reason in _START_FAILURES:
+            said = " ".join((waiting.message or waiting.reason or "").split())
+            return Cause(f"container {status.name} cannot start: {said}", blocked=True)
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
-            message = condition.message or condition.reason or "no node accepts it"
-            return Cause(f"pod not scheduled: {message}", blocked=False, stamp=uid)
-    return _mount_failure(pod, events, application)
+            said = condition.message or condition.reason or "no node accepts it"
+            return Cause(pod_refusals.explain_placement(said, application), blocked=False)
+    return _mount_failure(pod, events, application) or _sandbox_failure(pod, events)
 
 
-def find_refusal(owner: Any, events: Iterable[core_v1.Event]) -> Cause | None:
+def find_refusal(owner: Any, events: Iterable[core_v1.Event], application: str) -> Cause | None:
     """Return the cause that keeps a Job's pods from being created, such as a quota or a policy.
 
     Args:
         owner: The Job.
         events: Warnings of its namespace.
+        application: Our application, for the commands in the messages.
     """
     event = _latest_event(owner, events, "FailedCreate", "")
     if event is None:
         return None
-    message = event.message or ""
-    # A new namespace has no service account for a moment; that is "forbidden", too.
-    blocked = "forbidden" in message and "service account" not in message
-    return Cause(" ".join(message.split()), blocked=blocked, stamp=_stamp(event))
+    sentence, blocked = pod_refusals.explain(event.message or "", application)
+    return Cause(sentence, blocked=blocked, stamp=_stamp(event))
+
+
+def _pull_failure(
+    pod: core_v1.Pod,
+    status: core_v1.ContainerStatus,
+    events: Iterable[core_v1.Event],
+    fix: pod_images.ImageFix,
+) -> Cause:
+    """Return the cause that keeps an image from being pulled.
+
+    Before Kubernetes 1.32 the registry's words are in an event only.
+    """
+    waiting = status.state and status.state.waiting
+    reason, said = (waiting and waiting.reason) or "", (waiting and waiting.message) or ""
+    event = _latest_event(pod, events, "Failed", f'Failed to pull image "{status.image}"')
+    if event is not None and not pod_images.strip_preamble(said):
+        said = event.message or ""
+    text, blocked = pod_images.explain(reason, said, status.image, _node(pod), fix)
+    return Cause(text, blocked=blocked)
+
+
+def _image_fix(container: str, application: str, ours: OurContainers) -> pod_images.ImageFix:
+    image = f"juju config {application} loader-image=…"
+    if container == USERS_CONTAINER:
+        image = "run create-dataset with another image="
+    elif container not in ours.names:
+        image = f"mend container {container}, which is not the charm's"
+    return pod_images.ImageFix(image, f"juju config {application} image-pull-secret=…")
 
 
 def _mount_failure(
@@ -129,13 +181,27 @@ def _mount_failure(
     if event is None:
         return None
     message = event.message or ""
-    node = (pod.spec and pod.spec.nodeName) or "the node"
+    node = _node(pod)
     for theirs, ours, blocked in _MOUNT_FAILURES:
         if theirs in message:
             sentence = ours.format(node=node, application=application)
             return Cause(sentence, blocked, _stamp(event))
-    output = message.rpartition("Output:")[2].strip() or message
+    output = _MOUNT_PREAMBLE.sub("", message.rpartition("Output:")[2])
+    output = " ".join(output.partition(_MOUNT_AFTERWORDS)[0].split()).rstrip(" :")
     return Cause(f"{node} cannot mount: {output}", blocked=False, stamp=_stamp(event))
+
+
+def _sandbox_failure(pod: core_v1.Pod, events: Iterable[core_v1.Event]) -> Cause | None:
+    """Return the cause that keeps the node from starting any container, such as its network."""
+    event = _latest_event(pod, events, "FailedCreatePodSandBox", "")
+    if event is None:
+        return None
+    said = pod_images.strip_preamble((event.message or "").partition(": ")[2])
+    return Cause(f"{_node(pod)} cannot start pods: {said}", blocked=False, stamp=_stamp(event))
+
+
+def _node(pod: core_v1.Pod) -> str:
+    return (pod.spec and pod.spec.nodeName) or "the node"
 
 
 def _latest_event(
@@ -159,37 +225,78 @@ def _stamp(event: core_v1.Event) -> str:
     return f"{objects.meta(event).uid} {event.count} {_when(event)}"
 
 
-def has_started(pod: core_v1.Pod) -> bool:
-    """Tell whether any container has started.
+def has_started(pod: core_v1.Pod, ours: OurContainers) -> bool:
+    """Tell whether any of our containers has started.
 
-    The pod's phase does not tell: it is Pending until all init containers have ended.
-
-    Args:
-        pod: The pod.
-    """
-    states = [status.state for status in _containers(pod) if status.state]
-    return any(state.running or state.terminated for state in states)
-
-
-def find_termination(pod: core_v1.Pod) -> Termination | None:
-    """Return the termination of the container that ended the pod; None while it runs.
+    The pod's phase does not tell: it is Pending until all init containers have ended, and Running
+    with the containers of others.
 
     Args:
         pod: The pod.
+        ours: The names of our containers.
     """
-    spec = pod.spec
-    last = spec.containers[-1].name if spec else ""
-    for status in _containers(pod):
+    states = [find_state(pod, name) for name in ours.names]
+    return any(state and (state.running or state.terminated) for state in states)
+
+
+def find_termination(pod: core_v1.Pod, ours: OurContainers) -> Termination | None:
+    """Return the end of our work in a pod; None while it goes on.
+
+    A container that others have added, and that ended badly, counts only where it has kept ours
+    from running.
+
+    Args:
+        pod: The pod.
+        ours: The names of our containers.
+    """
+    reason = _pod_reason(pod)
+    for name in ours.names:
+        state = find_state(pod, name)
+        ended = state and state.terminated
+        if ended and (name == ours.main or ended.exitCode != 0):
+            return _termination(name, ended, reason)
+    if pod.status is None or pod.status.phase != "Failed":
+        return None
+    for status in _all_statuses(pod):
         ended = status.state and status.state.terminated
-        if ended and (status.name == last or ended.exitCode != 0):
-            return Termination(
-                (ended.message or "").strip(), status.name, ended.exitCode, ended.reason or ""
-            )
-    return None
+        if ended and ended.exitCode != 0:
+            return _termination(status.name, ended, reason)
+    return Termination("", pod_reason=reason)
 
 
-def _containers(pod: core_v1.Pod) -> list[core_v1.ContainerStatus]:
-    """Return the states of its containers, in the order in which they run."""
+def _termination(
+    container: str, ended: core_v1.ContainerStateTerminated, pod_reason: str
+) -> Termination:
+    message = (ended.message or "").strip()
+    return Termination(message, container, ended.exitCode, ended.reason or "", pod_reason)
+
+
+def _pod_reason(pod: core_v1.Pod) -> str:
+    """Return why Kubernetes ended a pod, in its words; "" where it did not."""
+    status = pod.status
+    if status is None:
+        return ""
+    disruptions = [
+        f"{condition.reason or ''}: {condition.message or ''}"
+        for condition in status.conditions or []
+        if condition.type == "DisruptionTarget" and condition.status == "True"
+    ]
+    said = f"{status.reason or ''}: {status.message or ''}"
+    return next((each.strip(": ") for each in (said, *disruptions) if each.strip(": ")), "")
+
+
+def find_state(pod: core_v1.Pod, container: str) -> core_v1.ContainerState | None:
+    """Return the state of a container; None where it has none yet.
+
+    Args:
+        pod: The pod.
+        container: The container's name.
+    """
+    return next((each.state for each in _all_statuses(pod) if each.name == container), None)
+
+
+def _all_statuses(pod: core_v1.Pod) -> list[core_v1.ContainerStatus]:
+    """Return the states of all containers, in the order in which they run."""
     if pod.status is None:
         return []
     return [*(pod.status.initContainerStatuses or []), *(pod.status.containerStatuses or [])]

@@ -153,7 +153,10 @@ def _outcome(
     timeout_seconds: float,
 ) -> ProbeOutcome:
     def observe() -> dict[str, job_observe.ObservedJob]:
-        return {job.name: job for job in job_observe.observe_phases(cluster, KIND)}
+        found = {job.name: job for job in job_observe.observe_phases(cluster, KIND)}
+        for job in found.values():
+            job_lifecycle.end_sidecars(cluster, job)
+        return found
 
     def decided(observed: Mapping[str, job_observe.ObservedJob]) -> bool:
         return all(_decided(observed.get(name), before.get(name)) for name in names.values())
@@ -179,7 +182,9 @@ def _decided(now: job_observe.ObservedJob | None, before: job_observe.ObservedJo
         return True
     if now.cause is None or not now.cause.blocked:
         return False
-    return before is None or before.cause is None or now.cause.stamp != before.cause.stamp
+    if before is None or before.cause is None or not now.cause.stamp:
+        return True
+    return now.cause.stamp != before.cause.stamp
 
 
 def _problem(

@@ -12,15 +12,18 @@ from datasets.loader.base import tasks
 
 Result = tasks.Result
 
-NO_MESSAGE = "the loader ended without a message (out of memory, or its node was lost): try again"
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """A failure of the loader, with its last error message."""
+    """A failure of the loader.
 
-    error: str
+    Attributes:
+        error: Its last error message; "" where it could not write one.
+    """
+
+    error: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +107,7 @@ def read_outcome(message: str) -> Result | Progress | Failed:
                 return Result.from_fields(fields)
             except TypeError:
                 break
-    return Failed(NO_MESSAGE)
+    return Failed()
 
 
 def read_progress(log: str) -> Progress | None:

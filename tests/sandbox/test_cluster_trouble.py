@@ -324,7 +324,7 @@ def test_an_image_that_no_node_can_pull_blocks_until_it_is_reset(stage: Stage) -
     stage.settle()
     stage.model.config("aws-efs", {"loader-image": "docker.io/missing/missing:1"})
     assert stage.status().name == "blocked"
-    assert "image docker.io/missing/missing:1 cannot be pulled" in stage.status().message
+    assert "no such image: juju config aws-efs loader-image=…" in stage.status().message
     assert claims(stage, "default") == ["aws-efs"]
     stage.model.reset("aws-efs", "loader-image")
     assert stage.status().name == "active"

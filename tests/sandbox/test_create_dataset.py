@@ -197,7 +197,8 @@ def test_a_loader_image_that_is_not_there_fails_it_with_the_reason_and_the_remed
     source = server.put("iris.csv", b"5.1,3.5")
     stuck = stage.run("create-dataset", name="iris", source=source, wait=4)
     assert stuck.status == "failed", stuck
-    assert "data set iris is stuck: image docker.io/missing/missing:1" in stuck.message
+    assert "iris is stuck: there is no such image: juju config aws-efs loader-im" in stuck.message
+    assert "(docker.io/missing/missing:1: not found)" in stuck.message
     assert "juju config aws-efs loader-image=" in stuck.message
     assert visible(stage) == []
     stage.model.reset("aws-efs", "loader-image")

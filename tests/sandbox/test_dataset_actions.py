@@ -305,14 +305,14 @@ def test_what_only_the_user_can_fix_ends_the_waiting_at_once(
     for _ in range(2):
         stuck = create(settled, "flowers", source, wait=600)
         assert stuck.status == "failed"
-        assert "is stuck: image docker.io/missing/missing:1" in stuck.message
+        assert "is stuck: there is no such image: juju config" in stuck.message
     assert time.monotonic() - began < 120
     results = shown(settled, "flowers")
     assert results["state"] == "queued"
     assert "docker.io/missing/missing:1" in results["last-error"]
     for action in ("verify-dataset", "delete-dataset"):
         stuck = settled.run(action, name="flowers", wait=600)
-        assert "is stuck: image docker.io/missing/missing:1" in stuck.message, (action, stuck)
+        assert "is stuck: there is no such image: juju config" in stuck.message, (action, stuck)
     settled.model.reset(APPLICATION, "loader-image")
     assert settled.run("delete-dataset", name="flowers").status == "completed"
     published(settled, "flowers", source)

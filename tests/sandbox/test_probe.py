@@ -275,7 +275,8 @@ def test_an_image_that_cannot_be_pulled_is_reported_and_another_one_works(
 
     (problem,) = prove(cluster, file_system, image="registry.test/missing:1").problems
     assert isinstance(problem, problems.Blocked)
-    assert "image registry.test/missing:1 cannot be pulled" in problem.message
+    named = "no such image: juju config aws-efs loader-image=… (registry.test/missing:1"
+    assert named in problem.message
 
     assert prove(cluster, file_system).proven == ZONES[:1]
 
@@ -487,7 +488,7 @@ def test_a_job_whose_pods_a_quota_refuses_says_so(ready, job, plane):
     )
 
     assert seen is not None
-    assert "exceeded quota: none" in seen.reason
+    assert "quota none is exceeded: raise it in namespace" in seen.reason
 
 
 def test_removal_takes_finished_jobs_first_since_their_pods_hold_the_claim(ready, job, plane):

@@ -37,10 +37,9 @@ def test_a_pod_that_published_nothing_reports_its_work(state: str):
         "null",
     ],
 )
-def test_a_loader_that_was_killed_is_a_failure_with_a_message(message: str):
+def test_a_loader_that_was_killed_is_a_failure_without_a_message_of_its_own(message: str):
     ended = answers.read_outcome(message)
-    assert isinstance(ended, answers.Failed)
-    assert "try again" in ended.error
+    assert ended == answers.Failed()
 
 
 def test_the_last_line_of_progress_counts():

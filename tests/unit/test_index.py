@@ -10,7 +10,7 @@ import pytest
 
 from app.datasets import index, observe, refresh_index
 from cluster import pods
-from cluster.jobs import job_observe
+from cluster.jobs import job_observe, pod_observe
 from datasets import answers, protocol
 
 RESULT = answers.Result(1, 2, 3.5, "/datasets/x", "20260102t030405-aa", "sha256:0", 4, "tar")
@@ -35,7 +35,7 @@ DONE = report("done", files=1)
 
 def job(phase: str, *found: tuple[str, str], **fields: Any) -> job_observe.ObservedJob:
     made = tuple(
-        job_observe.ObservedPod(f"p{i}", i, its, pods.Termination(message, "dataset"))
+        pod_observe.ObservedPod(f"p{i}", i, its, pods.Termination(message, "dataset"))
         for i, (its, message) in enumerate(found)
     )
     return job_observe.ObservedJob(
@@ -123,18 +123,49 @@ def test_the_first_error_of_a_failed_load_is_reported():
         (pods.Termination("two\nlines", "loader", 1), "two\nlines"),
         (pods.Termination("", "loader", 137, "OOMKilled"), "exit code 137: OOMKilled"),
         (pods.Termination(report("failed", error="full: do"), "prepare", 1), "full: do"),
-        (pods.Termination("", "prepare", 137, "OOMKilled"), "ended without a message"),
-        (None, "ended without a message"),
+        (
+            pods.Termination("", "prepare", 137, "OOMKilled"),
+            "the loader ran out of memory (OOMKilled, exit code 137): run create-dataset again",
+        ),
+        (
+            pods.Termination("", "dataset", 137, "Error"),
+            "the loader ended without a message (Error, exit code 137)",
+        ),
+        (
+            pods.Termination("", "dataset", 137, "Error", "Evicted: The node was low on: memory."),
+            "Kubernetes ended the loader's pod (Evicted: The node was low on: memory.)",
+        ),
+        (
+            pods.Termination("no network", "istio-init", 255, "Error"),
+            "container istio-init, which is not the charm's, failed (Error, exit code 255: no net",
+        ),
+        (pods.Termination(""), "the loader's pod is lost"),
+        (None, "the loader's pod is lost"),
     ],
 )
 def test_the_failure_of_an_init_container_is_the_error(
     ended: pods.Termination | None, message: str
 ):
-    pod = job_observe.ObservedPod("p", 0, job_observe.FAILED, ended)
+    pod = pod_observe.ObservedPod("p", 0, job_observe.FAILED, ended)
     failed = dataclasses.replace(job(job_observe.FAILED), pods=(pod,))
     record = observe.after_job(None, "x", failed)
     assert message in record.error
     assert not record.error.startswith("prepare")
+
+
+def test_an_error_that_is_tried_again_by_itself_asks_nobody_to_do_so():
+    again = report("failed", error="the volume failed: try again")
+    load = job(job_observe.RUNNING, (job_observe.FAILED, again))
+    assert observe.after_job(None, "x", load).error == "the volume failed"
+    for_good = job(job_observe.FAILED, (job_observe.FAILED, again))
+    assert observe.after_job(None, "x", for_good).error == "the volume failed: try again"
+
+
+@pytest.mark.parametrize("state", ["preparing", "transferring", "verifying"])
+def test_a_load_whose_logs_cannot_be_read_does_not_fall_back_to_an_earlier_state(state: str):
+    before = dataclasses.replace(OLD, request="r2", state=state)
+    after = observe.after_job(before, "x", job(job_observe.RUNNING, (job_observe.RUNNING, "")))
+    assert after.state == state
 
 
 def test_the_published_version_stays_in_the_record_while_another_is_loaded():
@@ -151,7 +182,7 @@ def test_the_published_version_stays_in_the_record_while_another_is_loaded():
 
 
 def test_the_error_of_a_replaced_pod_is_reported_until_its_successor_is_done():
-    before = job_observe.ObservedPod(
+    before = pod_observe.ObservedPod(
         "p",
         0,
         job_observe.RUNNING,

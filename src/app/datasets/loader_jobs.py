@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LOAD, VERIFY, DELETE, INVENTORY = index.KIND, "verify", "delete", "inventory"
 # The container of the loader in all these Jobs.
 CONTAINER = "dataset"
+# The loader's container that runs before a custom loader.
+PREPARE = "prepare"
 # The container of a custom loader.
 CUSTOM_LOADER = pods.USERS_CONTAINER
 PROGRAM = "loader.pyz"
@@ -175,7 +177,7 @@ def _custom_loader(
             capabilities=MAINTENANCE_CAPABILITIES,
             secrets=(protocol.TASK,),
         ),
-        name="prepare",
+        name=PREPARE,
     )
     # The image is not ours: it gets the model's proxies without their passwords.
     proxies = {name: _without_login(value) for name, value in loader.proxies.items()}

@@ -72,4 +72,4 @@ def read_progress(
         loader: The loader's cluster, image and proxies.
         job: The Job.
     """
-    return next(iter(observe.read_progress(loader.cluster, job)), None)
+    return next(iter(observe.read_progress(loader.cluster, job).known), None)

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from app.datasets import index, loader_jobs
-from cluster.jobs import job_observe, logs
+from cluster import pods
+from cluster.jobs import job_observe, logs, pod_observe
 from datasets import answers, dataset, protocol
 from datasets.loader.base import tasks
 
 if TYPE_CHECKING:
     from cluster import client
 
+# What a message asks the user to do, and what a load that goes on does by itself.
+_RETRY = re.compile(r"[:;,] (then )?(try again|run create-dataset again)$")
 MALFORMED = "its pod has reported a malformed result: run create-dataset again"
+_AT_WORK = (index.PREPARING, index.TRANSFERRING, index.VERIFYING)
 UNPUBLISHED = "all pods have succeeded, but none has published it: run create-dataset again"
+
+
+@dataclasses.dataclass(frozen=True)
+class PodsProgress:
+    """What the pods of a Job tell of their progress.
+
+    Attributes:
+        known: The progress of each pod that tells it.
+        unread: The indexes of the running pods whose logs cannot be read now.
+    """
+
+    known: Sequence[answers.Progress] = ()
+    unread: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +46,14 @@ class ObservedDataset:
         job: Its Job, with its pods; None where there is none.
         pods: The progress of each pod.
         saved: Its record in the index; None where there is none.
+        unread: The indexes of the running pods whose logs cannot be read now.
     """
 
     record: index.DatasetRecord
     job: job_observe.ObservedJob | None = None
     pods: Sequence[answers.Progress] = ()
     saved: index.DatasetRecord | None = None
+    unread: tuple[int, ...] = ()
 
     @property
     def progress(self) -> answers.Progress | None:
@@ -105,7 +125,7 @@ def is_of(known: index.Index, job: job_observe.ObservedJob) -> bool:
     )
 
 
-def read_progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> list[answers.Progress]:
+def read_progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> PodsProgress:
     """Return the progress of each pod of a running Job, from its log.
 
     Args:
@@ -113,17 +133,17 @@ def read_progress(cluster: client.Cluster, job: job_observe.ObservedJob) -> list
         job: The Job.
     """
     if job.finished or job.phase == job_observe.QUEUED:
-        return []
+        return PodsProgress()
     pods: list[answers.Progress] = []
     logged = logs.read_ends(cluster, job, loader_jobs.CONTAINER)
     for pod in job.pods:
         final = answers.read_outcome(pod.message) if pod.phase == job_observe.SUCCEEDED else None
         if isinstance(final, answers.Progress):
             pods.append(dataclasses.replace(final, index=pod.index))
-        elif pod.index in logged:
-            progress = answers.read_progress(logged[pod.index])
-            pods += [progress] if progress else []
-    return pods
+        elif progress := answers.read_progress(logged.get(pod.index) or ""):
+            pods.append(progress)
+    unread = tuple(index for index, text in logged.items() if text is None)
+    return PodsProgress(pods, unread)
 
 
 def after_job(
@@ -182,7 +202,10 @@ def after_job(
     if job.phase == job_observe.QUEUED:
         cause = job.cause.sentence if job.cause else ""
         return dataclasses.replace(record, state=index.QUEUED, error=cause)
-    state = answers.combine(pods).state if pods else index.PREPARING
+    # A pod whose log cannot be read now has not gone back to an earlier state.
+    state = record.state if record.state in _AT_WORK else index.PREPARING
+    if pods:
+        state = answers.combine(pods).state
     return dataclasses.replace(record, state=state, error=last_error(job))
 
 
@@ -203,11 +226,11 @@ def last_error(job: job_observe.ObservedJob) -> str:
     """
     errors = [error for error in map(pod_error, job.pods) if error]
     if errors:
-        return errors[0]
+        return errors[0] if job.finished else without_retry(errors[0])
     return job.cause.sentence if job.phase == job_observe.FAILED and job.cause else ""
 
 
-def pod_error(pod: job_observe.ObservedPod) -> str:
+def pod_error(pod: pod_observe.ObservedPod) -> str:
     """Return the error of a pod, or of the pod that it replaced; empty where neither failed.
 
     Args:
@@ -217,14 +240,45 @@ def pod_error(pod: job_observe.ObservedPod) -> str:
         return ""
     failed = pod.phase == job_observe.FAILED
     termination = pod.termination if failed else pod.previous_termination
+    if termination is None:
+        return f"{_LOST}: run create-dataset again" if failed else ""
     # A custom loader writes messages in a format of its own.
-    if termination and termination.container == loader_jobs.CUSTOM_LOADER:
-        message = termination.message or termination.reason
+    if termination.container == loader_jobs.CUSTOM_LOADER:
+        message = termination.message or termination.pod_reason or termination.reason
         return f"{termination.container} ended with exit code {termination.exit_code}: {message}"
-    if not termination or not termination.message:
-        return answers.NO_MESSAGE if failed else ""
     result = answers.read_outcome(termination.message)
-    return result.error if isinstance(result, answers.Failed) else ""
+    if not isinstance(result, answers.Failed):
+        return ""
+    return result.error or f"{_describe(termination)}: run create-dataset again"
+
+
+def without_retry(error: str) -> str:
+    """Return an error of a pod that is tried again by itself: without the call to do that.
+
+    Args:
+        error: The error.
+    """
+    return _RETRY.sub("", error)
+
+
+_LOST = "the loader's pod is lost, and with it its last words"
+
+
+def _describe(termination: pods.Termination) -> str:
+    """Return how a container ended that could write no message, in Kubernetes' words."""
+    if termination.pod_reason:
+        return f"Kubernetes ended the loader's pod ({termination.pod_reason})"
+    if not termination.container:
+        return _LOST
+    code = f"exit code {termination.exit_code}"
+    if termination.reason == "OOMKilled":
+        return f"the loader ran out of memory (OOMKilled, {code})"
+    reason = f"{termination.reason}, {code}" if termination.reason else code
+    known = (loader_jobs.CONTAINER, loader_jobs.PREPARE)
+    if termination.container in known:
+        return f"the loader ended without a message ({reason})"
+    said = f": {termination.message}" if termination.message else ""
+    return f"container {termination.container}, which is not the charm's, failed ({reason}{said})"
 
 
 def _combine(
@@ -234,9 +288,10 @@ def _combine(
 ) -> ObservedDataset | None:
     if job is None:
         return ObservedDataset(record, saved=record) if record else None
-    pods = read_progress(cluster, job)
+    told = read_progress(cluster, job)
     name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
-    return ObservedDataset(after_job(record, name, job, pods), job, pods, saved=record)
+    after = after_job(record, name, job, told.known)
+    return ObservedDataset(after, job, told.known, saved=record, unread=told.unread)
 
 
 def _result(job: job_observe.ObservedJob) -> answers.Result | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import problems
 from app.datasets import index, loader_jobs, observe, refresh_index
-from cluster.jobs import job_observe
+from cluster.jobs import job_observe, pod_observe
 from datasets import answers
 
 COLUMNS = ("name", "state", "size", "files", "age", "source")
@@ -149,9 +149,16 @@ def _lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _progress(observed: observe.ObservedDataset) -> str:
     progress = observed.progress
-    if progress is None or observed.record.ended:
+    if observed.record.ended:
         return ""
-    return answers.format_progress(dataclasses.replace(progress, state=observed.record.state))
+    parts: list[str] = []
+    if progress is not None:
+        told = dataclasses.replace(progress, state=observed.record.state)
+        parts.append(answers.format_progress(told))
+    if observed.unread:
+        which = ", ".join(map(str, observed.unread))
+        parts.append(f"the log of pod {which} cannot be read now: is its node up?")
+    return "; ".join(parts)
 
 
 def _pods(observed: observe.ObservedDataset) -> Iterator[str]:
@@ -163,21 +170,25 @@ def _pods(observed: observe.ObservedDataset) -> Iterator[str]:
     for pod in job.pods:
         state = _pod_state(pod, progress.get(pod.index), given_up=pod.index in job.failed)
         yield f"{pod.index}: {state}" + (f" (on {pod.node})" if pod.node else "")
-    missing = job.parallelism - len(job.pods)
+    gone = job.completed - {pod.index for pod in job.pods}
+    for each in sorted(gone):
+        yield f"{each}: done"
+    missing = job.parallelism - len(job.pods) - len(gone)
     if missing > 0 and not job.finished:
         yield f"{missing} more are not created yet"
 
 
 def _pod_state(
-    pod: job_observe.ObservedPod, progress: answers.Progress | None, *, given_up: bool
+    pod: pod_observe.ObservedPod, progress: answers.Progress | None, *, given_up: bool
 ) -> str:
     error = observe.pod_error(pod)
     if pod.cause:
         return f"{pod.phase}: {pod.cause.sentence}"
     if pod.phase == job_observe.FAILED:
-        return f"{'failed' if given_up else 'failed, will be retried'}: {error}"
+        again = f"failed, is tried again: {observe.without_retry(error)}"
+        return f"failed: {error}" if given_up else again
     state = answers.format_progress(progress) if progress else pod.phase
-    return f"{state}; before that: {error}" if error else state
+    return f"{state}; before that: {observe.without_retry(error)}" if error else state
 
 
 def _next(observed: observe.ObservedDataset) -> str:

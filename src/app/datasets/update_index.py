@@ -47,6 +47,7 @@ def _tidy(cluster: client.Cluster, job: job_observe.ObservedJob) -> None:
     The Secret of a Job that a killed hook left suspended is removed, too: it is not known whether
     anybody will start it, and then the Secret is made again.
     """
+    job_lifecycle.end_sidecars(cluster, job)
     if job.finished or job.suspended:
         job_lifecycle.remove_secret(cluster, job)
     if job.finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,8 +12,8 @@ from lightkube.resources import batch_v1, core_v1
 
 import polling
 import problems
-from cluster import client, manifests, nodes, objects
-from cluster.jobs import job_inputs, job_observe, pod_options
+from cluster import client, errors, manifests, nodes, objects
+from cluster.jobs import job_inputs, job_observe, pod_observe, pod_options
 from cluster.volumes import volume_observe
 
 MOUNT_PATH = "/mnt/aws-efs"
@@ -95,7 +96,8 @@ def start(cluster: client.Cluster, job: DesiredJob) -> None:
 
     The Job owns its Secret and ConfigMap, so it is created first, suspended, and resumed when
     they exist. After a crash in between, the next start continues; if that is of another release
-    of the charm, it makes the Job again, since it does not have the files of the first one.
+    of the charm, it makes the Job again, since it does not have the files of the first one. A
+    queue may resume the Job before they exist: then its pods wait for them.
 
     Args:
         cluster: The cluster.
@@ -117,7 +119,10 @@ def start(cluster: client.Cluster, job: DesiredJob) -> None:
     if observed is None:
         resource: batch_v1.Job = manifests.resource(_manifest(cluster, job))
         observed = cluster.apply(resource)
-    if not (observed.spec and observed.spec.suspend):
+    if job_observe.is_started(observed):
+        return
+    queued = job.options.queue
+    if not (queued or job_observe.is_suspended(observed)):
         return
     uid = objects.meta(observed).uid or ""
     owner = meta_v1.OwnerReference(apiVersion="batch/v1", kind="Job", name=job.name, uid=uid)
@@ -125,7 +130,9 @@ def start(cluster: client.Cluster, job: DesiredJob) -> None:
         job_inputs.save_secret(cluster, owner, job.secrets)
     if job.files:
         job_inputs.share_files(cluster, owner, job.files)
-    _patch(cluster, job.name, uid, {"spec": {"suspend": False}})
+    body: dict[str, Any] = {"metadata": {"annotations": {job_observe.STARTED: "true"}}}
+    # A queue resumes what it has admitted, and suspends at once what somebody else resumes.
+    _patch(cluster, job.name, uid, body if queued else {**body, "spec": {"suspend": False}})
 
 
 def wait(
@@ -146,7 +153,35 @@ def wait(
     def decided(job: job_observe.ObservedJob | None) -> bool:
         return job is None or job.finished or job.stuck or done(job)
 
-    return polling.poll(lambda: job_observe.observe(cluster, name), decided, timeout_seconds)
+    def observe() -> job_observe.ObservedJob | None:
+        job = job_observe.observe(cluster, name)
+        if job is not None:
+            end_sidecars(cluster, job)
+        return job
+
+    return polling.poll(observe, decided, timeout_seconds)
+
+
+def end_sidecars(cluster: client.Cluster, job: job_observe.ObservedJob) -> None:
+    """End the pods that containers of others keep running after ours have ended.
+
+    Otherwise their Job would never end. The kubelet stops the containers of a pod whose phase is
+    final, and the Job counts it by our container's exit code.
+
+    Args:
+        cluster: The cluster.
+        job: The Job with its pods.
+    """
+    for pod in job.pods:
+        if not pod.outlived:
+            continue
+        found = cluster.find(core_v1.Pod, pod.name, cluster.namespace)
+        if found is None or objects.job_uid(found) != job.uid:
+            continue
+        target = dataclasses.replace(objects.reference(found), kind=core_v1.PodStatus)
+        phase = "Succeeded" if pod.phase == job_observe.SUCCEEDED else "Failed"
+        with contextlib.suppress(errors.ConflictError):  # the kubelet writes it, too: next time
+            cluster.patch(target, {"status": {"phase": phase}})
 
 
 def wait_gone(cluster: client.Cluster, name: str, timeout_seconds: float = 60) -> None:
@@ -217,7 +252,7 @@ def remove(cluster: client.Cluster, name: str = "") -> bool:
 
 def _is_outdated(observed: batch_v1.Job, job: DesiredJob) -> bool:
     """Return whether a Job was not started, and waits for other files than those of now."""
-    if not (observed.spec and observed.spec.suspend):
+    if job_observe.is_started(observed) or not job_observe.is_suspended(observed):
         return False
     return job_inputs.mounted_files(observed) != job_inputs.files_name(job.files)
 
@@ -246,7 +281,7 @@ def _manifest(cluster: client.Cluster, job: DesiredJob) -> manifests.Manifest:
         mount_path=MOUNT_PATH,
         data_path=DATA_PATH,
         zone_label=nodes.ZONE,
-        main_container_annotation=job_observe.MAIN_CONTAINER,
+        main_container_annotation=pod_observe.MAIN_CONTAINER,
         job_label=job_observe.JOB_NAME,
         grace_seconds=GRACE_SECONDS,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lightkube import operators
@@ -11,46 +11,20 @@ from lightkube.models import batch_v1 as batch_models
 from lightkube.resources import batch_v1, core_v1
 
 from cluster import client, objects, pods
+from cluster.jobs import pod_observe, pod_options
 
 KIND = "aws-efs/kind"
 # The label that the Job controller puts on a Job's pods.
 JOB_NAME = "batch.kubernetes.io/job-name"
 # The annotation of a Job that has the file system which its pods mount.
 FILE_SYSTEM = "aws-efs/file-system"
-# The annotation of a pod that names its main container: kubectl, too, reads its log from there.
-MAIN_CONTAINER = "kubectl.kubernetes.io/default-container"
+# The annotation of a Job whose inputs are there.
+STARTED = "aws-efs/started"
 
-QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
+QUEUED, RUNNING = pod_observe.QUEUED, pod_observe.RUNNING
+SUCCEEDED, FAILED = pod_observe.SUCCEEDED, pod_observe.FAILED
 
-_INDEX = "batch.kubernetes.io/job-completion-index"
-
-
-@dataclasses.dataclass(frozen=True)
-class ObservedPod:
-    """The newest pod of an index.
-
-    Attributes:
-        name: Its name.
-        index: The index; 0 for the only one of a plain Job.
-        phase: queued, running, succeeded or failed.
-        termination: The termination of the container that ended it; None while it runs.
-        cause: The cause that keeps it from running.
-        node: Its node.
-        previous_termination: The termination of the pod that it replaced.
-    """
-
-    name: str
-    index: int
-    phase: str
-    termination: pods.Termination | None = None
-    cause: pods.Cause | None = None
-    node: str = ""
-    previous_termination: pods.Termination | None = None
-
-    @property
-    def message(self) -> str:
-        """Return its termination message; empty while it runs."""
-        return self.termination.message if self.termination else ""
+_QUEUE = f"{pod_options.QUEUES}queue-name"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +39,12 @@ class ObservedJob:
         parallelism: The number of its pods.
         pods: The newest pod of each index, in the order of the indexes.
         failed: The indexes that failed for good.
+        completed: The indexes that have succeeded, also of pods that are gone.
         cause: The cause that keeps all of it from running, or made it fail.
         labels: Its labels.
         annotations: Its annotations.
         uid: Its uid.
-        suspended: Whether it was created, but not started.
+        suspended: Whether it was created, but not started: its inputs may be missing.
     """
 
     name: str
@@ -77,8 +52,9 @@ class ObservedJob:
     created: float = 0
     ended: float = 0
     parallelism: int = 1
-    pods: tuple[ObservedPod, ...] = ()
+    pods: tuple[pod_observe.ObservedPod, ...] = ()
     failed: frozenset[int] = frozenset()
+    completed: frozenset[int] = frozenset()
     cause: pods.Cause | None = None
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     annotations: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
@@ -190,17 +166,15 @@ def _observed_job(
     warnings: list[core_v1.Event],
     application: str,
 ) -> ObservedJob:
-    newest = tuple(_newest_pods(job_pods, warnings, application))
+    newest = tuple(pod_observe.newest(job, job_pods, warnings, application))
     phase = _phase(job, newest)
     cause = None
     if phase == QUEUED:
         cause = next((pod.cause for pod in newest if pod.cause), None)
-        cause = cause or pods.find_refusal(job, warnings)
+        cause = cause or _hold(job) or pods.find_refusal(job, warnings, application)
     if phase == FAILED:
         message = next((c.message for c in _conditions(job) if c.type == "Failed"), None)
-        cause = pods.Cause(
-            message or "the Job failed", blocked=True, stamp=objects.meta(job).uid or ""
-        )
+        cause = pods.Cause(message or "the Job failed", blocked=True)
     ended = [_seconds(c.lastTransitionTime) for c in _conditions(job) if _is_end(c)]
     return ObservedJob(
         name=objects.name(job),
@@ -210,47 +184,43 @@ def _observed_job(
         parallelism=(job.spec and job.spec.completions) or 1,
         pods=newest,
         failed=_indexes(job.status and job.status.failedIndexes),
+        completed=_indexes(job.status and job.status.completedIndexes),
         cause=cause,
         labels=objects.labels_of(job),
         annotations=objects.annotations_of(job),
         uid=objects.meta(job).uid or "",
-        suspended=bool(job.spec and job.spec.suspend),
+        suspended=is_suspended(job) and not is_started(job),
     )
 
 
-def _newest_pods(
-    job_pods: list[core_v1.Pod], warnings: list[core_v1.Event], application: str
-) -> Iterator[ObservedPod]:
-    by_index: dict[int, list[core_v1.Pod]] = {}
-    for pod in sorted(job_pods, key=lambda pod: str(objects.meta(pod).creationTimestamp)):
-        by_index.setdefault(_pod_index(pod), []).append(pod)
-    for index, attempts in sorted(by_index.items()):
-        pod = attempts[-1]
-        yield ObservedPod(
-            name=objects.name(pod),
-            index=index,
-            phase=_pod_phase(pod),
-            termination=pods.find_termination(pod),
-            cause=pods.find_cause(pod, warnings, application),
-            node=(pod.spec and pod.spec.nodeName) or "",
-            previous_termination=pods.find_termination(attempts[-2]) if attempts[1:] else None,
-        )
+def is_suspended(job: batch_v1.Job) -> bool:
+    """Return whether no pod of a Job may run, for whatever reason.
+
+    Args:
+        job: The Job.
+    """
+    return bool(job.spec and job.spec.suspend)
 
 
-def _pod_index(pod: core_v1.Pod) -> int:
-    """Return a pod's index; 0 for what is no index, since annotations can be edited."""
-    index = objects.annotations_of(pod).get(_INDEX, "")
-    return int(index) if index.isdecimal() and len(index) < 10 else 0
+def is_started(job: batch_v1.Job) -> bool:
+    """Return whether a Job has all its inputs; then a queue alone decides whether it runs.
+
+    Args:
+        job: The Job.
+    """
+    return STARTED in objects.annotations_of(job)
 
 
-def _pod_phase(pod: core_v1.Pod) -> str:
-    phase = pod.status.phase if pod.status else ""
-    if phase in {"Succeeded", "Failed"}:
-        return SUCCEEDED if phase == "Succeeded" else FAILED
-    return RUNNING if pods.has_started(pod) else QUEUED
+def _hold(job: batch_v1.Job) -> pods.Cause | None:
+    """Return the cause of a Job that a queue, or a user, holds back."""
+    if not (is_suspended(job) and is_started(job)):
+        return None
+    queue = objects.labels_of(job).get(_QUEUE, "")
+    waits = f"waits in queue {queue}" if queue else "is suspended"
+    return pods.Cause(f"the Job {waits}: kubectl describe job {objects.name(job)}", blocked=False)
 
 
-def _phase(job: batch_v1.Job, newest: tuple[ObservedPod, ...]) -> str:
+def _phase(job: batch_v1.Job, newest: tuple[pod_observe.ObservedPod, ...]) -> str:
     ended = _end_phase(job)
     if ended:
         return ended

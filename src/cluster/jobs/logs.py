@@ -14,7 +14,7 @@ _TIMEOUT_SECONDS = 10.0
 
 def read_ends(
     cluster: client.Cluster, job: job_observe.ObservedJob, container: str
-) -> dict[int, str]:
+) -> dict[int, str | None]:
     """Return the last lines of the log of each running pod, by index.
 
     Args:
@@ -23,13 +23,14 @@ def read_ends(
         container: The container whose log is read.
 
     Returns:
-        The logs that could be read in time: a node may not answer.
+        The logs; None for one that could not be read in time, since a node may not answer.
     """
-    ends: dict[int, str] = {}
+    running = [pod for pod in job.pods if pod.phase == job_observe.RUNNING]
+    ends: dict[int, str | None] = {pod.index: None for pod in running}
     deadline = time.monotonic() + _TIMEOUT_SECONDS
-    for pod in job.pods:
-        if pod.phase != job_observe.RUNNING or time.monotonic() > deadline:
-            continue
+    for pod in running:
+        if time.monotonic() > deadline:
+            break
         try:
             ends[pod.index] = cluster.log(pod.name, container, tail_lines=_LINES)
         except errors.UnreachableError:
