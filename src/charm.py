@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ops
+import ops.log
 
 import identity
+import log_batch
 import problems
 from relations import cloud, control_plane, peers, workers
 
@@ -55,6 +57,13 @@ class AwsEfsCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
+        self._log = log_batch.LogBatch(
+            [
+                each
+                for each in logging.getLogger().handlers
+                if isinstance(each, ops.log.JujuLogHandler)
+            ]
+        )
         self._control_plane = control_plane.ControlPlane(self)
         self._cloud = cloud.JujuCloud(self)
         self._statuses: list[ops.StatusBase] = []
@@ -76,6 +85,7 @@ class AwsEfsCharm(ops.CharmBase):
     # --- the reconcile after each change
 
     def _on_change(self, event: ops.EventBase) -> None:
+        self._log.hold()
         try:
             self._control_plane.request()
             if self.unit.is_leader():
@@ -120,6 +130,7 @@ class AwsEfsCharm(ops.CharmBase):
         import action_params
         import config
 
+        self._log.hold()
         action = event.handle.kind.removesuffix("_action").replace("_", "-")
         handlers: dict[str, Callable[[Any, ops.ActionEvent], Results]] = {
             "setup": self._setup,
@@ -278,6 +289,7 @@ class AwsEfsCharm(ops.CharmBase):
         self._notices.append(notice)
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
+        self._log.hold()
         # Most actions observe nothing and add no status: Juju keeps the old one. A notice is shown
         # once, in front of whatever the status is.
         if not (self._statuses or self.unit.is_leader()):
@@ -289,6 +301,7 @@ class AwsEfsCharm(ops.CharmBase):
                 continue
             text = _shorten("; ".join([*self._notices, status.message]))
             event.add_status(ops.StatusBase.from_name(status.name, text))
+        self._log.release()
 
 
 def _shorten(message: str) -> str:

@@ -15,13 +15,14 @@ SRC = ROOT / "src"
 # The imports from src that each module beside the packages may have.
 MAY_IMPORT = {
     "charm": {
-        *("action_params", "config", "identity", "problems"),
+        *("action_params", "config", "identity", "log_batch", "problems"),
         *("app", "aws", "cluster", "relations"),
     },
     "action_params": {"config", "datasets", "problems"},
     "config": {"identity", "label_syntax", "problems"},
     "identity": set[str](),
     "label_syntax": {"problems"},
+    "log_batch": set[str](),
     "polling": set[str](),
     "problems": set[str](),
 }
