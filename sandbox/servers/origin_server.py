@@ -35,7 +35,12 @@ class Faults:
         delay_seconds: The delay of each response.
         hold_after: The number of bytes of a body after which it waits for `release`.
         bytes_per_second: The limit of each connection; None for no limit.
-        max_concurrent: The number of concurrent responses; more get 503. None for no limit.
+        max_concurrent: The number of concurrent responses; None for no limit.
+        busy_status: The status of more concurrent responses.
+        range_status: The status of range requests; 200 to send everything, though the response
+            promises ranges. None to support them.
+        backends: The number of backends, which answer in turn; each has an ETag of its own.
+        answers: The number of responses with content, after which there is only 403; None for all.
     """
 
     status: int = 0
@@ -49,6 +54,10 @@ class Faults:
     hold_after: int | None = None
     bytes_per_second: float | None = None
     max_concurrent: int | None = None
+    busy_status: int = http.HTTPStatus.SERVICE_UNAVAILABLE
+    range_status: int | None = None
+    backends: int = 1
+    answers: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +92,17 @@ class _Resource:
             return len(self.content)
         return self.content.stat().st_size
 
-    def span(self, headers: Mapping[str, str]) -> tuple[int, int] | None:
+    def next_tag(self) -> str:
+        """Return the ETag of the backend that answers next."""
+        backend = self.occurred.get("tags", 0) % self.faults.backends
+        self.occurred["tags"] = backend + 1
+        return f'{self.tag[:-1]}-{backend}"' if backend else self.tag
+
+    def span(self, headers: Mapping[str, str], tag: str) -> tuple[int, int] | None:
         """Return the first and last byte of a range request; None to send everything."""
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
-        same = headers.get("if-range", self.tag) == self.tag
-        if not match or not same or not self.faults.ranges:
+        same = headers.get("if-range", tag) == tag
+        if not match or not same or not self.faults.ranges or self.faults.range_status:
             return None
         return int(match[1]), min(int(match[2] or self.size), self.size - 1)
 
@@ -196,15 +211,19 @@ class Origin:
         faults = resource.faults if resource else Faults()
         time.sleep(faults.delay_seconds)
         headers = {name.lower(): value for name, value in connection.headers.items()}
-        span = None
+        span, tag = None, resource.next_tag() if resource else ""
         if resource is None:
             status = http.HTTPStatus.NOT_FOUND
         elif faults.status and self._occurs(resource, "refused", faults.status_times):
             status = http.HTTPStatus(faults.status)
         elif faults.max_concurrent is not None and resource.open >= faults.max_concurrent:
-            status = http.HTTPStatus.SERVICE_UNAVAILABLE
+            status = http.HTTPStatus(faults.busy_status)
+        elif "range" in headers and faults.range_status not in {None, http.HTTPStatus.OK}:
+            status = http.HTTPStatus(faults.range_status or 0)
+        elif not self._occurs(resource, "answered", faults.answers):
+            status = http.HTTPStatus.FORBIDDEN
         else:
-            span = resource.span(headers)
+            span = resource.span(headers, tag)
             status = http.HTTPStatus.PARTIAL_CONTENT if span else http.HTTPStatus.OK
         with self._lock:
             self.requests.append(OriginRequest(connection.path, headers, status))
@@ -216,7 +235,7 @@ class Origin:
             with self._lock:
                 resource.open += 1
             try:
-                self._send(connection, resource, span)
+                self._send(connection, resource, span, tag)
             finally:
                 with self._lock:
                     resource.open -= 1
@@ -229,12 +248,13 @@ class Origin:
         connection: http.server.BaseHTTPRequestHandler,
         resource: _Resource,
         span: tuple[int, int] | None,
+        tag: str,
     ) -> None:
         faults = resource.faults
         size = resource.size
         start, last = span or (0, size - 1)
         if faults.validators:
-            connection.send_header("ETag", resource.tag)
+            connection.send_header("ETag", tag)
         if faults.ranges:
             connection.send_header("Accept-Ranges", "bytes")
         if span:

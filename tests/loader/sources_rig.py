@@ -10,7 +10,7 @@ from collections.abc import Generator
 import hypothesis
 
 from datasets.loader.base import tasks
-from datasets.loader.http import http_client, proxies
+from datasets.loader.http import http_client, origins, proxies
 from datasets.loader.sources import expansion
 from datasets.loader.sources.source_object import SourceObject
 
@@ -27,7 +27,8 @@ class Client(http_client.Client):
     """
 
     def __init__(self, task: tasks.Task, aws_port: int = 0) -> None:
-        super().__init__(2, *expansion.signers(task), expansion.address_policy(task))
+        policy, known = expansion.address_policy(task), origins.Origins(task.opening_seconds)
+        super().__init__(2, *expansion.signers(task), policy, known)
         self._aws_port = aws_port
         self._made: list[http.client.HTTPConnection] = []
 

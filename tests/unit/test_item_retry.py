@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -44,10 +45,11 @@ def run(tmp_path: pathlib.Path) -> Iterator[Callable[..., item_run.ItemRun]]:
     attempt.journal.close()
 
 
+@pytest.mark.parametrize("kind", [plan.FILE, plan.SOURCE])
 @pytest.mark.parametrize("reason", ["has changed", ""])
-def test_a_file_whose_object_changed_is_fetched_again(run, reason: str):
+def test_an_object_that_changed_is_fetched_again(run, reason: str, kind: str):
     fetch = Fetch(reason)
-    item_retry.load(run(FILE), URL, fetch)
+    item_retry.load(run(dataclasses.replace(FILE, kind=kind)), URL, fetch)
     assert fetch.calls == 2
 
 
@@ -62,7 +64,7 @@ def test_an_object_that_always_changes_fails_without_its_signature(run, reason: 
 @pytest.mark.parametrize(
     "item",
     [
-        plan.Item(plan.SOURCE, source=0),
+        plan.Item(plan.SOURCE, source=0, validator='"1"'),
         plan.Item(plan.PART, url=URL, path="a", validator='"1"', end=9),
         plan.Item(plan.FILE, url=URL, path="a", validator='"1"'),
     ],
@@ -78,6 +80,18 @@ def test_a_file_that_an_earlier_attempt_began_starts_the_whole_load_over(run):
     position = journal.JournalLine(journal.POSITION, 0, 5)
     with pytest.raises(failure.StartOver):
         item_retry.load(run(FILE, [position]), URL, Fetch("has changed"))
+
+
+@pytest.mark.parametrize("kind", [plan.FILE, plan.SOURCE])
+def test_an_object_of_which_something_is_written_starts_the_whole_load_over(run, kind: str):
+    begun = run(plan.Item(kind, url=URL, path="a"))
+
+    def fetch() -> None:
+        begun.record(journal.LINK, 0, "a/l", text="x")
+        raise failure.StartOver("has changed")
+
+    with pytest.raises(failure.StartOver):
+        item_retry.load(begun, URL, fetch)
 
 
 def test_a_failure_is_not_tried_again(run):

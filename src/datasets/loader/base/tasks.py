@@ -78,7 +78,8 @@ class Task:
         cluster_networks: The networks of the cluster's services, which are no sources.
         opening_seconds: The longest time that a source may refuse to begin: short, so that the
             action that a user waits for reports a wrong source.
-        patience_seconds: The longest time without data from a source that has begun.
+        patience_seconds: The longest time without data once they have come, or if a source
+            asks to wait: it outlasts two of the Hub's windows of five minutes.
         timeout_seconds: The timeout of one network operation.
         limits: The limits of the sources.
     """
@@ -101,7 +102,7 @@ class Task:
     indexes: int = 1
     cluster_networks: tuple[str, ...] = ()
     opening_seconds: float = 25
-    patience_seconds: float = 300
+    patience_seconds: float = 900
     timeout_seconds: float = 30
     limits: Limits = dataclasses.field(default_factory=Limits)
 

@@ -17,7 +17,7 @@ from email import message as email_message
 from typing import Any
 
 from ..base import failure, urls
-from . import addresses, proxies, responses
+from . import addresses, origins, proxies, rate_limits, responses
 
 USER_AGENT = "aws-efs-loader/1"
 MOST_REDIRECTS = 10
@@ -100,6 +100,10 @@ class Client:
         signers: The signers of requests, by name: each gets method and URL, and returns headers.
         refused: By the same names, the advice to the user for a refused request.
         policy: The addresses that it may connect to; the default allows no private ones.
+        known: What is known about the origins.
+
+    Attributes:
+        origins: What is known about the origins.
     """
 
     def __init__(
@@ -108,7 +112,9 @@ class Client:
         signers: Mapping[str, Signer] = NOTHING,
         refused: Mapping[str, str] = NOTHING,
         policy: addresses.AddressPolicy | None = None,
+        known: origins.Origins | None = None,
     ) -> None:
+        self.origins = known or origins.Origins()
         self._timeout_seconds = timeout_seconds
         self._policy = policy or addresses.AddressPolicy()
         self._signers = signers
@@ -123,6 +129,10 @@ class Client:
         """Raise a failure if the client is closed."""
         if self._closed:
             raise failure.stopped()
+
+    def backoff(self, url: str) -> origins.Backoff:
+        """Return the retries of a URL that are allowed from now on."""
+        return origins.Backoff(self.origins, url, self.check)
 
     def request(
         self,
@@ -151,7 +161,9 @@ class Client:
             parts = urllib.parse.urlsplit(url)
             own = (parts.scheme, parts.netloc) == (first.scheme, first.netloc)
             signed = self._signers[auth](method, url) if auth and own else NOTHING
+            self.origins.wait_for_host(url, self.check)
             response = self._exchange(method, url, {**headers, **signed})
+            self._observe_limits(response, url)
             if response.status in REDIRECTS and "Location" in response.headers:
                 response.close()
                 url = responses.redirect_target(url, response.headers["Location"])
@@ -168,7 +180,6 @@ class Client:
         *,
         auth: str = "",
         limit_bytes: int,
-        patience_seconds: float,
     ) -> Body:
         """Return a small response; retry while the origin is in trouble.
 
@@ -177,16 +188,17 @@ class Client:
             headers: Further headers.
             auth: The name of the signer.
             limit_bytes: The largest size allowed.
-            patience_seconds: The longest time that the origin may be in trouble.
 
         Raises:
             Refused: The origin refuses the request.
             Failure: It is too large, or the origin stays in trouble.
         """
-        backoff = responses.Backoff(url, patience_seconds)
+        backoff = self.backoff(url)
         while True:
             try:
-                return self._body(url, headers, auth, limit_bytes)
+                body = self._body(url, headers, auth, limit_bytes)
+                self.origins.received()
+                return body
             except RetryLater as trouble:  # noqa: PERF203 - a request costs more
                 backoff.wait(trouble)
 
@@ -204,6 +216,16 @@ class Client:
             if length.isdecimal() and len(content) < int(length):
                 raise RetryLater("breaks off in the middle")
             return Body(bytes(content), response.headers, response.status, response.url)
+
+    def _observe_limits(self, response: Response, url: str) -> None:
+        """Send the host no more requests for a while, if its limit is used up."""
+        if response.status == http.client.TOO_MANY_REQUESTS:
+            seconds = rate_limits.asked_seconds(response.headers)
+        else:
+            seconds = rate_limits.exhausted_seconds(response.headers)
+        # A longer wait is for the one to decide on that is refused.
+        if 0 < seconds <= self.origins.patience_seconds:
+            self.origins.pause(url, seconds)
 
     def _exchange(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
         """Send a request and read the head of its response, on an idle connection if possible."""

@@ -7,10 +7,13 @@ have been read.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..base import buffer_pool, byte_streams
-from . import range_connections, remote_object
+from . import object_reader, range_connections
+
+if TYPE_CHECKING:
+    from . import remote_object
 
 MOST_CONNECTIONS = 32
 # A piece of an archive waits in memory beside the files that were read from it.
@@ -25,6 +28,14 @@ def share(pieces: int, connections: int) -> int:
 
 class PieceSource(Protocol):
     """A source of the pieces of an object."""
+
+    @property
+    def paged(self) -> bool:
+        """Return whether the last piece begins at a page of memory.
+
+        All such pieces but the last one of the object are whole pages.
+        """
+        ...
 
     def next_piece(self) -> buffer_pool.Buffer | None:
         """Return the next bytes; None at the end.
@@ -49,7 +60,7 @@ def open_stream(
     piece_bytes: int = PIECE_BYTES,
     ahead: int = PIECES_AHEAD,
 ) -> ObjectStream:
-    """Open a part of an object; with one connection if it cannot be divided.
+    """Open a part of an object in ranges; with one connection if it is small.
 
     Args:
         source: The object.
@@ -67,8 +78,14 @@ def open_stream(
         several = range_connections.RangeConnections(
             source, (start, end), most=min(most, ahead), piece_bytes=piece_bytes, ahead=ahead
         )
-        return ObjectStream(several, head, paged=not head)
+        pieces = _SeveralConnections(several, start, to_end=end == source.size, paged=not head)
+        return ObjectStream(pieces, head)
     return ObjectStream(_SingleConnection(source.open_range(start, end)), head)
+
+
+def open_whole(source: remote_object.RemoteObject, start: int = 0) -> ObjectStream:
+    """Open an object from a position to its end with one connection, with or without ranges."""
+    return ObjectStream(_SingleConnection(source.open_rest(start)))
 
 
 _NO_PIECE = buffer_pool.Buffer(memoryview(b""))
@@ -80,13 +97,16 @@ class ObjectStream:
     Args:
         pieces: The source of its pieces.
         head: The bytes that were read before.
-        paged: Whether pieces begin at a page of memory, and all but the last are whole pages.
     """
 
-    def __init__(self, pieces: PieceSource, head: bytes = b"", *, paged: bool = False) -> None:
-        self.paged = paged
+    def __init__(self, pieces: PieceSource, head: bytes = b"") -> None:
         self._pieces = pieces
         self._piece = buffer_pool.Buffer(memoryview(head))
+
+    @property
+    def paged(self) -> bool:
+        """Return whether the last piece begins at a page of memory; see `PieceSource`."""
+        return self._pieces.paged
 
     def next_piece(self) -> buffer_pool.Buffer | None:
         """Return the next bytes, as many as there are; None at the end."""
@@ -125,17 +145,52 @@ class ObjectStream:
         self._pieces.close()
 
 
+class _SeveralConnections:
+    """Several connections; one that reads the rest if the origin does not serve ranges."""
+
+    def __init__(
+        self,
+        several: range_connections.RangeConnections,
+        start: int,
+        *,
+        to_end: bool,
+        paged: bool,
+    ) -> None:
+        self.paged = paged
+        self._pieces: PieceSource | range_connections.RangeConnections = several
+        self._position = start
+        self._to_end = to_end
+
+    def next_piece(self) -> buffer_pool.Buffer | None:
+        try:
+            piece = self._pieces.next_piece()
+        except object_reader.NoRanges as trouble:
+            if not self._to_end:
+                raise
+            self._pieces.close()
+            self._pieces = _SingleConnection(trouble.open_rest(self._position))
+            self.paged = False
+            return self._pieces.next_piece()
+        self._position += len(piece.data) if piece else 0
+        return piece
+
+    def close(self) -> None:
+        self._pieces.close()
+
+
 class _SingleConnection:
     """One connection, read in the reader's own thread."""
 
+    paged = False
+
     def __init__(self, reader: range_connections.PieceReader) -> None:
         self._reader = reader
-        self._buffer = memoryview(bytearray(remote_object.CHUNK_BYTES))
+        self._buffer = memoryview(bytearray(object_reader.CHUNK_BYTES))
         self._bytes = byte_streams.FIRST_BYTES
 
     def next_piece(self) -> buffer_pool.Buffer | None:
         view = self._buffer[: self._bytes]
-        self._bytes = remote_object.CHUNK_BYTES
+        self._bytes = object_reader.CHUNK_BYTES
         count = self._reader.readinto(view)
         return buffer_pool.Buffer(view[:count]) if count else None
 

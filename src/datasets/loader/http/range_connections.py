@@ -13,7 +13,7 @@ import time
 from typing import Protocol
 
 from ..base import buffer_pool
-from . import remote_object, responses
+from . import object_reader, responses
 
 # The number of connections at first, and the reader's total wait after which one is added.
 FIRST, WAIT_SECONDS = 8, 0.005
@@ -91,6 +91,7 @@ class RangeConnections:
         """Return the next piece; None at the end.
 
         Raises:
+            NoRanges: The origin does not serve ranges of it.
             StartOver: The object has changed.
             Failure: It cannot be fetched.
         """
@@ -139,7 +140,14 @@ class RangeConnections:
                 try:
                     piece = self._fetch(number, memory, patient=False)
                 except responses.RetryLater as trouble:
-                    if self._abandon(number, memory, trouble):
+                    if self._abandon(number, memory, trouble.wait_seconds):
+                        return
+                    piece = self._fetch(number, memory, patient=True)
+                except object_reader.NoRanges as trouble:
+                    # Some origins refuse all connections but one or a few.
+                    if not trouble.refused:
+                        raise
+                    if self._abandon(number, memory):
                         return
                     piece = self._fetch(number, memory, patient=True)
                 with self._changed:
@@ -176,7 +184,7 @@ class RangeConnections:
         nothing_left = self._assigned == self._count and not self._abandoned
         return self._closed or self._error is not None or nothing_left
 
-    def _abandon(self, number: int, memory: memoryview, trouble: responses.RetryLater) -> bool:
+    def _abandon(self, number: int, memory: memoryview, wait_seconds: float = 0) -> bool:
         """Leave a piece to the other connections, if there are any; return whether there are."""
         with self._changed:
             if self._alive == 1:
@@ -188,7 +196,7 @@ class RangeConnections:
             now = time.monotonic()
             # Connections that are refused during a pause began before it.
             if now >= self._next_at:
-                self._next_at = now + max(self._pause_seconds, trouble.wait_seconds)
+                self._next_at = now + max(self._pause_seconds, wait_seconds)
                 self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
             self._changed.notify_all()
             return True
@@ -201,7 +209,7 @@ class RangeConnections:
         try:
             filled = 0
             while filled < len(view) and not self._closed:
-                filled += reader.readinto(view[filled : filled + remote_object.CHUNK_BYTES])
+                filled += reader.readinto(view[filled : filled + object_reader.CHUNK_BYTES])
         finally:
             reader.close()
         return view

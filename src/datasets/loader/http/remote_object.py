@@ -9,13 +9,14 @@ import contextlib
 import http.client
 import re
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Mapping
 from email import message as email_message
 
 from ..base import failure, urls
-from . import http_client, responses
+from . import http_client, object_reader, origins
 
-CHUNK_BYTES = 2**18
+CHUNK_BYTES = object_reader.CHUNK_BYTES
+NOTHING: Mapping[str, str] = {}
 
 
 class RemoteObject:
@@ -27,14 +28,13 @@ class RemoteObject:
         auth: The name of the signer of its requests.
         size: Its bytes, if a list has them.
         validator: Its entity tag or its date, if a list has one.
-        opening_seconds: The longest time that the origin may refuse to begin.
-        patience_seconds: The longest time without data once it has begun.
         on_received: Called with the number of bytes each time some arrive.
+        on_version_lost: Called when it goes on with bytes that may be of another version.
 
     Attributes:
         size: Its bytes; None if the origin does not tell.
         name: The file's name; empty if it has none.
-        ranges: Whether the origin serves ranges of it.
+        ranges: Whether the origin serves ranges of it, as far as is known.
         validator: The entity tag or date of this version; empty if there is none.
     """
 
@@ -46,9 +46,8 @@ class RemoteObject:
         auth: str = "",
         size: int | None = None,
         validator: str = "",
-        opening_seconds: float = 25,
-        patience_seconds: float = 300,
         on_received: Callable[[int], None] = lambda _: None,
+        on_version_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = url
         self.size = size
@@ -57,10 +56,9 @@ class RemoteObject:
         self.name = urls.file_name(url)
         self._client = client
         self._auth = auth
-        self._opening_seconds = opening_seconds
-        self._patience_seconds = patience_seconds
         self._on_received = on_received
-        self._begun = False
+        self._on_version_lost = on_version_lost
+        self._ranges_tried = False
         self._first: http_client.Response | None = None
         self._lock = threading.Lock()
 
@@ -74,19 +72,44 @@ class RemoteObject:
         backoff = self.backoff()
         while True:
             try:
-                response = self._client.request(self.url, auth=self._auth)
+                response = self._send()
                 break
             except http_client.RetryLater as trouble:
                 backoff.wait(trouble)
         size, validator = _length(response), validator_of(response.headers)
         if self._is_other(size, validator):
             response.close()
+            # The entity tags of some services differ from those in their lists.
+            self.read_whole()
             raise failure.StartOver("has changed since it was listed")
         self.size = self.size if size is None else size
         self.validator = validator or self.validator
-        self.ranges = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+        accepted = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+        self.ranges = accepted and not self._client.origins.reads_whole(self.url)
         self.name = _attachment(response.headers) or self.name or urls.file_name(response.url)
         self._first = response
+
+    def assume_ranges(self) -> None:
+        """Take it for granted, without a request, that the origin serves ranges of it."""
+        self.ranges = self._ranges_tried = True
+
+    def confirm_ranges(self) -> bool:
+        """Return whether it has ranges of one version; try that once, if it seems so.
+
+        The response of `probe` stays open meanwhile: a link may be good for one request only.
+        """
+        if self.divisible and not self._ranges_tried:
+            self._ranges_tried = True
+            last = (self.size or 1) - 1
+            try:
+                with contextlib.closing(self.request_range(last, last + 1)) as response:
+                    response.read(1)
+            except object_reader.NoRanges:
+                self.read_whole()
+            except http_client.RetryLater:
+                # An origin that serves few connections at once may serve ranges all the same.
+                pass
+        return self.divisible
 
     def _is_other(self, size: int | None, validator: str) -> bool:
         if self.size is not None and size is not None and size != self.size:
@@ -94,19 +117,28 @@ class RemoteObject:
         return bool(self.validator and validator and validator != self.validator)
 
     @property
-    def divisible(self) -> bool:
+    def has_ranges(self) -> bool:
         """Return whether it has ranges that surely belong to one version of it."""
-        return self.ranges and bool(self.validator) and self.size is not None
+        return self.ranges and bool(self.validator)
 
-    def backoff(self) -> responses.Backoff:
+    @property
+    def divisible(self) -> bool:
+        """Return whether it has such ranges, and their number is known."""
+        return self.has_ranges and self.size is not None
+
+    @property
+    def shown(self) -> str:
+        """Return its URL without what may be secret in it."""
+        return urls.redact(self.url)
+
+    def backoff(self) -> origins.Backoff:
         """Return the retries that the origin is allowed from now on."""
-        seconds = self._patience_seconds if self._begun else self._opening_seconds
-        return responses.Backoff(self.url, seconds)
+        return self._client.backoff(self.url)
 
     def open_range(
-        self, start: int = 0, end: int | None = None, *, patient: bool = True
-    ) -> RangeReader:
-        """Return a reader of its bytes over one connection, which resumes after a break.
+        self, start: int, end: int | None, *, patient: bool = True
+    ) -> object_reader.RangeReader:
+        """Return a reader of a range of it over one connection; it may raise NoRanges.
 
         Args:
             start: The position of the first byte.
@@ -114,7 +146,13 @@ class RemoteObject:
             patient: Whether to retry if the origin is in trouble before the first byte; otherwise
                 RetryLater is raised.
         """
-        return RangeReader(self, start, self.size if end is None else end, patient=patient)
+        return object_reader.RangeReader(
+            self, start, self.size if end is None else end, patient=patient
+        )
+
+    def open_rest(self, start: int = 0) -> object_reader.WholeReader:
+        """Return a reader of all bytes from a position on, also where ranges are not served."""
+        return object_reader.WholeReader(self, start)
 
     def close(self) -> None:
         """Close the response that `probe` got, if nothing has read it."""
@@ -122,36 +160,63 @@ class RemoteObject:
         if first:
             first.close()
 
-    def request(self, start: int, end: int | None) -> http_client.Response:
-        """Request a range of it.
+    def request_whole(self) -> http_client.Response:
+        """Request all of it; the version of the response may be another one.
 
         Raises:
             RetryLater: The origin or the network is in trouble.
-            StartOver: The origin does not serve this range of this version.
+            StartOver: It has another size now.
         """
-        if start == 0:
-            with self._lock:
-                first, self._first = self._first, None
-            if first:
-                return first
-        headers: dict[str, str] = {}
-        whole = start == 0 and (end is None or end == self.size)
-        if not whole:
-            last = "" if end is None or end == self.size else str(end - 1)
-            headers["Range"] = f"bytes={start}-{last}"
-            if self.validator:
-                headers["If-Range"] = self.validator
-        response = self._client.request(self.url, headers, auth=self._auth)
-        same = self._is_whole(response) if whole else self._is_part(response, start)
-        if not same:
+        with self._lock:
+            first, self._first = self._first, None
+        if first:
+            return first
+        response = self._send()
+        size = _length(response)
+        if response.status != http.client.OK or self._is_other(size, ""):
             response.close()
-            raise failure.StartOver("changed, or cannot be read in ranges")
+            raise failure.StartOver("changed while it was read")
         return response
 
-    def _is_whole(self, response: http_client.Response) -> bool:
-        return response.status == http.client.OK and not self._is_other(
-            _length(response), validator_of(response.headers)
-        )
+    def request_range(self, start: int, end: int | None) -> http_client.Response:
+        """Request a range of this version of it.
+
+        Raises:
+            RetryLater: The origin or the network is in trouble.
+            NoRanges: The origin does not serve this range of this version.
+        """
+        last = "" if end is None or end == self.size else str(end - 1)
+        headers = {"Range": f"bytes={start}-{last}"}
+        if self.validator:
+            headers["If-Range"] = self.validator
+        try:
+            response = self._send(headers)
+        except http_client.Refused as refused:
+            raise object_reader.NoRanges(self._open_without_ranges, refused) from None
+        if not self._is_part(response, start):
+            response.close()
+            raise object_reader.NoRanges(self._open_without_ranges)
+        return response
+
+    def _send(self, headers: Mapping[str, str] = NOTHING) -> http_client.Response:
+        """Send a request to where an earlier one was redirected, or to its own URL."""
+        redirects = self._client.origins.redirects
+        target = redirects.find(self.url)
+        if target:
+            own = origins.site_of(target) == origins.site_of(self.url)
+            try:
+                return self._client.request(target, headers, auth=self._auth if own else "")
+            except http_client.Refused:
+                # The signed link has expired.
+                redirects.forget(self.url, target)
+            except http_client.RetryLater:
+                # There may be another mirror.
+                redirects.forget(self.url, target)
+                raise
+        response = self._client.request(self.url, headers, auth=self._auth)
+        if response.url != self.url:
+            redirects.keep(self.url, response.url)
+        return response
 
     def _is_part(self, response: http_client.Response, start: int) -> bool:
         span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
@@ -163,6 +228,48 @@ class RemoteObject:
             and validator_of(response.headers) in {self.validator, ""}
         )
 
+    def is_same_version(self, response: http_client.Response) -> bool:
+        """Tell whether a response surely has this version of it."""
+        return bool(self.validator) and validator_of(response.headers) == self.validator
+
+    def check_beginning(self, response: http_client.Response) -> None:
+        """Check the version of a response from which it is read from its beginning.
+
+        Raises:
+            StartOver: It is another one, and there may be ranges of the one before.
+        """
+        if self._is_other(None, validator_of(response.headers)):
+            if self.has_ranges:
+                self.read_whole()
+                raise failure.StartOver("changed while it was read")
+            self.lose_version()
+
+    def read_whole(self) -> None:
+        """Use no ranges of it any more."""
+        self.ranges = False
+        self._client.origins.read_whole(self.url)
+
+    def _open_without_ranges(self, position: int) -> object_reader.WholeReader:
+        self.read_whole()
+        return self.open_rest(position)
+
+    def without_ranges(self, trouble: object_reader.NoRanges) -> failure.StartOver:
+        """Return the instruction to start over without ranges, if it can be read as a whole.
+
+        Raises:
+            Refused: It is refused as a whole, too.
+            RetryLater: The origin or the network is in trouble.
+        """
+        self.read_whole()
+        if trouble.refused:
+            self.request_whole().close()
+        return failure.StartOver("changed, or cannot be read in ranges")
+
+    def lose_version(self) -> None:
+        """Record that the version is not known any more: what follows may be of another one."""
+        if self.validator:
+            self._on_version_lost()
+
     def count_received(self, count: int) -> None:
         """Count received bytes.
 
@@ -170,96 +277,8 @@ class RemoteObject:
             Failure: The load has ended.
         """
         self._client.check()
-        self._begun = True
+        self._client.origins.received()
         self._on_received(count)
-
-
-class RangeReader:
-    """A reader of a range of an object that resumes after a break; see `open_range`.
-
-    Attributes:
-        position: The position of the next byte in the object.
-    """
-
-    def __init__(
-        self, remote: RemoteObject, start: int, end: int | None, *, patient: bool
-    ) -> None:
-        self._remote = remote
-        self._start = start
-        self._end = end
-        self._patient = patient
-        self._backoff = remote.backoff()
-        self._response: http_client.Response | None = None
-        self.position = start
-
-    def read(self, count: int) -> bytes:
-        """Return the next bytes, at most `count`; none at the end.
-
-        Raises:
-            StartOver: It broke off and cannot be continued.
-            Failure: It broke off for good.
-        """
-        while not self._ended():
-            with self._resumed():
-                chunk = self._open().read(self._limit(count))
-                if self._advance(len(chunk)):
-                    return chunk
-        return b""
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Read the next bytes into a buffer; return their number, 0 at the end."""
-        while not self._ended():
-            with self._resumed():
-                count = self._open().readinto(buffer[: self._limit(len(buffer))])
-                if self._advance(count):
-                    return count
-        return 0
-
-    def close(self) -> None:
-        """Close the connection, or keep it for other requests if all was read."""
-        if self._response:
-            self._response.close()
-        self._response = None
-
-    def _ended(self) -> bool:
-        return self._end is not None and self.position >= self._end
-
-    def _limit(self, count: int) -> int:
-        return count if self._end is None else min(count, self._end - self.position)
-
-    def _open(self) -> http_client.Response:
-        if self._response is None:
-            self._response = self._remote.request(self.position, self._end)
-        return self._response
-
-    def _advance(self, count: int) -> bool:
-        """Record received bytes; return whether there were any.
-
-        Raises:
-            RetryLater: The stream ended too early.
-        """
-        if count:
-            self.position += count
-            self._remote.count_received(count)
-            self._backoff = self._remote.backoff()
-        elif self._end is None:
-            self._end = self.position
-        else:
-            raise http_client.RetryLater(f"breaks off after {self.position} of {self._end} bytes")
-        return bool(count)
-
-    @contextlib.contextmanager
-    def _resumed(self) -> Generator[None]:
-        """Let the loop continue after a break, if the validator can detect another version."""
-        try:
-            yield
-        except http_client.RetryLater as trouble:
-            self.close()
-            if self.position == self._start and not self._patient:
-                raise
-            if self.position > self._start and not self._remote.validator:
-                raise failure.StartOver(trouble.reason) from None
-            self._backoff.wait(trouble)
 
 
 def validator_of(headers: email_message.Message) -> str:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import time
 import urllib.parse
 from email import message as email_message
 from typing import Any
 
 from ..base import failure, urls
+from . import rate_limits
 
 RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504, 507, 509}
-LONGEST_RETRY_AFTER = 30.0
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 15.0
 # The first match counts. socket.timeout and ssl.SSLError are OSErrors of their own in 3.9.
 TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((socket.gaierror,), "cannot be reached: the host {host} does not resolve"),
@@ -62,37 +59,6 @@ class Refused(failure.Failure):
         self.resumable = status in {401, 403}
 
 
-class Backoff:
-    """Retries of an origin in trouble, at growing intervals.
-
-    Args:
-        url: The URL, for the message.
-        seconds: The longest time without data.
-    """
-
-    def __init__(self, url: str, seconds: float) -> None:
-        self._url = url
-        self._waits = 0
-        self._began = time.monotonic()
-        self.seconds = seconds
-
-    def wait(self, trouble: RetryLater) -> None:
-        """Wait before another attempt.
-
-        Raises:
-            Failure: The origin was in trouble for too long.
-        """
-        wait = min(FIRST_WAIT_SECONDS * 2**self._waits, LONGEST_WAIT_SECONDS)
-        wait = max(wait, trouble.wait_seconds)
-        if time.monotonic() + wait - self._began > self.seconds:
-            raise failure.Later(
-                f"{urls.redact(self._url)} {trouble.reason}, even after {self.seconds:g} seconds: "
-                "check the source and the model's proxy settings, then run create-dataset again"
-            )
-        self._waits += 1
-        time.sleep(wait)
-
-
 def redirect_target(url: str, location: str) -> str:
     """Return the target of a redirect, if it is as safe as the source.
 
@@ -137,10 +103,9 @@ def refusal(
     """
     source = urls.redact(url)
     if status in RETRIED_STATUSES:
-        after = headers.get("Retry-After", "")
         return RetryLater(
             f"answers {status} ({http.client.responses.get(status, 'unknown')})",
-            wait_seconds=min(float(after), LONGEST_RETRY_AFTER) if after.isdecimal() else 0,
+            wait_seconds=rate_limits.asked_seconds(headers),
         )
     if status == 403 and b"<Code>InvalidObjectState<" in content:
         sentence = f"{source} is archived: restore it in its bucket first, then run it again"

@@ -131,12 +131,10 @@ class _Sources:
             self._client,
             listed.url,
             auth=listed.auth,
-            opening_seconds=self._task.opening_seconds,
-            patience_seconds=self._task.patience_seconds,
         )
         with contextlib.closing(remote):
             remote.probe()
-            with contextlib.closing(remote.open_range()) as data:
+            with contextlib.closing(remote.open_rest()) as data:
                 while chunk := data.read(CHUNK_BYTES):
                     yield chunk
 

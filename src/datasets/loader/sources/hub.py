@@ -44,14 +44,10 @@ class HubService:
     Attributes:
         endpoint: Its URL; empty for huggingface.co.
         token: Whether requests have a token.
-        opening_seconds: The longest time that it may refuse to begin.
-        patience_seconds: The longest time that it may be in trouble once it has begun.
     """
 
     endpoint: str = ""
     token: bool = False
-    opening_seconds: float = 25
-    patience_seconds: float = 300
 
     @property
     def url(self) -> str:
@@ -108,8 +104,6 @@ def _service(task: tasks.Task) -> HubService:
     return HubService(
         endpoint=task.hub,
         token=bool(task.credentials.get(protocol.TOKEN)),
-        opening_seconds=task.opening_seconds,
-        patience_seconds=task.patience_seconds,
     )
 
 
@@ -135,7 +129,6 @@ class _Hub:
         self._repository = hub_url.repository(url)
         self._client = client
         self._service = service
-        self._begun = False
 
     def expand(self) -> Iterator[SourceObject]:
         name, commit, path = self._resolve()
@@ -250,11 +243,7 @@ class _Hub:
         )
 
     def _request(self, url: str) -> http_client.Body:
-        service = self._service
-        seconds = service.patience_seconds if self._begun else service.opening_seconds
-        body = self._client.body(url, auth=AUTH, limit_bytes=PAGE_BYTES, patience_seconds=seconds)
-        self._begun = True
-        return body
+        return self._client.body(url, auth=AUTH, limit_bytes=PAGE_BYTES)
 
     def _decode(self, body: http_client.Body, kind: type[Any]) -> Any:
         try:

@@ -43,7 +43,6 @@ class S3Reader:
         self._client = client
         self._service = service
         self._bases: dict[str, str] = {}
-        self._begun = False
         self._restored = False
 
     def expand(self, url: str) -> Iterator[SourceObject]:
@@ -101,9 +100,7 @@ class S3Reader:
 
     def _probe(self, bucket: str, key: str) -> SourceObject | None:
         url = self._url(bucket, key)
-        remote = remote_object.RemoteObject(
-            self._client, url, auth=AUTH, opening_seconds=self._service.opening_seconds
-        )
+        remote = remote_object.RemoteObject(self._client, url, auth=AUTH)
         try:
             remote.probe()
         except http_client.Refused as refused:
@@ -198,13 +195,7 @@ class S3Reader:
             return s3_list.read(body.content, bucket)
 
     def _request(self, url: str) -> http_client.Body:
-        service = self._service
-        seconds = service.patience_seconds if self._begun else service.opening_seconds
-        body = self._client.body(
-            url, auth=AUTH, limit_bytes=s3_list.PAGE_BYTES, patience_seconds=seconds
-        )
-        self._begun = True
-        return body
+        return self._client.body(url, auth=AUTH, limit_bytes=s3_list.PAGE_BYTES)
 
     def _record_region(self, bucket: str, region: str) -> None:
         """Record the region of a bucket."""

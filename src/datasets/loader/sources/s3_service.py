@@ -24,15 +24,11 @@ class S3Service:
         endpoint: Its URL; empty for AWS.
         region: The buckets' region; empty if it is to be determined.
         signed: Whether requests are signed.
-        opening_seconds: The longest time that it may refuse to begin.
-        patience_seconds: The longest time that it may be in trouble once it has begun.
     """
 
     endpoint: str = ""
     region: str = ""
     signed: bool = False
-    opening_seconds: float = 25
-    patience_seconds: float = 300
 
     @property
     def advice(self) -> str:
@@ -55,6 +51,4 @@ def of_task(task: tasks.Task) -> S3Service:
         endpoint=task.endpoint,
         region=task.region,
         signed=s3_signature.has_key(task.credentials),
-        opening_seconds=task.opening_seconds,
-        patience_seconds=task.patience_seconds,
     )

@@ -16,6 +16,7 @@ from ..store import load_directory, versions, volume
 from ..tree import removal
 
 if TYPE_CHECKING:
+    from ..http import origins
     from ..work import pod_load
 
 MOST_ATTEMPTS = 5
@@ -64,6 +65,7 @@ def _load(
     importing = threading.Thread(target=_pod_load_class, daemon=True)
     importing.start()
     reason = ""
+    known: origins.Origins | None = None
     for attempt in range(MOST_ATTEMPTS):
         reporter.write_state(protocol.PREPARING, source=task.redacted_sources)
         if attempt:
@@ -78,10 +80,17 @@ def _load(
             directory = stored.open_load(task, current)
         # A process that is forked during an import would wait forever for the import lock.
         importing.join()
+        known = known or _origins(task)
         with contextlib.closing(directory):
             try:
                 return _pod_load_class()(
-                    task, stored, directory, reporter=reporter, counter=counter, index=index
+                    task,
+                    stored,
+                    directory,
+                    reporter=reporter,
+                    counter=counter,
+                    known=known,
+                    index=index,
                 ).run()
             except load_directory.LoadGone:
                 reason = GONE
@@ -113,6 +122,12 @@ def _pod_load_class() -> type[pod_load.PodLoad]:
     from ..work import pod_load
 
     return pod_load.PodLoad
+
+
+def _origins(task: tasks.Task) -> origins.Origins:
+    from ..http import origins
+
+    return origins.Origins(task.opening_seconds, task.patience_seconds)
 
 
 def _discard(stored: volume.StoredDataSet, directory: load_directory.LoadDirectory) -> None:

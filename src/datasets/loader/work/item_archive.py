@@ -74,7 +74,7 @@ class Unpacker:
         recursive = self._task.unpack == "recursive"
         inner = self._run.item.kind == plan.INNER
         count = self._limiter.add_unpacked
-        if formats.has_range_reader(archive_format) and self._source.divisible:
+        if formats.has_range_reader(archive_format) and self._source.confirm_ranges():
             archive = _Range(self._source, self._run.item)
             outer = formats.read_range(archive_format, archive, data)
             return (

@@ -8,7 +8,7 @@ from ..base import progress, tasks
 from ..base.limiter import Limiter
 from ..http import http_client, remote_object
 from ..tree import tree_writer
-from . import item_run, plan
+from . import item_run, item_version, plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +49,20 @@ class ItemFetch:
     context: LoadContext
 
 
-def open_source(item: plan.Item, context: LoadContext) -> remote_object.RemoteObject:
+def open_source(run: item_run.ItemRun, context: LoadContext) -> remote_object.RemoteObject:
     """Return the source object of an item, without a request for it."""
+    item = run.item
     source = remote_object.RemoteObject(
         context.client,
         item_run.url_of(item, context.task),
         auth=item.auth,
         size=item.size,
         validator=item.validator,
-        opening_seconds=context.task.opening_seconds,
-        patience_seconds=context.task.patience_seconds,
         on_received=context.counter.add_fetched if item.kind != plan.HASH else lambda _: None,
+        on_version_lost=lambda: item_version.forget(run),
     )
     # Only objects that can be read in ranges are planned in parts; S3 serves ranges of any object.
     listed = item.kind == plan.FILE and bool(item.validator)
-    source.ranges = listed or item.kind in {plan.PART, plan.INNER, plan.HASH}
+    if listed or item.kind in {plan.PART, plan.INNER, plan.HASH}:
+        source.assume_ranges()
     return source

@@ -65,7 +65,7 @@ def load_checksum(fetch: item_context.ItemFetch) -> None:
     """Read an object only for its checksum: other items load its files."""
     item, source = fetch.run.item, fetch.source
     digest = item_checksum.hasher(item)
-    opened = item_large_file.open_stream(source, 0, None, fetch.connections)
+    opened = item_large_file.open_stream(fetch, 0)
     with contextlib.closing(opened) as data:
         while piece := data.next_piece():
             digest.update(piece.data)
@@ -80,7 +80,7 @@ def _load_small(
     run, limiter = fetch.run, fetch.context.limiter
     limiter.add_received(size)
     limiter.add_written(size)
-    with contextlib.closing(opened or object_stream.open_stream(fetch.source, most=1)) as data:
+    with contextlib.closing(opened or object_stream.open_whole(fetch.source)) as data:
         content = b"".join(byte_streams.read_pieces(data, size))
     digest = item_checksum.hasher(run.item)
     digest.update(content)

@@ -26,19 +26,25 @@ def load(fetch: item_context.ItemFetch) -> None:
         Failure: It cannot be loaded.
     """
     item, source = fetch.run.item, fetch.source
-    opened = object_stream.open_stream(source, item.start, item.end, most=1)
+    if item.kind == plan.INNER:
+        opened = object_stream.open_stream(source, item.start, item.end, most=1)
+    else:
+        opened = object_stream.open_whole(source)
     with contextlib.closing(opened):
         head = formats.head_of(opened.peek)
         archive_format = _recognise(fetch, head)
-        # One connection can continue the stream that was opened; several start again.
-        keep = fetch.connections == 1 or not source.divisible or not _is_long(source, item)
+        # One connection continues the stream that was opened; several start again.
+        many = fetch.connections > 1 and _is_long(source, item)
+        keep = not many or not source.confirm_ranges()
+        if not keep:
+            # Its origin may serve few connections.
+            opened.close()
         if archive_format == formats.FILE and item.kind != plan.INNER:
             path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
             item_file.load(fetch, path, opened=opened if keep else None)
         elif keep:
             _load_content(fetch, opened, archive_format)
         else:
-            opened.close()
             with contextlib.closing(_open_again(fetch, head)) as several:
                 _load_content(fetch, several, archive_format)
 

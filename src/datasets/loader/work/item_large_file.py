@@ -10,7 +10,7 @@ import contextlib
 
 from ..archives import formats
 from ..base import limiter
-from ..http import object_stream, remote_object
+from ..http import object_stream
 from ..store import journal
 from ..tree import files, large_file
 from . import item_checksum, item_context, item_run, item_version, plan
@@ -42,16 +42,20 @@ def load(
         item_version.check_resumable(source)
         opened = None
         fetch.context.counter.add_earlier(start - run.item.start)
-    data = opened or open_stream(source, start, run.item.end, fetch.connections)
+    data = opened or open_stream(fetch, start)
     with contextlib.closing(data):
         _write(fetch, data, path, start)
 
 
-def open_stream(
-    source: remote_object.RemoteObject, start: int, end: int | None, connections: int
-) -> object_stream.ObjectStream:
-    """Open an object, or a part of one, with pieces that suit its size."""
+def open_stream(fetch: item_context.ItemFetch, start: int) -> object_stream.ObjectStream:
+    """Open an item from a position on, with pieces that suit its size."""
+    source, end, connections = fetch.source, fetch.run.item.end, fetch.connections
     size = ((source.size if end is None else end) or 0) - start
+    if end in {None, source.size}:
+        many = connections > 1 and size >= object_stream.LEAST_BYTES
+        if not many or not source.confirm_ranges():
+            return object_stream.open_whole(source, start)
+        source.close()
     rounds = max(LEAST_ROUNDS, -(-size // (PIECE_BYTES * connections)))
     even = -(-size // (rounds * connections))
     even += -even % PIECE_MULTIPLE_BYTES

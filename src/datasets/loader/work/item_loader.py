@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ..archives import formats
 from ..base import urls
+from ..http import object_reader
 from . import item_context, item_file, item_format, item_retry, item_run, plan
 
 # The number of decompressors that may run at once if they take much memory.
@@ -54,7 +55,18 @@ class ItemLoader:
         return contextlib.nullcontext()
 
     def _try(self, run: item_run.ItemRun, connections: int) -> None:
-        with contextlib.closing(item_context.open_source(run.item, self.context)) as source:
+        try:
+            self._try_once(run, connections)
+        except object_reader.NoRanges as trouble:
+            with contextlib.closing(item_context.open_source(run, self.context)) as source:
+                change = source.without_ranges(trouble)
+            if run.has_written or run.item.kind not in {plan.SOURCE, plan.FILE}:
+                raise change from None
+            # It is read as a whole now.
+            self._try_once(run, connections)
+
+    def _try_once(self, run: item_run.ItemRun, connections: int) -> None:
+        with contextlib.closing(item_context.open_source(run, self.context)) as source:
             fetch = item_context.ItemFetch(run, source, connections, self.context)
             HANDLERS[run.item.kind](fetch)
 

@@ -46,6 +46,11 @@ def _try(run: item_run.ItemRun, fetch: Callable[[], None]) -> failure.StartOver 
 
 
 def _is_independent(run: item_run.ItemRun) -> bool:
-    """Tell whether the item is one file without a listed version, and none of it is written."""
-    has_files = run.attempt.completed.has_begun(run.number)
-    return run.item.kind == plan.FILE and not run.item.validator and not has_files
+    """Tell whether the item is a whole object without a listed version, and nothing is written."""
+    completed = run.attempt.completed
+    has_files = run.has_written or completed.has_begun(run.number)
+    if run.item.kind == plan.SOURCE:
+        # An archive's first files may be on the volume without a record.
+        has_files = has_files or run.number in completed.versions
+    whole = run.item.kind in {plan.FILE, plan.SOURCE}
+    return whole and not run.item.validator and not has_files

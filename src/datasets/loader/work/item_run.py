@@ -22,6 +22,12 @@ class ItemRun:
         attempt: The attempt at its shard.
         counter: The progress of this pod.
         ended: Called when the item ended, in the thread that wrote its last file.
+
+    Attributes:
+        number: The item's number in the plan.
+        item: The item.
+        attempt: The attempt at its shard.
+        has_written: Whether this run has written any of its members, or begun to.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class ItemRun:
         self.attempt = attempt
         self._counter = counter
         self._ended = ended
+        self.has_written = False
         self._lock = threading.Lock()
         # One more than the pending files, until all of them are known.
         self._pending = 1
@@ -45,6 +52,7 @@ class ItemRun:
 
     def record(self, kind: str, number: int, path: str, **fields: Any) -> None:
         """Write a line into the journal."""
+        self.has_written = self.has_written or kind != journal.VERSION
         self.attempt.journal.add(journal.JournalLine(kind, self.number, number, path, **fields))
 
     def has_member(self, number: int) -> bool:
@@ -53,6 +61,7 @@ class ItemRun:
 
     def add_pending(self, count: int) -> None:
         """Add to the number of pending members."""
+        self.has_written = True
         with self._lock:
             self._pending += count
 

@@ -56,7 +56,7 @@ def items(
             auth=each.auth,
         )
         if each.listed and not _is_to_unpack(each, task):
-            yield from _file(item, task)
+            yield from _file(item, task, client)
         elif each.listed:
             yield dataclasses.replace(item, path=archive_reader.nested_directory(each.path))
         elif probe:
@@ -69,9 +69,12 @@ def _is_to_unpack(candidate: source_object.SourceObject, task: tasks.Task) -> bo
     return task.unpack == "recursive" and bool(file_names.ARCHIVE_NAME.search(candidate.path))
 
 
-def _file(item: plan.Item, task: tasks.Task) -> Iterator[plan.Item]:
+def _file(item: plan.Item, task: tasks.Task, client: http_client.Client) -> Iterator[plan.Item]:
     """Yield a file of a known size, in parts if it is large and several pods share it."""
     size = item.size or 0
+    if client.origins.reads_whole(item.url):
+        # Nor can the version in a list be compared.
+        item = dataclasses.replace(item, validator="")
     part_bytes = max(LEAST_PART_BYTES, -(-size // (PARTS_PER_POD * task.indexes)))
     part_bytes += -part_bytes % PART_MULTIPLE_BYTES
     if task.indexes == 1 or size <= part_bytes or not item.validator:
@@ -94,22 +97,21 @@ def _probe(
         auth=candidate.auth,
         size=candidate.size,
         validator=candidate.validator,
-        opening_seconds=task.opening_seconds,
-        patience_seconds=task.patience_seconds,
     )
     with contextlib.closing(source):
         source.probe()
         item = dataclasses.replace(item, size=source.size, validator=source.validator)
-        opened = object_stream.open_stream(source, most=1)
+        opened = object_stream.open_whole(source)
         with contextlib.closing(opened):
             head = formats.head_of(opened.peek)
+            divisible = source.confirm_ranges()
         archive_format = formats.recognise(head, source.name, unpack=task.unpack)
-        if archive_format == formats.FILE and source.divisible:
+        if archive_format == formats.FILE and divisible:
             path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
-            yield from _file(dataclasses.replace(item, path=path), task)
+            yield from _file(dataclasses.replace(item, path=path), task, client)
             return
         inner = None
-        if archive_format == formats.TAR and task.unpack == "recursive" and source.divisible:
+        if archive_format == formats.TAR and task.unpack == "recursive" and divisible:
             inner = _inner(item, source)
         if inner is None:
             yield item

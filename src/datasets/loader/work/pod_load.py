@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from typing import Any
 
 from ... import protocol
 from ..base import failure, limiter, progress, report, tasks
-from ..http import http_client
+from ..http import http_client, origins
 from ..sources import expansion
 from ..store import load_directory, versions, volume
 from ..tree import files, tree_writer
@@ -23,6 +24,7 @@ class PodLoad:
         directory: The load directory.
         reporter: Reports the progress.
         counter: The progress of this pod.
+        known: What earlier attempts know about the origins.
         index: This pod's index.
     """
 
@@ -34,6 +36,7 @@ class PodLoad:
         *,
         reporter: report.Report,
         counter: progress.Counter,
+        known: origins.Origins,
         index: int,
     ) -> None:
         self._task = task
@@ -44,9 +47,11 @@ class PodLoad:
         self._counter = counter
         self._counter.shared = task.indexes > 1
         signers, refused = expansion.signers(task)
-        self._client = http_client.Client(
-            task.timeout_seconds, signers, refused, expansion.address_policy(task)
-        )
+        policy = expansion.address_policy(task)
+        self._client = http_client.Client(task.timeout_seconds, signers, refused, policy, known)
+        self._known = known
+        # The main thread itself makes the plan.
+        known.tick = lambda: self._reporter.write_progress(protocol.PREPARING, self._fields)
         self._queries = list_queries.ListQueries(task, self._client)
 
     def run(self) -> versions.PublishedVersion | None:
@@ -67,6 +72,7 @@ class PodLoad:
     def _run(self) -> versions.PublishedVersion | None:
         planned = self._read_or_write_plan()
         self._counter.total = planned.total
+        self._known.tick = lambda: None
         self._work(planned)
         if len(self._directory.finished_shards()) < planned.shards:
             return None
@@ -107,10 +113,13 @@ class PodLoad:
             index=self._index,
             indexes=self._task.indexes,
         )
-        worker.run(
-            lambda: self._reporter.write_progress(protocol.TRANSFERRING, self._counter.fields)
-        )
+        worker.run(lambda: self._reporter.write_progress(protocol.TRANSFERRING, self._fields))
         tree.close()
+
+    def _fields(self) -> dict[str, Any]:
+        """Return the fields of a line of progress."""
+        waiting = self._known.waiting()
+        return {**self._counter.fields(), **({"waiting": waiting} if waiting else {})}
 
     def _keep_existing(self, result: tasks.Result) -> versions.PublishedVersion:
         # The pod that published it may have been killed before it removed the trash.
