@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import pydantic
 
+import juju_values
+import shell_words
 from config import image_name
 from datasets import dataset, protocol
 from datasets.loader.sources import table
+from juju_values import Flag, Text
 from problems import quote
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -35,9 +37,9 @@ class SetupParams(Parameters):
 class TeardownParams(Parameters):
     """The parameters of `teardown`."""
 
-    confirm: str = ""
-    dry_run: bool = False
-    force: bool = False
+    confirm: Text = ""
+    dry_run: Flag = False
+    force: Flag = False
 
 
 def _path(value: str) -> str:
@@ -49,14 +51,11 @@ def _path(value: str) -> str:
 class ShowMountParams(Parameters):
     """The parameters of `show-mount`."""
 
-    path: Annotated[str, pydantic.AfterValidator(_path)] = "/mnt/efs"
+    path: Annotated[Text, pydantic.AfterValidator(_path)] = "/mnt/efs"
 
 
 def _words(value: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(value))
-    except ValueError as error:
-        raise ValueError(f"cannot be split into words ({error}): check its quotes") from None
+    return tuple(shell_words.split(value))
 
 
 def _environment(value: str) -> dict[str, str]:
@@ -102,38 +101,37 @@ def _unpack(value: object) -> str:
     return text
 
 
-def _text(value: object) -> object:
-    # Juju parses digits as a number, also where they are a mode or a user id.
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _checked(check: Callable[[str], str]) -> Any:
     """Return a validator for a parameter that may be empty."""
     return pydantic.AfterValidator(lambda value: check(value) if value else "")
 
 
-Name = Annotated[str, pydantic.AfterValidator(dataset.validate_name)]
-Wait = Annotated[int, pydantic.Field(ge=0, le=LONGEST_WAIT_SECONDS)]
+Name = Annotated[Text, pydantic.AfterValidator(dataset.validate_name)]
+Wait = Annotated[int, juju_values.whole(0, LONGEST_WAIT_SECONDS)]
 
 
 class CreateDatasetParams(Parameters):
     """The parameters of `create-dataset`."""
 
     name: Name
-    source: Annotated[tuple[str, ...], pydantic.BeforeValidator(_sources)] = ()
-    source_list: Annotated[str, _checked(dataset.validate_source)] = ""
-    checksum: Annotated[str, _checked(dataset.validate_checksum)] = ""
+    source: Annotated[tuple[str, ...], pydantic.BeforeValidator(_sources), juju_values.TEXT] = ()
+    source_list: Annotated[Text, _checked(dataset.validate_source)] = ""
+    checksum: Annotated[Text, _checked(dataset.validate_checksum)] = ""
     unpack: Annotated[str, pydantic.BeforeValidator(_unpack)] = "true"
-    endpoint: Annotated[str, _checked(dataset.validate_endpoint)] = ""
-    region: Annotated[str, _checked(dataset.validate_region)] = ""
-    credentials: Annotated[str, _checked(_secret)] = ""
-    parallelism: Annotated[int, pydantic.Field(ge=1, le=dataset.MOST_PODS)] = 1
-    owner: Annotated[str, pydantic.BeforeValidator(_text), _checked(dataset.validate_owner)] = ""
-    mode: Annotated[str, pydantic.BeforeValidator(_text), _checked(dataset.validate_mode)] = ""
-    image: Annotated[str, _checked(image_name)] = ""
-    command: Annotated[tuple[str, ...], pydantic.BeforeValidator(_words)] = ()
-    env: Annotated[dict[str, str], pydantic.BeforeValidator(_environment)] = {}
-    overwrite: bool = False
+    endpoint: Annotated[Text, _checked(dataset.validate_endpoint)] = ""
+    region: Annotated[Text, _checked(dataset.validate_region)] = ""
+    credentials: Annotated[Text, _checked(_secret)] = ""
+    parallelism: Annotated[int, juju_values.whole(1, dataset.MOST_PODS)] = 1
+    owner: Annotated[
+        str, pydantic.BeforeValidator(juju_values.read_owner), _checked(dataset.validate_owner)
+    ] = ""
+    mode: Annotated[
+        str, pydantic.BeforeValidator(juju_values.read_mode), _checked(dataset.validate_mode)
+    ] = ""
+    image: Annotated[Text, _checked(image_name)] = ""
+    command: Annotated[tuple[str, ...], pydantic.BeforeValidator(_words), juju_values.TEXT] = ()
+    env: Annotated[dict[str, str], pydantic.BeforeValidator(_environment), juju_values.TEXT] = {}
+    overwrite: Flag = False
     wait: Wait = 40
 
     @pydantic.model_validator(mode="after")
@@ -212,7 +210,7 @@ class CreateDatasetParams(Parameters):
 class ListDatasetsParams(Parameters):
     """The parameters of `list-datasets`."""
 
-    refresh: bool = False
+    refresh: Flag = False
     wait: Wait = 40
 
 
@@ -234,7 +232,7 @@ class DeleteDatasetParams(Parameters):
     """The parameters of `delete-dataset`."""
 
     name: Name
-    force: bool = False
+    force: Flag = False
     wait: Wait = 40
 
 

@@ -90,6 +90,12 @@ def actions() -> str:
         " 2.9 as `juju run-action aws-efs/leader --wait ACTION key=value ...`. The results of data"
         " set actions are listed in [data sets](data-sets.md#results-of-the-actions).",
         "",
+        "Juju reads values as YAML 1.1: to it `2024` and `0640` are numbers, `no` is false, ` #`"
+        " begins a comment, and line ends in a value are blanks. Values that may have been"
+        " changed so are refused with the way to write them. With `--string-args` all values are"
+        " passed on as they are, also a `command` of several lines; without it, one line is that"
+        " is quoted twice, as in `name='\"2024\"'`.",
+        "",
     ]
     for name, action in declared.items():
         summary = " ".join(action["description"].split()).partition(". ")[0].rstrip(".")
@@ -206,8 +212,8 @@ def _generated_from(source: str) -> str:
 
 
 def _type(parameter: dict[str, Any]) -> str:
-    kinds: str | list[str] = parameter["type"]
-    text = kinds if isinstance(kinds, str) else " or ".join(kinds)
+    # The others are declared only so that the charm can say how to write a value.
+    text: str = parameter["type"][0]
     if "minimum" in parameter:
         text += f", {parameter['minimum']} to {parameter['maximum']}"
     if "enum" in parameter:

@@ -167,9 +167,10 @@ def _schema_errors(where: str, schema: Mapping[str, Any], value: Any) -> list[st
     wrong: list[str] = []
     if "enum" in schema and value not in schema["enum"]:
         wrong.append(f"{where} : must match one of the enum values {schema['enum']}{suffix}")
-    if "minimum" in schema and value < schema["minimum"]:
+    is_number = _is_of("number", value)
+    if is_number and "minimum" in schema and value < schema["minimum"]:
         wrong.append(f"{where} : must be greater than or equal to {schema['minimum']}{suffix}")
-    if "maximum" in schema and value > schema["maximum"]:
+    if is_number and "maximum" in schema and value > schema["maximum"]:
         wrong.append(f"{where} : must be lower than or equal to {schema['maximum']}{suffix}")
     if "pattern" in schema and not re.search(schema["pattern"], str(value)):
         wrong.append(f"{where} : does not match pattern '{schema['pattern']}'{suffix}")
@@ -177,5 +178,7 @@ def _schema_errors(where: str, schema: Mapping[str, Any], value: Any) -> list[st
 
 
 def _is_of(kind: str, value: Any) -> bool:
+    if kind == "null":
+        return value is None
     is_boolean = isinstance(value, bool) and kind in {"integer", "number"}
     return isinstance(value, JSON_TYPES[kind]) and not is_boolean

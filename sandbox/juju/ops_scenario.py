@@ -62,6 +62,7 @@ _TOOLS: Mapping[str, str] = {
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {
     "__init__": ("self", "state", "event", "charm_spec", "context", "juju_context"),
     "secret_get": ("self", "id", "label", "refresh", "peek"),
+    "action_get": ("self",),
     "_get_secret": ("self", "id", "label"),
 }
 _ATTRIBUTES = ("_context", "_juju_context")
@@ -79,6 +80,7 @@ class Context(testing.Context[ops.CharmBase]):
         options: The other arguments of scenario's context.
 
     Attributes:
+        params: The action's parameters.
         calls: The Juju tools that were run, in order.
         read: The secrets that were read.
     """
@@ -98,7 +100,7 @@ class Context(testing.Context[ops.CharmBase]):
             # Scenario accepts only declared parameters of one type; charm_files has already
             # checked whether Juju accepts them.
             declared = actions[action].setdefault("params", {})
-            declared[name] = {"type": _json_type(params[name])}
+            declared[name] = {"type": _json_type(_scenarios(params[name]))}
         super().__init__(
             charm_type,
             meta=dict(metadata.meta),
@@ -106,6 +108,7 @@ class Context(testing.Context[ops.CharmBase]):
             actions=actions,
             **options,
         )
+        self.params = params
         self.refused = frozenset(map(_short_id, refused))
         self.calls: list[str] = []
         self.read: set[str] = set()
@@ -160,7 +163,8 @@ def scenario_event(
 ) -> Any:
     """Return an event or action in the form that scenario's `Context.run` takes."""
     if params is not None:
-        return context.on.action(event.kind, params=dict(params))
+        of_scenario = {name: _scenarios(value) for name, value in params.items()}
+        return context.on.action(event.kind, params=of_scenario)
     create = getattr(context.on, event.kind.replace("-", "_"))
     if event.secret:
         return create(state.get_secret(id=event.secret))
@@ -217,6 +221,15 @@ class _Backend(scenario.mocking._MockModelBackend):
         content = super().secret_get(id=id, label=label, refresh=refresh, peek=peek)
         self._context.read.add(self._get_secret(id, label).id)
         return content
+
+    def action_get(self) -> dict[str, Any]:
+        """Return the action's parameters, also those that scenario cannot express."""
+        return {**super().action_get(), **self._context.params}
+
+
+def _scenarios(value: Any) -> Any:
+    """Return the value that scenario gets: it knows no null."""
+    return "" if value is None else value
 
 
 def _json_type(value: Any) -> str:

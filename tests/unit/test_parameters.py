@@ -5,6 +5,8 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import pydantic
 import pytest
 import yaml
@@ -82,14 +84,103 @@ def test_another_value_of_unpack_is_refused(value: object):
     assert refusal(unpack=value).startswith("unpack is not one of true, false and recursive")
 
 
-def test_owner_and_mode_are_accepted_as_the_numbers_that_juju_makes_of_them():
-    dataset = create_params(owner=1000, mode=640).to_dataset()
-    assert (dataset.owner, dataset.mode) == ("1000:1000", "0640")
-    assert (create_params().to_dataset().owner, create_params().to_dataset().mode) == ("", "0644")
-    # YAML reads 0644 as 420.
-    assert refusal(mode=0o644).startswith("mode '420': use three octal digits")
-    assert refusal(mode=True).startswith("mode ")
-    assert refusal(owner="root").startswith("owner 'root': use uid or uid:gid")
+@pytest.mark.parametrize(
+    ("param", "written", "sentence"),
+    [
+        ("name", "2024", "name was read as a number, not as text: write name='\"...\"'"),
+        ("name", "0x1f", "name was read as a number"),
+        ("name", "1.0e+3", "name was read as a number"),
+        ("name", "no", "name was read as true or false"),
+        ("name", "", "name '': use 1 to 50 lower-case letters"),
+        ("name", "a: b", "name was read as a map"),
+        ("name", "[a]", "name was read as a list"),
+        ("source", "2024", "source was read as a number"),
+        ("source_list", "1", "source-list was read as a number, not as text: write source-list="),
+        ("checksum", "12", "checksum was read as a number"),
+        ("endpoint", "on", "endpoint was read as true or false"),
+        ("region", "1", "region was read as a number"),
+        ("credentials", "4711", "credentials was read as a number"),
+        ("image", "3.12", "image was read as a number"),
+        ("command", "true", "command was read as true or false"),
+        ("command", "[ls, 010]", "command was read as a list"),
+        ("command", "sh -c 'x # y'", "command cannot be split into words (No closing quotation)"),
+        ("env", "A='x # y'", "env cannot be split into words (No closing quotation)"),
+        ("env", "A=a\\ # y", "env cannot be split into words (No escaped character)"),
+        ("env", "{A: 1}", "env was read as a map"),
+        ("mode", "0640", "mode 416 may have been 0640: write mode='\"0640\"', in both quotes"),
+        ("mode", "0620", "mode 400 may have been 0620: write mode='\"400\"', in both quotes"),
+        ("mode", "440", "mode 440 may have been 0670: write mode='\"440\"', in both quotes"),
+        ("mode", "true", "mode was read as true or false"),
+        ("mode", "6.4e+2", "mode was read as a number"),
+        ("owner", "0100", "owner 64 may have been 0100: write owner=64:64"),
+        ("owner", "1000", "owner 1000 may have been 01750: write owner=1000:1000"),
+        ("owner", "-8", "owner -8 may have been another number: write"),
+        ("owner", "root", "owner 'root': use uid or uid:gid"),
+        ("parallelism", "", "parallelism is not a whole number from 1 to 64"),
+        ("parallelism", "true", "parallelism is not a whole number"),
+        ("parallelism", "2.5", "parallelism is not a whole number"),
+        ("wait", "soon", "wait is not a whole number from 0 to 600"),
+        ("overwrite", "", "overwrite is neither true nor false: use one of them"),
+        ("overwrite", "2", "overwrite is neither true nor false"),
+        ("unpack", "", "unpack is not one of true, false and recursive"),
+    ],
+)
+def test_what_yaml_makes_something_else_of_is_refused_with_the_way_to_write_it(
+    param: str, written: str, sentence: str
+):
+    message = refusal(**{param: yaml.safe_load(written)})
+    assert message.startswith(sentence), message
+    assert "4711" not in message
+
+
+def test_an_empty_value_of_a_text_is_its_default():
+    texts = ("source_list", "checksum", "endpoint", "region", "credentials", "owner", "mode")
+    empty = dict.fromkeys((*texts, "image", "command", "env"))
+    assert create_params(**empty) == create_params()
+    assert action_params.TeardownParams(confirm=None).confirm == ""  # type: ignore[arg-type]
+
+
+def test_a_comment_is_no_part_of_a_command_however_it_is_passed():
+    images = {"source": "", "image": "busybox"}
+    as_yaml = create_params(**images, command=yaml.safe_load("ls /data # all"))
+    as_text = create_params(**images, command="ls /data # all")
+    assert as_yaml.command == as_text.command == ("ls", "/data")
+    quoted = create_params(**images, command=yaml.safe_load("\"sh -c 'x # y' a#b\""))
+    assert quoted.command == ("sh", "-c", "x # y", "a#b")
+
+
+def test_everything_may_be_passed_as_text():
+    texts = {"parallelism": "8", "wait": "0", "overwrite": "true", "unpack": "false"}
+    values = {"parallelism": 8, "wait": 0, "overwrite": True, "unpack": False}
+    assert create_params(**texts) == create_params(**values)
+    assert create_params(wait=1e2, owner="0100", mode="0640").to_dataset().owner == "100:100"
+
+
+def test_no_mode_is_taken_for_another_one_whatever_yaml_makes_of_it():
+    taken = 0
+    for text in (f"{zeros}{mode:o}" for mode in range(0o1000) for zeros in ("", "0", "00")):
+        try:
+            mode = create_params(mode=yaml.safe_load(text)).mode
+        except pydantic.ValidationError:
+            continue
+        taken += 1
+        assert int(mode, 8) == int(text, 8), text
+    assert taken == 6
+
+
+@hypothesis.given(st.integers(0, 2**31), st.sampled_from(("", "0", "00", "0x")))
+def test_no_owner_is_taken_for_another_one_whatever_yaml_makes_of_it(number: int, prefix: str):
+    text = f"{prefix}{number}"
+    for written in (text, f"{text}:{text}"):
+        if ":" in written and "x" in written:
+            continue
+        try:
+            # PyYAML reads 1:2 as base 60; Juju's YAML does not.
+            value = written if ":" in written else yaml.safe_load(written)
+            owner = create_params(owner=value).to_dataset().owner
+        except pydantic.ValidationError:
+            continue
+        assert owner == f"{number}:{number}"
 
 
 @pytest.mark.parametrize(
