@@ -20,6 +20,8 @@ LARGEST_CAPACITY_BYTES = 2**63 - 1
 MOST_TAGS = 40
 LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
+TAG_KEY = re.compile(r"[\w.:/+@-]([\w .:/+@-]*[\w.:/+@-])?")
+TAG_VALUE = re.compile(r"([\w.:/+@=-]([\w .:/+@=-]*[\w.:/+@=-])?)?")
 # A security group has room for 60 rules, unless AWS raises that quota; subnets need some of them.
 MOST_CIDRS = 20
 # The largest private network, 10.0.0.0/8.
@@ -86,15 +88,17 @@ def _mount_options(value: str) -> tuple[str, ...]:
 
 def _tags(value: str) -> dict[str, str]:
     tags: dict[str, str] = {}
-    for pair in value.split():
+    for pair in label_syntax.words(value):
         key, equals, text = pair.partition("=")
-        if not equals or not re.fullmatch(r"[\w.:/+@-]+", key) or len(key) > LONGEST_TAG_KEY:
-            raise ValueError(f"{quote(pair)}: use key=value separated by spaces")
-        if not re.fullmatch(r"[\w.:/+@=-]*", text) or len(text) > LONGEST_TAG_VALUE:
+        if not equals or not TAG_KEY.fullmatch(key) or len(key) > LONGEST_TAG_KEY:
             raise ValueError(
-                f"{quote(pair)}: a value has letters, digits and . : / = + @ - _ only"
+                f"{quote(pair)}: use key=value separated by spaces, in quotes if it has some"
             )
-        if key.lower().startswith(("aws:", "aws-efs/", "juju-")) or key == "Name":
+        if not TAG_VALUE.fullmatch(text) or len(text) > LONGEST_TAG_VALUE:
+            raise ValueError(
+                f"{quote(pair)}: a value has letters, digits, spaces and . : / = + @ - _ only"
+            )
+        if key.lower().startswith(("aws:", "aws-efs/", "juju-")):
             raise ValueError(f"{quote(key)} is reserved: choose another key")
         if key in tags:
             raise ValueError(f"{quote(key)} is set twice: set each key once")

@@ -85,6 +85,18 @@ def read_tolerations(value: str) -> tuple[dict[str, str], ...]:
     return tuple(tolerations)
 
 
+def words(value: str) -> list[str]:
+    """Return the words of a value, in which quotes keep blanks as in a shell.
+
+    Raises:
+        ValueError: A quotation mark is not closed.
+    """
+    try:
+        return shlex.split(value)
+    except ValueError:
+        raise ValueError(f"{quote(value)}: a quotation mark is not closed") from None
+
+
 def _free_pairs(value: str) -> dict[str, str]:
     pairs = _pairs(value)
     for key in pairs:
@@ -96,7 +108,7 @@ def _free_pairs(value: str) -> dict[str, str]:
 def _pairs(value: str) -> dict[str, str]:
     """Return the pairs of a value such as `a=1 "b=two words"`."""
     pairs: dict[str, str] = {}
-    for word in _words(value):
+    for word in words(value):
         key, equals, text = word.partition("=")
         if not equals:
             raise ValueError(f"{quote(word)}: use key=value separated by spaces")
@@ -105,14 +117,6 @@ def _pairs(value: str) -> dict[str, str]:
             raise ValueError(f"{quote(key)} is set twice: set each key once")
         pairs[key] = text
     return pairs
-
-
-def _words(value: str) -> list[str]:
-    """Return the words of a value, in which quotes keep blanks as in a shell."""
-    try:
-        return shlex.split(value)
-    except ValueError:
-        raise ValueError(f"{quote(value)}: a quotation mark is not closed") from None
 
 
 def _check_label_key(key: str) -> None:

@@ -122,6 +122,18 @@ def test_what_was_made_by_a_call_whose_reply_was_lost_is_found_again(
     assert len(rig.group_of(cloud).rules) == 3
 
 
+def test_a_name_and_tags_with_spaces_are_set_and_taken_back(cloud: sandbox_aws.Cloud) -> None:
+    (machine,) = rig.workers(cloud, rig.ZONES[0])
+    theirs = {"Name": "Data of the lab", "Cost Center": "Data Science"}
+    rig.reconciled(cloud, rig.make_desired(machine, tags=theirs))
+    for tags in (cloud.file_systems()[0].tags, rig.group_of(cloud).tags):
+        assert theirs.items() <= tags.items()
+    rig.reconciled(cloud, rig.make_desired(machine))
+    for tags in (cloud.file_systems()[0].tags, rig.group_of(cloud).tags):
+        assert tags["Name"] == "aws-efs aws-efs"
+        assert "Cost Center" not in tags
+
+
 @pytest.mark.parametrize(
     "operation",
     [

@@ -133,6 +133,13 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("root_mode", "2770"),
         ("root_mode", "702"),
         ("tags", "novalue"),
+        ("tags", "Cost Center=Data Science"),
+        ("tags", "'Cost Center=Data"),
+        ("tags", "' a=1'"),
+        ("tags", "'a=1 '"),
+        ("tags", "a=1 # b=2"),
+        ("tags", "'a=\t1'"),
+        ("tags", "=1"),
         ("tags", "aws-efs/state=x"),
         ("tags", "juju-model-uuid=x"),
         ("tags", "a=1 a=2"),
@@ -182,6 +189,19 @@ def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
     message = refusal(**{option: value})
     assert message.startswith(option.replace("_", "-") + " ")
     assert len(message) <= 120
+
+
+def test_tags_are_words_as_a_shell_reads_them() -> None:
+    text = """"Cost Center=Data Science" team='ml' Name='My EFS' a=b=c empty= url=https://x/?"""
+    assert refusal(tags=text).startswith("tags 'url=https://x/?': a value has letters")
+    assert load(tags=text.removesuffix("?")).tags == {
+        "Cost Center": "Data Science",
+        "team": "ml",
+        "Name": "My EFS",
+        "a": "b=c",
+        "empty": "",
+        "url": "https://x/",
+    }
 
 
 def test_pods_get_what_kubernetes_takes_in_the_words_that_kubectl_has_for_it() -> None:
