@@ -7,11 +7,10 @@ import errno
 import os
 import threading
 
+from ..base import file_names
 from . import open_directory
 
 MOST_OPEN = 256
-# With a name of 255 bytes, and the path of the tree itself, it is as long as Linux allows.
-LONGEST_PATH = 3700
 
 
 class DirectoryCache:
@@ -56,7 +55,7 @@ class DirectoryCache:
 
     def _descend(self, path: str) -> open_directory.OpenDirectory:
         """Open a directory from the nearest one above it that is open."""
-        if len(path) > LONGEST_PATH or len(os.fsencode(path)) > LONGEST_PATH:
+        if file_names.is_too_long(path):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
         below: list[str] = []
         above, directory = path, None

@@ -118,10 +118,10 @@ LARGE_DECOMPRESSOR_ENDINGS = tuple(
 # Formats such as .npz, .docx and .pt are zip archives too, but stay as they are; an ending that is
 # not a word, as in "v1.0", does not count.
 OTHER_ENDING = re.compile(r"\.(?!(?:gz|bz2|xz|zst)$)[a-z]\w{0,7}$", re.IGNORECASE)
-PAGE = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<(?:!--.*?--|\?xml.*?\?)>\s*)*<(?:!doctype\s+html|html|head|body)\b",
-    re.IGNORECASE | re.DOTALL,
-)
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# What may precede a page, by its beginning and its end.
+BEFORE_PAGE = ((b"<!--", b"-->"), (b"<?xml", b"?>"))
+PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 PAGE_NAME = re.compile(r"\.x?html?$", re.IGNORECASE)
 
 
@@ -206,7 +206,7 @@ def recognise(head: bytes, name: str, *, unpack: str) -> str:
     """
     if not head:
         raise failure.Failure("the source is empty: check that it is the right one")
-    if PAGE.match(head[:4096]) and not PAGE_NAME.search(name):
+    if _is_page(head[:4096]) and not PAGE_NAME.search(name):
         raise failure.Failure(
             "the source is a web page (HTML), not the data: use the link to the file itself, and "
             "one that needs no login"
@@ -220,6 +220,18 @@ def recognise(head: bytes, name: str, *, unpack: str) -> str:
     if archive_format == FILE and named:
         raise _not_an_archive(head, name)
     return archive_format
+
+
+def _is_page(head: bytes) -> bool:
+    """Tell whether these bytes begin a web page, by one look at each: anybody may choose them."""
+    at = len(head) - len(head.removeprefix(BYTE_ORDER_MARK))
+    while True:
+        at = len(head) - len(head[at:].lstrip())
+        end = next((end for start, end in BEFORE_PAGE if head.startswith(start, at)), b"")
+        closed = head.find(end, at + 4) if end else -1
+        if closed < 0:
+            return bool(PAGE.match(head, at))
+        at = closed + len(end)
 
 
 def recognise_inner(head: bytes, name: str) -> str:

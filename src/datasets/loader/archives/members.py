@@ -6,7 +6,7 @@ import dataclasses
 import posixpath
 from collections.abc import Iterable
 
-from ..base import byte_streams, failure
+from ..base import byte_streams, failure, file_names
 
 REMEDY = "make the archive again without it, or take another source"
 DIRECTORY_LINK = "a hard link to a directory"
@@ -88,6 +88,8 @@ def inside_path(name: str) -> str:
     """
     if name.startswith("/"):
         raise RefusedArchive(f"the archive has the absolute path {failure.quote(name)}: {REMEDY}")
+    if file_names.is_too_long(name):
+        raise too_long(name)
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if ".." in parts:
         raise RefusedArchive(
@@ -108,6 +110,8 @@ def symbolic_link(path: str, target: str) -> SymbolicLink:
     Raises:
         Failure: It leads out of the archive.
     """
+    if len(target) > file_names.LONGEST_TARGET:
+        raise too_long(target)
     # "a/../b" has ".." in its middle, which a link "a" could abuse: it is normalized to "b".
     normalized = posixpath.normpath(target)
     end = posixpath.normpath(posixpath.join(posixpath.dirname(path), normalized))
@@ -117,6 +121,15 @@ def symbolic_link(path: str, target: str) -> SymbolicLink:
             f"leads out of it: {REMEDY}"
         )
     return SymbolicLink(path, normalized)
+
+
+def too_long(path: str) -> failure.Failure:
+    """Return the failure of a path that no data set can have."""
+    return RefusedArchive(
+        f"the archive has the path {failure.quote(path)}: it may have {file_names.LONGEST_PATH} "
+        f"bytes and {file_names.MOST_DIRECTORIES} directories; make the archive again with "
+        "shorter ones"
+    )
 
 
 def refused(name: str, what: str) -> failure.Failure:

@@ -76,7 +76,8 @@ def _lines(body: byte_streams.Readable) -> Iterator[int]:
     while True:
         *lines, rest = (rest + byte_streams.read_exactly(body, BLOCK_BYTES)).split(b"\n")
         yield from map(byte_streams.parse_decimal, lines)
-        if len(rest) > byte_streams.MOST_DIGITS and rest.strip(b"\0"):
+        # Zeros, too: as long as no line ends, each block would be joined to all before it.
+        if len(rest) > byte_streams.MOST_DIGITS:
             raise byte_streams.damaged("a number cannot be read")
 
 

@@ -189,10 +189,12 @@ def _wide(extras: dict[int, bytes], *fields: int) -> tuple[int, ...]:
 def _extras(text: bytes) -> dict[int, bytes]:
     """Return the extra fields by identifier."""
     fields: dict[int, bytes] = {}
-    while len(text) >= EXTRA.size:
-        identifier, length = EXTRA.unpack_from(text)
-        fields[identifier] = text[EXTRA.size : EXTRA.size + length]
-        text = text[EXTRA.size + length :]
+    at = 0
+    while at + EXTRA.size <= len(text):
+        identifier, length = EXTRA.unpack_from(text, at)
+        at += EXTRA.size
+        fields[identifier] = text[at : at + length]
+        at += length
     return fields
 
 

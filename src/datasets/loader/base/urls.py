@@ -10,6 +10,8 @@ import re
 import urllib.parse
 
 WEB = ("https", "http")
+# Older versions of Python take very long to encode longer ones (CVE-2022-45061).
+LONGEST_HOST = 253
 WEB_FORM = "https://host/path"
 # The parameters of a query that sign a URL but do not identify the object: they change each time
 # that a URL is signed (S3, Cloudflare R2, CloudFront; Google; Azure; and custom ones).
@@ -35,6 +37,8 @@ def split(url: str, forms: str = WEB_FORM) -> urllib.parse.SplitResult:
     try:
         parts = urllib.parse.urlsplit(url)
         host, _ = parts.hostname, parts.port
+        if host and len(host) > LONGEST_HOST:
+            raise ValueError
         (host or "").encode("idna")
     except ValueError:
         raise ValueError(f"is not a URL: use {forms}") from None

@@ -219,7 +219,9 @@ class RemoteObject:
         return response
 
     def _is_part(self, response: http_client.Response, start: int) -> bool:
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        span = re.fullmatch(
+            r"bytes (\d{1,19})-\d+/(\d+|\*)", response.headers.get("Content-Range", "")
+        )
         return (
             response.status == http.client.PARTIAL_CONTENT
             and span is not None
@@ -290,7 +292,7 @@ def validator_of(headers: email_message.Message) -> str:
 
 def _length(response: http_client.Response) -> int | None:
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else None
+    return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None
 
 
 def _attachment(headers: email_message.Message) -> str:

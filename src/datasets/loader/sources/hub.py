@@ -22,8 +22,8 @@ from .source_object import SourceObject
 AUTH = "hub"
 HUB = "https://huggingface.co"
 MAIN = "main"
-# A page lists 1,000 files.
-PAGE_BYTES = 8 * 2**20
+# A page lists 1,000 files. Parsed, it may take thirty times its bytes.
+PAGE_BYTES = 2 * 2**20
 COMMIT = re.compile(r"[0-9a-f]{40,64}")
 SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 NEXT = re.compile(r'<([^<>]*)>\s*;[^,<]*\brel="?next\b')
@@ -141,6 +141,9 @@ class _Hub:
             entry = self._source_object(files, fields)
             if entry.path == path:
                 yield dataclasses.replace(entry, path="", listed=False)
+            elif path and not entry.path.startswith(f"{path}/"):
+                # What follows the path's length could lead upwards.
+                raise self._not_a_hub()
             else:
                 yield dataclasses.replace(entry, path=entry.path[len(path) :].lstrip("/"))
         if empty:
@@ -217,7 +220,7 @@ class _Hub:
 
     def _source_object(self, files: str, fields: Mapping[str, Any]) -> SourceObject:
         path, size = fields.get("path"), fields.get("size")
-        if not isinstance(path, str) or not isinstance(size, int):
+        if not isinstance(path, str) or not isinstance(size, int) or size < 0:
             raise self._not_a_hub()
         reason = (
             "it is not a file"
@@ -248,7 +251,7 @@ class _Hub:
     def _decode(self, body: http_client.Body, kind: type[Any]) -> Any:
         try:
             decoded = json.loads(body.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._not_a_hub() from None
         if not isinstance(decoded, kind):
             raise self._not_a_hub()

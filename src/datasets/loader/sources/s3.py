@@ -139,6 +139,8 @@ class S3Reader:
     def _object_under(
         self, bucket: str, listed: s3_list.ListedObject, prefix: str
     ) -> SourceObject:
+        if not listed.key.startswith(prefix):
+            raise s3_list.not_a_list(bucket)
         path = listed.key[len(prefix) :]
         reason = source_object.path_problem(path)
         if reason:

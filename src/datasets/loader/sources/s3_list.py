@@ -71,7 +71,7 @@ def _object(element: xml_reader.Element, *, url: bool) -> ListedObject:
     tag = element.value("ETag")
     return ListedObject(
         key=urllib.parse.unquote_plus(key, errors="strict") if url else key,
-        size=int(element.value("Size")),
+        size=max(0, int(element.value("Size"))),
         tag=tag if tag.startswith('"') else "",
         archived=element.value("StorageClass") in ARCHIVED,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..base import failure
+from ..base import failure, file_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,8 @@ def path_problem(path: str) -> str:
     """Return the reason why a path cannot be in a data set; empty if it can."""
     if path.startswith("/"):
         return "it is absolute"
+    if file_names.is_too_long(path):
+        return f"it is longer than {file_names.LONGEST_PATH} bytes, or too deep"
     if "\0" in path:
         return "it has a zero byte"
     parts = path.split("/")

@@ -71,6 +71,7 @@ class _Reader:
         self._names = names
         self._most_bytes = most_bytes
         self._open: list[Element] = []
+        self._texts: list[list[str]] = []
         self._done: list[Element] = []
         self._size = self._depth = self._fed = 0
         self._parser = parser = expat.ParserCreate(namespace_separator=" ")
@@ -105,11 +106,13 @@ class _Reader:
         if self._open:
             self._open[-1].parts.append(element)
         self._open.append(element)
+        self._texts.append([])
         self._grow(100 + sum(len(key) + len(value) for key, value in attributes.items()))
 
     def _text(self, text: str) -> None:
         if self._open:
-            self._open[-1].text += text
+            # Joined at the end: a text may come in very many parts.
+            self._texts[-1].append(text)
             self._grow(len(text))
 
     def _end(self, _: str) -> None:
@@ -117,6 +120,7 @@ class _Reader:
         if not self._open:
             return
         ended = self._open.pop()
+        ended.text = "".join(self._texts.pop())
         if not self._open:
             self._done.append(ended)
             self._size = 0

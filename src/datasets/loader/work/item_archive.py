@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..archives import archive_reader, formats, members
-from ..base import byte_streams, failure
+from ..base import byte_streams, failure, file_names
 from ..http import object_stream, remote_object
 from ..sources import source_object
 from ..store import journal
@@ -134,7 +134,10 @@ class Unpacker:
         self._run.record(journal.LINK, number, path, text=target, link_kind=link_kind)
 
     def _path(self, path: str) -> str:
-        return "/".join(filter(None, (self._top, path)))
+        whole = "/".join(filter(None, (self._top, path)))
+        if file_names.is_too_long(whole):
+            raise members.too_long(whole)
+        return whole
 
 
 class _Counted:
