@@ -17,7 +17,14 @@ _LEASE_SECONDS = 40
 
 
 def node(
-    name: str, instance: aws_cloud.Instance, region: str, host: str, port: int
+    name: str,
+    instance: aws_cloud.Instance,
+    region: str,
+    host: str,
+    port: int,
+    *,
+    system: str,
+    cloud_provider: bool,
 ) -> kubelet_client.Object:
     """Return a worker's Node object.
 
@@ -27,22 +34,25 @@ def node(
         region: The machine's region.
         host: The host name of the kubelet for the API server.
         port: The kubelet's port.
+        system: The machine's operating system.
+        cloud_provider: Whether AWS's cloud provider tells of the machine's zone and id.
     """
     architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
     labels = {
         "kubernetes.io/hostname": name,
-        "kubernetes.io/os": "linux",
+        "kubernetes.io/os": system,
         "kubernetes.io/arch": architecture,
-        "topology.kubernetes.io/region": region,
-        "topology.kubernetes.io/zone": instance.zone,
     }
+    if cloud_provider:
+        labels["topology.kubernetes.io/region"] = region
+        labels["topology.kubernetes.io/zone"] = instance.zone
     pressure = [
         _condition(f"{kind}Pressure", value=False, reason=f"KubeletHas{enough}{kind}")
         for kind, enough in (("Memory", "Sufficient"), ("Disk", "No"), ("PID", "Sufficient"))
     ]
     return {
         "metadata": {"name": name, "labels": labels},
-        "spec": {"providerID": instance.provider_id},
+        "spec": {"providerID": instance.provider_id} if cloud_provider else {},
         "status": {
             "addresses": [
                 {"type": "InternalIP", "address": instance.private_address},
@@ -55,11 +65,11 @@ def node(
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "nodeInfo": {
                 "architecture": architecture,
-                "operatingSystem": "linux",
+                "operatingSystem": system,
                 "kubeletVersion": _VERSION,
                 "kubeProxyVersion": "",
                 "kernelVersion": platform.release(),
-                "osImage": "Ubuntu 24.04 LTS",
+                "osImage": "Ubuntu 24.04 LTS" if system == "linux" else "Windows Server 2025",
                 "containerRuntimeVersion": "containerd://2.1.4",
                 "machineID": instance.id,
                 "systemUUID": instance.id,

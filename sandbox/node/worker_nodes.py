@@ -45,11 +45,13 @@ class Node:
         name: The name in Kubernetes.
         instance: The machine.
         nfs_common: Whether the machine has mount.nfs.
+        system: Its operating system.
     """
 
     name: str
     instance: aws_cloud.Instance
     nfs_common: bool = True
+    system: str = "linux"
 
 
 class Nodes:
@@ -117,7 +119,13 @@ class Nodes:
         self._scratch.close()
 
     def add(
-        self, instance: aws_cloud.Instance, *, nfs_common: bool = True, name: str = ""
+        self,
+        instance: aws_cloud.Instance,
+        *,
+        nfs_common: bool = True,
+        name: str = "",
+        system: str = "linux",
+        cloud_provider: bool = True,
     ) -> Node:
         """Register a machine as a worker.
 
@@ -125,12 +133,21 @@ class Nodes:
             instance: The machine.
             nfs_common: Whether it has mount.nfs.
             name: The node's name; by default made from the machine's address.
+            system: The machine's operating system.
+            cloud_provider: Whether AWS's cloud provider tells of the machine's zone and id.
         """
         address = instance.private_address
-        node = Node(name or f"ip-{address.replace('.', '-')}", instance, nfs_common)
+        node = Node(name or f"ip-{address.replace('.', '-')}", instance, nfs_common, system)
         self._nodes[node.name] = node
-        region = self._cloud.region
-        manifest = node_manifests.node(node.name, instance, region, _HOST, self._server.port)
+        manifest = node_manifests.node(
+            node.name,
+            instance,
+            self._cloud.region,
+            _HOST,
+            self._server.port,
+            system=system,
+            cloud_provider=cloud_provider,
+        )
         self._api.post("/api/v1/nodes", manifest)
         self._renew(node.name)
         logger.info("added node %s in %s", node.name, instance.zone)
@@ -162,6 +179,8 @@ class Nodes:
         self._api.patch(f"/api/v1/nodes/{name}/status", status, kubelet_client.STRATEGIC)
 
     def _mount(self, node: Node, server: str, options: Sequence[str], point: str) -> pathlib.Path:
+        if node.system != "linux":
+            raise aws_cloud.MountError("NFS volumes are not supported on windows")
         if not node.nfs_common:
             raise aws_cloud.MountError(f"mount: {point}: unknown filesystem type 'nfs'.")
         return self._cloud.mount(server, node.instance.id, options)

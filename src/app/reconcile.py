@@ -119,18 +119,18 @@ def reconcile(context: Context, *, timeout_seconds: float) -> Outcome:
         if context.next_step:
             ready = f"{efs.file_system_id} ready in {efs.region}; next: {context.next_step}"
             return _with(outcome, problems.Blocked(ready))
-        if connection.cluster is None:
-            problem = connection.problem or problems.Waiting("waiting for the cluster")
-            return _with(outcome, problem)
-        return _reconcile_cluster(context, connection.cluster, efs, outcome)
+        return _reconcile_cluster(context, connection, efs, outcome)
 
 
 def _reconcile_cluster(
     context: Context,
-    cluster: client.Cluster,
+    connection: ClusterConnection,
     efs: file_system.FileSystemOutcome,
     outcome: Outcome,
 ) -> Outcome:
+    cluster = connection.cluster
+    if cluster is None:
+        return _with(outcome, connection.problem or problems.Waiting("waiting for the cluster"))
     desired = _volumes(context, efs.dns_name, tuple(sorted(efs.addresses.values())))
     timeout = SHORT_PROBE_TIMEOUT_SECONDS if efs.problems else PROBE_TIMEOUT_SECONDS
     try:
@@ -140,8 +140,10 @@ def _reconcile_cluster(
             timeout_seconds=VOLUMES_TIMEOUT_SECONDS,
             own_only=desired.isolated,
         )
-        proof = probe.reconcile(cluster, _probe(context, efs), timeout_seconds=timeout)
-        if desired.isolated and proof.proven:
+        proof = probe.reconcile(
+            cluster, _probe(context, efs), connection.nodes, timeout_seconds=timeout
+        )
+        if desired.isolated and proof.prepared:
             # The probe makes the directories of the namespaces: no volume is there before them.
             claims = volume_reconcile.reconcile(
                 cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
@@ -157,19 +159,19 @@ def _reconcile_cluster(
         outcome,
         summary=format_summary(
             f"{efs.file_system_id} in {efs.region}",
-            zones=len(proof.proven),
+            proven=format_proven(proof),
             claims=[f"{claim.namespace}/{claim.name}" for claim in claims.claims],
             capacity=context.settings.claim_request,
         ),
     )
 
 
-def format_summary(file_system: str, *, zones: int, claims: Sequence[str], capacity: str) -> str:
+def format_summary(file_system: str, *, proven: str, claims: Sequence[str], capacity: str) -> str:
     """Return the status message of a successful reconcile.
 
     Args:
         file_system: The file system and its region.
-        zones: The number of proven zones.
+        proven: The proven zones and nodes.
         claims: The bound claims.
         capacity: The capacity of each claim.
     """
@@ -177,7 +179,19 @@ def format_summary(file_system: str, *, zones: int, claims: Sequence[str], capac
     names = (
         f"{len(claims)} claims" if many else f"claim{'s'[: len(claims) != 1]} {', '.join(claims)}"
     )
-    return f"{file_system}: {zones} zone{'s'[: zones != 1]} proven, {names} bound ({capacity})"
+    return f"{file_system}: {proven} proven, {names} bound ({capacity})"
+
+
+def format_proven(proof: probe.ProbeOutcome) -> str:
+    """Return the number of proven zones and nodes, as in "3 zones, 12 nodes".
+
+    Args:
+        proof: The results of the probes.
+    """
+    zones, nodes_ = len(proof.zones), len(proof.nodes)
+    count = f"{nodes_} of {proof.total}" if nodes_ < proof.total else f"{nodes_}"
+    counted = f"{count} node{'s'[: proof.total != 1]}"
+    return f"{zones} zone{'s'[: zones != 1]}, {counted}" if zones else counted
 
 
 def cluster_objects(context: Context) -> list[str]:
@@ -243,7 +257,7 @@ def _volumes(
 
 
 def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.DesiredProbe:
-    """Return the desired probe: a pod in each zone that has a mount target."""
+    """Return the desired probe: a pod on each node of the zones that have a mount target."""
     settings = context.settings
     return probe.DesiredProbe(
         file_system_id=efs.file_system_id,
@@ -254,5 +268,5 @@ def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.Desire
         namespaces=settings.namespaces if settings.isolated else (),
         namespace_mode=settings.root_mode,
         image=settings.loader_image,
-        options=job_options.read(settings).on_every_node(),
+        options=job_options.read(settings),
     )

@@ -1,17 +1,52 @@
-"""Read from a node its zone, its EC2 instance, and whether it accepts pods."""
+"""Read from a node its zone, its EC2 instance, and whether pods can be sent to it."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import re
 
 from lightkube.models import core_v1
 
 from cluster import objects
 
 ZONE = "topology.kubernetes.io/zone"
+# The label that Juju's worker charms put on their nodes.
+_APPLICATION = "juju-application"
+_OS = "kubernetes.io/os"
 
-_EPOCH = datetime.datetime.fromtimestamp(0, tz=datetime.timezone.utc)
+NOT_READY, CORDONED, NOT_LINUX, LEAVING = "not ready", "cordoned", "not Linux", "being removed"
+
+# What the cluster itself says of a node that takes no pods now. All other taints are the user's:
+# they keep pods for GPUs, teams or tests apart, and such pods need the volume, too.
+_UNREADY_TAINTS = frozenset(
+    {
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+        "node.kubernetes.io/network-unavailable",
+        "node.kubernetes.io/disk-pressure",
+        "node.kubernetes.io/memory-pressure",
+        "node.kubernetes.io/pid-pressure",
+        "node.cloudprovider.kubernetes.io/uninitialized",
+        "karpenter.sh/unregistered",
+    }
+)
+_LEAVING_TAINTS = frozenset(
+    {
+        "node.kubernetes.io/out-of-service",
+        "node.cloudprovider.kubernetes.io/shutdown",
+        "ToBeDeletedByClusterAutoscaler",
+        "karpenter.sh/disrupted",
+        "karpenter.sh/disruption",
+    }
+)
+# Few pods besides the system's run there.
+_CONTROL_PLANE_TAINTS = frozenset(
+    {
+        "node-role.kubernetes.io/control-plane",
+        "node-role.kubernetes.io/master",
+        "juju.is/kubernetes-control-plane",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,19 +55,23 @@ class Node:
 
     Attributes:
         name: Its name.
-        address: Its InternalIP, "" if unknown.
-        zone: Its availability zone, "" if unknown.
+        uid: Its uid: another one when it joins the cluster again.
+        address: Its InternalIP, the IPv4 one where it has both; "" if unknown.
+        zone: The availability zone in its label, "" if unknown.
         instance_id: Its EC2 instance, "" if unknown.
-        ready: Whether it is Ready and accepts new pods.
-        created: The time at which it joined.
+        closed: The reason why pods are not sent to it now; "" where they are.
+        control_plane: Whether it is tainted as one of the control plane.
+        application: The Juju application of its machine, "" if unknown.
     """
 
     name: str
+    uid: str
     address: str
     zone: str
     instance_id: str
-    ready: bool
-    created: datetime.datetime
+    closed: str = ""
+    control_plane: bool = False
+    application: str = ""
 
 
 def read_node(node: core_v1.Node) -> Node:
@@ -41,21 +80,45 @@ def read_node(node: core_v1.Node) -> Node:
     Args:
         node: The API's object.
     """
-    spec, status = node.spec, node.status
-    addresses = (status and status.addresses) or []
-    conditions = (status and status.conditions) or []
-    taints = (spec and spec.taints) or []
-    closed = bool(spec and spec.unschedulable) or any(
-        taint.effect in ("NoSchedule", "NoExecute") for taint in taints
-    )
+    labels = objects.labels_of(node)
+    application = labels.get(_APPLICATION, "")
     return Node(
         name=objects.name(node),
-        address=next((a.address for a in addresses if a.type == "InternalIP"), ""),
-        zone=objects.labels_of(node).get(ZONE, ""),
-        instance_id=_instance_id((spec and spec.providerID) or ""),
-        ready=not closed and any(c.type == "Ready" and c.status == "True" for c in conditions),
-        created=objects.meta(node).creationTimestamp or _EPOCH,
+        uid=objects.meta(node).uid or "",
+        address=_address(node),
+        zone=labels.get(ZONE, ""),
+        instance_id=_instance_id((node.spec and node.spec.providerID) or ""),
+        closed=_closed(node),
+        control_plane=bool(_taints(node) & _CONTROL_PLANE_TAINTS),
+        application=application if re.fullmatch(r"[a-z][a-z0-9-]*", application) else "",
     )
+
+
+def _address(node: core_v1.Node) -> str:
+    addresses = (node.status and node.status.addresses) or []
+    internal = [each.address for each in addresses if each.type == "InternalIP"]
+    return next((each for each in internal if ":" not in each), next(iter(internal), ""))
+
+
+def _closed(node: core_v1.Node) -> str:
+    info = node.status and node.status.nodeInfo
+    system = objects.labels_of(node).get(_OS) or (info and info.operatingSystem) or "linux"
+    if system != "linux":
+        return NOT_LINUX
+    taints = _taints(node)
+    if taints & _LEAVING_TAINTS or objects.meta(node).deletionTimestamp is not None:
+        return LEAVING
+    if node.spec and node.spec.unschedulable:
+        return CORDONED
+    conditions = (node.status and node.status.conditions) or []
+    ready = any(each.type == "Ready" and each.status == "True" for each in conditions)
+    return "" if ready and not taints & _UNREADY_TAINTS else NOT_READY
+
+
+def _taints(node: core_v1.Node) -> set[str]:
+    """Return the keys of the taints that keep pods off."""
+    taints = (node.spec and node.spec.taints) or []
+    return {taint.key for taint in taints if taint.effect in ("NoSchedule", "NoExecute")}
 
 
 def _instance_id(provider_id: str) -> str:

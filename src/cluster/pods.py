@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from lightkube.models import core_v1
 
-from cluster import objects, pod_images, pod_refusals
-
-
-@dataclasses.dataclass(frozen=True)
-class Cause:
-    """The cause that keeps a pod from running.
-
-    Attributes:
-        sentence: The message: a fact, then what to do.
-        blocked: Whether the user has to act; if not, it may resolve itself.
-        stamp: An identity of the occurrence, another one for each: the cause of an old event may
-            be fixed meanwhile. "" for a cause that was seen as it is now.
-    """
-
-    sentence: str
-    blocked: bool
-    stamp: str = ""
+from cluster import objects, pod_images, pod_mounts, pod_refusals
+from cluster.pod_causes import Cause
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,35 +53,8 @@ class OurContainers:
 # The container of our Jobs that runs the image of a custom loader.
 USERS_CONTAINER = "loader"
 
-_NO_CLIENT = (
-    "no NFS client; "
-    "juju exec --application kubernetes-worker -- sudo apt-get install -y nfs-common"
-)
-_NO_NAME = "{node} cannot resolve the file system's name yet: wait 90 s, then check DNS in the VPC"
-_NO_ANSWER = "{node} gets no answer on port 2049: check the VPC's network ACLs and routes"
-_OPTIONS = "{node} refuses mount-options: juju config {application} --reset mount-options"
-_NO_FILES = "its program was deleted from the cluster: run the action again"
-_DENIED = "the file system denies {node} access: check its file system policy in AWS"
-
-# Messages of mount and mount.nfs, in the order in which to look for them: a part of theirs, ours,
-# and whether the user has to act.
-_MOUNT_FAILURES = (
-    ('configmap "files-', _NO_FILES, True),
-    ("unknown filesystem type", _NO_CLIENT, True),
-    ("need a /sbin/mount.", _NO_CLIENT, True),
-    ("wrong fs type", _NO_CLIENT, True),
-    ("Failed to resolve server", _NO_NAME, False),
-    ("incorrect mount option", _OPTIONS, True),
-    ("access denied", _DENIED, True),
-    ("Connection refused", _NO_ANSWER, True),
-    ("timed out", _NO_ANSWER, True),
-    ("No route to host", _NO_ANSWER, True),
-)
 # Reasons of a container that cannot start before somebody has changed something.
 _START_FAILURES = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-_MOUNT_ATTEMPT = "MountVolume.SetUp failed"
-_MOUNT_PREAMBLE = re.compile(r'^MountVolume\.SetUp failed for volume "[^"]*" : (mount failed: )?')
-_MOUNT_AFTERWORDS = "dmesg(1) may have more information"
 
 
 def find_cause(
@@ -126,7 +83,8 @@ def find_cause(
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
             said = condition.message or condition.reason or "no node accepts it"
-            return Cause(pod_refusals.explain_placement(said, application), blocked=False)
+            explained = pod_refusals.explain_placement(said, application)
+            return Cause(explained, blocked=False, unscheduled=True)
     return _mount_failure(pod, events, application) or _sandbox_failure(pod, events)
 
 
@@ -177,18 +135,10 @@ def _mount_failure(
     pod: core_v1.Pod, events: Iterable[core_v1.Event], application: str
 ) -> Cause | None:
     # The kubelet's own "timed out waiting for the condition" says nothing about the server.
-    event = _latest_event(pod, events, "FailedMount", _MOUNT_ATTEMPT)
+    event = _latest_event(pod, events, "FailedMount", pod_mounts.ATTEMPT)
     if event is None:
         return None
-    message = event.message or ""
-    node = _node(pod)
-    for theirs, ours, blocked in _MOUNT_FAILURES:
-        if theirs in message:
-            sentence = ours.format(node=node, application=application)
-            return Cause(sentence, blocked, _stamp(event))
-    output = _MOUNT_PREAMBLE.sub("", message.rpartition("Output:")[2])
-    output = " ".join(output.partition(_MOUNT_AFTERWORDS)[0].split()).rstrip(" :")
-    return Cause(f"{node} cannot mount: {output}", blocked=False, stamp=_stamp(event))
+    return pod_mounts.explain(event.message or "", _node(pod), application, _stamp(event))
 
 
 def _sandbox_failure(pod: core_v1.Pod, events: Iterable[core_v1.Event]) -> Cause | None:
@@ -197,7 +147,8 @@ def _sandbox_failure(pod: core_v1.Pod, events: Iterable[core_v1.Event]) -> Cause
     if event is None:
         return None
     said = pod_images.strip_preamble((event.message or "").partition(": ")[2])
-    return Cause(f"{_node(pod)} cannot start pods: {said}", blocked=False, stamp=_stamp(event))
+    text = f"cannot start pods: {said}"
+    return Cause(f"{_node(pod)}: {text}", blocked=False, stamp=_stamp(event), about_node=text)
 
 
 def _node(pod: core_v1.Pod) -> str:

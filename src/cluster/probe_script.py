@@ -1,4 +1,4 @@
-"""Run in the probe's pod: write to the volume, read it back, and read what other zones wrote.
+"""Run in the probe's pod: write to the volume, read it back, and read what other pods wrote.
 
 It runs on the standard library of Python 3.9 or newer, and gets its parameters from the
 environment. Its last line is also the pod's termination message.
@@ -10,6 +10,7 @@ directory, and in directories that nobody but root can write in.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -17,6 +18,8 @@ import sys
 import time
 
 TERMINATION_LOG = "/dev/termination-log"
+# Where the kernel tells of each mounted device.
+BDI = "/sys/class/bdi"
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe must not make its opener wait.
 FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -24,6 +27,8 @@ FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 OWN = ("datasets", "datasets/.versions", ".aws-efs", ".aws-efs/probe")
 MODE, FOREIGN_WRITE = 0o755, 0o022
 MOST_BYTES = 4096
+# For a file that probes of other nodes replace at the same time.
+ATTEMPTS = 5
 
 
 class ProbeError(Exception):
@@ -41,12 +46,14 @@ def main() -> int:
         if mode := os.environ["PROBE_ROOT_MODE"]:
             _set_mode(root, int(mode, 8))
         directory = own[OWN[-1]]
-        _write_and_read_back(directory, zone, run)
         others = _read_others(directory, zone)
+        _write_and_read_back(directory, zone, run)
     except (OSError, ProbeError) as error:
         _report(f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error))
         return 1
-    _report(f"wrote and read back in {zone}; read the files of {others} other zones")
+    read_ahead = _read_ahead_kib(root)
+    measured = f"; read-ahead {read_ahead} KiB" if read_ahead else ""
+    _report(f"wrote and read back in {zone}; read the files of {others} zones{measured}")
     return 0
 
 
@@ -144,14 +151,40 @@ def _read(directory: int, name: str) -> bytes:
 
 
 def _read_others(directory: int, zone: str) -> int:
-    """Check the files that the other zones' probes wrote; return their number."""
-    names = sorted(os.listdir(directory))
-    others = [name for name in names if name != zone and name[0] != "."]
-    for name in others:
-        content = _read(directory, name)
-        if content != _with_checksum(content.rpartition(b"\n")[0].decode(errors="replace")):
-            raise ProbeError(f"{zone}: the file that zone {name} wrote reads back damaged here")
-    return len(others)
+    """Check the files that probes of all zones wrote, on this node's too; return their number."""
+    names = [name for name in sorted(os.listdir(directory)) if name[0] != "."]
+    return sum(_check(directory, name, zone) for name in names)
+
+
+def _check(directory: int, name: str, zone: str) -> bool:
+    """Check what the last probe of a zone wrote; return False if others keep replacing it."""
+    for _ in range(ATTEMPTS):
+        try:
+            content = _read(directory, name)
+        except OSError as error:
+            # Another node has replaced the file that was open here, or was just listed.
+            if error.errno in (errno.ESTALE, errno.ENOENT):
+                continue
+            if error.errno != errno.ELOOP:
+                raise
+            content = b""  # it is a link
+        if content == _with_checksum(content.rpartition(b"\n")[0].decode(errors="replace")):
+            return True
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)  # it is reported once
+        raise ProbeError(f"{zone}: the file that zone {name} wrote reads back damaged here")
+    return False
+
+
+def _read_ahead_kib(root: int) -> int:
+    """Return how far ahead the kernel reads on this mount; 0 if it does not say."""
+    device = os.fstat(root).st_dev
+    path = f"{os.environ.get('PROBE_BDI', BDI)}/{os.major(device)}:{os.minor(device)}"
+    try:
+        with open(f"{path}/read_ahead_kb", encoding="ascii") as file:  # noqa: PTH123
+            return int(file.read(20))
+    except (OSError, ValueError):
+        return 0
 
 
 def _with_checksum(text: str) -> bytes:

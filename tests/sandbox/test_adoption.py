@@ -408,7 +408,7 @@ def test_an_adopted_file_system_serves_the_cluster_with_its_root_as_it_was(stage
     stage.relate()
     status = stage.status()
     assert status.name == "active", status
-    assert f"{made} in us-east-1: 3 zones proven" in status.message
+    assert f"{made} in us-east-1: 3 zones, 3 nodes proven" in status.message
     assert stage.cloud.directory(made).stat().st_mode & 0o7777 == 0o750
     done = stage.run("teardown", confirm=made)
     assert done.status == "completed", done

@@ -27,7 +27,7 @@ def file_system(stage: Stage) -> str:
 def is_active(stage: Stage) -> None:
     status = stage.status()
     assert status.name == "active", status
-    assert "3 zones proven, claim default/aws-efs bound" in status.message
+    assert "3 zones, 3 nodes proven, claim default/aws-efs bound" in status.message
 
 
 def test_without_trust_it_is_blocked_and_trust_unblocks_it(stage: Stage) -> None:

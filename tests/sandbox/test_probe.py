@@ -122,7 +122,10 @@ def prove(
         "image": "python:3.12-slim",
     }
     return probe.reconcile(
-        cluster, probe.DesiredProbe(**{**desired, **changes}), timeout_seconds=timeout
+        cluster,
+        probe.DesiredProbe(**{**desired, **changes}),
+        cluster.nodes(),
+        timeout_seconds=timeout,
     )
 
 
@@ -130,88 +133,168 @@ def job_names(cluster: client.Cluster) -> set[str]:
     return {observed.name for observed in job_observe.observe_all(cluster, probe.KIND)}
 
 
-def writes(admin: lightkube.Client) -> str:
-    """Return a value that changes with every write to a Job."""
-    found = admin.list(batch_v1.Job, namespace="aws-efs")
-    return str(sorted((j.metadata.name, j.metadata.resourceVersion) for j in found))
+def probed(cluster: client.Cluster) -> list[str]:
+    """Return the nodes to which probes were sent, in alphabetical order, each once a pod."""
+    events = cluster.select(core_v1.Event, {}, namespace="aws-efs")
+    messages = [each.message or "" for each in events if each.reason == "SuccessfulCreate"]
+    pods = [each.partition("probe-")[2] for each in messages if "pod: probe-" in each]
+    return sorted(pod.rsplit("-", 2)[0] for pod in pods)
 
 
-def test_every_zone_with_a_node_is_proven_and_the_roots_mode_is_set(
-    cloud, nodes, cluster, file_system
-):
-    for zone in ZONES:
-        add_node(cloud, nodes, zone)
+def taint(plane: control_plane.ControlPlane, node: str, key: str, effect: str) -> None:
+    taints = {"spec": {"taints": [{"key": key, "value": "true", "effect": effect}]}}
+    plane.client().patch(core_v1.Node, node, taints)
+
+
+def label(plane: control_plane.ControlPlane, node: str, **labels: str | None) -> None:
+    plane.client().patch(core_v1.Node, node, {"metadata": {"labels": labels}})
+
+
+def test_every_node_is_proven_and_the_roots_mode_is_set(cloud, nodes, cluster, file_system):
+    for name, zone in (("a1", 0), ("a2", 0), ("b1", 1), ("c1", 2)):
+        add_node(cloud, nodes, ZONES[zone], name=name)
     serve(cluster, file_system)
 
     observed = prove(cluster, file_system)
 
-    assert observed == probe.ProbeOutcome(proven=ZONES, problems=())
+    assert observed == probe.ProbeOutcome(
+        zones=ZONES, nodes=("a1", "a2", "b1", "c1"), prepared=True, total=4
+    )
     root = cloud.directory(file_system)
     assert stat.S_IMODE(root.stat().st_mode) == 0o1777
     assert sorted(p.name for p in (root / ".aws-efs" / "probe").iterdir()) == list(ZONES)
 
 
-def test_a_proven_volume_is_not_probed_again_at_every_hook(
+def test_proven_nodes_cost_no_pod_and_no_write_afterwards(
     plane, cloud, nodes, cluster, file_system
 ):
-    add_node(cloud, nodes, ZONES[0])
+    for name in ("one", "two"):
+        add_node(cloud, nodes, ZONES[0], name=name)
     serve(cluster, file_system)
     prove(cluster, file_system)
     admin = plane.client()
-    before = writes(admin)
+    before = versions(admin)
 
-    assert prove(cluster, file_system).proven == ZONES[:1]
+    assert prove(cluster, file_system).nodes == ("one", "two")
 
-    assert writes(admin) == before
+    assert job_names(cluster) == set()
+    assert versions(admin) == before
+    assert probed(cluster) == ["one", "two"]
+
+
+def versions(admin: lightkube.Client) -> str:
+    """Return a value that changes with every write to a Job or a record."""
+    found = [
+        *admin.list(batch_v1.Job, namespace="aws-efs"),
+        *admin.list(core_v1.ConfigMap, namespace="aws-efs"),
+    ]
+    return str(sorted((each.metadata.name, each.metadata.resourceVersion) for each in found))
 
 
 @pytest.mark.parametrize(
-    "change", [{"root_mode": "0777"}, {"mount_options": ("nfsvers=4.2",)}, {"image": "python:3"}]
+    "change",
+    [
+        {"root_mode": "0777"},
+        {"image": "python:3"},
+        {"namespaces": ("default",), "namespace_mode": "1777"},
+        {"mount_options": ("nfsvers=4.2",)},
+    ],
 )
-def test_it_is_probed_again_when_there_is_something_new_to_prove(
+def test_a_mount_is_proven_again_on_each_node_and_all_else_in_each_zone(
     cloud, nodes, cluster, file_system, change
 ):
-    add_node(cloud, nodes, ZONES[0])
+    names = ("a1", "a2", "b1")
+    for name in names:
+        add_node(cloud, nodes, ZONES["ab".index(name[0])], name=name)
     serve(cluster, file_system)
     prove(cluster, file_system)
-    before = job_names(cluster)
 
-    assert prove(cluster, file_system, **change).proven == ZONES[:1]
+    observed = prove(cluster, file_system, **change)
 
-    assert len(job_names(cluster)) == 1
-    assert job_names(cluster).isdisjoint(before)
+    assert (observed.nodes, observed.problems, observed.prepared) == (names, (), True)
+    again = names if "mount_options" in change else ("a1", "b1")
+    assert probed(cluster) == sorted([*names, *again])
 
 
-def test_a_new_node_is_the_one_that_is_probed(plane, cloud, nodes, cluster, file_system):
+def test_only_a_new_node_is_probed_and_one_that_joins_again(cloud, nodes, cluster, file_system):
     add_node(cloud, nodes, ZONES[0], name="old")
     serve(cluster, file_system)
     prove(cluster, file_system)
-    polling.poll(lambda: None, lambda _: False, 1.1)  # a node's age has whole seconds
     add_node(cloud, nodes, ZONES[0], name="new")
+    assert prove(cluster, file_system).nodes == ("new", "old")
+    assert probed(cluster) == ["new", "old"]
 
-    assert prove(cluster, file_system).proven == ZONES[:1]
+    nodes.remove("old")
+    add_node(cloud, nodes, ZONES[0], name="old")
+    assert prove(cluster, file_system).nodes == ("new", "old")
+    assert probed(cluster) == ["new", "old", "old"]
 
-    (observed,) = [job_observe.observe(cluster, name) for name in job_names(cluster)]
-    assert observed is not None
-    assert observed.pods[-1].node == "new"
 
-
-def test_a_node_without_nfs_client_blocks_at_once_with_the_command_that_fixes_it(
-    cloud, nodes, cluster, file_system
+def test_nodes_are_probed_in_batches_of_bounded_size(
+    cloud, nodes, cluster, file_system, monkeypatch
 ):
-    add_node(cloud, nodes, ZONES[0])
-    add_node(cloud, nodes, ZONES[1], nfs_common=False, name="bare")
+    monkeypatch.setattr(probe, "BATCH", 2)
+    names = [f"n{number}" for number in range(5)]
+    for name in names:
+        add_node(cloud, nodes, ZONES[0], name=name)
+    serve(cluster, file_system)
+
+    observed = prove(cluster, file_system, timeout=0)
+
+    assert len(job_names(cluster)) <= 2
+    assert any("are still to be probed" in problem.message for problem in observed.problems)
+    assert prove(cluster, file_system).nodes == tuple(names)
+    assert probed(cluster) == names
+
+
+def test_probes_that_a_killed_hook_left_are_taken_over(cloud, nodes, cluster, file_system):
+    for name in ("one", "two"):
+        add_node(cloud, nodes, ZONES[0], name=name)
+    serve(cluster, file_system)
+    prove(cluster, file_system, timeout=0)
+
+    assert prove(cluster, file_system).nodes == ("one", "two")
+
+    assert probed(cluster) == ["one", "two"]
+
+
+def test_a_node_without_nfs_client_is_named_with_its_fix_and_the_others_are_proven(
+    plane, cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0], name="good")
+    add_node(cloud, nodes, ZONES[0], nfs_common=False, name="bare.ec2.internal")
+    add_node(cloud, nodes, ZONES[1], name="other")
+    label(plane, "bare.ec2.internal", **{"juju-application": "gpu-workers"})
     serve(cluster, file_system)
 
     observed = prove(cluster, file_system)
 
-    assert observed.proven == ZONES[:1]
+    assert (observed.zones, observed.nodes, observed.total) == (ZONES[:2], ("good", "other"), 3)
     (problem,) = observed.problems
     assert isinstance(problem, problems.Blocked)
     assert problem.message == (
-        "zone us-east-1b: no NFS client; juju exec --application kubernetes-worker -- "
+        "bare: no NFS client; juju exec --application gpu-workers -- "
         "sudo apt-get install -y nfs-common"
     )
+
+
+def test_many_nodes_with_one_cause_are_one_problem(cloud, nodes, cluster, file_system):
+    for name in ("x", "y", "z"):
+        add_node(cloud, nodes, ZONES[0], nfs_common=False, name=name)
+    serve(cluster, file_system)
+    (problem,) = prove(cluster, file_system).problems
+    assert problem.message.startswith("x +2: no NFS client; juju exec")
+
+
+def test_stuck_nodes_do_not_keep_others_from_their_turn(
+    cloud, nodes, cluster, file_system, monkeypatch
+):
+    monkeypatch.setattr(probe, "BATCH", 1)
+    for name in ("x", "y"):
+        add_node(cloud, nodes, ZONES[0], nfs_common=False, name=name)
+    add_node(cloud, nodes, ZONES[0], name="z")
+    serve(cluster, file_system)
+    assert prove(cluster, file_system).nodes == ("z",)
 
 
 def test_a_node_that_got_its_nfs_client_is_proven_by_the_pod_that_waited(
@@ -220,12 +303,105 @@ def test_a_node_that_got_its_nfs_client_is_proven_by_the_pod_that_waited(
     add_node(cloud, nodes, ZONES[0], nfs_common=False, name="bare")
     serve(cluster, file_system)
     prove(cluster, file_system)
-    before = job_names(cluster)
     nodes.install_nfs_common("bare")
 
-    assert prove(cluster, file_system) == probe.ProbeOutcome(proven=ZONES[:1], problems=())
+    observed = prove(cluster, file_system)
 
-    assert job_names(cluster) == before
+    assert (observed.nodes, observed.problems) == (("bare",), ())
+    assert probed(cluster) == ["bare"]
+
+
+def test_nodes_that_are_tainted_for_some_pods_are_proven_too(
+    plane, cloud, nodes, cluster, file_system
+):
+    effects = {"a": "NoSchedule", "b": "NoExecute"}
+    for name, effect in effects.items():
+        add_node(cloud, nodes, ZONES[0], name=name)
+        taint(plane, name, "nvidia.com/gpu", effect)
+    serve(cluster, file_system)
+    assert prove(cluster, file_system).nodes == ("a", "b")
+
+
+def test_a_node_that_takes_no_pods_now_is_left_alone(plane, cloud, nodes, cluster, file_system):
+    for name in ("cordoned", "leaving", "good"):
+        add_node(cloud, nodes, ZONES[0], name=name)
+    add_node(cloud, nodes, ZONES[0], name="windows", system="windows")
+    plane.client().patch(core_v1.Node, "cordoned", {"spec": {"unschedulable": True}})
+    taint(plane, "leaving", "ToBeDeletedByClusterAutoscaler", "NoSchedule")
+    serve(cluster, file_system)
+
+    observed = prove(cluster, file_system)
+
+    assert (observed.nodes, observed.problems, observed.total) == (("good",), (), 1)
+    assert probed(cluster) == ["good"]
+
+
+def test_a_node_without_room_is_no_problem_while_its_zone_is_proven(
+    plane, cloud, nodes, cluster, file_system
+):
+    for name in ("full", "good"):
+        add_node(cloud, nodes, ZONES[0], name=name)
+    admin = plane.client()
+    status = {"status": {"allocatable": {"pods": "0"}, "capacity": {"pods": "0"}}}
+    admin.patch(core_v1.NodeStatus, "full", status)
+    serve(cluster, file_system)
+
+    observed = prove(cluster, file_system, timeout=8)
+
+    assert (observed.nodes, observed.problems, observed.total) == (("good",), (), 2)
+
+
+def test_a_node_whose_resources_are_all_requested_is_proven(
+    plane, cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0], name="busy")
+    nothing = {"cpu": "0", "memory": "0"}
+    status = {"status": {"allocatable": nothing, "capacity": nothing}}
+    plane.client().patch(core_v1.NodeStatus, "busy", status)
+    serve(cluster, file_system)
+    assert prove(cluster, file_system).nodes == ("busy",)
+
+
+def test_a_nodes_zone_is_that_of_its_address_or_instance_where_it_has_no_label(
+    cloud, nodes, cluster, file_system
+):
+    one = add_node(cloud, nodes, ZONES[0], name="one", cloud_provider=False)
+    add_node(cloud, nodes, ZONES[1], name="two")
+    serve(cluster, file_system)
+
+    places = {one.instance.private_address: ZONES[0]}
+    observed = prove(cluster, file_system, places=places)
+
+    assert (observed.zones, observed.nodes) == (ZONES[:2], ("one", "two"))
+
+
+def test_a_node_of_an_unknown_place_or_the_control_plane_may_do_without(
+    plane, cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0], name="good")
+    add_node(cloud, nodes, ZONES[0], name="far", cloud_provider=False, nfs_common=False)
+    add_node(cloud, nodes, ZONES[0], name="fan", cloud_provider=False)
+    add_node(cloud, nodes, ZONES[0], name="master", nfs_common=False)
+    taint(plane, "master", "node-role.kubernetes.io/control-plane", "NoSchedule")
+    serve(cluster, file_system)
+
+    observed = prove(cluster, file_system)
+
+    assert (observed.zones, observed.nodes) == (ZONES[:1], ("fan", "good"))
+    assert observed.problems == ()
+    assert {name: text[:13] for name, text in observed.unserved.items()} == {
+        "far": "no NFS client",
+        "master": "no NFS client",
+    }
+
+
+def test_where_no_other_node_is_proven_even_such_nodes_are_told_of(
+    cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0], name="far", cloud_provider=False, nfs_common=False)
+    serve(cluster, file_system)
+    (problem,) = prove(cluster, file_system).problems
+    assert problem.message.startswith("far: no NFS client; juju exec")
 
 
 def test_a_zone_without_mount_target_is_not_proven_and_says_why(cloud, nodes, cluster):
@@ -236,10 +412,10 @@ def test_a_zone_without_mount_target_is_not_proven_and_says_why(cloud, nodes, cl
 
     observed = prove(cluster, made, timeout=8)
 
-    assert observed.proven == ZONES[:1]
+    assert observed.zones == ZONES[:1]
     (problem,) = observed.problems
     assert isinstance(problem, problems.Waiting)
-    assert problem.message.startswith("zone us-east-1b: ")
+    assert problem.message.startswith("ip-172-31-")
     assert "cannot resolve the file system's name yet" in problem.message
 
 
@@ -250,9 +426,9 @@ def test_a_security_group_that_lets_nobody_in_is_never_taken_for_success(cloud, 
 
     observed = prove(cluster, made, timeout=8)
 
-    assert observed.proven == ()
+    assert observed.nodes == ()
     (problem,) = observed.problems
-    assert problem.message.startswith("zone us-east-1a: ")
+    assert problem.message.startswith("ip-172-31-")
 
 
 def test_mount_options_that_the_node_refuses_name_the_option(cloud, nodes, cluster, file_system):
@@ -263,7 +439,7 @@ def test_mount_options_that_the_node_refuses_name_the_option(cloud, nodes, clust
 
     assert isinstance(problem, problems.Blocked)
     assert problem.message == (
-        "zone us-east-1a: worker refuses mount-options: juju config aws-efs --reset mount-options"
+        "worker: refuses mount-options: juju config aws-efs --reset mount-options"
     )
 
 
@@ -278,7 +454,7 @@ def test_an_image_that_cannot_be_pulled_is_reported_and_another_one_works(
     named = "no such image: juju config aws-efs loader-image=… (registry.test/missing:1"
     assert named in problem.message
 
-    assert prove(cluster, file_system).proven == ZONES[:1]
+    assert prove(cluster, file_system).zones == ZONES[:1]
 
 
 def test_without_any_ready_node_it_waits(cloud, nodes, cluster, file_system):
@@ -300,12 +476,12 @@ def test_a_probe_that_failed_is_reported_in_its_own_words_and_runs_again(
     (cloud.directory(file_system) / ".aws-efs").symlink_to("elsewhere")
 
     observed = prove(cluster, file_system)
-    assert observed.proven == ()
+    assert observed.nodes == ()
     assert isinstance(observed.problems[0], problems.Blocked)
     assert ".aws-efs" in observed.problems[0].message
 
     (cloud.directory(file_system) / ".aws-efs").unlink()
-    assert prove(cluster, file_system) == probe.ProbeOutcome(proven=ZONES[:1], problems=())
+    assert prove(cluster, file_system).problems == ()
 
 
 @pytest.fixture
@@ -397,7 +573,7 @@ def test_jobs_that_run_the_same_files_share_them_until_the_last_is_gone(ready, j
     assert gone(admin, core_v1.ConfigMap)
 
 
-def test_a_start_that_was_killed_halfway_is_finished_by_the_next(ready, job, plane, monkeypatch):
+def test_a_start_that_was_killed_halfway_is_finished_by_the_next(ready, job, monkeypatch):
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -514,7 +690,7 @@ def test_another_file_system_takes_the_place_of_the_one_that_our_finished_jobs_h
 
     (volume,) = plane.client().list(core_v1.PersistentVolume)
     assert volume.spec.nfs.server.startswith(other)
-    assert prove(ready, other).proven == ZONES[:1]
+    assert prove(ready, other).zones == ZONES[:1]
 
 
 def test_a_pod_of_others_in_our_namespace_keeps_the_namespace_from_being_removed(ready, plane):

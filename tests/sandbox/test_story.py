@@ -50,7 +50,7 @@ def test_related_it_serves_every_zone_and_proves_each(stage: Stage) -> None:
     (made,) = stage.cloud.file_systems()
     assert stage.status().name == "active"
     assert stage.status().message == (
-        f"{made.id} in us-east-1: 3 zones proven, claim default/aws-efs bound (100Gi)"
+        f"{made.id} in us-east-1: 3 zones, 3 nodes proven, claim default/aws-efs bound (100Gi)"
     )
     targets = stage.cloud.mount_targets(made.id)
     assert sorted(target.zone for target in targets) == sorted(stage.cloud.subnets)
@@ -70,8 +70,9 @@ def test_workers_without_an_nfs_client_are_named_with_the_command_that_fixes_the
     stage.relate()
     status = stage.status()
     assert status.name == "blocked"
+    nodes = sorted(each.metadata.name or "" for each in stage.kube.list(core_v1.Node))
     assert status.message == (
-        "zone us-east-1a: no NFS client; juju exec --application kubernetes-worker -- "
+        f"{nodes[0]} +2: no NFS client; juju exec --application kubernetes-worker -- "
         "sudo apt-get install -y nfs-common"
     )
     stage.install_nfs_common()
@@ -82,11 +83,11 @@ def test_workers_without_an_nfs_client_are_named_with_the_command_that_fixes_the
 def test_a_worker_in_a_new_zone_is_served_at_once(stage: Stage) -> None:
     zones = sorted(stage.cloud.subnets)
     stage.settle(workers={zones[0]: 1, zones[1]: 1})
-    assert "2 zones proven" in stage.status().message
+    assert "2 zones, 2 nodes proven" in stage.status().message
     stage.model.relate("aws-efs:workers", "kubernetes-worker")
     stage.model.add_unit("kubernetes-worker", zones=[zones[2]])
     assert {target.zone for target in stage.cloud.mount_targets()} == set(zones)
-    assert "3 zones proven" in stage.status().message
+    assert "3 zones, 3 nodes proven" in stage.status().message
 
 
 def test_the_manifests_are_published_in_the_relation(stage: Stage) -> None:

@@ -271,7 +271,7 @@ def test_setup_cancels_an_interrupted_teardown_and_keeps_the_data(stage: Stage) 
     done = stage.run("setup")
     assert done.results == {"file-system": made}
     assert stage.status().name == "active"
-    assert "3 zones proven" in stage.status().message
+    assert "3 zones, 3 nodes proven" in stage.status().message
     assert (stage.volume() / "kept").read_text() == "data"
     claim = stage.claim("default")
     assert claim.status and claim.status.phase == "Bound"

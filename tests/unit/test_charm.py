@@ -263,6 +263,7 @@ def cluster(plane: api_server.ApiServer, cloud: aws_cloud.Cloud) -> api_server.A
         node = {
             "metadata": {
                 "name": f"node-{number}",
+                "uid": f"uid-{number}",
                 "labels": {"topology.kubernetes.io/zone": zone},
                 "creationTimestamp": "2026-01-01T00:00:00Z",
             },
@@ -354,7 +355,7 @@ def test_a_whole_reconcile_is_active_and_publishes_its_manifests(
         "default research": "claims default/aws-efs, research/aws-efs bound",
     }[namespaces]
     assert after.unit_status == testing.ActiveStatus(
-        f"{made.id} in us-east-1: 3 zones proven, {claims} (100Gi)"
+        f"{made.id} in us-east-1: 3 zones, 3 nodes proven, {claims} (100Gi)"
     )
     published = json.loads(after.get_relation(relation.id).local_app_data["kubernetes_manifests"])
     assert {each["kind"] for each in published} == {

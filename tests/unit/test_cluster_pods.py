@@ -49,22 +49,22 @@ def event(
         (
             "mount.nfs: Failed to resolve server fs-1.efs.us-east-1.amazonaws.com: "
             "Name or service not known",
-            "juju-1 cannot resolve the file system's name yet",
+            "cannot resolve the file system's name yet",
             False,
         ),
         (
             "mount.nfs: an incorrect mount option was specified",
-            "juju-1 refuses mount-options: juju config efs --reset mount-options",
+            "refuses mount-options: juju config efs --reset mount-options",
             True,
         ),
-        ("mount.nfs: Connection refused", "juju-1 gets no answer on port 2049", True),
-        ("mount.nfs: Connection timed out", "juju-1 gets no answer on port 2049", True),
-        ("mount.nfs: access denied by server", "the file system denies juju-1 access", True),
-        ("mount.nfs: something new", "juju-1 cannot mount: mount.nfs: something new", False),
+        ("mount.nfs: Connection refused", "gets no answer on port 2049", True),
+        ("mount.nfs: Connection timed out", "gets no answer on port 2049", True),
+        ("mount.nfs: access denied by server", "is denied access", True),
+        ("mount.nfs: something new", "cannot mount: mount.nfs: something new", False),
         (
             "mount.nfs: new for 10.0.0.1:/ on /var/x\ndmesg(1) may have more information after "
             "failed mount system call.",
-            "juju-1 cannot mount: mount.nfs: new for 10.0.0.1:/ on /var/x",
+            "cannot mount: mount.nfs: new for 10.0.0.1:/ on /var/x",
             False,
         ),
     ],
@@ -72,7 +72,8 @@ def event(
 def test_a_failed_mount_is_reported_with_its_cause(output, sentence, blocked):
     found = pods.find_cause(pod(), [event(OUTPUT + output)], "efs", OURS)
     assert found is not None
-    assert found.sentence.startswith(sentence)
+    assert found.about_node.startswith(sentence)
+    assert found.sentence == f"juju-1: {found.about_node}"
     assert found.blocked is blocked
 
 
@@ -312,7 +313,7 @@ def test_a_node_whose_network_starts_no_pod_is_told():
     message = "Failed to create pod sandbox: rpc error: code = Unknown desc = calico is not up"
     found = pods.find_cause(pod(), [event(message, reason="FailedCreatePodSandBox")], "efs", OURS)
     assert found is not None
-    assert found.sentence == "juju-1 cannot start pods: calico is not up"
+    assert found.sentence == "juju-1: cannot start pods: calico is not up"
 
 
 def test_a_running_pod_has_no_cause_whatever_its_old_events_say():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import pathlib
 import stat
@@ -16,7 +17,7 @@ SCRIPT = pathlib.Path(probe.__file__).with_name("probe_script.py").read_text()
 
 
 def run(root: pathlib.Path, zone: str = "us-east-1a", **environment: str):
-    log = root.parent / f"{zone}.log"
+    log = root.parent / f"{zone}.{environment.get('PROBE_RUN', '')}.log"
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={
@@ -26,6 +27,7 @@ def run(root: pathlib.Path, zone: str = "us-east-1a", **environment: str):
             "PROBE_NAMESPACE_MODE": "1777",
             "PROBE_ZONE": zone,
             "PROBE_RUN": f"probe-{zone}-1",
+            "PROBE_BDI": str(root.parent / "none"),
             "TERMINATION_LOG": str(log),
             **environment,
         },
@@ -69,7 +71,7 @@ def test_it_sets_the_roots_mode_and_leaves_one_marker(root):
 
     assert (code, message) == (
         0,
-        "wrote and read back in us-east-1a; read the files of 0 other zones",
+        "wrote and read back in us-east-1a; read the files of 0 zones",
     )
     assert stat.S_IMODE(root.stat().st_mode) == 0o1777
     assert [p.name for p in (root / ".aws-efs" / "probe").iterdir()] == ["us-east-1a"]
@@ -78,23 +80,59 @@ def test_it_sets_the_roots_mode_and_leaves_one_marker(root):
 def test_it_reads_what_the_other_zones_wrote(root):
     run(root, "us-east-1a")
     run(root, "us-east-1b")
-    assert run(root, "us-east-1c")[1].endswith("read the files of 2 other zones")
+    assert run(root, "us-east-1c")[1].endswith("read the files of 2 zones")
 
 
-def test_it_can_run_again(root):
-    run(root)
+def test_it_reads_what_another_node_of_its_zone_wrote(root):
+    run(root, PROBE_RUN="probe-node-1")
+    assert run(root, PROBE_RUN="probe-node-2")[1].endswith("read the files of 1 zones")
+    marker = root / ".aws-efs" / "probe" / "us-east-1a"
+    assert marker.read_text().startswith("us-east-1a probe-node-2 ")
+
+
+@pytest.mark.parametrize("zone", ["us-east-1a", "us-east-1b"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "a link", "a pipe"])
+def test_a_damaged_file_is_reported_once(root, zone: str, damage: str):
+    run(root, zone)
+    marker = root / ".aws-efs" / "probe" / zone
+    content = marker.read_bytes()
+    marker.unlink()
+    if damage == "a link":
+        marker.symlink_to("/etc/hostname")
+    elif damage == "a pipe":
+        os.mkfifo(marker)
+    else:
+        marker.write_bytes(content[:-10] if damage == "cut" else content.replace(b"1", b"2"))
+
+    assert run(root) == (1, f"us-east-1a: the file that zone {zone} wrote reads back damaged here")
     assert run(root)[0] == 0
 
 
-def test_a_damaged_file_of_another_zone_is_reported(root):
-    run(root, "us-east-1b")
-    marker = root / ".aws-efs" / "probe" / "us-east-1b"
-    marker.write_bytes(marker.read_bytes()[:-10])
+def test_many_probes_at_once_do_not_disturb_each_other(root):
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        runs = [pool.submit(run, root, PROBE_RUN=f"probe-{number}") for number in range(12)]
+    assert {each.result()[0] for each in runs} == {0}
+    assert [p.name for p in (root / ".aws-efs" / "probe").iterdir()] == ["us-east-1a"]
 
-    code, message = run(root)
 
-    assert code == 1
-    assert message == "us-east-1a: the file that zone us-east-1b wrote reads back damaged here"
+def test_it_measures_how_far_the_kernel_reads_ahead_on_its_mount(root, tmp_path):
+    device = root.stat().st_dev
+    bdi = tmp_path / "bdi" / f"{os.major(device)}:{os.minor(device)}"
+    bdi.mkdir(parents=True)
+    (bdi / "read_ahead_kb").write_text("128\n")
+    _, message = run(root, PROBE_BDI=str(tmp_path / "bdi"))
+    assert message.endswith("; read-ahead 128 KiB")
+
+
+@pytest.mark.parametrize("content", ["", "many", None])
+def test_a_kernel_that_does_not_tell_its_read_ahead_is_no_failure(root, tmp_path, content):
+    device = root.stat().st_dev
+    bdi = tmp_path / "bdi" / f"{os.major(device)}:{os.minor(device)}"
+    bdi.mkdir(parents=True)
+    if content is not None:
+        (bdi / "read_ahead_kb").write_text(content)
+    code, message = run(root, PROBE_BDI=str(tmp_path / "bdi"))
+    assert (code, "read-ahead" in message) == (0, False)
 
 
 def test_a_symlink_in_place_of_its_directory_is_not_followed(root, tmp_path):
@@ -185,18 +223,11 @@ def test_a_link_is_not_followed(root, tmp_path, name: str):
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_pipe_among_the_other_zones_files_does_not_hold_it(root):
-    run(root)
-    os.mkfifo(root / ".aws-efs/probe/us-east-1z")
-    assert "zone us-east-1z wrote reads back damaged" in run(root)[1]
-
-
 def test_it_writes_through_no_link(root, tmp_path):
     run(root)
     target = tmp_path / "target"
     (root / ".aws-efs/probe/.us-east-1a.probe-us-east-1a-1").symlink_to(target)
     (root / ".aws-efs/probe/us-east-1a").unlink()
-    (root / ".aws-efs/probe/us-east-1a").symlink_to(target)
     assert run(root)[0] == 0
     assert not target.exists()
 

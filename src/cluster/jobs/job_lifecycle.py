@@ -39,6 +39,7 @@ class Container:
         as_root: Whether it runs as root, whatever the image's user.
         capabilities: The capabilities that its root user has; by default none.
         read_only_root: Whether it can write only to its mounts, not to the image's own files.
+        requests: The resources that the scheduler reserves for it.
     """
 
     name: str
@@ -50,6 +51,9 @@ class Container:
     as_root: bool = True
     capabilities: tuple[str, ...] = ()
     read_only_root: bool = True
+    requests: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: {"cpu": "100m", "memory": "256Mi"}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +71,7 @@ class DesiredJob:
             content, so that a later pod of the Job runs what the first one ran.
         labels: Further labels of the Job and its pods.
         annotations: The Job's annotations.
-        zone: The availability zone in which it must run.
-        prefer_node: The node on which it runs if possible.
+        node: The node on which it must run; "" for any.
         retries: The number of times that a failed pod is replaced; disruptions do not count.
         parallelism: The number of pods, each with an index, spread over nodes and zones where
             possible; 0 for one pod without an index.
@@ -84,8 +87,7 @@ class DesiredJob:
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes], repr=False)
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     annotations: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
-    zone: str = ""
-    prefer_node: str = ""
+    node: str = ""
     retries: int = 2
     parallelism: int = 0
     options: pod_options.PodOptions = dataclasses.field(default_factory=pod_options.PodOptions)

@@ -112,19 +112,6 @@ def observe_all(cluster: client.Cluster, kind: str, *, without: str = "") -> lis
     return _observe_jobs(cluster, jobs, {KIND: kind}) if jobs else []
 
 
-def observe_phases(cluster: client.Cluster, kind: str) -> list[ObservedJob]:
-    """Observe all Jobs of a kind: one call, without pods, if all have succeeded.
-
-    Args:
-        cluster: The cluster.
-        kind: Their kind.
-    """
-    jobs = list_own(cluster, {KIND: kind})
-    if all(_phase(job, ()) == SUCCEEDED for job in jobs):
-        return [_observed_job(job, [], [], cluster.namespace) for job in jobs]
-    return _observe_jobs(cluster, jobs, {KIND: kind})
-
-
 def list_own(
     cluster: client.Cluster, selector: Mapping[str, Any] | None = None
 ) -> list[batch_v1.Job]:

@@ -1,0 +1,64 @@
+"""Explain why a node cannot mount a volume, from the words of mount and mount.nfs; no I/O."""
+
+from __future__ import annotations
+
+import re
+
+from cluster.pod_causes import Cause
+
+ATTEMPT = "MountVolume.SetUp failed"
+
+_WORKERS = "kubernetes-worker"
+_NO_CLIENT = (
+    "no NFS client; juju exec --application {workers} -- sudo apt-get install -y nfs-common"
+)
+_NO_NAME = "cannot resolve the file system's name yet: wait 90 s, then check DNS in the VPC"
+_NO_ANSWER = "gets no answer on port 2049: check the VPC's network ACLs and routes"
+_OPTIONS = "refuses mount-options: juju config {application} --reset mount-options"
+_NO_FILES = "its program was deleted from the cluster: run the action again"
+_DENIED = "is denied access: check the file system's policy in AWS"
+
+# Messages of mount and mount.nfs, in the order in which to look for them: a part of theirs, ours,
+# and whether the user has to act.
+_FAILURES = (
+    ('configmap "files-', _NO_FILES, True),
+    ("unknown filesystem type", _NO_CLIENT, True),
+    ("need a /sbin/mount.", _NO_CLIENT, True),
+    ("wrong fs type", _NO_CLIENT, True),
+    ("Failed to resolve server", _NO_NAME, False),
+    ("incorrect mount option", _OPTIONS, True),
+    ("access denied", _DENIED, True),
+    ("Connection refused", _NO_ANSWER, True),
+    ("timed out", _NO_ANSWER, True),
+    ("No route to host", _NO_ANSWER, True),
+)
+_PREAMBLE = re.compile(r'^MountVolume\.SetUp failed for volume "[^"]*" : (mount failed: )?')
+_AFTERWORDS = "dmesg(1) may have more information"
+
+
+def no_client(workers: str = "") -> str:
+    """Return what is said of a node without NFS client.
+
+    Args:
+        workers: The Juju application of its machine, if known.
+    """
+    return _NO_CLIENT.format(workers=workers or _WORKERS)
+
+
+def explain(message: str, node: str, application: str, stamp: str) -> Cause:
+    """Return the cause that keeps a node from mounting a volume.
+
+    Args:
+        message: The message of the kubelet's event.
+        node: The node.
+        application: Our application, for the commands.
+        stamp: The identity of the occurrence.
+    """
+    for theirs, ours, blocked in _FAILURES:
+        if theirs in message:
+            text = ours.format(application=application, workers=_WORKERS)
+            return Cause(f"{node}: {text}", blocked, stamp, about_node=text)
+    output = _PREAMBLE.sub("", message.rpartition("Output:")[2])
+    output = " ".join(output.partition(_AFTERWORDS)[0].split()).rstrip(" :")
+    other = f"cannot mount: {output}"
+    return Cause(f"{node}: {other}", blocked=False, stamp=stamp, about_node=other)
