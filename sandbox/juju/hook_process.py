@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Generator, Mapping
@@ -10,6 +11,9 @@ from typing import Any, cast
 
 # Loggers of this process that would not be in the charm's log on a machine.
 _FOREIGN_LOGGERS = ("moto", "ops-scenario", "sandbox", "werkzeug")
+
+# The beginnings of AWS operations that change nothing.
+_AWS_READS = ("Describe", "Get", "List")
 
 
 class Killed(BaseException):
@@ -67,38 +71,58 @@ def killed_after(after: str, in_process: Callable[[], bool]) -> Generator[None]:
     """Kill the process as soon as it has the answer to a call.
 
     Args:
-        after: An AWS operation, or a verb of the Kubernetes API: get, apply, patch, delete; "" for
-            never.
+        after: An AWS operation, or a verb of the Kubernetes API: get, apply, patch, delete; a
+            number for as many writes to either; "" for never.
         in_process: Returns whether the current thread belongs to the process.
     """
     if not after:
         yield
         return
-    owner, name, operation = _client_call(after)
-    call = getattr(owner, name)
+    writes = itertools.count(1)
 
-    def fatal(self: Any, *args: Any, **kwargs: Any) -> Any:
-        answer = call(self, *args, **kwargs)
-        if in_process() and operation(args[0]) == after:
-            raise Killed(f"killed after {after}")
-        return answer
+    def is_last(operation: str) -> bool:
+        if not after.isdecimal():
+            return operation == after
+        is_read = operation == "get" or operation.startswith(_AWS_READS)
+        return not is_read and next(writes) == int(after)
 
-    with patched(owner, name, fatal):
+    with contextlib.ExitStack() as stack:
+        for owner, name, operation in _client_calls(after):
+            fatal = _fatal(getattr(owner, name), operation, is_last, in_process)
+            stack.enter_context(patched(owner, name, fatal))
         yield
 
 
-def _client_call(after: str) -> tuple[Any, str, Callable[[Any], str]]:
-    """Return the method of all calls of this kind, and what names the operation in its argument.
+def _fatal(
+    call: Callable[..., Any],
+    operation: Callable[[Any], str],
+    is_last: Callable[[str], bool],
+    in_process: Callable[[], bool],
+) -> Callable[..., Any]:
+    """Return a client's method that kills the process after the last call."""
 
-    The method's module is imported only here.
+    def fatal(self: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = call(self, *args, **kwargs)
+        if in_process() and is_last(name := operation(args[0])):
+            raise Killed(f"killed after {name}")
+        return answer
+
+    return fatal
+
+
+def _client_calls(after: str) -> Generator[tuple[Any, str, Callable[[Any], str]]]:
+    """Yield the methods of all calls, and what names the operation in their argument.
+
+    Their modules are imported only here.
     """
-    if after.islower():
+    if after.islower() or after.isdecimal():
         import httpx2  # noqa: PLC0415
 
-        return httpx2.Client, "send", _verb
-    import botocore.client  # noqa: PLC0415
+        yield httpx2.Client, "send", _verb
+    if not after.islower():
+        import botocore.client  # noqa: PLC0415
 
-    return cast("Any", botocore.client.BaseClient), "_make_api_call", str
+        yield cast("Any", botocore.client.BaseClient), "_make_api_call", str
 
 
 def _verb(request: Any) -> str:

@@ -300,9 +300,15 @@ class Model:
         """Kill the next hook or action that makes a call, as soon as it has the answer.
 
         Args:
-            after: An AWS operation ("CreateFileSystem") or a verb of Kubernetes ("apply").
+            after: An AWS operation ("CreateFileSystem"), a verb of Kubernetes ("apply"), or the
+                number of writes to both.
         """
         self._agents.kill_after = after
+
+    @property
+    def is_kill_pending(self) -> bool:
+        """Return whether no hook has made the call yet after which the next one is killed."""
+        return bool(self._agents.kill_after)
 
     def status(self, name: str) -> Status:
         """Return the status of a unit ("app/0", "app/leader") or an application ("app")."""

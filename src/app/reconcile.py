@@ -134,6 +134,8 @@ def _reconcile_cluster(
     desired = _volumes(context, efs.dns_name, tuple(sorted(efs.addresses.values())))
     timeout = SHORT_PROBE_TIMEOUT_SECONDS if efs.problems else PROBE_TIMEOUT_SECONDS
     try:
+        # First, since Jobs that have ended may have to go.
+        update_index.save_results(index.Index(cluster, efs.file_system_id))
         claims = volume_reconcile.reconcile(
             cluster,
             desired,
@@ -152,7 +154,6 @@ def _reconcile_cluster(
             _with(outcome, *claims.problems, *proof.problems),
             manifests=volume_reconcile.render_manifests(desired, context.owner),
         )
-        update_index.save_results(index.Index(cluster, efs.file_system_id))
     except problems.Problem as problem:
         return _with(outcome, problem)
     return dataclasses.replace(

@@ -57,7 +57,7 @@ def run(
             _check_confirmed(connection.cluster, standing, params.confirm)
             _check_obstacles(context, connection, standing, users, force=params.force)
             if connection.cluster is not None:
-                volume_removal.await_users(connection.cluster, timeout_seconds)
+                _await_users(connection.cluster, timeout_seconds, report, stopped)
         for each in users:
             report_line(f"used by {each}")
         if params.dry_run:
@@ -75,6 +75,20 @@ def run(
         for line in teardown.spared(standing):
             report_line(line)
     return lines
+
+
+def _await_users(
+    cluster: client.Cluster,
+    timeout_seconds: float,
+    report: Callable[[str], None],
+    stopped: Callable[[problems.Problem], None],
+) -> None:
+    """Wait for the pods that use claims; the status tells for which, since nothing is done yet."""
+    try:
+        volume_removal.await_users(cluster, timeout_seconds, report)
+    except problems.Problem as problem:
+        stopped(type(problem)(f"teardown has not begun: {problem.message}"))
+        raise
 
 
 def _foreign_users(cluster: client.Cluster | None, standing: inventory.Inventory) -> list[str]:

@@ -136,7 +136,9 @@ def test_a_pod_that_uses_the_claim_is_named_and_without_it_teardown_continues(
     refused = stage.run("teardown", confirm=made)
     assert refused.status == "failed"
     assert refused.message == ("claims are in use: delete pod default/reader, then run it again")
-    assert stage.status().name == "active", stage.status()
+    assert refused.log == ("waiting until these pods are gone: pod default/reader",)
+    assert stage.status().name == "waiting"
+    assert stage.status().message.startswith("teardown has not begun: claims are in use: delete")
     claim = stage.claim("default")
     assert claim.metadata and claim.metadata.deletionTimestamp is None
     assert len(stage.cloud.mount_targets()) == 3

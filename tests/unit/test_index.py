@@ -270,9 +270,23 @@ def test_a_data_set_that_is_gone_from_the_volume_is_removed():
     assert refresh_index.after_inventory(OLD, None, has_job=False) is None
     going = dataclasses.replace(OLD, state=index.DELETING)
     assert refresh_index.after_inventory(going, None, has_job=False) is None
-    kept = refresh_index.after_inventory(going, on_volume(), has_job=False)
+    kept = refresh_index.after_inventory(going, on_volume(), has_job=True)
     assert kept is not None
     assert kept.state == "deleting"
+
+
+def test_a_deletion_that_no_job_works_on_follows_the_volume():
+    going = dataclasses.replace(OLD, state=index.DELETING)
+    whole = refresh_index.after_inventory(going, on_volume(), has_job=False)
+    assert whole is not None
+    assert whole.state == "published"
+    assert "its deletion was interrupted" in whole.error
+    begun = refresh_index.after_inventory(going, UNFINISHED, has_job=False)
+    assert begun is not None
+    assert begun.state == "failed"
+    assert refresh_index.is_needed(observe.ObservedDataset(going))
+    deletion = job(job_observe.RUNNING)
+    assert not refresh_index.is_needed(observe.ObservedDataset(going, deletion=deletion))
 
 
 def test_only_an_unfinished_data_set_without_a_job_needs_a_look_at_the_volume():

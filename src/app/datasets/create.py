@@ -104,7 +104,9 @@ def _check_deletion(loader: loader_jobs.Loader, name: str) -> None:
         )
     job_lifecycle.remove(loader.cluster, job)
     if deletion.phase == job_observe.SUCCEEDED and deletion.file_system == loader.file_system:
-        loader.index.delete(name)
+        record = loader.index.find(name)
+        if record is not None and record.state == index.DELETING:
+            loader.index.delete(name)
 
 
 def _must_start(observed: observe.ObservedDataset | None, desired: dataset.Dataset) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import problems
-from app.datasets import index, loader_jobs, maintenance_jobs, observe
+from app.datasets import index, loader_jobs, maintenance_jobs, observe, update_index
 from cluster import file_system_users
 from cluster.jobs import job_lifecycle, job_observe
 from cluster.volumes import volume_resources
@@ -36,7 +36,13 @@ def delete(
     cluster = loader.cluster
     observed = observe.observe(loader.index, name)
     deletion = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
-    if deletion is None or deletion.file_system != loader.file_system:
+
+    def is_obsolete(job: job_observe.ObservedJob) -> bool:
+        """Tell whether a Job deleted what was there before the present data set."""
+        present = observed is not None and observed.record.state != index.DELETING
+        return present and protocol.NOTED_LABEL in job.labels
+
+    if deletion is None or deletion.file_system != loader.file_system or is_obsolete(deletion):
         if not force:
             _check_users(loader, name)
         for kind in (loader_jobs.LOAD, loader_jobs.VERIFY):
@@ -45,7 +51,9 @@ def delete(
                 job_lifecycle.wait_gone(cluster, job)
         if observed:
             loader.index.save(dataclasses.replace(observed.record, state=index.DELETING))
-    deletion = maintenance_jobs.run(loader, loader_jobs.DELETE, name, wait_seconds)
+    deletion = maintenance_jobs.run(
+        loader, loader_jobs.DELETE, name, wait_seconds, is_obsolete=is_obsolete
+    )
     if not deletion.finished:
         progress = maintenance_jobs.read_progress(loader, deletion)
         return {
@@ -58,12 +66,13 @@ def delete(
         raise problems.Blocked(f"data set {name}: {maintenance_jobs.read_error(deletion)}")
     result = answers.read_outcome(deletion.message)
     files = result.files if isinstance(result, answers.Progress) else 0
-    loader.index.delete(name)
-    job_lifecycle.remove(cluster, deletion.name)
-    if observed is None and not files:
+    if observed is None and not files and protocol.NOTED_LABEL not in deletion.labels:
+        job_lifecycle.remove(cluster, deletion.name)
         raise problems.Blocked(
             f"there is no data set {name}: run list-datasets to see all data sets"
         )
+    # The Job stays for a while: its label tells the same request, repeated, that all is done.
+    update_index.finish_deletion(loader.index, name, deletion)
     return {"name": name, "state": protocol.DELETED, "files": str(files)}
 
 

@@ -34,6 +34,8 @@ MAINTENANCE_CAPABILITIES = ("DAC_OVERRIDE",)
 USERS_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 # A retry of the loader continues where it stopped; a custom loader starts over.
 RETRIES, CUSTOM_RETRIES = 5, 1
+# A deletion that has ended tells that to whoever asks again.
+KEPT_DELETION_SECONDS = 3600
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -138,6 +140,7 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
             env={protocol.TASK: task.to_json()},
         ),
         files={PROGRAM: dataset.zipapp()},
+        keep_seconds=KEPT_DELETION_SECONDS if kind == DELETE else None,
         annotations={protocol.DATASET_ANNOTATION: name} if name else {},
         options=loader.options,
     )

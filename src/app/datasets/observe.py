@@ -47,6 +47,7 @@ class ObservedDataset:
         pods: The progress of each pod.
         saved: Its record in the index; None where there is none.
         unread: The indexes of the running pods whose logs cannot be read now.
+        deletion: The Job that deletes it; None where there is none.
     """
 
     record: index.DatasetRecord
@@ -54,6 +55,7 @@ class ObservedDataset:
     pods: Sequence[answers.Progress] = ()
     saved: index.DatasetRecord | None = None
     unread: tuple[int, ...] = ()
+    deletion: job_observe.ObservedJob | None = None
 
     @property
     def progress(self) -> answers.Progress | None:
@@ -80,14 +82,20 @@ class ObservedDatasets:
 
 
 def observe(known: index.Index, name: str) -> ObservedDataset | None:
-    """Observe a data set by its Job and its index record; None where it has neither.
+    """Observe a data set by its Jobs and its index record; None where it has neither.
 
     Args:
         known: The index.
         name: Its name.
     """
-    job = job_observe.observe(known.cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
-    return _combine(known.cluster, known.find(name), job if job and is_of(known, job) else None)
+    cluster = known.cluster
+    job = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.LOAD, name))
+    observed = _combine(cluster, known.find(name), job if job and is_of(known, job) else None)
+    if observed is None or observed.record.state != index.DELETING:
+        return observed
+    deletion = job_observe.observe(cluster, loader_jobs.job_name(loader_jobs.DELETE, name))
+    there = deletion is not None and is_deletion_of(known, deletion)
+    return dataclasses.replace(observed, deletion=deletion if there else None)
 
 
 def observe_all(known: index.Index) -> ObservedDatasets:
@@ -97,16 +105,18 @@ def observe_all(known: index.Index) -> ObservedDatasets:
         known: The index.
     """
     contents = known.read()
-    jobs = {
-        job.annotations[protocol.DATASET_ANNOTATION]: job
-        for job in job_observe.observe_all(known.cluster, index.KIND)
-        if is_of(known, job)
-    }
-    observed = {
-        name: _combine(known.cluster, contents.records.get(name), jobs.get(name))
-        for name in sorted({*contents.records, *jobs})
-    }
-    there = {name: each for name, each in observed.items() if each}
+    found = job_observe.observe_all(known.cluster, index.KIND, loader_jobs.DELETE)
+    loads, deletions = (
+        {job.annotations[protocol.DATASET_ANNOTATION]: job for job in found if belongs(known, job)}
+        for belongs in (is_of, is_deletion_of)
+    )
+    there: dict[str, ObservedDataset] = {}
+    for name in sorted({*contents.records, *loads}):
+        each = _combine(known.cluster, contents.records.get(name), loads.get(name))
+        if each:
+            deleting = each.record.state == index.DELETING
+            deletion = deletions.get(name) if deleting else None
+            there[name] = dataclasses.replace(each, deletion=deletion)
     return ObservedDatasets(there, contents.others)
 
 
@@ -117,11 +127,25 @@ def is_of(known: index.Index, job: job_observe.ObservedJob) -> bool:
         known: The index.
         job: The Job.
     """
+    return _is_of(known, job, loader_jobs.LOAD)
+
+
+def is_deletion_of(known: index.Index, job: job_observe.ObservedJob) -> bool:
+    """Return whether a Job deletes a data set of the index's file system.
+
+    Args:
+        known: The index.
+        job: The Job.
+    """
+    return _is_of(known, job, loader_jobs.DELETE)
+
+
+def _is_of(known: index.Index, job: job_observe.ObservedJob, kind: str) -> bool:
     name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
     return (
         job.file_system == known.file_system
         and bool(tasks.NAME.fullmatch(name))
-        and job.name == loader_jobs.job_name(loader_jobs.LOAD, name)
+        and job.name == loader_jobs.job_name(kind, name)
     )
 
 

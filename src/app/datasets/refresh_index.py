@@ -17,6 +17,7 @@ UNFINISHED = (
     "its load is unfinished, and no pod works on it: continue it by create-dataset with the same "
     "parameters, or remove it by delete-dataset"
 )
+NOT_DELETED = "its deletion was interrupted before it began: run delete-dataset again"
 NEVER_BEGUN = "its load never began: run create-dataset again"
 
 
@@ -39,7 +40,9 @@ def is_needed(observed: observe.ObservedDataset | None) -> bool:
     if observed is None:
         return True
     record = observed.record
-    return observed.job is None and not record.ended and record.state != index.DELETING
+    if record.state == index.DELETING:
+        return observed.deletion is None
+    return observed.job is None and not record.ended
 
 
 def refresh(loader: loader_jobs.Loader, wait_seconds: float) -> None:
@@ -59,7 +62,7 @@ def refresh(loader: loader_jobs.Loader, wait_seconds: float) -> None:
     for name in sorted({*inventory, *observed.there, *observed.doubtful}):
         before = observed.there.get(name)
         record = before.record if before else None
-        has_job = before is not None and before.job is not None
+        has_job = before is not None and bool(before.job or before.deletion)
         after = after_inventory(record, inventory.get(name), has_job=has_job)
         if after is None:
             known.delete(name)
@@ -83,7 +86,7 @@ def after_inventory(
         entry.name, source=entry.source, fingerprint=entry.fingerprint
     )
     before, record = record, _with_content(record, entry)
-    if has_job or before.state == index.DELETING:
+    if has_job:
         return record
     if not entry.is_published:
         failed = before.state == index.FAILED
@@ -99,8 +102,14 @@ def after_inventory(
         state=index.PUBLISHED,
         source=entry.source or record.source,
         fingerprint=entry.fingerprint,
-        error=before.error if kept else "",
+        error=_published_error(before, kept=kept),
     )
+
+
+def _published_error(before: index.DatasetRecord, *, kept: bool) -> str:
+    if before.state == index.DELETING:
+        return NOT_DELETED
+    return before.error if kept else ""
 
 
 def _without_entry(record: index.DatasetRecord, *, has_job: bool) -> index.DatasetRecord | None:

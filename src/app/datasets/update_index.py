@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from app.datasets import index, observe
+from app.datasets import index, loader_jobs, observe
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import protocol
 
@@ -27,9 +28,11 @@ def save(known: index.Index, observed: observe.ObservedDataset) -> None:
 
 
 def save_results(known: index.Index) -> None:
-    """Save the results of all loads, and tidy up; one API call where there is nothing new."""
+    """Save the results of loads and deletions, and tidy up; one API call if nothing is new."""
     cluster = known.cluster
-    jobs = job_observe.observe_all(cluster, index.KIND, without=protocol.NOTED_LABEL)
+    jobs = job_observe.observe_all(
+        cluster, index.KIND, loader_jobs.DELETE, without=protocol.NOTED_LABEL
+    )
     records: Mapping[str, index.DatasetRecord] = known.read().records if jobs else {}
     for job in jobs:
         if observe.is_of(known, job):
@@ -38,7 +41,42 @@ def save_results(known: index.Index) -> None:
             after = observe.after_job(record, name, job)
             if after.ended and after != record:
                 known.save(after)
-        _tidy(cluster, job)
+        if observe.is_deletion_of(known, job):
+            _save_deletion(known, job, records)
+        else:
+            _tidy(cluster, job)
+
+
+def finish_deletion(known: index.Index, name: str, job: job_observe.ObservedJob) -> None:
+    """Delete the record of a data set that is deleted; the Job's label tells that there was one.
+
+    Args:
+        known: The index.
+        name: The data set.
+        job: The Job that deleted it.
+    """
+    job_lifecycle.label(known.cluster, job.name, {protocol.NOTED_LABEL: "true"})
+    known.delete(name)
+
+
+def _save_deletion(
+    known: index.Index,
+    job: job_observe.ObservedJob,
+    records: Mapping[str, index.DatasetRecord],
+) -> None:
+    """Finish what an interrupted delete-dataset has left, and keep the error of a failed one."""
+    job_lifecycle.end_sidecars(known.cluster, job)
+    name = job.annotations[protocol.DATASET_ANNOTATION]
+    record = records.get(name)
+    if record is None or record.state != index.DELETING:
+        return
+    if job.phase == job_observe.SUCCEEDED:
+        finish_deletion(known, name, job)
+    elif job.phase == job_observe.FAILED:
+        error = observe.last_error(job) or "the deletion failed"
+        after = dataclasses.replace(record, error=f"{error}; run delete-dataset again")
+        if after != record:
+            known.save(after)
 
 
 def _tidy(cluster: client.Cluster, job: job_observe.ObservedJob) -> None:

@@ -69,6 +69,7 @@ class DesiredJob:
         secrets: Secret values by name: kept in a Kubernetes Secret.
         files: Files by name, mounted at `FILES_PATH`: kept in an immutable ConfigMap named by its
             content, so that a later pod of the Job runs what the first one ran.
+        keep_seconds: The time after its end after which Kubernetes removes it; None for never.
         labels: Further labels of the Job and its pods.
         annotations: The Job's annotations.
         node: The node on which it must run; "" for any.
@@ -90,6 +91,7 @@ class DesiredJob:
     node: str = ""
     retries: int = 2
     parallelism: int = 0
+    keep_seconds: int | None = None
     options: pod_options.PodOptions = dataclasses.field(default_factory=pod_options.PodOptions)
 
 
@@ -234,19 +236,25 @@ def remove_secret(cluster: client.Cluster, job: job_observe.ObservedJob) -> None
         cluster.remove(objects.reference(secret))
 
 
-def remove(cluster: client.Cluster, name: str = "") -> bool:
+def remove(cluster: client.Cluster, name: str = "", *, ended_only: bool = False) -> bool:
     """Remove our Jobs, and with them their pods, Secrets and ConfigMaps.
 
     Args:
         cluster: The cluster.
         name: The one to remove; "" for all.
+        ended_only: Whether those that have not ended stay.
 
     Returns:
         Whether there were any.
     """
     one = cluster.find_own(batch_v1.Job, name) if name else None
     jobs = job_observe.list_own(cluster) if not name else [one] if one else []
-    left = [job for job in jobs if objects.meta(job).deletionTimestamp is None]
+    left = [
+        job
+        for job in jobs
+        if objects.meta(job).deletionTimestamp is None
+        and (job_observe.has_ended(job) or not ended_only)
+    ]
     for job in left:
         cluster.remove(objects.reference(job))
     return bool(left)

@@ -99,17 +99,18 @@ def observe(cluster: client.Cluster, name: str) -> ObservedJob | None:
     return _observe_jobs(cluster, [job], {JOB_NAME: name})[0] if job else None
 
 
-def observe_all(cluster: client.Cluster, kind: str, *, without: str = "") -> list[ObservedJob]:
-    """Observe all Jobs of a kind: one call if there are none, else two or three.
+def observe_all(cluster: client.Cluster, *kinds: str, without: str = "") -> list[ObservedJob]:
+    """Observe all Jobs of some kinds: one call if there are none, else two or three.
 
     Args:
         cluster: The cluster.
-        kind: Their kind.
+        kinds: Their kinds.
         without: A label that they must not have.
     """
     selector: dict[str, Any] = {without: operators.not_exists()} if without else {}
-    jobs = list_own(cluster, {KIND: kind, **selector})
-    return _observe_jobs(cluster, jobs, {KIND: kind}) if jobs else []
+    of_kind = {KIND: operators.in_(kinds)}
+    jobs = list_own(cluster, {**of_kind, **selector})
+    return _observe_jobs(cluster, jobs, of_kind) if jobs else []
 
 
 def list_own(
@@ -130,14 +131,14 @@ def _has_our_name(job: batch_v1.Job) -> bool:
 
 
 def _observe_jobs(
-    cluster: client.Cluster, jobs: list[batch_v1.Job], selector: Mapping[str, str]
+    cluster: client.Cluster, jobs: list[batch_v1.Job], selector: Mapping[str, Any]
 ) -> list[ObservedJob]:
     namespace = cluster.namespace
     job_pods: dict[str, list[core_v1.Pod]] = {}
     for pod in cluster.select(core_v1.Pod, selector, namespace=namespace):
         job_pods.setdefault(objects.job_uid(pod), []).append(pod)
     warnings: list[core_v1.Event] = []
-    if any(not _end_phase(job) for job in jobs):
+    if not all(map(has_ended, jobs)):
         fields = {"type": "Warning"}
         warnings = cluster.select(core_v1.Event, {}, namespace=namespace, fields=fields)
     application = cluster.owner.application
@@ -178,6 +179,15 @@ def _observed_job(
         uid=objects.meta(job).uid or "",
         suspended=is_suspended(job) and not is_started(job),
     )
+
+
+def has_ended(job: batch_v1.Job) -> bool:
+    """Return whether a Job has ended, either way.
+
+    Args:
+        job: The Job.
+    """
+    return bool(_end_phase(job))
 
 
 def is_suspended(job: batch_v1.Job) -> bool:

@@ -68,7 +68,13 @@ class Rebind(Step):
 
 @dataclasses.dataclass(frozen=True)
 class ClearJobs(Step):
-    """Remove our Jobs: their pods, finished ones included, keep the claim in use."""
+    """Remove our Jobs: their pods, finished ones included, keep the claim in use.
+
+    Attributes:
+        ended_only: Whether those that have not ended stay.
+    """
+
+    ended_only: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +189,11 @@ def _pair_plan(
         return dataclasses.replace(removal, steps=(*first_steps, *removal.steps))
     claim = claims[0] if claims else None
     if claim and claim.deleting:
-        return _await_users(claim, observed, "is being deleted")
+        return (
+            _await_jobs(claim, observed)
+            if pair.own
+            else _await_users(claim, observed, "is being deleted")
+        )
     volume = volumes[0] if volumes else None
     return VolumePlan(steps=(*first_steps, *_pair_steps(pair, desired, volume, claim)))
 
@@ -307,6 +317,25 @@ def _await_users(
         f"claim {claim.namespace}/{claim.name} {state} but is used: delete {users}"
     )
     return VolumePlan(problems=((claim.group, problem),), obsolete=obsolete)
+
+
+def _await_jobs(
+    claim: volume_resources.ObservedClaim, observed: volume_resources.ObservedVolumes
+) -> VolumePlan:
+    """Remove our Jobs that have ended, whose pods keep our own claim from being deleted."""
+    awaited = _await_users(claim, observed, "is being deleted")
+    unsettled = tuple(
+        (
+            group,
+            problems.Waiting(
+                f"claim {claim.namespace}/{claim.name} was deleted: it is made "
+                "again when the loads that use it have ended"
+            ),
+        )
+        for group, _ in awaited.problems
+    )
+    steps = (ClearJobs(claim.group, ended_only=True),)
+    return dataclasses.replace(awaited, steps=steps, problems=unsettled)
 
 
 def _deletions(

@@ -179,7 +179,7 @@ class _Attempt:
             body = {"spec": {"claimRef": {"uid": step.uid, "resourceVersion": None}}}
             self._patch((volume_plan.VOLUME, "", step.volume), body, core_v1.PersistentVolume)
         elif isinstance(step, volume_plan.ClearJobs):
-            job_lifecycle.remove(self._cluster)
+            job_lifecycle.remove(self._cluster, ended_only=step.ended_only)
         elif isinstance(step, volume_plan.Delete):
             scope = namespace if step.kind == volume_plan.CLAIM else ""
             self._cluster.delete(self._references.pop((step.kind, scope, step.name)))

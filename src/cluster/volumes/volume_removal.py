@@ -50,18 +50,22 @@ def remove(
     return removal.lines
 
 
-def await_users(cluster: client.Cluster, timeout_seconds: float) -> None:
+def await_users(
+    cluster: client.Cluster, timeout_seconds: float, report: Callable[[str], None]
+) -> None:
     """Wait until no pod uses a claim of ours, except the pods of our Jobs; change nothing.
 
     Args:
         cluster: The cluster.
+        report: Gets a line when the waiting begins, and whenever other pods are waited for.
         timeout_seconds: The longest time to wait.
 
     Raises:
         problems.Waiting: Pods still use claims: they are named.
     """
     observed = volume_observe.observe(cluster, [cluster.namespace])
-    _wait_for_pods(cluster, observed, time.monotonic() + timeout_seconds, others_only=True)
+    deadline = time.monotonic() + timeout_seconds
+    _wait_for_pods(cluster, observed, deadline, report, others_only=True)
 
 
 class _Removal:
@@ -99,7 +103,7 @@ class _Removal:
             going = objects.meta(job).deletionTimestamp is not None
             self._delete(objects.reference(job), "" if going else f"job {objects.name(job)}")
         if not self._dry_run:
-            _wait_for_pods(cluster, observed, self._deadline)
+            _wait_for_pods(cluster, observed, self._deadline, self._report)
         self._delete_all(observed, core_v1.PersistentVolumeClaim)
         # Kubernetes looks again only after 8 s at a deleted namespace in which it found a claim.
         self._wait_until_gone()
@@ -180,21 +184,27 @@ def _wait_for_pods(
     cluster: client.Cluster,
     observed: volume_resources.ObservedVolumes,
     deadline: float,
+    report: Callable[[str], None],
     *,
     others_only: bool = False,
 ) -> None:
-    """Wait until no pod uses a claim of ours."""
+    """Wait until no pod uses a claim of ours, and report for which pods."""
+    told: list[str] = []
     claims = {(claim.namespace, claim.name) for claim in observed.own_claims}
     if not claims:
         return
 
     def users() -> list[str]:
-        return [
+        found = [
             f"{pod.namespace}/{pod.name}"
             for pod in volume_observe.list_claim_users(cluster)
             if any((pod.namespace, claim) in claims for claim in pod.claims)
             and not (others_only and pod.ours)
         ]
+        if found and found != told:
+            report(f"waiting until these pods are gone: {volume_resources.format_pods(found)}")
+            told[:] = found
+        return found
 
     left = polling.poll(users, lambda pods: not pods, deadline - time.monotonic())
     if left:
