@@ -68,8 +68,8 @@ def test_hooks_that_die_after_one_write_more_each_time_end_as_undisturbed_ones(
         if writes == 1:
             stage.deploy()
             stage.relate()
-        stage.model.resolve()
-        stage.model.update_status()
+        else:
+            stage.model.resolve()
         if stage.model.is_kill_pending:
             break
     assert 3 < writes < MOST_WRITES - 1
