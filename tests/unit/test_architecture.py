@@ -18,13 +18,15 @@ MAY_IMPORT = {
         *("action_params", "config", "identity", "log_batch", "problems"),
         *("app", "aws", "cluster", "relations"),
     },
-    "action_params": {"config", "datasets", "problems"},
+    "action_params": {"config", "datasets", "juju_values", "problems", "shell_words"},
     "config": {"identity", "label_syntax", "problems"},
     "identity": set[str](),
+    "juju_values": {"datasets"},
     "label_syntax": {"problems"},
     "log_batch": set[str](),
     "polling": set[str](),
     "problems": set[str](),
+    "shell_words": set[str](),
 }
 # The packages that may import a library; no others may.
 SPEAKERS = {

@@ -62,7 +62,7 @@ def context() -> testing.Context[charm.AwsEfsCharm]:
     for each in actions.values():
         for parameter in each.get("params", {}).values():
             if isinstance(parameter["type"], list):
-                parameter["type"] = "string"
+                parameter["type"] = parameter["type"][0]
     return testing.Context(
         charm.AwsEfsCharm,
         meta=load("metadata.yaml"),
