@@ -167,7 +167,9 @@ class Settings(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    region: Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region, as in us-east-1")]
+    region: Annotated[
+        str, _matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "an AWS region, as in us-east-1")
+    ]
     vpc: Annotated[str, _matching(r"vpc-([0-9a-f]{8}|[0-9a-f]{17})", "a VPC id, vpc-...")]
     file_system_id: Annotated[
         str, _matching(r"fs-[0-9a-f]{8,40}", "the id of an EFS file system, fs-...")

@@ -135,7 +135,8 @@ class AwsApi:
     ) -> Principal:
         """Return the owner of the access key; refuse unknown keys and wrong signatures."""
         token = request.headers.get("x-amz-security-token", "")
-        for each, principal in tuple(self._accepted.items()):
+        disabled = signed[2] in self._faults.disabled_regions
+        for each, principal in () if disabled else tuple(self._accepted.items()):
             if each.access_key == signed[1] and each.session_token == token:
                 if hmac.compare_digest(_signature(request, signed, each), signed[5]):
                     return principal

@@ -29,10 +29,12 @@ class AwsFaults:
 
     Attributes:
         calls: The calls so far.
+        disabled_regions: The regions that the account has not enabled; they know no access key.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.disabled_regions: set[str] = set()
         self._failures: list[_Failure] = []
         self._lost: list[str] = []
         self._denied: set[str] = set()

@@ -236,6 +236,7 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
         allow_cidrs=frozenset(settings.allow_cidrs),
         addresses=context.addresses | {node.address for node in listed},
         instance_ids=frozenset(node.instance_id for node in listed if node.instance_id),
+        node_zones=frozenset(node.zone for node in listed if node.zone),
     )
 
 

@@ -86,6 +86,13 @@ def _unit_problems(vpc: network.Network, placed: placement.Placement) -> list[pr
         )
     found += [
         problems.Blocked(
+            f"{zone} is a Local or Wavelength Zone, which EFS has no mount target in: move its "
+            "workers"
+        )
+        for zone in placed.without_efs
+    ]
+    found += [
+        problems.Blocked(
             f"{zone}: no subnet of {vpc.vpc_id} has a free address: free one, or add a subnet"
         )
         for zone, subnet in placed.new.items()

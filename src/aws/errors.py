@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import urllib.parse
 from typing import TYPE_CHECKING
 
 import botocore.exceptions
 
 import problems
-from aws import permissions
+from aws import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
-_BAD_KEYS = {
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
 _PASSING = {
     "DependencyTimeout",
     "DependencyViolation",
@@ -38,15 +23,23 @@ _PASSING = {
     "InsufficientThroughputCapacity",
     "InternalError",
     "InternalServerError",
-    "RequestLimitExceeded",
-    "RequestThrottled",
     "RequestTimeout",
     "ServiceUnavailable",
     "ServiceUnavailableException",
+    "Unavailable",
+}
+_THROTTLED = {
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "PriorRequestNotComplete",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
-    "Unavailable",
 }
 _ADVICE = {
     "FileSystemLimitExceeded": "the account's quota is reached: raise it, or delete a file system",
@@ -120,13 +113,13 @@ def may_have_succeeded(problem: problems.Problem) -> bool:
 def _translate_refusal(operation: str, error: botocore.exceptions.ClientError) -> problems.Problem:
     """Return the problem for an error that AWS answered."""
     name = error.response.get("Error", {}).get("Code", "")
-    if name in _DENIED:
-        return problems.Blocked(
-            f"AWS denies {_denied_action(error)}: grant it to the charm's credentials"
-        )
-    if name in _BAD_KEYS:
-        return problems.Blocked(
-            f"AWS refuses the credentials ({name}): renew them, and check the machine's clock"
+    if name in refusals.DENIED:
+        return refusals.explain_denial(error)
+    if name in refusals.BAD_CREDENTIALS:
+        return refusals.explain_credentials(error)
+    if name in _THROTTLED:
+        return problems.Waiting(
+            f"AWS throttles the account's requests, cannot {operation}: the charm tries again"
         )
     if name in _ADVICE:
         kind = problems.Waiting if name == "TooManyRequests" else problems.Blocked
@@ -173,21 +166,6 @@ def _translate_failure(
             f"{host} does not answer in time, cannot {operation}: the charm tries again"
         )
     return problems.Waiting(f"cannot reach {host} to {operation}: the charm tries again")
-
-
-def _denied_action(error: botocore.exceptions.ClientError) -> str:
-    """Return the denied IAM action.
-
-    AWS names it in the message where EFS called another service on the caller's behalf.
-    """
-    message = error.response.get("Error", {}).get("Message", "")
-    match = re.search(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)", message)
-    if match:
-        return match[1]
-    efs_action = f"elasticfilesystem:{error.operation_name}"
-    if efs_action in permissions.EFS_ACTIONS:
-        return efs_action
-    return f"ec2:{error.operation_name}"
 
 
 def _http_status(error: botocore.exceptions.ClientError) -> int:

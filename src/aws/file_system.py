@@ -144,6 +144,7 @@ def observe(
     machines = network.find_instances(
         aws, desired.owner, instance_ids=desired.instance_ids, addresses=desired.addresses
     )
+    placement.check_region(aws.region, desired.node_zones, machines)
     vpc_id = placement.choose_vpc(desired.vpc_id, {target.vpc_id for target in targets}, machines)
     vpc = network.observe(aws, desired.owner, vpc_id=vpc_id, instances=machines)
     if key.adopted_id and vpc.group is None:

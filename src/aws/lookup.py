@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import problems
-from aws import errors, ownership, resources, security_groups
+from aws import errors, ownership, refusals, resources, security_groups
 
 if TYPE_CHECKING:
     from aws import session
@@ -112,6 +112,8 @@ def _describe(aws: session.Aws, **by: Any) -> resources.FileSystem | None:
     except problems.Problem as problem:
         if errors.error_code(problem) == "FileSystemNotFound":
             return None
+        if errors.error_code(problem) in refusals.UNKNOWN_KEYS:
+            _check_enabled(aws)
         raise
     for described in answer["FileSystems"]:
         if described["LifeCycleState"] != "deleted":
@@ -130,3 +132,18 @@ def _describe(aws: session.Aws, **by: Any) -> resources.FileSystem | None:
                 replica=protection.get("ReplicationOverwriteProtection") == "REPLICATING",
             )
     return None
+
+
+def _check_enabled(aws: session.Aws) -> None:
+    """Tell a region that is not enabled from credentials that nobody knows.
+
+    Raises:
+        problems.Blocked: It is not enabled for the account.
+    """
+    with errors.translated("look whether the region is enabled"):
+        enabled = aws.is_enabled()
+    if not enabled:
+        raise problems.Blocked(
+            f"{aws.region} is not enabled for this account: aws account enable-region "
+            f"--region-name {aws.region}, or set another region"
+        )

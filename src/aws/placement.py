@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 from typing import TYPE_CHECKING
 
 import problems
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from aws import network, resources
+
+# us-east-1a. The names of Local Zones (us-east-1-bos-1a) and Wavelength Zones go on after the
+# region's.
+_AVAILABILITY_ZONE = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}[a-z]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +27,8 @@ class Placement:
         used: The subnets of units and nodes.
         new: The subnet for a new mount target, by zone, for each zone with units or nodes but
             without a mount target; None if no subnet of the zone has a free address.
+        without_efs: The zones with units or nodes in which EFS has no mount targets: Local Zones
+            and Wavelength Zones.
         unplaced: The addresses that are in no subnet.
         other_vpcs: The other VPCs that have units or nodes.
     """
@@ -30,6 +37,7 @@ class Placement:
     new: Mapping[str, network.Subnet | None]
     unplaced: tuple[str, ...]
     other_vpcs: tuple[str, ...]
+    without_efs: tuple[str, ...] = ()
 
 
 def place(
@@ -62,9 +70,13 @@ def place(
             used.add(subnet)
         else:
             unplaced.append(address)
+    served = {target.zone for target in targets}
+    new = _new_subnets(used, vpc.subnets, served)
+    without_efs = tuple(zone for zone in new if not _AVAILABILITY_ZONE.fullmatch(zone))
     return Placement(
         used=frozenset(used),
-        new=_new_subnets(used, vpc.subnets, {target.zone for target in targets}),
+        new={zone: subnet for zone, subnet in new.items() if zone not in without_efs},
+        without_efs=without_efs,
         unplaced=tuple(unplaced),
         other_vpcs=tuple(sorted({instance.vpc_id for instance in outside})),
     )
@@ -81,6 +93,28 @@ def within_zone(placed: Placement, zone: str) -> Placement:
         return placed
     new = {each: subnet for each, subnet in placed.new.items() if each == zone}
     return dataclasses.replace(placed, new=new)
+
+
+def check_region(
+    region: str, zones: Collection[str], instances: Collection[network.Instance]
+) -> None:
+    """Refuse machines of another region, in which nothing of theirs is found.
+
+    Args:
+        region: The region of the file system.
+        zones: The zones of the nodes, as far as the cluster tells them.
+        instances: The instances of units and nodes that were found.
+
+    Raises:
+        problems.Blocked: There are no instances here, and all nodes are in zones elsewhere.
+    """
+    elsewhere = sorted(zone for zone in zones if not zone.startswith(region))
+    if instances or not elsewhere or len(elsewhere) < len(zones):
+        return
+    raise problems.Blocked(
+        f"the nodes are in {elsewhere[0]:.40}, not in {region}: set the option region, after a "
+        "teardown if there is a file system"
+    )
 
 
 def choose_vpc(
@@ -110,7 +144,9 @@ def choose_vpc(
         raise problems.Blocked(
             f"units are in {' and '.join(vpcs)}, a file system serves one VPC: set the option vpc"
         )
-    raise problems.Blocked("no instance of these units found in the region: set the option vpc")
+    raise problems.Blocked(
+        "no instance of these units found in the region: set the option vpc, or correct region"
+    )
 
 
 def _new_subnets(

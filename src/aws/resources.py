@@ -75,6 +75,7 @@ class DesiredFileSystem:
         allow_cidrs: The option allow-cidrs: ranges that the security group allows, too.
         addresses: The private addresses of the related units and of the nodes.
         instance_ids: The instances of the nodes.
+        node_zones: The availability zones of the nodes, as far as the cluster tells them.
     """
 
     key: ResourceKey
@@ -87,6 +88,7 @@ class DesiredFileSystem:
     allow_cidrs: frozenset[str]
     addresses: frozenset[str]
     instance_ids: frozenset[str]
+    node_zones: frozenset[str] = frozenset()
 
     @property
     def owner(self) -> identity.Owner:

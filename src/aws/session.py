@@ -11,6 +11,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any, cast
 
 import botocore.config
+import botocore.exceptions
 import botocore.loaders
 import botocore.session
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import identity
 
+_OLDEST_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 _CLIENT_OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
     "read_timeout": 20,
@@ -98,14 +100,34 @@ class Aws:
         suffixes = {each["id"]: each["outputs"]["dnsSuffix"] for each in data["partitions"]}
         return suffixes[partition]
 
+    def is_enabled(self) -> bool:
+        """Return whether the account has enabled the region, where it refuses the credentials.
+
+        A region that is not enabled knows no credentials at all. The oldest region of a partition
+        is always enabled.
+
+        Raises:
+            botocore.exceptions.BotoCoreError: That region does not answer.
+        """
+        oldest = _OLDEST_REGIONS.get(self._core.get_partition_for_region(self.region))
+        if oldest is None or oldest == self.region:
+            return True
+        try:
+            self._client("sts", oldest).get_caller_identity()
+        except botocore.exceptions.ClientError:
+            return True
+        return False
+
     def file_system_name(self, file_system_id: str) -> str:
         """Return the host name to mount; each zone resolves it to its own mount target."""
         return f"{file_system_id}.efs.{self.region}.{self.dns_suffix}"
 
-    def _client(self, service: str) -> object:
+    def _client(self, service: str, region: str = "") -> Any:
         def create(**options: Any) -> Any:
             config = botocore.config.Config(**_CLIENT_OPTIONS, **options)
-            return self._core.create_client(service, region_name=self.region, config=config)
+            return self._core.create_client(
+                service, region_name=region or self.region, config=config
+            )
 
         proxies = {key: url for key, url in self._proxies.items() if key != "no_proxy" and url}
         if not proxies:

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import re
+from collections.abc import Mapping
 
 import ops
 
@@ -13,6 +14,9 @@ import identity
 import problems
 
 logger = logging.getLogger(__name__)
+
+# A zone begins with its region's name: us-east-1a; the Local Zone us-east-1-bos-1a.
+_ZONE = re.compile(r"([a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2})(?:[a-z]|-[a-z0-9-]+)")
 
 
 class JujuCloud:
@@ -33,7 +37,7 @@ class JujuCloud:
         """
         # Without trust there is no cloud spec, but the machine's zone contains the region.
         zone = os.environ.get("JUJU_AVAILABILITY_ZONE", "")
-        match = re.fullmatch(r"([a-z]{2}(?:-[a-z]+)+-\d)[a-z]", zone)
+        match = _ZONE.fullmatch(zone)
         if region := option or self._spec_region() or (match[1] if match else ""):
             return region
         raise problems.Blocked(
@@ -56,25 +60,23 @@ class JujuCloud:
         credential = spec.credential if spec else None
         if credential is None or credential.auth_type != "access-key":
             return None
-        return identity.AwsCredentials(
-            access_key=credential.attributes["access-key"],
-            secret_key=credential.attributes["secret-key"],
-        )
+        return _credentials(credential.attributes, "juju update-credential", "the credential")
 
-    def secret(self, uri: str, *, option: str) -> dict[str, str]:
+    def secret(
+        self, uri: str, *, option: str, otherwise: str = "use signed URLs, or a public source"
+    ) -> dict[str, str]:
         """Return the content of a secret that the user granted to the application.
 
         Args:
             uri: The secret's URI or bare id.
             option: The option or parameter that names it, for the message.
+            otherwise: What to do where Juju has no secrets, for the message.
 
         Raises:
             problems.Blocked: It does not exist, or is not granted.
         """
         if not self._charm.model.juju_version.has_secrets:
-            raise problems.Blocked(
-                f"{option}: this Juju version has no secrets: leave it empty, and run juju trust"
-            )
+            raise problems.Blocked(f"{option}: this Juju version has no secrets: {otherwise}")
         try:
             return self._charm.model.get_secret(id=uri).get_content(refresh=True)
         except ops.ModelError:
@@ -84,17 +86,11 @@ class JujuCloud:
             ) from None
 
     def _from_secret(self, uri: str) -> identity.AwsCredentials:
-        content = self.secret(uri, option="credentials")
-        missing = [key for key in ("access-key", "secret-key") if not content.get(key)]
-        if missing:
-            raise problems.Blocked(
-                f"credentials: the secret has no {' and no '.join(missing)}: "
-                "juju update-secret <its name> ..."
-            )
-        return identity.AwsCredentials(
-            access_key=content["access-key"],
-            secret_key=content["secret-key"],
-            session_token=content.get("session-token", ""),
+        content = self.secret(
+            uri, option="credentials", otherwise="leave it empty, and run juju trust"
+        )
+        return _credentials(
+            content, "juju update-secret <its name> ...", "credentials: the secret"
         )
 
     @functools.cached_property
@@ -108,6 +104,22 @@ class JujuCloud:
     def _spec_region(self) -> str:
         spec = self._spec
         return (spec.region or "") if spec else ""
+
+
+def _credentials(content: Mapping[str, str], command: str, title: str) -> identity.AwsCredentials:
+    """Return the access key in a secret or credential; the ends of lines in files are no part.
+
+    Raises:
+        problems.Blocked: A key is missing, or has characters that no request can carry.
+    """
+    names = ("access-key", "secret-key", "session-token")
+    keys = {name: str(content.get(name) or "").strip() for name in names}
+    if missing := [name for name in names[:2] if not keys[name]]:
+        raise problems.Blocked(f"{title} has no {' and no '.join(missing)}: {command}")
+    for name, value in keys.items():
+        if not re.fullmatch("[!-~]*", value):
+            raise problems.Blocked(f"{title}'s {name} has blanks or other characters: {command}")
+    return identity.AwsCredentials(*(keys[name] for name in names))
 
 
 def proxies() -> dict[str, str]:

@@ -113,10 +113,40 @@ def test_credentials_that_are_refused_are_reported_and_new_ones_work(stage: Stag
     stage.deploy()
     new = stage.cloud.rotate_credentials()
     stage.model.update_status()
-    is_blocked(stage, "AWS refuses the credentials", "renew them")
+    is_blocked(stage, "AWS refuses the credentials", "no such access key", "renew them")
     stage.model.update_credential(new)
     stage.model.update_status()
     is_blocked(stage, "ready in us-east-1")
+
+
+def test_a_region_that_is_not_enabled_is_told_from_bad_credentials(stage: Stage) -> None:
+    stage.cloud.disabled_regions.add("ap-east-1")
+    stage.deploy(config={"region": "ap-east-1"})
+    is_blocked(stage, "ap-east-1 is not enabled", "aws account enable-region")
+    stage.cloud.rotate_credentials()
+    stage.model.update_status()
+    is_blocked(stage, "AWS refuses the credentials", "no such access key")
+    stage.model.update_credential(stage.cloud.credentials)
+    stage.cloud.disabled_regions.clear()
+    stage.model.update_status()
+    is_blocked(stage, "ready in ap-east-1")
+
+
+def test_the_ends_of_lines_in_a_secret_are_no_part_of_the_keys(stage: Stage) -> None:
+    keys = stage.cloud.credentials
+    content = {"access-key": f"{keys.access_key}\n", "secret-key": f" {keys.secret_key}\r\n"}
+    uri = stage.model.add_secret(content)
+    stage.deploy(trust=False, config={"credentials": uri})
+    stage.model.grant_secret(uri, APPLICATION)
+    stage.model.update_status()
+    is_blocked(stage, "ready in us-east-1")
+    for wrong in ("two\nlines", "a b", "schlüssel"):
+        stage.model.update_secret(uri, {**content, "access-key": wrong})
+        is_blocked(stage, "credentials: the secret's access-key has blanks or other characters")
+    stage.model.update_secret(uri, {**content, "secret-key": "another"})
+    is_blocked(stage, "the secret key is of another access key")
+    stage.model.update_secret(uri, {"access-key": "\n", "secret-key": ""})
+    is_blocked(stage, "credentials: the secret has no access-key and no secret-key")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import email.utils
+
 import botocore.exceptions
 import pytest
 
@@ -45,9 +48,35 @@ def translated(error: Exception) -> problems.Problem:
         ),
         (refusal("UnrecognizedClientException"), problems.Blocked, "refuses the credentials"),
         (refusal("AuthFailure"), problems.Blocked, "refuses the credentials"),
-        (refusal("ExpiredTokenException"), problems.Blocked, "renew them"),
-        (refusal("ThrottlingException"), problems.Waiting, "tries again"),
-        (refusal("RequestLimitExceeded", status=503), problems.Waiting, "tries again"),
+        (refusal("ExpiredTokenException"), problems.Blocked, "token has expired, renew them"),
+        (refusal("RequestExpired"), problems.Blocked, "token has expired, renew them"),
+        (refusal("InvalidSignatureException"), problems.Blocked, "the secret key is of another"),
+        (refusal("SignatureDoesNotMatch"), problems.Blocked, "the secret key is of another"),
+        (refusal("IncompleteSignature"), problems.Blocked, "malformed, renew them"),
+        (
+            refusal("MissingAuthenticationTokenException"),
+            problems.Blocked,
+            "malformed, renew them",
+        ),
+        (refusal("InvalidClientTokenId"), problems.Blocked, "no such access key"),
+        (
+            refusal(
+                "InvalidSignatureException",
+                "Signature expired: 20261130T050000Z is now earlier than 20261130T054500Z",
+            ),
+            problems.Blocked,
+            "the machine's clock differs from AWS's",
+        ),
+        (
+            refusal("SignatureDoesNotMatch", "Signature not yet current: 2026 is still later"),
+            problems.Blocked,
+            "timedatectl set-ntp true",
+        ),
+        *(
+            (refusal(code), problems.Waiting, "AWS throttles the account's requests")
+            for code in ("ThrottlingException", "Throttling", "TooManyRequestsException")
+        ),
+        (refusal("RequestLimitExceeded", status=503), problems.Waiting, "AWS throttles"),
         (refusal("FileSystemLimitExceeded"), problems.Blocked, "raise it"),
         (refusal("NoFreeAddressesInSubnet"), problems.Blocked, "add a subnet"),
         (refusal("TooManyRequests", status=429), problems.Waiting, "once in 24 hours"),
@@ -83,6 +112,68 @@ def test_an_error_becomes_a_sentence_that_says_what_to_do(
     problem = translated(error)
     assert type(problem) is kind
     assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    ("because", "message"),
+    [
+        ("with an explicit deny in a service control policy", "by a service control policy: let"),
+        ("because no service control policy allows the X action", "by a service control policy:"),
+        (
+            "with an explicit deny in a resource control policy",
+            "resource control policy: let the",
+        ),
+        (
+            "with an explicit deny in a permissions boundary",
+            "permissions boundary: allow it there",
+        ),
+        ("because no permissions boundary allows the X action", "permissions boundary: allow it"),
+        ("because no session policy allows the X action", "by a session policy: allow it there"),
+        ("with an explicit deny in a VPC endpoint policy", "by a VPC endpoint policy: allow it"),
+        (
+            "with an explicit deny in an identity-based policy",
+            "deny in an identity-based policy: remove it",
+        ),
+        (
+            "with an explicit deny in a resource-based policy",
+            "in a resource-based policy: remove it",
+        ),
+        ("with an explicit deny", "by an explicit deny in a policy: remove it"),
+        ("because no identity-based policy allows the X action", "grant it to the charm's"),
+        ("because no resource-based policy allows the X action", "grant it to the charm's"),
+    ],
+)
+@pytest.mark.parametrize("code", ["AccessDeniedException", "UnauthorizedOperation"])
+def test_a_denial_names_the_kind_of_policy_that_has_to_change(
+    code: str, because: str, message: str
+) -> None:
+    action = "elasticfilesystem:ModifyMountTargetSecurityGroups"
+    said = f"User: arn:aws:iam::1:user/juju is not authorized to perform: {action} {because}"
+    problem = translated(refusal(code, said, status=403))
+    assert type(problem) is problems.Blocked
+    assert problem.message.startswith(f"AWS denies {action}")
+    assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"), [(-90, True), (0, False), (3, False), (5, True), (60 * 24 * 365, True)]
+)
+@pytest.mark.parametrize("code", ["AuthFailure", "RequestExpired", "InvalidSignatureException"])
+def test_a_clock_that_is_wrong_is_known_by_the_time_of_the_answer(
+    code: str, minutes: int, told: bool
+) -> None:
+    error = refusal(code, status=403)
+    when = datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(minutes=minutes)
+    headers = {"date": email.utils.format_datetime(when, usegmt=True)}
+    error.response["ResponseMetadata"]["HTTPHeaders"] = headers
+    assert ("clock" in translated(error).message) is told
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 30 Nov 2026 25:61:00", "\x00"])
+def test_a_time_that_cannot_be_read_is_no_clock_that_is_wrong(date: str) -> None:
+    error = refusal("AuthFailure", status=403)
+    error.response["ResponseMetadata"]["HTTPHeaders"] = {"date": date}
+    assert "clock" not in translated(error).message
 
 
 def test_a_proxys_password_is_not_repeated() -> None:
@@ -127,7 +218,14 @@ def test_a_region_that_does_not_exist_is_refused_with_the_nearest_name() -> None
 
 @pytest.mark.parametrize(
     ("region", "suffix"),
-    [("us-east-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")],
+    [
+        ("us-east-1", "amazonaws.com"),
+        ("cn-north-1", "amazonaws.com.cn"),
+        ("us-gov-west-1", "amazonaws.com"),
+        ("eusc-de-east-1", "amazonaws.eu"),
+        ("us-isob-east-1", "sc2s.sgov.gov"),
+        ("eu-isoe-west-1", "cloud.adc-e.uk"),
+    ],
 )
 def test_names_end_as_the_regions_partition_has_it(region: str, suffix: str) -> None:
     assert session.connect(region, None, {}).dns_suffix == suffix

@@ -382,6 +382,39 @@ def test_a_zone_without_free_addresses_is_reported_and_the_others_are_served() -
     )
 
 
+@pytest.mark.parametrize("zone", ["us-east-1-bos-1a", "us-east-1-wl1-bos-wlz-1"])
+def test_a_zone_that_efs_does_not_serve_is_named_and_the_others_are_served(zone: str) -> None:
+    subnets = tuple(
+        dataclasses.replace(s, zone=zone) if s.zone == ZONES[0] else s for s in SUBNETS
+    )
+    desired = make_desired(addresses=frozenset({"10.0.0.7", "10.0.1.7"}))
+    end = converged(desired, world_of(subnets=subnets))
+
+    assert [target.zone for target in end.mount_targets] == ["us-east-1b"]
+    message = only(diagnosis.find_problems(desired, end))
+    assert message.startswith(f"{zone} is a Local or Wavelength Zone")
+    assert len(message) <= 120
+
+
+@pytest.mark.parametrize("zone", ["eusc-de-east-1a", "us-gov-west-1b", "ap-northeast-2d"])
+def test_zones_of_all_partitions_are_served(zone: str) -> None:
+    subnets = tuple(dataclasses.replace(s, zone=zone) for s in SUBNETS)
+    end = converged(make_desired(addresses=frozenset({"10.0.0.7"})), world_of(subnets=subnets))
+    assert [target.zone for target in end.mount_targets] == [zone]
+
+
+def test_nodes_of_another_region_are_told_with_their_zone() -> None:
+    with pytest.raises(
+        problems.Blocked, match="nodes are in eu-west-1b, not in us-east-1"
+    ) as told:
+        placement.check_region("us-east-1", {"eu-west-1b", "eu-west-1c"}, ())
+    assert len(told.value.message) <= 120
+    here = network.Instance("i", VPC, "subnet", frozenset())
+    placement.check_region("us-east-1", {"eu-west-1b"}, (here,))
+    placement.check_region("us-east-1", {"eu-west-1b", "us-east-1a"}, ())
+    placement.check_region("us-east-1", set(), ())
+
+
 def test_machines_in_another_vpc_are_reported_and_do_not_choose_subnets_here() -> None:
     machines = (
         network.Instance("i-1", VPC, "subnet-0", frozenset({"10.0.0.7"})),

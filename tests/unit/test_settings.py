@@ -5,6 +5,7 @@ import pathlib
 import typing
 from typing import Any
 
+import botocore.session
 import hypothesis
 import hypothesis.strategies as st
 import pydantic
@@ -189,6 +190,18 @@ def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
     message = refusal(**{option: value})
     assert message.startswith(option.replace("_", "-") + " ")
     assert len(message) <= 120
+
+
+def test_every_region_of_every_partition_with_efs_is_a_region() -> None:
+    core = botocore.session.Session()
+    regions = [
+        region
+        for partition in core.get_available_partitions()
+        for region in core.get_available_regions("efs", partition_name=partition)
+    ]
+    assert {"us-east-1", "eusc-de-east-1", "cn-north-1", "us-gov-east-1"} <= set(regions)
+    for region in regions:
+        assert load(region=region).region == region
 
 
 def test_tags_are_words_as_a_shell_reads_them() -> None:

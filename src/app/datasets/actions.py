@@ -105,7 +105,11 @@ def _credentials(
     """Return the credentials for the sources: only the values of the secret that they need."""
     if not params.credentials:
         return {}
-    content = context.secret(params.credentials, option="credentials")
+    content = {
+        # A value that was read from a file ends in a newline.
+        key: value.strip()
+        for key, value in context.secret(params.credentials, option="credentials").items()
+    }
     rows = table.WITH_CREDENTIALS
     needed = [row for row in rows if row in params.to_dataset().kinds]
     # The content of a source list is not known yet: the keys of one kind must be complete.
