@@ -4,11 +4,12 @@ PY := .venv/bin/python
 READY := .venv/.ready
 # More workers only wait for each other: each runs a control plane of its own.
 WORKERS ?= 2
+PLATFORM ?= ubuntu@24.04:$(shell dpkg --print-architecture 2>/dev/null)
 
 export PYTHONPATH := $(CURDIR)/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit loader-tests sandbox-own-tests sandbox-tests sandbox format docs lock benchmark benchmark-seed pack clean
+.PHONY: help demo test lint types unit packing-tests loader-tests sandbox-own-tests sandbox-tests sandbox format docs lock benchmark benchmark-seed pack clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -16,7 +17,7 @@ help: ## list the targets
 demo: $(READY) ## play the README's story on this machine: deploy, relate, data set, resize, teardown
 	@$(PY) -m sandbox demo
 
-test: lint types unit loader-tests sandbox-own-tests sandbox-tests ## all of the following checks and tests
+test: lint types unit packing-tests loader-tests sandbox-own-tests sandbox-tests ## all of the following checks and tests
 
 lint: $(READY) ## ruff, import-linter, codespell
 	$(PY) -m ruff format --check .
@@ -29,6 +30,9 @@ types: $(READY) ## pyright, strict
 
 unit: $(READY) ## the pure code, in seconds
 	$(PY) -m pytest -n $(WORKERS) tests/unit
+
+packing-tests: $(READY) ## what charmcraft packs, for each platform
+	$(PY) -m pytest tests/packing
 
 loader-tests: $(READY) ## the loader as processes that fetch over HTTP and write real files
 	$(PY) -m pytest -n $(WORKERS) tests/loader
@@ -52,8 +56,9 @@ sandbox-tests: $(READY) ## every behaviour that a user sees, against a real cont
 sandbox: $(READY) ## leave the sandbox running, and print how to try it by hand
 	@$(PY) -m sandbox serve
 
-benchmark: $(READY) ## AWS calls and tool calls of a hook, as the README's table has them
+benchmark: $(READY) ## AWS calls and tool calls of a hook, and the cost of hooks that have nothing to do
 	$(PY) -m benchmarks.calls
+	$(PY) -m benchmarks.hook_cost
 
 benchmark-seed: $(READY) ## data sets against what one would do instead (an hour and a quarter; root, a C compiler)
 	$(PY) -m benchmarks.seed
@@ -69,8 +74,8 @@ lock: $(READY) ## make requirements*.txt anew from pyproject.toml
 	.venv/bin/uv pip compile -q --universal --generate-hashes --python-version 3.10 --no-header pyproject.toml -o requirements.txt
 	.venv/bin/uv pip compile -q --universal --generate-hashes --python-version 3.10 --no-header --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
-pack: ## make the charm (needs charmcraft)
-	charmcraft pack
+pack: ## make the charm for PLATFORM (needs charmcraft and LXD)
+	charmcraft pack --platform $(PLATFORM)
 
 clean: ## remove the environment; the built control plane stays in the cache
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -89,7 +89,7 @@ def _measure(rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]
 def _run(machine: agent_process.AgentProcess, program: pathlib.Path) -> tuple[float, float]:
     """Run a hook; return the CPU seconds of it and its tools, and the wall-clock seconds."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = machine.run(EVENT, [program])
+    done = machine.run(EVENT, [sys.executable, program])
     took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise RuntimeError(f"{program}: {done.stderr}")

@@ -13,7 +13,6 @@ import pathlib
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,15 +46,19 @@ class AgentProcess:
         charm: The charm's source directory.
         state: What the tools answer.
         unit: The unit's name.
+
+    Attributes:
+        tools: The directory of Juju's tools.
     """
 
     def __init__(self, charm: pathlib.Path, state: UnitState, *, unit: str = "aws-efs/0") -> None:
         self._scratch = scratch.ScratchDirectory()
         self._unit = unit
         self._directory = self._scratch.path / "charm"
-        self._tools = self._scratch.path / "tools"
+        self._calls = self._scratch.path / "calls"
+        self.tools = self._scratch.path / "tools"
         self._directory.mkdir()
-        self._tools.mkdir()
+        self.tools.mkdir()
         for name in _FILES:
             shutil.copy(charm / name, self._directory)
         defaults = {
@@ -65,7 +68,12 @@ class AgentProcess:
         for tool, answers in _answers(state, unit, defaults).items():
             self._add_tool(tool, _script(answers))
         # The user does not trust the application.
-        self._add_tool("credential-get", "#!/bin/sh\necho ERROR permission denied >&2\nexit 1\n")
+        self._add_tool("credential-get", "echo ERROR permission denied >&2; exit 1")
+
+    @property
+    def calls(self) -> list[str]:
+        """Return the tools that have run, each with its arguments."""
+        return self._calls.read_text().splitlines() if self._calls.exists() else []
 
     def close(self) -> None:
         """Remove the machine."""
@@ -78,13 +86,13 @@ class AgentProcess:
 
         Args:
             event: The hook's name.
-            command: The program: this interpreter with the arguments.
+            command: The program.
             environ: More of the environment.
         """
-        return subprocess.run(  # noqa: S603 - the interpreter itself
-            [sys.executable, *command],
+        return subprocess.run(  # noqa: S603 - the caller's program
+            command,
             env={
-                "PATH": f"{self._tools}:/usr/bin:/bin",
+                "PATH": f"{self.tools}:/usr/bin:/bin",
                 "JUJU_CHARM_DIR": str(self._directory),
                 "JUJU_DISPATCH_PATH": f"hooks/{event}",
                 "JUJU_MODEL_NAME": "sandbox",
@@ -98,9 +106,10 @@ class AgentProcess:
             check=False,
         )
 
-    def _add_tool(self, name: str, script: str) -> None:
-        path = self._tools / name
-        path.write_text(script)
+    def _add_tool(self, name: str, answer: str) -> None:
+        path = self.tools / name
+        call = f"printf '%s\\n' \"{name} $*\" >> {shlex.quote(str(self._calls))}"
+        path.write_text(f"#!/bin/sh\n{call}\n{answer}\n")
         path.chmod(0o755)
 
 
@@ -128,6 +137,6 @@ def _answers(state: UnitState, unit: str, options: Mapping[str, Any]) -> dict[st
 
 
 def _script(answers: Mapping[str, str]) -> str:
-    """Return a tool that takes next to no time."""
+    """Return the lines of a tool that takes next to no time."""
     cases = [f"  {pattern}) printf %s {shlex.quote(text)};;" for pattern, text in answers.items()]
-    return "\n".join(["#!/bin/sh", 'case "$*" in', *cases, "esac", ""])
+    return "\n".join(['case "$*" in', *cases, "esac"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ def imported(machines: list[agent_process.AgentProcess], event: str, **state: An
     machines.append(machine)
     done = machine.run(
         event,
-        ["-c", PROGRAM, str(ROOT / "src" / "charm.py")],
+        [sys.executable, "-c", PROGRAM, str(ROOT / "src" / "charm.py")],
         PYTHONPATH=str(ROOT / "src"),
     )
     assert done.returncode == 0, done.stderr
