@@ -97,7 +97,7 @@ def _unpack(value: object) -> str:
     # Juju parses true and false as booleans, except with --string-args.
     text = str(value).lower() if isinstance(value, (bool, str)) else ""
     if text not in dataset.UNPACK:
-        raise ValueError("is not one of true, false and recursive: use one of them")
+        raise ValueError(f"is none of {', '.join(dataset.UNPACK)}: use one of them")
     return text
 
 

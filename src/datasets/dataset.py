@@ -24,7 +24,7 @@ from datasets.loader.base import tasks, urls
 from datasets.loader.sources import table
 from problems import quote
 
-UNPACK = ("true", "false", "recursive")
+UNPACK = ("true", "false", "recursive", *protocol.ARCHIVE_FORMATS)
 MOST_PODS = 64
 # Other services than AWS have region names of their own: auto, garage, fr-par.
 REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -42,7 +42,7 @@ class Dataset:
         sources: The URLs of its sources; none with a source list or a custom loader.
         source_list: The URL of a list of sources, or empty.
         checksum: The expected `algorithm:digest` of the source, or empty.
-        unpack: Whether archives are unpacked: `true`, `false` or `recursive`.
+        unpack: Whether archives are unpacked: `true`, `false`, `recursive`, or their format.
         endpoint: The URL of the service of s3 or hf sources, or empty for the default one.
         region: The region of the buckets, or empty to detect it.
         owner: `uid:gid` of the files, or empty.

@@ -23,6 +23,9 @@ PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
 # The default mode of a data set's files: everybody can read them.
 PLAIN_MODE = "0644"
 
+# The formats that a source can be required to have; tar stands for all of them.
+ARCHIVE_FORMATS = ("zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tar.lzma")
+
 # --- the states in a pod's log and termination message
 
 # A load in progress.

@@ -81,7 +81,7 @@ def test_unpack_is_accepted_as_juju_passes_it(value: object, unpack: str):
 
 @pytest.mark.parametrize("value", ["", "yes", 1, None, "all"])
 def test_another_value_of_unpack_is_refused(value: object):
-    assert refusal(unpack=value).startswith("unpack is not one of true, false and recursive")
+    assert refusal(unpack=value).startswith("unpack is none of true, false, recursive, zip, tar")
 
 
 @pytest.mark.parametrize(

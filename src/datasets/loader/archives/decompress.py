@@ -75,6 +75,11 @@ def gzip_decompressor() -> Any:
     return Inflater(16 + zlib.MAX_WBITS)
 
 
+def zlib_decompressor() -> Any:
+    """Return a decompressor of zlib, which HTTP calls deflate."""
+    return Inflater(zlib.MAX_WBITS)
+
+
 def bz2_decompressor() -> Any:
     """Return a decompressor of bzip2."""
     return bz2.BZ2Decompressor()
@@ -83,6 +88,11 @@ def bz2_decompressor() -> Any:
 def xz_decompressor() -> Any:
     """Return a decompressor of xz, with bounded memory."""
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_XZ_MEMORY_BYTES)
+
+
+def lzma_decompressor() -> Any:
+    """Return a decompressor of lzma, the predecessor of xz, with bounded memory."""
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=MOST_XZ_MEMORY_BYTES)
 
 
 class DecompressedStream:

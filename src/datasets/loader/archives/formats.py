@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from ..base import byte_streams, failure, file_names
-from . import decompress, members, tar_reader
+from . import answers, decompress, members, tar_reader
 
 # A decompressor may return nothing before a whole block is read: bzip2's blocks have up to 900 kB.
 HEAD_BYTES = 2**20
@@ -107,8 +107,32 @@ FORMATS = (
         HEAD_BYTES,
         large_decompressor=True,
     ),
+    ArchiveFormat(
+        "tar.lzma",
+        # It has no magic: these are the usual properties, and a dictionary of whole 64 KiB.
+        (b"\x5d\0\0",),
+        (".tar.lzma", ".tlz"),
+        "tar_reader",
+        begins_tar,
+        decompress.lzma_decompressor,
+        HEAD_BYTES,
+        large_decompressor=True,
+    ),
     ArchiveFormat("7z", (b"7z\xbc\xaf\x27\x1c",), (".7z",), description="a 7z archive"),
     ArchiveFormat("rar", (b"Rar!\x1a\x07",), (".rar",), description="a rar archive"),
+    ArchiveFormat(
+        "tar.Z", (b"\x1f\x9d",), (".tar.Z", ".taz"), description="compressed by compress"
+    ),
+    ArchiveFormat(
+        "tar.lz4",
+        (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"),
+        (".tar.lz4",),
+        description="compressed by lz4",
+    ),
+    ArchiveFormat("tar.lz", (b"LZIP",), (".tar.lz",), description="compressed by lzip"),
+    ArchiveFormat("tar.lzo", (b"\x89LZO",), (".tar.lzo",), description="compressed by lzop"),
+    # It has no magic at all.
+    ArchiveFormat("tar.br", (), (".tar.br",), description="compressed by brotli"),
 )
 BY_NAME = {row.name: row for row in FORMATS}
 READABLE = tuple(row for row in FORMATS if row.reader)
@@ -118,11 +142,6 @@ LARGE_DECOMPRESSOR_ENDINGS = tuple(
 # Formats such as .npz, .docx and .pt are zip archives too, but stay as they are; an ending that is
 # not a word, as in "v1.0", does not count.
 OTHER_ENDING = re.compile(r"\.(?!(?:gz|bz2|xz|zst)$)[a-z]\w{0,7}$", re.IGNORECASE)
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# What may precede a page, by its beginning and its end.
-BEFORE_PAGE = ((b"<!--", b"-->"), (b"<?xml", b"?>"))
-PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
-PAGE_NAME = re.compile(r"\.x?html?$", re.IGNORECASE)
 
 
 def takes_much_memory(name: str) -> bool:
@@ -190,48 +209,60 @@ def _has_magic(row: ArchiveFormat, head: bytes) -> bool:
     return bool(row.magic) and head.startswith(row.magic)
 
 
-def recognise(head: bytes, name: str, *, unpack: str) -> str:
+def recognise(
+    head: bytes,
+    name: str,
+    *,
+    unpack: str,
+    others: tuple[str, ...] = (),
+    media_type: str = "",
+    checked: bool = False,
+) -> str:
     """Return the format of a source.
 
     Args:
         head: Its first bytes, from `head_of`.
         name: Its name.
-        unpack: `true`, `false` or `recursive`: whether archives are unpacked.
+        unpack: `true`, `false` or `recursive`: whether archives are unpacked; or the format that
+            it must have, where `tar` is any tar.
+        others: The names that the user gave it: in its URL, and as its path.
+        media_type: Its type, as its origin tells it; empty if it does not.
+        checked: Whether a checksum decides that it is the right one.
 
     Returns:
-        `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz`, `tar.zst`; or `file` if it stays as it is.
+        The name of a format in FORMATS; or `file` if it stays as it is.
 
     Raises:
         Failure: Its content does not fit its name, or cannot be read.
     """
     if not head:
         raise failure.Failure("the source is empty: check that it is the right one")
-    if _is_page(head[:4096]) and not PAGE_NAME.search(name):
-        raise failure.Failure(
-            "the source is a web page (HTML), not the data: use the link to the file itself, and "
-            "one that needs no login"
-        )
-    if unpack == "false" or (
-        OTHER_ENDING.search(name) and not file_names.ARCHIVE_NAME.search(name)
-    ):
-        return FILE
-    named = bool(file_names.ARCHIVE_NAME.search(name))
-    archive_format = _archive(head, named=named)
-    if archive_format == FILE and named:
-        raise _not_an_archive(head, name)
+    if unpack in BY_NAME:
+        return _required(head, name, unpack)
+    archive_names = [each for each in (name, *others) if file_names.ARCHIVE_NAME.search(each)]
+    kept = OTHER_ENDING.search(name) and not file_names.PROGRAM_NAME.search(name)
+    archive_format = FILE
+    if unpack != "false" and (archive_names or not kept):
+        archive_format = _archive(head, named=bool(archive_names))
+    if archive_format == FILE and not checked:
+        answers.check(head, (name, *others), media_type)
+    if archive_format == FILE and archive_names and unpack != "false":
+        raise _not_an_archive(head, archive_names[0])
     return archive_format
 
 
-def _is_page(head: bytes) -> bool:
-    """Tell whether these bytes begin a web page, by one look at each: anybody may choose them."""
-    at = len(head) - len(head.removeprefix(BYTE_ORDER_MARK))
-    while True:
-        at = len(head) - len(head[at:].lstrip())
-        end = next((end for start, end in BEFORE_PAGE if head.startswith(start, at)), b"")
-        closed = head.find(end, at + 4) if end else -1
-        if closed < 0:
-            return bool(PAGE.match(head, at))
-        at = closed + len(end)
+def _required(head: bytes, name: str, required: str) -> str:
+    """Return the format that the user asked for, if the source has it."""
+    if required == ZIP:
+        # Other data may precede it, as in an archive that unpacks itself.
+        return ZIP
+    found = _archive(head, named=True)
+    if found == required or (required == TAR and BY_NAME.get(found, BY_NAME[ZIP]).recogniser):
+        return found
+    raise failure.Failure(
+        f"{failure.quote(name)} is not a {required} archive: check the source, or leave unpack= "
+        "out"
+    )
 
 
 def recognise_inner(head: bytes, name: str) -> str:
@@ -277,11 +308,11 @@ def _unpacked(head: bytes, decompressor: Callable[[], Any], *, named: bool) -> b
 
 def _not_an_archive(head: bytes, name: str) -> failure.Failure:
     for row in FORMATS:
-        if row.description and _has_magic(row, head):
+        called = not row.magic and name.lower().endswith(row.endings)
+        if row.description and (called or _has_magic(row, head)):
             return failure.Failure(
-                f"{failure.quote(name)} is {row.description}, which this loader cannot read: "
-                "offer it as tar.gz, tar.bz2, tar.xz or zip, or store it as it is with "
-                "unpack=false"
+                f"{failure.quote(name)} is {row.description}, which cannot be read here: offer it "
+                "as tar.gz, tar.bz2, tar.xz or zip, or store it as it is with unpack=false"
             )
     return failure.Failure(
         f"{failure.quote(name)} is not the archive that its name says, or is cut off: check the "

@@ -232,8 +232,8 @@ def is_link(entry: ZipEntry) -> bool:
 
 
 def check_link(entry: ZipEntry) -> None:
-    """Refuse a link whose target is longer than a path can be, or empty."""
-    if not 0 < entry.size <= LONGEST_TARGET:
+    """Refuse a link whose target is longer than a path can be."""
+    if entry.size > LONGEST_TARGET:
         raise byte_streams.damaged(
             f"the link {failure.quote(entry.name)} has no path as its target"
         )

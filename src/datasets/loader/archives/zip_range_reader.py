@@ -173,6 +173,8 @@ class _Content:
 def _member(content: _Content, entry: zip_headers.ZipEntry, base: int) -> members.Member:
     path = members.inside_path(entry.name)
     zip_headers.check_kind(entry)
+    if not zip_headers.is_directory(entry):
+        zip_headers.check_readable(entry)
     data = content.at(base + entry.offset)
     if data.read_exactly(4) != zip_headers.LOCAL_SIGNATURE:
         raise byte_streams.damaged(f"{failure.quote(entry.name)} is not where the list says")
@@ -180,7 +182,6 @@ def _member(content: _Content, entry: zip_headers.ZipEntry, base: int) -> member
     zip_checks.check_local(local, entry)
     if zip_headers.is_directory(entry):
         return members.Directory(path)
-    zip_headers.check_readable(entry)
     chunks = _chunks(data, entry)
     if zip_headers.is_link(entry):
         zip_headers.check_link(entry)

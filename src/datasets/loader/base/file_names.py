@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
-ARCHIVE_NAME = re.compile(r"\.(zip|tar(\.\w+)?|tgz|tbz2?|txz|tzst|7z|rar)$", re.IGNORECASE)
+ARCHIVE_NAME = re.compile(r"\.(zip|tar(\.\w+)?|tgz|tbz2?|txz|tzst|tlz|taz|7z|rar)$", re.IGNORECASE)
+# The endings of programs that answer requests, and of pages: they tell nothing of the content.
+PROGRAM_NAME = re.compile(
+    r"\.(php\d?|phtml|f?cgi|pl|aspx?|ashx|axd|jspx?|do|action|cfm|dll|[sx]?html?)$", re.IGNORECASE
+)
+PAGE_NAME = re.compile(r"\.[sx]?html?$", re.IGNORECASE)
+ENDING = re.compile(r"\.[A-Za-z]\w{0,9}$")
 # With a name of 255 bytes, and the path of the tree itself, it is as long as Linux allows.
 LONGEST_PATH = 3700
 # Each directory of a path takes memory while the path is created.
@@ -19,3 +25,22 @@ def is_too_long(path: str) -> bool:
         or len(path.encode(errors="surrogateescape")) > LONGEST_PATH
         or path.count("/") > MOST_DIRECTORIES
     )
+
+
+def best(attachment: str, final: str, first: str) -> str:
+    """Return the name of an object, from the names that its origin and its URLs give it.
+
+    Args:
+        attachment: The name that the origin gives it; it counts first.
+        final: The name in the URL after redirects.
+        first: The name in the URL before them; it counts if it is a file's, and the other is not.
+    """
+    for name in (attachment, final, first):
+        if name and (name == attachment or is_file_name(name)):
+            return name
+    return final or first
+
+
+def is_file_name(name: str) -> bool:
+    """Tell whether a name has the ending of a file, and not that of a program."""
+    return bool(ENDING.search(name)) and not PROGRAM_NAME.search(name)

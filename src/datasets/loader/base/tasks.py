@@ -64,7 +64,8 @@ class Task:
         fingerprint: The digest of the parameters: loads of the same data set have the same one.
         sources: The sources; none if a custom loader writes the files.
         source_list: The URL of a list of further sources, or empty.
-        unpack: `true`, `false`, or `recursive`: archives in archives are unpacked, too.
+        unpack: `true`, `false`, `recursive` (archives in archives are unpacked, too), or the
+            format that each source must have.
         overwrite: Whether a data set of that name with other parameters is replaced.
         root: The mount point of the volume.
         endpoint: The S3 service; empty for AWS.

@@ -9,6 +9,8 @@ import posixpath
 import re
 import urllib.parse
 
+from . import file_names
+
 WEB = ("https", "http")
 # Older versions of Python take very long to encode longer ones (CVE-2022-45061).
 LONGEST_HOST = 253
@@ -20,6 +22,9 @@ SIGNATURE = re.compile(
     r"|s[eiprtv]|sig|sk[estv]|skoid|sktid|token|access_token|auth)",
     re.IGNORECASE,
 )
+
+# The parameters of a query that may have the name of a file.
+NAME_PARAMETERS = {"file", "filename", "file_name", "fname", "name", "path", "f", "download"}
 
 
 def split(url: str, forms: str = WEB_FORM) -> urllib.parse.SplitResult:
@@ -119,8 +124,17 @@ def unsigned(url: str) -> str:
 
 
 def file_name(url: str) -> str:
-    """Return the last part of a URL's path; empty if there is none."""
-    return safe_name(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+    """Return the last part of a URL's path; empty if there is none.
+
+    Where that is a program, as in `get.php?file=x.zip`, its parameter may have the name.
+    """
+    parts = urllib.parse.urlsplit(url)
+    name = safe_name(urllib.parse.unquote(parts.path))
+    if parts.query and not file_names.is_file_name(name):
+        for key, value in urllib.parse.parse_qsl(parts.query):
+            if key.lower() in NAME_PARAMETERS and file_names.is_file_name(safe_name(value)):
+                return safe_name(value)
+    return name
 
 
 def safe_name(path: str) -> str:

@@ -167,7 +167,7 @@ class Client:
             if response.status in REDIRECTS and "Location" in response.headers:
                 response.close()
                 url = responses.redirect_target(url, response.headers["Location"])
-            elif response.status >= 300:
+            elif response.status not in responses.DATA_STATUSES:
                 raise self._refusal(response, url, auth)
             else:
                 return response

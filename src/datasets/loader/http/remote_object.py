@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Mapping
 from email import message as email_message
 
-from ..base import failure, urls
-from . import http_client, object_reader, origins
+from ..base import failure, file_names, urls
+from . import header_names, http_client, object_reader, origins
 
 CHUNK_BYTES = object_reader.CHUNK_BYTES
 NOTHING: Mapping[str, str] = {}
@@ -36,6 +36,8 @@ class RemoteObject:
         name: The file's name; empty if it has none.
         ranges: Whether the origin serves ranges of it, as far as is known.
         validator: The entity tag or date of this version; empty if there is none.
+        media_type: The type of its content; empty if the origin does not tell.
+        codings: The codings that were applied to its content, in their order.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class RemoteObject:
         self.size = size
         self.validator = validator
         self.ranges = False
+        self.media_type = ""
+        self.codings: tuple[str, ...] = ()
         self.name = urls.file_name(url)
         self._client = client
         self._auth = auth
@@ -86,7 +90,14 @@ class RemoteObject:
         self.validator = validator or self.validator
         accepted = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
         self.ranges = accepted and not self._client.origins.reads_whole(self.url)
-        self.name = _attachment(response.headers) or self.name or urls.file_name(response.url)
+        self.name = file_names.best(
+            header_names.attachment(response.headers),
+            urls.file_name(response.url),
+            urls.file_name(self.url),
+        )
+        self.media_type = header_names.media_type(response.headers)
+        # Buckets and Hubs send objects as they are stored: a coding is a property of the file.
+        self.codings = () if self._auth else header_names.codings(response.headers)
         self._first = response
 
     def assume_ranges(self) -> None:
@@ -124,7 +135,7 @@ class RemoteObject:
     @property
     def divisible(self) -> bool:
         """Return whether it has such ranges, and their number is known."""
-        return self.has_ranges and self.size is not None
+        return self.has_ranges and self.size is not None and not self.codings
 
     @property
     def shown(self) -> str:
@@ -293,7 +304,3 @@ def validator_of(headers: email_message.Message) -> str:
 def _length(response: http_client.Response) -> int | None:
     length = response.headers.get("Content-Length", "")
     return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None
-
-
-def _attachment(headers: email_message.Message) -> str:
-    return urls.safe_name(headers.get_filename("")) if "Content-Disposition" in headers else ""

@@ -10,9 +10,11 @@ from email import message as email_message
 from typing import Any
 
 from ..base import failure, urls
-from . import rate_limits
+from . import header_names, rate_limits
 
-RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504, 507, 509}
+# All others, as 202 (the data are being prepared, or a browser is asked for), bring no data.
+DATA_STATUSES = {200, 203, 206}
+RETRIED_STATUSES = {202, 408, 425, 429, 500, 502, 503, 504, 507, 509}
 # The first match counts. socket.timeout and ssl.SSLError are OSErrors of their own in 3.9.
 TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((socket.gaierror,), "cannot be reached: the host {host} does not resolve"),
@@ -65,7 +67,7 @@ def redirect_target(url: str, location: str) -> str:
     Raises:
         Failure: It is not.
     """
-    target = urllib.parse.urljoin(url, urllib.parse.quote(location, safe="%/:=&?~#+!$,;'@()*[]"))
+    target = urllib.parse.urljoin(url, header_names.location(location))
     target = urllib.parse.urldefrag(target).url
     try:
         urls.check_web(target)

@@ -32,7 +32,8 @@ def load(
         StartOver: The object has changed.
         Failure: It cannot be loaded.
     """
-    size = fetch.source.size
+    # The size of decoded content is not known before its end.
+    size = None if fetch.source.codings else fetch.source.size
     if size is None or size > tree_writer.SMALL_BYTES:
         item_large_file.load(fetch, path, opened=opened)
     else:

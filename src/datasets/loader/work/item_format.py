@@ -7,7 +7,15 @@ import contextlib
 from ..archives import formats
 from ..http import object_stream, remote_object
 from ..sources import source_object
-from . import item_archive, item_context, item_file, item_version, plan
+from . import (
+    content_coding,
+    item_archive,
+    item_context,
+    item_file,
+    item_version,
+    plan,
+    recognition,
+)
 
 
 def load_source(fetch: item_context.ItemFetch) -> None:
@@ -31,6 +39,8 @@ def load(fetch: item_context.ItemFetch) -> None:
     else:
         opened = object_stream.open_whole(source)
     with contextlib.closing(opened):
+        if source.codings:
+            opened = content_coding.decode(opened, source, fetch.context.limiter)
         head = formats.head_of(opened.peek)
         archive_format = _recognise(fetch, head)
         # One connection continues the stream that was opened; several start again.
@@ -53,8 +63,7 @@ def _recognise(fetch: item_context.ItemFetch, head: bytes) -> str:
     item = fetch.run.item
     if item.kind == plan.INNER:
         return formats.recognise_inner(head, item.name)
-    name = item.name or fetch.source.name
-    return formats.recognise(head, name, unpack=fetch.context.task.unpack)
+    return recognition.recognise(head, item, fetch.source, fetch.context.task)
 
 
 def _is_long(source: remote_object.RemoteObject, item: plan.Item) -> bool:

@@ -37,7 +37,10 @@ def load(
         Failure: It cannot be loaded.
     """
     run, source = fetch.run, fetch.source
-    start = run.attempt.completed.positions.get(run.number, run.item.start)
+    start = run.item.start
+    # Positions in decoded content are not those at the origin.
+    if not source.codings:
+        start = run.attempt.completed.positions.get(run.number, start)
     if start > run.item.start:
         item_version.check_resumable(source)
         opened = None

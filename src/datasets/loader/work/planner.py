@@ -11,7 +11,7 @@ from ..archives import archive_reader, formats, tar_index
 from ..base import byte_streams, failure, file_names, tasks
 from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
-from . import list_queries, plan
+from . import list_queries, plan, recognition
 
 # The most sources that are probed for the plan.
 MOST_PROBED = 64
@@ -105,7 +105,11 @@ def _probe(
         with contextlib.closing(opened):
             head = formats.head_of(opened.peek)
             divisible = source.confirm_ranges()
-        archive_format = formats.recognise(head, source.name, unpack=task.unpack)
+        if source.codings:
+            # It is recognised when its codings are undone.
+            yield item
+            return
+        archive_format = recognition.recognise(head, item, source, task)
         if archive_format == formats.FILE and divisible:
             path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
             yield from _file(dataclasses.replace(item, path=path), task, client)
