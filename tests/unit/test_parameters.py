@@ -122,7 +122,7 @@ def test_another_value_of_unpack_is_refused(value: object):
         ("wait", "soon", "wait is not a whole number from 0 to 600"),
         ("overwrite", "", "overwrite is neither true nor false: use one of them"),
         ("overwrite", "2", "overwrite is neither true nor false"),
-        ("unpack", "", "unpack is not one of true, false and recursive"),
+        ("unpack", "", "unpack is none of true, false, recursive, zip, tar"),
     ],
 )
 def test_what_yaml_makes_something_else_of_is_refused_with_the_way_to_write_it(
