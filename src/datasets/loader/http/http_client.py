@@ -17,7 +17,7 @@ from email import message as email_message
 from typing import Any
 
 from ..base import failure, urls
-from . import addresses, origins, proxies, rate_limits, responses
+from . import addresses, origins, paced_response, proxies, rate_limits, responses
 
 USER_AGENT = "aws-efs-loader/1"
 MOST_REDIRECTS = 10
@@ -284,6 +284,7 @@ class Client:
 
     def _connect(self, route: proxies.Route) -> http.client.HTTPConnection:
         connection = self._new_connection(route)
+        connection.response_class = paced_response.PacedResponse
         if not route.proxied:
             # Its own function for that would resolve the host again, unchecked.
             connection.__dict__["_create_connection"] = self._policy.connect

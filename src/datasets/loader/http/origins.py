@@ -22,6 +22,8 @@ MOST_REMEMBERED = 1024
 # Shorter waits are not worth a word.
 SHORTEST_SHOWN_SECONDS = 1.0
 TICK_SECONDS = 0.5
+# After a failure, fewer bytes than these do not count as data: an origin could send one at a time.
+LEAST_BYTES = 2**14
 
 
 class Origins:
@@ -55,6 +57,7 @@ class Origins:
         self._begun = False
         # The time since when nothing arrives; None while data arrive.
         self._silent_since: float | None = None
+        self._arrived = 0
         self._not_before: dict[str, float] = {}
         self._waits: dict[int, tuple[float, str]] = {}
         self._whole: set[str] = set()
@@ -62,10 +65,12 @@ class Origins:
 
     # --- patience
 
-    def received(self) -> None:
-        """Record that data have arrived."""
+    def received(self, count: int = LEAST_BYTES) -> None:
+        """Record that so many bytes of data have arrived."""
         self._begun = True
-        self._silent_since = None
+        self._arrived += count
+        if self._arrived >= LEAST_BYTES:
+            self._silent_since = None
 
     def patience(self, since: float, *, asked: bool) -> tuple[float, float]:
         """Return the longest time without data, and how much of it is left.
@@ -77,7 +82,7 @@ class Origins:
         longest = self.patience_seconds if self._begun or asked else self._opening_seconds
         with self._lock:
             if self._silent_since is None:
-                self._silent_since = since
+                self._silent_since, self._arrived = since, 0
             return longest, longest - (self._clock() - self._silent_since)
 
     def pause(self, url: str, seconds: float) -> None:

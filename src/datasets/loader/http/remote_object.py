@@ -290,7 +290,7 @@ class RemoteObject:
             Failure: The load has ended.
         """
         self._client.check()
-        self._client.origins.received()
+        self._client.origins.received(count)
         self._on_received(count)
 
 
