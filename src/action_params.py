@@ -101,12 +101,18 @@ def _unpack(value: object) -> str:
     return text
 
 
+def _number(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _checked(check: Callable[[str], str]) -> Any:
     """Return a validator for a parameter that may be empty."""
     return pydantic.AfterValidator(lambda value: check(value) if value else "")
 
 
 Name = Annotated[Text, pydantic.AfterValidator(dataset.validate_name)]
+# A number, which may have a unit.
+Amount = Annotated[Text, pydantic.BeforeValidator(_number)]
 Wait = Annotated[int, juju_values.whole(0, LONGEST_WAIT_SECONDS)]
 
 
@@ -128,6 +134,8 @@ class CreateDatasetParams(Parameters):
     mode: Annotated[
         str, pydantic.BeforeValidator(juju_values.read_mode), _checked(dataset.validate_mode)
     ] = ""
+    max_size: Annotated[Amount, _checked(dataset.validate_size)] = ""
+    deadline: Annotated[Amount, _checked(dataset.validate_duration)] = ""
     image: Annotated[Text, _checked(image_name)] = ""
     command: Annotated[tuple[str, ...], pydantic.BeforeValidator(_words), juju_values.TEXT] = ()
     env: Annotated[dict[str, str], pydantic.BeforeValidator(_environment), juju_values.TEXT] = {}
@@ -198,6 +206,8 @@ class CreateDatasetParams(Parameters):
             image=self.image,
             command=self.command,
             env=self.env,
+            max_bytes=dataset.size_bytes(self.max_size),
+            deadline_seconds=dataset.duration_seconds(self.deadline),
         )
 
     @property

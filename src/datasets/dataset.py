@@ -29,6 +29,10 @@ MOST_PODS = 64
 # Other services than AWS have region names of their own: auto, garage, fr-par.
 REGION = re.compile(r"[a-z0-9-]{1,32}")
 LARGEST_ID = 2**31
+SIZE = re.compile(r"([1-9][0-9]{0,17})(?:([KMGTP])(i?)B?)?", re.IGNORECASE)
+DURATION = re.compile(r"([1-9][0-9]{0,5})([mhd]?)")
+UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86400, "": 86400}
+DEADLINE_DAYS, LONGEST_DEADLINE_DAYS = 7, 366
 REQUEST_TIME = "%Y%m%dt%H%M%S"
 MAIN = "from datasets.loader import program\n\nprogram.run()\n"
 
@@ -52,6 +56,8 @@ class Dataset:
         image: The image of a custom loader, or empty.
         command: The custom loader's command.
         env: The custom loader's environment; values from secrets as references.
+        max_bytes: The most bytes that its files may have.
+        deadline_seconds: The longest time that its Job may run.
         digest_key: The key, in hex, of digests over what may be secret in these parameters.
         cluster_networks: The networks of the cluster's services, which are no sources.
     """
@@ -70,6 +76,8 @@ class Dataset:
     image: str = ""
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    max_bytes: int = tasks.Limits.most_bytes
+    deadline_seconds: int = DEADLINE_DAYS * 86400
     digest_key: str = dataclasses.field(default="", repr=False)
     cluster_networks: tuple[str, ...] = ()
 
@@ -156,6 +164,7 @@ class Dataset:
             mode=self.mode,
             indexes=self.parallelism,
             cluster_networks=self.cluster_networks,
+            limits=tasks.Limits(most_bytes=self.max_bytes),
         )
         # A source list may name objects of the default field's service.
         field = fields[-1] if fields else table.SourceKind.endpoint_field
@@ -257,6 +266,45 @@ def validate_mode(mode: str) -> str:
             "read, and nobody may do more than the digit before allows"
         )
     return f"0{match[1]}{match[2]}{match[3]}"
+
+
+def validate_size(size: str) -> str:
+    """Return the size if it is a number of bytes with an optional unit.
+
+    Raises:
+        ValueError: It is not; the message shows a valid one.
+    """
+    if not SIZE.fullmatch(size):
+        raise ValueError(f"{quote(size)}: use a number of bytes, or one with a unit as in 500G")
+    return size
+
+
+def size_bytes(size: str) -> int:
+    """Return the bytes of a valid size; of an empty one, the most that a data set may have."""
+    match = SIZE.fullmatch(size)
+    if not match:
+        return tasks.Limits.most_bytes
+    power = "kmgtp".find((match[2] or "-").lower()) + 1
+    return int(match[1]) * (1024 if match[3] else 1000) ** power
+
+
+def validate_duration(duration: str) -> str:
+    """Return the duration if it is a number of days, or of another unit that it names.
+
+    Raises:
+        ValueError: It is not, or is too long; the message shows a valid one.
+    """
+    if not DURATION.fullmatch(duration):
+        raise ValueError(f"{quote(duration)}: use a number of days, or one as in 12h or 90m")
+    if duration_seconds(duration) > LONGEST_DEADLINE_DAYS * 86400:
+        raise ValueError(f"{quote(duration)}: use {LONGEST_DEADLINE_DAYS} days at most")
+    return duration
+
+
+def duration_seconds(duration: str) -> int:
+    """Return the seconds of a valid duration; of an empty one, the default deadline."""
+    match = DURATION.fullmatch(duration)
+    return int(match[1]) * UNIT_SECONDS[match[2]] if match else DEADLINE_DAYS * 86400
 
 
 def new_request() -> str:

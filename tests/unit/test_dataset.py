@@ -129,6 +129,8 @@ def test_parameters_that_change_the_data_change_the_fingerprint():
     fields = {field.name for field in dataclasses.fields(dataset.Dataset)}
     assert fields - {key for other in others for key in other} == {
         "cluster_networks",
+        "deadline_seconds",
+        "max_bytes",
         "overwrite",
         "parallelism",
         "region",
@@ -308,3 +310,48 @@ def test_the_loader_needs_nothing_but_an_old_python(path: pathlib.Path):
     }
     # Modules that only newer Pythons have are imported if they exist.
     assert imported <= sys.stdlib_module_names | {"compression"}
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        ("1", 1),
+        ("500G", 500 * 10**9),
+        ("2TiB", 2 * 2**40),
+        ("3k", 3000),
+        ("4Ki", 4096),
+        ("1PB", 10**15),
+    ],
+)
+def test_a_size_may_have_a_unit(size: str, count: int):
+    assert dataset.size_bytes(dataset.validate_size(size)) == count
+
+
+def test_without_a_size_or_a_deadline_the_defaults_hold():
+    assert dataset.size_bytes("") == 16 * 2**40
+    assert dataset.duration_seconds("") == 7 * 86400
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [("3", 3 * 86400), ("12h", 12 * 3600), ("90m", 5400), ("2d", 172_800)]
+)
+def test_a_deadline_is_in_days_or_has_a_unit(duration: str, seconds: int):
+    assert dataset.duration_seconds(dataset.validate_duration(duration)) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "G", "5 G", "5X", "9" * 30, "1s", "0h"])
+def test_a_size_or_a_deadline_that_makes_no_sense_is_refused(text: str):
+    with pytest.raises(ValueError, match="use a number of"):
+        dataset.validate_size(text)
+    with pytest.raises(ValueError, match="use a number of"):
+        dataset.validate_duration(text)
+
+
+def test_a_deadline_is_a_year_at_most():
+    with pytest.raises(ValueError, match="use 366 days at most"):
+        dataset.validate_duration("367")
+
+
+def test_the_task_has_the_largest_size():
+    task = dataset.Dataset("x", ("https://a.example/f",), max_bytes=5).task(request="v")
+    assert task.limits.most_bytes == 5

@@ -110,6 +110,7 @@ def load_job(
         },
         retries=CUSTOM_RETRIES if desired.image else RETRIES,
         parallelism=desired.parallelism,
+        deadline_seconds=desired.deadline_seconds,
         options=loader.options,
     )
 

@@ -61,6 +61,7 @@ class DesiredJob:
     """A Job whose pods mount the volume.
 
     Attributes:
+        deadline_seconds: The longest time that it may run; then its pods are stopped.
         name: Its name.
         kind: Its purpose: "probe", "dataset", ...; its name begins with it.
         main: The main container; the Job ends with it.
@@ -92,6 +93,7 @@ class DesiredJob:
     retries: int = 2
     parallelism: int = 0
     keep_seconds: int | None = None
+    deadline_seconds: int = 7 * 86400
     options: pod_options.PodOptions = dataclasses.field(default_factory=pod_options.PodOptions)
 
 

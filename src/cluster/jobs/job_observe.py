@@ -161,8 +161,13 @@ def _observed_job(
         cause = next((pod.cause for pod in newest if pod.cause), None)
         cause = cause or _hold(job) or pods.find_refusal(job, warnings, application)
     if phase == FAILED:
-        message = next((c.message for c in _conditions(job) if c.type == "Failed"), None)
-        cause = pods.Cause(message or "the Job failed", blocked=True)
+        failed = next((c for c in _conditions(job) if c.type == "Failed"), None)
+        cause = pods.Cause((failed and failed.message) or "the Job failed", blocked=True)
+        if failed and failed.reason == "DeadlineExceeded":
+            cause = pods.Cause(
+                "the Job was stopped at its deadline: run it again, with a longer deadline=",
+                blocked=True,
+            )
     ended = [_seconds(c.lastTransitionTime) for c in _conditions(job) if _is_end(c)]
     return ObservedJob(
         name=objects.name(job),

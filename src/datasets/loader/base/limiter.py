@@ -51,10 +51,7 @@ class Limiter:
 
     def _check(self, used: int) -> None:
         if used > self._limits.most_bytes:
-            raise failure.Failure(
-                f"the source has more than {self._limits.most_bytes} bytes: split it over "
-                "several data sets"
-            )
+            raise too_large(self._limits)
         allowed = self._limits.most_expansion * self._received
         if used > self._limits.free_bytes and used > allowed:
             raise failure.Failure(
@@ -62,3 +59,11 @@ class Limiter:
                 "like an archive bomb: check the source; if this is intended, offer it "
                 "uncompressed"
             )
+
+
+def too_large(limits: tasks.Limits) -> failure.Failure:
+    """Return the failure of a source with more bytes than its limit."""
+    return failure.Failure(
+        f"the source has more than {limits.most_bytes} bytes: allow more by max-size=, or split "
+        "it over several data sets"
+    )

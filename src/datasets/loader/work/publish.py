@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..base import duplicate_names, failure, number_set, tasks
+from ..base import duplicate_names, failure, limiter, number_set, tasks
 from ..store import file_list, journal, load_directory, readback, volume
 from ..tree import files
 from . import item_checksum, item_run, links, plan
@@ -171,6 +171,9 @@ class Publication:
         sha256 = line.text or self._read_back(line)
         self._files += 1
         self._bytes += line.size
+        # Each pod has counted only what it wrote itself.
+        if self._bytes > self._task.limits.most_bytes:
+            raise limiter.too_large(self._task.limits)
         self._tick(self._files, self._bytes)
         executable = line.executable or line.path in self._executable
         return file_list.format_file(line.path, line.size, sha256, executable=executable)
