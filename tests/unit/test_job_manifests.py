@@ -256,3 +256,13 @@ def test_what_runs_on_every_node_tolerates_all_taints_and_waits_in_no_queue():
     assert everywhere.job_labels == {"team": "a"}
     assert everywhere.labels == OPTIONS.labels
     assert (OPTIONS.queue, everywhere.queue) == (True, False)
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_each_job_has_a_deadline(kind: str):
+    assert rendered(JOBS[kind])["spec"]["activeDeadlineSeconds"] == 7 * 86400
+
+
+def test_a_load_has_the_deadline_that_the_user_set():
+    spec = rendered(load(dataclasses.replace(FETCHED, deadline_seconds=5400)))["spec"]
+    assert spec["activeDeadlineSeconds"] == 5400
