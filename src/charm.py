@@ -117,6 +117,8 @@ class AwsEfsCharm(ops.CharmBase):
             peers.save(self, peers.PeerRecord(region=context.aws.region, **recorded))
         if outcome.manifests is not None:
             self._control_plane.publish(outcome.manifests)
+        if outcome.notes is not None:
+            peers.save_notes(self, outcome.notes)
         for problem in outcome.problems:
             self._report(problem)
         if outcome.summary:
@@ -183,12 +185,13 @@ class AwsEfsCharm(ops.CharmBase):
         options, record = self._settings(), self._file_system()
         from app import show_mount
 
-        return show_mount.instructions(
+        commands = show_mount.instructions(
             record.file_system_id,
             record.region,
             options=options.mount_options,
             path=params.path,
         )
+        return {**peers.load_notes(self), **commands}
 
     def _teardown(self, params: action_params.TeardownParams, event: ops.ActionEvent) -> Results:
         from app import teardown

@@ -17,6 +17,7 @@ def deploy(
     workers: Mapping[str, int] | None = None,
     ca_over: Literal["certificates", "secret"] = "certificates",
     nfs_common: bool = True,
+    cloud_provider: bool = True,
     control_plane_name: str = "kubernetes-control-plane",
 ) -> None:
     """Deploy the charms of a cluster: control plane, workers and certificate authority.
@@ -28,11 +29,13 @@ def deploy(
         ca_over: "certificates" for Charmed Kubernetes, whose CA comes from easyrsa; "secret" for
             Canonical Kubernetes, which sends its CA over kube-control.
         nfs_common: Whether the workers can mount NFS.
+        cloud_provider: Whether aws-cloud-provider tells of the workers' zones and instances.
         control_plane_name: The control plane's application: kubernetes-master in older bundles.
     """
     cluster = related_charms.Cluster(model.plane, ca_over)
     control_plane = _bound(related_charms.ControlPlaneCharm, cluster=cluster)
-    worker = _bound(related_charms.WorkerCharm, kubelets=_kubelets(model, nfs_common=nfs_common))
+    kubelets = _kubelets(model, nfs_common=nfs_common, cloud_provider=cloud_provider)
+    worker = _bound(related_charms.WorkerCharm, kubelets=kubelets)
     model.deploy(
         control_plane, related_charms.CONTROL_PLANE, control_plane_name, units=control_planes
     )
@@ -54,14 +57,17 @@ def _bound(charm_type: type[ops.CharmBase], **attributes: object) -> type[ops.Ch
     return cast("type[ops.CharmBase]", type(charm_type.__name__, (charm_type,), attributes))
 
 
-def _kubelets(model: juju_model.Model, *, nfs_common: bool) -> related_charms.Kubelets:
+def _kubelets(
+    model: juju_model.Model, *, nfs_common: bool, cloud_provider: bool
+) -> related_charms.Kubelets:
     """Return functions that start and stop kubelets if the model has nodes."""
     running: dict[str, str] = {}
 
     def start(unit: str) -> None:
         if model.nodes:
             instance = model.world.unit(unit).instance
-            running[unit] = model.nodes.add(instance, nfs_common=nfs_common).name
+            node = model.nodes.add(instance, nfs_common=nfs_common, cloud_provider=cloud_provider)
+            running[unit] = node.name
 
     def stop(unit: str) -> None:
         if model.nodes and unit in running:

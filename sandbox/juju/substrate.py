@@ -112,7 +112,7 @@ class ModelPlane(Protocol):
 class ModelNodes(Protocol):
     """The part of a cluster's nodes that the worker's charm uses; see `worker_nodes.Nodes`."""
 
-    def add(self, instance: Any, *, nfs_common: bool = True) -> Any:
+    def add(self, instance: Any, *, nfs_common: bool = True, cloud_provider: bool = True) -> Any:
         """Register a node on an instance; the result has the node's `name`."""
         ...
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 import identity
 import problems
-from app import job_options
+from app import advice, job_options
 from app.datasets import index, update_index
 from aws import file_system, resources, session
 from cluster import client, nodes, probe
@@ -78,12 +78,15 @@ class Outcome:
         manifests: The applied Kubernetes manifests; None where none were applied.
         problems: The problems, in the order of their discovery.
         summary: The status message of success; empty where the volumes are not ready.
+        notes: What show-mount tells besides, by the names of its results; None where the nodes
+            were not observed.
     """
 
     record: resources.ResourceRecord = dataclasses.field(default_factory=resources.ResourceRecord)
     manifests: Sequence[rendering.Manifest] | None = None
     problems: tuple[problems.Problem, ...] = ()
     summary: str = ""
+    notes: Mapping[str, str] | None = None
 
 
 @contextlib.contextmanager
@@ -153,6 +156,7 @@ def _reconcile_cluster(
         outcome = dataclasses.replace(
             _with(outcome, *claims.problems, *proof.problems),
             manifests=volume_reconcile.render_manifests(desired, context.owner),
+            notes=advice.find(proof, efs.unplaced),
         )
     except problems.Problem as problem:
         return _with(outcome, problem)
@@ -237,6 +241,7 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
         addresses=context.addresses | {node.address for node in listed},
         instance_ids=frozenset(node.instance_id for node in listed if node.instance_id),
         node_zones=frozenset(node.zone for node in listed if node.zone),
+        node_instances={node.address: node.instance_id for node in listed if node.instance_id},
     )
 
 
@@ -271,4 +276,5 @@ def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.Desire
         namespace_mode=settings.root_mode,
         image=settings.loader_image,
         options=job_options.read(settings),
+        places=efs.machine_zones,
     )

@@ -76,7 +76,7 @@ def _unit_problems(vpc: network.Network, placed: placement.Placement) -> list[pr
                 "relate units of one VPC"
             )
         )
-    if placed.unplaced:
+    if placed.unplaced and not placed.used:
         more = ", …" if len(placed.unplaced) > _MAX_NAMED_ADDRESSES else ""
         shown = ", ".join(placed.unplaced[:_MAX_NAMED_ADDRESSES]) + more
         found.append(

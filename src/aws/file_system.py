@@ -58,6 +58,8 @@ class FileSystemOutcome:
         vpc_id: The VPC of the mount targets.
         security_group_id: The charm's security group in that VPC.
         problems: The problems that did not stop the rest.
+        machine_zones: The zones of units and nodes, by address and by instance.
+        unplaced: The addresses of machines that are in no subnet of the VPC.
     """
 
     file_system_id: str
@@ -70,6 +72,8 @@ class FileSystemOutcome:
     vpc_id: str
     security_group_id: str
     problems: tuple[problems.Problem, ...]
+    machine_zones: Mapping[str, str]
+    unplaced: tuple[str, ...]
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -258,6 +262,7 @@ def _outcome(
             f"{name} is being created in {aws.region}: the next update-status continues"
         )
     vpc = observed.network
+    placed = plan.place(desired, observed, vpc) if vpc else None
     return FileSystemOutcome(
         file_system_id=file_system.id,
         account_id=file_system.account_id,
@@ -273,4 +278,6 @@ def _outcome(
         vpc_id=vpc.vpc_id if vpc else "",
         security_group_id=vpc.group.id if vpc and vpc.group else "",
         problems=(*failures, *diagnosis.find_problems(desired, observed)),
+        machine_zones=placed.zones if placed else {},
+        unplaced=placed.unplaced if placed else (),
     )

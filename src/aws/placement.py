@@ -29,12 +29,14 @@ class Placement:
             without a mount target; None if no subnet of the zone has a free address.
         without_efs: The zones with units or nodes in which EFS has no mount targets: Local Zones
             and Wavelength Zones.
-        unplaced: The addresses that are in no subnet.
+        zones: The zones of units and nodes, by address and by instance.
+        unplaced: The addresses of machines that are in no subnet.
         other_vpcs: The other VPCs that have units or nodes.
     """
 
     used: frozenset[network.Subnet]
     new: Mapping[str, network.Subnet | None]
+    zones: Mapping[str, str]
     unplaced: tuple[str, ...]
     other_vpcs: tuple[str, ...]
     without_efs: tuple[str, ...] = ()
@@ -57,17 +59,24 @@ def place(
     ]
     inside = [instance for instance in vpc.instances if instance.vpc_id == vpc.vpc_id]
     foreign = _addresses(outside) - _addresses(inside)
-    node_subnets = {each.subnet_id for each in inside if each.id in desired.instance_ids}
-    used = {subnet for subnet in vpc.subnets if subnet.id in node_subnets}
+    subnets = {subnet.id: subnet for subnet in vpc.subnets}
+    nodes = {
+        each.id: subnets[each.subnet_id]
+        for each in inside
+        if each.id in desired.instance_ids and each.subnet_id in subnets
+    }
+    used = set(nodes.values())
+    zones = {instance_id: subnet.zone for instance_id, subnet in nodes.items()}
     unplaced: list[str] = []
     ranges = [(ipaddress.IPv4Network(subnet.cidr), subnet) for subnet in vpc.subnets]
     for address in sorted(desired.addresses - foreign):
-        if ":" in address:
-            continue  # mount targets are IPv4 only: the machine's IPv4 address tells its subnet
+        if ":" in address or desired.node_instances.get(address) in nodes:
+            continue  # mount targets are IPv4 only; a node's instance tells where it is
         parsed = _ipv4(address)
         subnet = next((subnet for cidr, subnet in ranges if parsed and parsed in cidr), None)
         if subnet:
             used.add(subnet)
+            zones[address] = subnet.zone
         else:
             unplaced.append(address)
     served = {target.zone for target in targets}
@@ -77,6 +86,7 @@ def place(
         used=frozenset(used),
         new={zone: subnet for zone, subnet in new.items() if zone not in without_efs},
         without_efs=without_efs,
+        zones=zones,
         unplaced=tuple(unplaced),
         other_vpcs=tuple(sorted({instance.vpc_id for instance in outside})),
     )

@@ -76,6 +76,8 @@ class DesiredFileSystem:
         addresses: The private addresses of the related units and of the nodes.
         instance_ids: The instances of the nodes.
         node_zones: The availability zones of the nodes, as far as the cluster tells them.
+        node_instances: The instances of nodes by the nodes' addresses, which may be of a network
+            of Juju's own, such as fan, that AWS does not know.
     """
 
     key: ResourceKey
@@ -89,6 +91,7 @@ class DesiredFileSystem:
     addresses: frozenset[str]
     instance_ids: frozenset[str]
     node_zones: frozenset[str] = frozenset()
+    node_instances: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     @property
     def owner(self) -> identity.Owner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 import ops
@@ -13,6 +14,7 @@ import problems
 ENDPOINT = "peers"
 KEY = "record"
 LEADER = "leader"
+NOTES = "notes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,26 @@ def save(charm: ops.CharmBase, record: PeerRecord) -> None:
     relation = charm.model.get_relation(ENDPOINT)
     if relation is not None and load(charm) != record:
         relation.data[charm.app][KEY] = json.dumps(dataclasses.asdict(record))
+
+
+def load_notes(charm: ops.CharmBase) -> dict[str, str]:
+    """Return what the leader has noted for the other units; nothing of what cannot be read."""
+    relation = charm.model.get_relation(ENDPOINT)
+    text = relation.data[charm.app].get(NOTES, "") if relation else ""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    items = cast("dict[Any, Any]", found).items() if isinstance(found, dict) else ()
+    return {name: value for name, value in items if isinstance(value, str)}
+
+
+def save_notes(charm: ops.CharmBase, notes: Mapping[str, str]) -> None:
+    """Note what every unit can tell the user; leader only."""
+    relation = charm.model.get_relation(ENDPOINT)
+    text = json.dumps(dict(notes), sort_keys=True)
+    if relation is not None and relation.data[charm.app].get(NOTES, "{}") != text:
+        relation.data[charm.app][NOTES] = text
 
 
 def _parse(text: str) -> PeerRecord:

@@ -80,6 +80,16 @@ def test_workers_without_an_nfs_client_are_named_with_the_command_that_fixes_the
     assert stage.status().name == "active"
 
 
+def test_workers_that_tell_neither_zone_nor_instance_are_served_by_their_addresses(
+    stage: Stage,
+) -> None:
+    kubernetes_bundle.deploy(stage.model, cloud_provider=False)
+    stage.deploy()
+    stage.relate()
+    status = stage.status()
+    assert (status.name, "3 zones, 3 nodes proven" in status.message) == ("active", True), status
+
+
 def test_a_worker_in_a_new_zone_is_served_at_once(stage: Stage) -> None:
     zones = sorted(stage.cloud.subnets)
     stage.settle(workers={zones[0]: 1, zones[1]: 1})

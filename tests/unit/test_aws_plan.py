@@ -430,12 +430,34 @@ def test_machines_in_another_vpc_are_reported_and_do_not_choose_subnets_here() -
     assert "vpc-away" in reported and VPC in reported
 
 
-def test_addresses_in_no_subnet_are_named() -> None:
-    desired = make_desired(
-        addresses=frozenset({"10.0.0.7", "192.168.0.9", "node.example.com", "fd00::1"})
-    )
+def test_addresses_in_no_subnet_are_named_where_no_machine_is_served() -> None:
+    desired = make_desired(addresses=frozenset({"192.168.0.9", "node.example.com", "fd00::1"}))
     reported = only(diagnosis.find_problems(desired, world_of(group=group())))
     assert reported.startswith("192.168.0.9, node.example.com: in no subnet of vpc-here")
+
+
+def test_addresses_in_no_subnet_are_no_problem_while_one_machine_is_served() -> None:
+    desired = make_desired(addresses=frozenset({"10.0.0.7", "252.7.0.1", "192.168.0.9"}))
+    end = converged(desired, world_of())
+    assert diagnosis.find_problems(desired, end) == []
+    assert end.network
+    placed = plan.place(desired, end, end.network)
+    assert placed.unplaced == ("192.168.0.9", "252.7.0.1")
+    assert placed.zones == {"10.0.0.7": "us-east-1a"}
+
+
+def test_a_nodes_instance_tells_where_it_is_whatever_its_address() -> None:
+    machine = network.Instance("i-1", VPC, "subnet-1", frozenset({"10.0.1.7"}))
+    desired = make_desired(
+        addresses=frozenset({"252.7.0.1"}),
+        instance_ids=frozenset({"i-1"}),
+        node_instances={"252.7.0.1": "i-1"},
+    )
+    end = converged(desired, world_of(instances=(machine,)))
+    assert end.network
+    placed = plan.place(desired, end, end.network)
+    assert (placed.unplaced, placed.zones) == ((), {"i-1": "us-east-1b"})
+    assert [target.zone for target in end.mount_targets] == ["us-east-1b"]
 
 
 def test_dns_flags_that_are_off_are_reported_with_the_command_that_sets_them() -> None:
