@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from datasets.loader.base import tasks
 
 Result = tasks.Result
 
+WAITING = re.compile(r"[ -~]{1,200}")
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -40,6 +42,7 @@ class Progress:
         bytes: The total size of these files.
         rate: The transfer rate in bytes per second.
         eta: The remaining time in seconds; None where it is unknown.
+        waiting: What it waits for, and how long; empty if it waits for nothing.
     """
 
     state: str
@@ -51,6 +54,7 @@ class Progress:
     bytes: int = 0
     rate: float = 0
     eta: float | None = None
+    waiting: str = ""
 
     @property
     def percent(self) -> int | None:
@@ -141,6 +145,7 @@ def combine(pods: Sequence[Progress]) -> Progress:
         bytes=sum(pod.bytes for pod in pods),
         rate=rate,
         eta=left,
+        waiting=next((pod.waiting for pod in pods if pod.waiting), ""),
     )
 
 
@@ -171,6 +176,8 @@ def format_progress(progress: Progress) -> str:
         parts.append(f"{format_size(progress.rate)}/s")
         if progress.eta is not None:
             parts.append(f"{format_duration(progress.eta)} left")
+    if progress.waiting:
+        parts.append(f"waiting: {progress.waiting}")
     return f"{progress.state}: {', '.join(parts)}" if parts else progress.state
 
 
@@ -213,9 +220,12 @@ def _progress(fields: Mapping[str, Any]) -> Progress:
     numbers: dict[str, Any] = {
         name: value
         for name, value in known.items()
-        if name != "state" and isinstance(value, (int, float))
+        if name not in {"state", "waiting"} and isinstance(value, (int, float))
     }
-    return Progress(state=str(fields["state"]), **numbers)
+    waiting = fields.get("waiting")
+    # It has the name of a host that an origin may have chosen.
+    shown = isinstance(waiting, str) and WAITING.fullmatch(waiting)
+    return Progress(state=str(fields["state"]), waiting=waiting if shown else "", **numbers)
 
 
 def _entry(fields: Mapping[str, Any]) -> InventoryEntry:

@@ -55,6 +55,7 @@ class Origins:
         self._clock = clock
         self._lock = threading.Lock()
         self._begun = False
+        self._received_at = clock()
         # The time since when nothing arrives; None while data arrive.
         self._silent_since: float | None = None
         self._arrived = 0
@@ -70,6 +71,7 @@ class Origins:
         self._begun = True
         self._arrived += count
         if self._arrived >= LEAST_BYTES:
+            self._received_at = self._clock()
             self._silent_since = None
 
     def patience(self, since: float, *, asked: bool) -> tuple[float, float]:
@@ -82,7 +84,7 @@ class Origins:
         longest = self.patience_seconds if self._begun or asked else self._opening_seconds
         with self._lock:
             if self._silent_since is None:
-                self._silent_since, self._arrived = since, 0
+                self._silent_since, self._arrived = max(since, self._received_at), 0
             return longest, longest - (self._clock() - self._silent_since)
 
     def pause(self, url: str, seconds: float) -> None:
