@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -14,12 +13,15 @@ import juju_values
 import shell_words
 from config import image_name
 from datasets import dataset, protocol
+from datasets.loader.base import urls
 from datasets.loader.sources import table
 from juju_values import Flag, Text
 from problems import quote
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LONGEST_WAIT_SECONDS = 600
+# The parameters that go with some kinds of sources only, and those that go with any.
+SERVICE_PARAMETERS = ("endpoint", "credentials", "region", "requester_pays", "include", "exclude")
+SOURCE_PARAMETERS = ("checksum", "unpack", "parallelism", "connections", *SERVICE_PARAMETERS)
 # A value of `env` that names a key of a Juju secret, so that it is not stored in plain text.
 SECRET_VALUE = re.compile(r"secret:(?P<id>[\w/-]+)/(?P<key>[a-z][a-z0-9-]*)")
 
@@ -93,6 +95,15 @@ def _sources(value: str) -> tuple[str, ...]:
     return sources
 
 
+def _patterns(value: str) -> tuple[str, ...]:
+    patterns = tuple(dict.fromkeys(value.split()))
+    if len(patterns) > dataset.MOST_PATTERNS:
+        raise ValueError(f"has more than {dataset.MOST_PATTERNS} patterns: use fewer, wider ones")
+    if any(pattern.startswith("/") for pattern in patterns):
+        raise ValueError("has a pattern with a slash at its beginning: paths have none there")
+    return patterns
+
+
 def _unpack(value: object) -> str:
     # Juju parses true and false as booleans, except with --string-args.
     text = str(value).lower() if isinstance(value, (bool, str)) else ""
@@ -127,6 +138,10 @@ class CreateDatasetParams(Parameters):
     endpoint: Annotated[Text, _checked(dataset.validate_endpoint)] = ""
     region: Annotated[Text, _checked(dataset.validate_region)] = ""
     credentials: Annotated[Text, _checked(_secret)] = ""
+    requester_pays: Flag = False
+    include: Annotated[tuple[str, ...], pydantic.BeforeValidator(_patterns), juju_values.TEXT] = ()
+    exclude: Annotated[tuple[str, ...], pydantic.BeforeValidator(_patterns), juju_values.TEXT] = ()
+    connections: Annotated[int, juju_values.whole(0, dataset.MOST_CONNECTIONS)] = 0
     parallelism: Annotated[int, juju_values.whole(1, dataset.MOST_PODS)] = 1
     owner: Annotated[
         str, pydantic.BeforeValidator(juju_values.read_owner), _checked(dataset.validate_owner)
@@ -163,30 +178,38 @@ class CreateDatasetParams(Parameters):
         if self.source or self.source_list:
             raise ValueError("give either source and source-list, or image: not both")
         plain = CreateDatasetParams.model_fields
-        for name in ("checksum", "unpack", "endpoint", "region", "credentials", "parallelism"):
+        for name in SOURCE_PARAMETERS:
             if getattr(self, name) != plain[name].default:
                 raise ValueError(
-                    f"{name} goes with source or source-list: leave it out with image"
+                    f"{name.replace('_', '-')} goes with source or source-list: leave it out with "
+                    "image"
                 )
 
     def _check_services(self) -> None:
         kinds = self.to_dataset().kinds
         # The content of a source list is not known yet: its sources may be on S3.
-        for name in () if self.source_list else ("endpoint", "credentials", "region"):
-            if getattr(self, name) and not any(name in each.parameters for each in kinds):
-                shown = [row.url_prefix for row in table.ROWS if name in row.parameters]
-                raise ValueError(f"{name} goes with {' and '.join(shown)} sources: leave it out")
+        for name in () if self.source_list else SERVICE_PARAMETERS:
+            word = name.replace("_", "-")
+            if getattr(self, name) and not any(word in each.parameters for each in kinds):
+                shown = [row.url_prefix for row in table.ROWS if word in row.parameters]
+                raise ValueError(f"{word} goes with {' and '.join(shown)} sources: leave it out")
         services = [each.url_prefix for each in kinds if "endpoint" in each.parameters]
         if self.endpoint and len(services) > 1:
             raise ValueError(
                 f"endpoint cannot serve both {' and '.join(services)}: use a data set for each"
             )
         # Requests to S3 are signed, but requests to the Hub contain the token itself.
-        host = urllib.parse.urlsplit(self.endpoint)
-        clear = host.scheme == "http" and host.hostname not in LOOPBACK
-        if clear and self.credentials and any(each.sends_secret for each in kinds):
+        hub = any(each.sends_secret and "endpoint" in each.parameters for each in kinds)
+        if hub and self.credentials and self.endpoint and not urls.is_private_way(self.endpoint):
             raise ValueError(
                 "endpoint is not https, but requests to it contain the token: use https://"
+            )
+        # With others, the credentials may be for those.
+        web = bool(kinds) and all(each.schemes == urls.WEB for each in kinds)
+        named = [*self.source, self.source_list]
+        if web and self.credentials and not all(map(urls.is_private_way, filter(None, named))):
+            raise ValueError(
+                "credentials are sent by https only: use https:// for all sources with them"
             )
 
     def to_dataset(self) -> dataset.Dataset:
@@ -199,6 +222,10 @@ class CreateDatasetParams(Parameters):
             unpack=self.unpack,
             endpoint=self.endpoint,
             region=self.region,
+            requester_pays=self.requester_pays,
+            include=self.include,
+            exclude=self.exclude,
+            connections=self.connections,
             owner=self.owner,
             mode=self.mode or protocol.PLAIN_MODE,
             overwrite=self.overwrite,

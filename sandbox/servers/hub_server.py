@@ -22,8 +22,11 @@ MAIN = "main"
 # The real Hub stores files of more than 10 MB in LFS, and lists 1,000 files per page.
 LFS_BYTES = 1000
 PAGE_SIZE = 100
-API = re.compile(r"/api/datasets/(.+?)/(revision|tree)/([^/]+)(?:/(.*))?")
-RESOLVE = re.compile(r"/datasets/(.+?)/resolve/([^/]+)/(.+)")
+# A data set has its id as its name here, a model and a space also their kind.
+API = re.compile(
+    r"/api/(?:datasets/)?((?:(?:models|spaces)/)?.+?)/(revision|tree)/([^/]+)(?:/(.*))?"
+)
+RESOLVE = re.compile(r"/(?:datasets/)?(.+?)/resolve/([^/]+)/(.+)")
 SIGNATURE = "Signature=0123abcd"
 
 
@@ -135,7 +138,7 @@ class Hub:
         """Commit files to a data set, replacing all previous files.
 
         Args:
-            repo: The data set's id.
+            repo: The data set's id; models/id or spaces/id for another repository.
             files: The files' contents by path.
             revision: The branch or tag of the commit.
             gated: Whether its files are only for users who have accepted its terms.
@@ -158,7 +161,7 @@ class Hub:
             if len(content) >= LFS_BYTES:
                 self.cdn.put(_oid(content), content, faults=fault)
             else:
-                url_path = f"datasets/{repo}/resolve/{commit}/{path}"
+                url_path = f"{_prefix(repo)}/resolve/{commit}/{path}"
                 self._front.put(url_path, content, faults=fault)
         return commit
 
@@ -169,6 +172,8 @@ class Hub:
         if not match:
             return _refusal(404, "", "Not Found")
         name = match[1]
+        if resolve and not target.path.startswith(("/datasets/", "/spaces/")):
+            name = f"models/{name}"
         if name in self.renamed:
             return _Reply(
                 307, headers={"Location": connection.path.replace(name, self.renamed[name], 1)}
@@ -180,7 +185,7 @@ class Hub:
         repository = self._repositories[name]
         if api:
             return self._api(api, repository, urllib.parse.parse_qs(target.query))
-        return self._resolve(connection, match, repository)
+        return self._resolve(connection, name, match, repository)
 
     def _access_refusal(self, name: str, token: str, *, file: bool) -> _Reply | None:
         """Return the refusal of a data set or its files for a token; None if it has access."""
@@ -204,7 +209,7 @@ class Hub:
             return _Reply(
                 200,
                 {
-                    "id": name,
+                    "id": name.removeprefix("models/").removeprefix("spaces/"),
                     "sha": commit,
                     "private": repository.private,
                     "gated": "auto" if repository.gated else False,
@@ -227,10 +232,11 @@ class Hub:
     def _resolve(
         self,
         connection: http.server.BaseHTTPRequestHandler,
+        name: str,
         match: re.Match[str],
         repository: _Repository,
     ) -> _Reply | None:
-        name, revision, path = match[1], *map(urllib.parse.unquote, match.groups()[1:])
+        revision, path = map(urllib.parse.unquote, match.groups()[1:])
         commit = repository.revisions.get(revision)
         if commit is None:
             return _refusal(404, "RevisionNotFound", "Invalid rev id")
@@ -239,7 +245,7 @@ class Hub:
             return _refusal(404, "EntryNotFound", "Entry not found")
         if len(content) < LFS_BYTES:
             # The front server has it under the commit's id.
-            connection.path = f"/datasets/{name}/resolve/{commit}/{urllib.parse.quote(path)}"
+            connection.path = f"/{_prefix(name)}/resolve/{commit}/{urllib.parse.quote(path)}"
             return None
         return _Reply(
             302,
@@ -279,6 +285,13 @@ def _listed(path: str, content: bytes) -> dict[str, Any]:
         return fields
     lfs = {"oid": _oid(content), "size": len(content), "pointerSize": 130}
     return {**fields, "lfs": lfs}
+
+
+def _prefix(repo: str) -> str:
+    """Return the beginning of the paths of a repository's files."""
+    if repo.startswith("models/"):
+        return repo.removeprefix("models/")
+    return repo if repo.startswith("spaces/") else f"datasets/{repo}"
 
 
 def _oid(content: bytes) -> str:

@@ -60,6 +60,7 @@ class _Bucket:
     public: bool
     listable: bool
     fresh: bool
+    requester_pays: bool = False
 
 
 class _Refused(Exception):  # noqa: N818 - an answer of S3, not a failure of the sandbox
@@ -77,12 +78,14 @@ class Buckets:
         url: The endpoint's URL, without a trailing slash.
         credentials: The key for private buckets.
         expired: The expired session tokens.
+        refusals: The status, code and message of objects that are refused, by bucket and key.
         requests: The requests so far.
     """
 
     def __init__(self) -> None:
         self.credentials = identity.AwsCredentials("sandbox-access-key", "sandbox-secret-key")
         self.expired: set[str] = set()
+        self.refusals: dict[tuple[str, str], tuple[int, str, str]] = {}
         self.requests: list[faulty_http_server.Request] = []
         self._account = f"{secrets.randbelow(10**12):012d}"
         self._backend: S3Backend = s3_backends[self._account]["aws"]
@@ -114,6 +117,7 @@ class Buckets:
         public: bool = False,
         listable: bool = True,
         fresh: bool = False,
+        requester_pays: bool = False,
     ) -> None:
         """Create a bucket.
 
@@ -123,9 +127,10 @@ class Buckets:
             public: Whether anybody may read it.
             listable: Whether its readers may also list it.
             fresh: Whether it is so new that the global endpoint still redirects to its region.
+            requester_pays: Whether only who accepts to pay may read it.
         """
         self._backend.create_bucket(name, region)
-        self._buckets[name] = _Bucket(region, public, listable, fresh)
+        self._buckets[name] = _Bucket(region, public, listable, fresh, requester_pays)
 
     def put(self, bucket: str, objects: Mapping[str, bytes], *, storage: str = "STANDARD") -> None:
         """Add objects to a bucket.
@@ -148,6 +153,8 @@ class Buckets:
             if bucket.fresh and request.headers.get("host", "") == f"{name}.s3.amazonaws.com":
                 return _redirect(request, name, bucket.region)
             self._authorize(request, bucket, region, listing=not key)
+            if refusal := self.refusals.get((name, key)):
+                raise _Refused(*refusal)
             reply = self._moto(request, name, key)
         except _Refused as refused:
             reply = _error(refused)
@@ -165,6 +172,9 @@ class Buckets:
             raise _Refused(301, "PermanentRedirect", "The bucket is elsewhere")
         if signed is not None:
             self._check_signature(request, bucket, signed)
+        paid = request.headers.get("x-amz-request-payer") == "requester"
+        if bucket.requester_pays and not paid:
+            raise _Refused(403, "AccessDenied", "Access Denied")
         if (listing and not bucket.listable) or (signed is None and not bucket.public):
             raise _Refused(403, "AccessDenied", "Access Denied")
 

@@ -222,10 +222,9 @@ def _progress(fields: Mapping[str, Any]) -> Progress:
         for name, value in known.items()
         if name not in {"state", "waiting"} and isinstance(value, (int, float))
     }
-    waiting = fields.get("waiting")
     # It has the name of a host that an origin may have chosen.
-    shown = isinstance(waiting, str) and WAITING.fullmatch(waiting)
-    return Progress(state=str(fields["state"]), waiting=waiting if shown else "", **numbers)
+    waiting = WAITING.fullmatch(str(fields.get("waiting") or ""))
+    return Progress(state=str(fields["state"]), waiting=waiting[0] if waiting else "", **numbers)
 
 
 def _entry(fields: Mapping[str, Any]) -> InventoryEntry:

@@ -26,6 +26,8 @@ from problems import quote
 
 UNPACK = ("true", "false", "recursive", *protocol.ARCHIVE_FORMATS)
 MOST_PODS = 64
+MOST_CONNECTIONS = 32
+MOST_PATTERNS = 50
 # Other services than AWS have region names of their own: auto, garage, fr-par.
 REGION = re.compile(r"[a-z0-9-]{1,32}")
 LARGEST_ID = 2**31
@@ -49,6 +51,10 @@ class Dataset:
         unpack: Whether archives are unpacked: `true`, `false`, `recursive`, or their format.
         endpoint: The URL of the service of s3 or hf sources, or empty for the default one.
         region: The region of the buckets, or empty to detect it.
+        requester_pays: Whether the key's account pays for requests to S3.
+        include: The patterns of listed files to load; none for all.
+        exclude: The patterns of listed files not to load.
+        connections: The most connections of a pod; 0 for as many as are useful.
         owner: `uid:gid` of the files, or empty.
         mode: Octal digits of the files' permissions.
         overwrite: Whether it replaces an existing data set of this name.
@@ -69,6 +75,10 @@ class Dataset:
     unpack: str = "true"
     endpoint: str = ""
     region: str = ""
+    requester_pays: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    connections: int = 0
     owner: str = ""
     mode: str = protocol.PLAIN_MODE
     overwrite: bool = False
@@ -103,6 +113,9 @@ class Dataset:
             "command": self.command,
             "env": sorted(self.env.items()),
         }
+        # Only where they are set: the fingerprints of earlier data sets stay as they are.
+        if self.include or self.exclude:
+            fields |= {"include": sorted(self.include), "exclude": sorted(self.exclude)}
         text = json.dumps(fields, sort_keys=True).encode()
         if not self._may_have_secrets:
             return hashlib.sha256(text).hexdigest()
@@ -158,6 +171,10 @@ class Dataset:
             overwrite=self.overwrite,
             root=root,
             region=self.region,
+            requester_pays=self.requester_pays,
+            include=self.include,
+            exclude=self.exclude,
+            connections=self.connections,
             credentials=credentials or {},
             digest_key=self.digest_key if self.source_list else "",
             owner=self.owner,

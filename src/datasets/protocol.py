@@ -58,5 +58,7 @@ DIGEST_DIGITS = {"sha256": 64, "sha512": 128, "md5": 32}
 # --- credentials
 
 ACCESS_KEY, SECRET_KEY, SESSION_TOKEN = "access-key", "secret-key", "session-token"
-# The key of a Hub token.
+# The key of a token of the Hub, or for the hosts of web sources, which may need a header instead:
+# its value is `Name: value`.
+HEADER = "header"
 TOKEN = "token"  # noqa: S105 - its name

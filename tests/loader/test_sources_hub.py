@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import http.client
 import json
@@ -14,7 +15,7 @@ from datasets.loader.sources import hub
 from datasets.loader.sources.source_object import SourceObject
 from sandbox.servers import hub_server as sandbox_hub
 from sandbox.servers import origin_server
-from tests.loader import sources_rig
+from tests.loader import loader_rig, sources_rig
 
 LARGE = bytes(range(256)) * 20
 FILES = {
@@ -191,7 +192,7 @@ def test_what_is_gated_wants_its_terms_accepted(served: sandbox_hub.Hub):
     assert message in refusal(served, "hf://datasets/org/gated")
     found = expand(served, "hf://datasets/org/gated", TOKEN)
     assert fetch(served, found[0], TOKEN) == b"hello"
-    with pytest.raises(failure.Failure, match="has accepted the data set's terms on the Hub"):
+    with pytest.raises(failure.Failure, match="has accepted the terms on the Hub"):
         fetch(served, found[0], "hf_other")
     with pytest.raises(failure.Failure, match="private or gated; accept its terms"):
         fetch(served, found[0])
@@ -272,3 +273,75 @@ def test_an_empty_data_set_is_refused(served: sandbox_hub.Hub, monkeypatch: pyte
 
 def test_the_hub_is_huggingface_co_unless_another_is_named():
     assert hub.HubService().url == "https://huggingface.co"
+
+
+@pytest.mark.parametrize("kind", ["models/", "spaces/"])
+def test_models_and_spaces_are_found(served: sandbox_hub.Hub, kind: str):
+    served.put(f"{kind}org/name", FILES, private=True, token=TOKEN)
+    served.put("org/name", {"other": b"data set"})
+    prefix = kind.replace("models/", "")
+    found = {each.path: each for each in expand(served, f"hf://{prefix}org/name", TOKEN)}
+    assert found.keys() == FILES.keys()
+    for path, each in found.items():
+        assert fetch(served, each, TOKEN) == FILES[path]
+    (found_one,) = expand(served, f"hf://{prefix}org/name@main/data/test.csv", TOKEN)
+    assert fetch(served, found_one, TOKEN) == b"a,b"
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        (("*.md",), (), {"README.md"}),
+        (
+            ("data/*",),
+            (),
+            {"data/train/0001.parquet", "data/train/ünï cödé+#.txt", "data/test.csv"},
+        ),
+        (("data/",), ("*.parquet", "*.txt"), {"data/test.csv"}),
+        ((), ("data*",), {"README.md"}),
+        (("*.csv", "data2/x"), (), {"data/test.csv", "data2/x"}),
+        (("[Rr]*",), (), {"README.md"}),
+    ],
+)
+def test_files_are_selected_by_patterns(
+    served: sandbox_hub.Hub, include: tuple[str, ...], exclude: tuple[str, ...], expected: set[str]
+):
+    served.put("org/name", FILES)
+    asked = dataclasses.replace(
+        task(served, "hf://datasets/org/name"), include=include, exclude=exclude
+    )
+    assert {each.path for each in sources_rig.expand(asked)} == expected
+
+
+def test_a_large_file_is_resolved_once(rig: loader_rig.Rig, served: sandbox_hub.Hub):
+    files = {name: name.encode() * 2**23 for name in ("a1", "b2")}
+    served.put("org/name", files, private=True, token=TOKEN)
+    run = rig.load("hf://datasets/org/name", hub=served.url, credentials={"token": TOKEN})
+    assert run.result.files == 2
+    assert rig.files() == files
+    resolves = [each for each in served.requests if "/resolve/" in each.target]
+    assert len(resolves) == 2
+    assert len(served.cdn.requests) > 10
+    assert all("authorization" not in each.headers for each in served.cdn.requests)
+
+
+def test_a_signed_link_that_expires_is_resolved_anew(rig: loader_rig.Rig, served: sandbox_hub.Hub):
+    content = bytes(range(256)) * 2**16
+    faults = {"large": origin_server.Faults(answers=4)}
+    served.put("org/name", {"large": content}, faults=faults)
+    first = rig.load("hf://datasets/org/name", hub=served.url)
+    assert "answers 403" in first.error
+    resolves = [each for each in served.requests if "/resolve/" in each.target]
+    assert len(resolves) > 1, "each refusal of the kept link is followed by another one"
+
+
+def test_what_the_hub_limits_is_waited_for(rig: loader_rig.Rig, served: sandbox_hub.Hub):
+    path = f"datasets/org/name/resolve/{served.put('org/name', {'small': b'small'})}/small"
+    served._front.put(
+        path,
+        b"small",
+        headers={"RateLimit": '"resolvers";r=0;t=1', "RateLimit-Policy": '"resolvers";q=3000;w=1'},
+        faults=origin_server.Faults(status=429, status_times=1),
+    )
+    assert rig.load("hf://datasets/org/name", hub=served.url).result.files == 1
+    assert [each.status for each in served.requests if "/resolve/" in each.target] == [429, 200]

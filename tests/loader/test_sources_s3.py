@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import http.client
@@ -21,7 +22,7 @@ from datasets.loader.http import http_client
 from datasets.loader.sources import expansion, s3, s3_list, s3_service, s3_signature, xml_reader
 from datasets.loader.sources.source_object import SourceObject
 from sandbox.servers import s3_server
-from tests.loader import sources_rig
+from tests.loader import loader_rig, sources_rig
 
 NOW = datetime.datetime(2024, 2, 29, 12, 0, 1, tzinfo=datetime.timezone.utc)
 KEYS = [
@@ -383,6 +384,125 @@ def test_keys_are_read_as_they_are_where_a_service_does_not_encode_them():
     encoded = body.replace(b"</Contents>", b"</Contents><EncodingType>url</EncodingType>")
     (found,) = s3_list.read(encoded, "bucket").objects
     assert found.key == " a b "
+
+
+REFUSED = {
+    "ExpiredToken": (
+        400,
+        "The provided token has expired.",
+        "the credentials have expired: put new",
+    ),
+    "RequestExpired": (400, "Request has expired", "the credentials have expired: put new"),
+    "AccessDenied": (403, "no permission to perform: kms:Decrypt on the key", "kms:Decrypt"),
+    "KMS.DisabledException": (400, "The key is disabled.", "which must be enabled"),
+    "InvalidRequest": (
+        400,
+        "The object was stored using a form of Server Side Encryption. The correct parameters "
+        "must be provided to retrieve the object.",
+        "a key of its owner's (SSE-C), which is not supported",
+    ),
+    "InvalidArgument": (
+        400,
+        "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS "
+        "Signature Version 4.",
+        "give credentials=secret:<id> with access-key",
+    ),
+    "InvalidObjectState": (403, "The operation is not valid", "restore it in S3"),
+    "PermanentRedirect": (301, "The bucket must be addressed elsewhere", "set region= to it"),
+    "Odd": (418, "?", "answers Odd: check the source"),
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_refusal_of_an_object_is_explained_as_one_of_a_list(
+    rig: loader_rig.Rig, served: s3_server.Buckets, code: str
+):
+    status, message, expected = REFUSED[code]
+    served.make("private-data", region="eu-west-1")
+    served.put("private-data", {"p/a": b"1", "p/b": b"2" * 9})
+    served.refusals["private-data", "p/b"] = status, code, message
+    asked = task(served, "s3://private-data/p", region="eu-west-1")
+    error = rig.run(dataclasses.replace(asked, root=str(rig.volume)).to_json()).error
+    assert expected in error
+    assert "/private-data/p/b" in error
+
+
+def test_an_expired_token_in_the_middle_keeps_what_is_there_and_goes_on_with_a_new_one(
+    rig: loader_rig.Rig, served: s3_server.Buckets
+):
+    files = {f"p/{number:03}": b"%d" % number * 9000 for number in range(200)}
+    served.make("private-data")
+    served.put("private-data", files)
+    served.refusals["private-data", "p/150"] = 400, "ExpiredToken", "The token has expired."
+    asked = dataclasses.replace(task(served, "s3://private-data/p"), root=str(rig.volume))
+    error = rig.run(asked.to_json()).error
+    assert "ExpiredToken" in error
+    assert "put new ones into the secret, then run create-dataset again" in error
+    kept = len([path for path in rig.volume.rglob("tree/*") if path.is_file()])
+    assert kept > 0
+    served.refusals.clear()
+    served.requests.clear()
+    again = dataclasses.replace(asked, request="w")
+    assert rig.run(again.to_json()).result.files == 200
+    assert rig.files() == {key[2:]: content for key, content in files.items()}
+    # What had been fetched is not fetched again.
+    assert len([each for each in served.requests if "/p/" in each.path]) < 200
+
+
+@pytest.mark.parametrize("requester_pays", [False, True])
+def test_a_bucket_whose_requester_pays_is_read_by_who_says_so(
+    served: s3_server.Buckets, requester_pays: bool
+):
+    served.make("paid-data", requester_pays=True)
+    served.put("paid-data", {"k": b"12345"})
+    if not requester_pays:
+        assert "set requester-pays=true" in refusal(served, "s3://paid-data/k")
+        return
+    (found,) = expand(served, "s3://paid-data/k", requester_pays=True)
+    assert fetch(served, found, requester_pays=True) == b"12345"
+
+
+@pytest.mark.parametrize("name", ["Old_Bucket", "under_score", "UPPER", "dots.and_more"])
+def test_buckets_have_names_that_aws_would_not_allow(name: str):
+    service = s3_service.S3Service("https://minio.example/")
+    assert service.base(name, "") == f"https://minio.example/{name}"
+    assert s3_service.S3Service().base(name, "") == f"https://s3.amazonaws.com/{name}"
+
+
+KEY_ORDERS = [
+    (["a", "a/b"], {"a": 0}, ["a/b"]),
+    (["a", "a-b", "a.x", "a/b", "b"], {"a": 0}, ["a-b", "a.x", "a/b", "b"]),
+    (["a", "a/b", "a/b/c"], {"a": 0, "a/b": 0}, ["a/b/c"]),
+    (["a", "ab"], {"a": 0}, ["a", "ab"]),
+    (["a", "a!", "a!/x", "a/"], {"a!": 0, "a/": 5}, None),
+    (["a", "a/b"], {}, None),
+]
+
+
+@pytest.mark.parametrize(("keys", "sizes", "expected"), KEY_ORDERS)
+def test_an_empty_object_beside_its_prefix_is_its_directory(
+    keys: list[str], sizes: dict[str, int], expected: list[str] | None
+):
+    objects = [s3_list.ListedObject(key, sizes.get(key, 9), "", False) for key in keys]
+    if expected is None:
+        with pytest.raises(failure.Failure, match="leave one of them out with exclude="):
+            list(s3_list.without_markers(objects, "bucket"))
+        return
+    found = [each.key for each in s3_list.without_markers(objects, "bucket")]
+    assert sorted(found) == expected
+
+
+def test_a_prefix_with_an_empty_object_of_its_name_is_a_prefix(served: s3_server.Buckets):
+    served.make("private-data")
+    served.put("private-data", {"a": b"", "a/b": b"1", "lone": b"", "full": b"1", "full/x": b"2"})
+    assert [each.path for each in expand(served, "s3://private-data/a")] == ["b"]
+    assert [each.size for each in expand(served, "s3://private-data/lone")] == [0]
+    assert [each.size for each in expand(served, "s3://private-data/full")] == [1]
+    assert "leave one of them out with exclude=" in refusal(served, "s3://private-data")
+    found = expand(served, "s3://private-data", exclude=("full/*",))
+    assert {each.path for each in found} == {"a/b", "lone", "full"}
+    found = expand(served, "s3://private-data", include=("a/*", "lone"))
+    assert {each.path for each in found} == {"a/b", "lone"}
 
 
 # --- XML

@@ -123,6 +123,8 @@ def test_parameters_that_change_the_data_change_the_fingerprint():
         {"image": "i"},
         {"command": ("c",)},
         {"env": {"A": "1"}},
+        {"include": ("*.csv",)},
+        {"exclude": ("*.csv",)},
     ]
     prints = {dataclasses.replace(base, **other).fingerprint() for other in others}
     assert len(prints | {base.fingerprint()}) == len(others) + 1
@@ -131,6 +133,8 @@ def test_parameters_that_change_the_data_change_the_fingerprint():
         "cluster_networks",
         "deadline_seconds",
         "max_bytes",
+        "connections",
+        "requester_pays",
         "overwrite",
         "parallelism",
         "region",

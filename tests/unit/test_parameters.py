@@ -197,7 +197,21 @@ def test_no_owner_is_taken_for_another_one_whatever_yaml_makes_of_it(number: int
             "checksum goes with one source",
         ),
         ({"endpoint": "https://minio.example"}, "endpoint goes with s3:// and hf://"),
-        ({"credentials": "secret:abc"}, "credentials goes with s3:// and hf://"),
+        (
+            {"source": "http://a.example/x", "credentials": "secret:abc"},
+            "credentials are sent by https only",
+        ),
+        ({"include": "*.csv"}, "include goes with s3:// and hf://"),
+        ({"exclude": "*.csv"}, "exclude goes with s3:// and hf://"),
+        ({"requester_pays": True}, "requester-pays goes with s3://"),
+        ({"source": "s3://bucket/a", "include": "/x"}, "include has a pattern with a slash"),
+        (
+            {"source": "s3://bucket/a", "exclude": " ".join(map(str, range(51)))},
+            "exclude has more than 50",
+        ),
+        ({"connections": 33}, "connections "),
+        ({"connections": -1}, "connections "),
+        ({"source": "", "image": "busybox", "connections": 1}, "connections goes with source"),
         (
             {"source": "s3://bucket/a hf://datasets/a/b", "endpoint": "https://a.example"},
             "endpoint cannot serve both s3:// and hf://",

@@ -11,7 +11,8 @@ import problems
 from app import job_options
 from app.datasets import create, delete, loader_jobs, show, update_index, verify
 from cluster.volumes import volume_resources
-from datasets.loader.sources import table
+from datasets import protocol
+from datasets.loader.sources import table, web_header
 
 if TYPE_CHECKING:
     import config
@@ -113,17 +114,34 @@ def _credentials(
     rows = table.WITH_CREDENTIALS
     needed = [row for row in rows if row in params.to_dataset().kinds]
     # The content of a source list is not known yet: the keys of one kind must be complete.
-    complete = any(all(map(content.get, row.keys)) for row in rows)
+    complete = any(not _missing(content, row) for row in rows)
     for row in needed or ([] if complete else rows[:1]):
-        for key in row.keys:
-            _value(content, key, "credentials")
+        # The secret of another kind of source is not for web servers.
+        if missing := _missing(content, row) if row.keys or needed == [row] else "":
+            raise _no_key(missing, "credentials")
+    if content.get(protocol.HEADER):
+        try:
+            web_header.parse(content[protocol.HEADER])
+        except ValueError as error:
+            raise problems.Blocked(f"credentials: the secret's header {error}") from None
     known = {key for row in rows for key in (*row.keys, *row.optional_keys)}
     return {key: value for key, value in content.items() if key in known and value}
 
 
+def _missing(content: Mapping[str, str], row: table.SourceKind) -> str:
+    """Return the key that a secret lacks for a kind of source; empty if it lacks none."""
+    if row.keys:
+        return next((key for key in row.keys if not content.get(key)), "")
+    return "" if any(map(content.get, row.optional_keys)) else " or ".join(row.optional_keys)
+
+
 def _value(content: Mapping[str, str], key: str, option: str) -> str:
     if not content.get(key):
-        raise problems.Blocked(
-            f"{option}: the secret has no {key}: juju update-secret <its name> ..."
-        )
+        raise _no_key(key, option)
     return content[key]
+
+
+def _no_key(key: str, option: str) -> problems.Blocked:
+    return problems.Blocked(
+        f"{option}: the secret has no {key}: juju update-secret <its name> ..."
+    )

@@ -100,6 +100,7 @@ def details(
             "mount": MOUNT.format(
                 claim=claim, sub_path=posixpath.relpath(record.path, claim_path)
             ),
+            "storage-uri": f"pvc://{claim}/{posixpath.relpath(record.path, claim_path)}",
             "namespaces": " ".join(namespaces),
             "files": _number(record.files),
             "bytes": _number(record.bytes),

@@ -71,7 +71,11 @@ class Task:
         endpoint: The S3 service; empty for AWS.
         region: The region of the buckets; determined if empty.
         hub: The Hub; empty for huggingface.co.
-        credentials: The credentials for the sources: access-key and secret-key, or token.
+        requester_pays: Whether the key's account pays for requests to S3.
+        include: The patterns of the files to load, of those that are listed; none for all.
+        exclude: The patterns of listed files not to load.
+        connections: The most connections of a pod; 0 for as many as are useful.
+        credentials: The credentials for the sources: access-key and secret-key, token, or header.
         digest_key: The key, in hex, of the digest of a source list, whose URLs may have secrets.
         owner: `uid:gid` of the files and directories; empty for the loader's own.
         mode: The files' permissions as octal digits; a directory gets an x for each r.
@@ -96,6 +100,10 @@ class Task:
     endpoint: str = ""
     region: str = ""
     hub: str = ""
+    requester_pays: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    connections: int = 0
     credentials: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
     digest_key: str = dataclasses.field(default="", repr=False)
     owner: str = ""
@@ -122,8 +130,9 @@ class Task:
             fields: dict[str, Any] = json.loads(text)
             limits = Limits(**fields.pop("limits", {}))
             sources = tuple(Source(**each) for each in fields.pop("sources", ()))
-            networks = tuple(fields.pop("cluster_networks", ()))
-            task = cls(**fields, sources=sources, limits=limits, cluster_networks=networks)
+            for name in ("cluster_networks", "include", "exclude"):
+                fields[name] = tuple(fields.get(name, ()))
+            task = cls(**fields, sources=sources, limits=limits)
             for url in (*(source.url for source in sources), task.source_list):
                 if url:
                     check_url(url)

@@ -14,6 +14,7 @@ from . import file_names
 WEB = ("https", "http")
 # Older versions of Python take very long to encode longer ones (CVE-2022-45061).
 LONGEST_HOST = 253
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WEB_FORM = "https://host/path"
 # The parameters of a query that sign a URL but do not identify the object: they change each time
 # that a URL is signed (S3, Cloudflare R2, CloudFront; Google; Azure; and custom ones).
@@ -42,9 +43,10 @@ def split(url: str, forms: str = WEB_FORM) -> urllib.parse.SplitResult:
     try:
         parts = urllib.parse.urlsplit(url)
         host, _ = parts.hostname, parts.port
-        if host and len(host) > LONGEST_HOST:
-            raise ValueError
-        (host or "").encode("idna")
+        if parts.scheme in WEB:
+            if host and len(host) > LONGEST_HOST:
+                raise ValueError
+            (host or "").encode("idna")
     except ValueError:
         raise ValueError(f"is not a URL: use {forms}") from None
     if "@" in parts.netloc:
@@ -70,6 +72,12 @@ def check_web(url: str, forms: str = WEB_FORM) -> None:
         raise ValueError("is not an http or https URL")
     if not parts.hostname:
         raise ValueError(f"names no host: use {forms}")
+
+
+def is_private_way(url: str) -> bool:
+    """Tell whether nobody else reads what is sent to a URL: https, or on this machine."""
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 def scheme(url: str) -> str:

@@ -28,6 +28,8 @@ REDIRECTS = {301, 302, 303, 307, 308}
 STALE = (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
 
 Signer = Callable[[str, str], Mapping[str, str]]
+# Gets a refusal and its URL, and returns it with another sentence.
+Explainer = Callable[[responses.Refused, str], failure.Failure]
 NOTHING: Mapping[str, Any] = {}
 
 RetryLater = responses.RetryLater
@@ -98,7 +100,7 @@ class Client:
     Args:
         timeout_seconds: The timeout of one network operation.
         signers: The signers of requests, by name: each gets method and URL, and returns headers.
-        refused: By the same names, the advice to the user for a refused request.
+        explainers: By the same names, the explanations of refused requests.
         policy: The addresses that it may connect to; the default allows no private ones.
         known: What is known about the origins.
 
@@ -110,7 +112,7 @@ class Client:
         self,
         timeout_seconds: float,
         signers: Mapping[str, Signer] = NOTHING,
-        refused: Mapping[str, str] = NOTHING,
+        explainers: Mapping[str, Explainer] = NOTHING,
         policy: addresses.AddressPolicy | None = None,
         known: origins.Origins | None = None,
     ) -> None:
@@ -119,7 +121,7 @@ class Client:
         self._policy = policy or addresses.AddressPolicy()
         self._signers = signers
         self._proxies = proxies.from_environment()
-        self._refused = refused
+        self._explainers = explainers
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -309,9 +311,10 @@ class Client:
                 content = response.read(REFUSAL_BYTES)
             except RetryLater:
                 content = b""
-        return responses.refusal(
-            response.status, response.headers, content, url, self._refused.get(auth, "")
-        )
+        error = responses.refusal(response.status, response.headers, content, url)
+        if isinstance(error, Refused) and auth in self._explainers:
+            return self._explainers[auth](error, url)
+        return error
 
 
 @contextlib.contextmanager

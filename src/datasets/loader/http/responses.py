@@ -23,7 +23,12 @@ TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((ConnectionRefusedError,), "cannot be reached: the connection was refused"),
     ((ConnectionError, http.client.HTTPException), "broke the connection off"),
 )
-LOGIN = "it requires credentials, or a signed link has expired; use a link that needs no login"
+LOGIN = (
+    "it requires credentials, or a signed link has expired; use a link that needs no login or is "
+    "signed anew, or give credentials=secret:<id> with a header or token for its host"
+)
+# The error codes of S3, which answers 400, for credentials that have expired.
+EXPIRED = (b"<Code>ExpiredToken<", b"<Code>TokenRefreshRequired<", b"<Code>RequestExpired<")
 
 
 class RetryLater(Exception):  # noqa: N818 - not an error, an instruction
@@ -58,7 +63,7 @@ class Refused(failure.Failure):
         self.headers = headers
         self.content = content
         # Another attempt may have other credentials.
-        self.resumable = status in {401, 403}
+        self.resumable = status in {401, 403} or any(each in content for each in EXPIRED)
 
 
 def redirect_target(url: str, location: str) -> str:
@@ -91,9 +96,7 @@ def too_many_redirects(url: str) -> failure.Failure:
     )
 
 
-def refusal(
-    status: int, headers: email_message.Message, content: bytes, url: str, advice: str
-) -> Exception:
+def refusal(status: int, headers: email_message.Message, content: bytes, url: str) -> Exception:
     """Return the error for a response that refuses a request.
 
     Args:
@@ -101,7 +104,6 @@ def refusal(
         headers: Its headers.
         content: The beginning of its body.
         url: The URL that was requested.
-        advice: The advice to the user if the credentials do not suffice; empty for the default.
     """
     source = urls.redact(url)
     if status in RETRIED_STATUSES:
@@ -112,7 +114,7 @@ def refusal(
     if status == 403 and b"<Code>InvalidObjectState<" in content:
         sentence = f"{source} is archived: restore it in its bucket first, then run it again"
     elif status in {401, 403}:
-        sentence = f"{source} answers {status}: {advice or LOGIN}"
+        sentence = f"{source} answers {status}: {LOGIN}"
     elif status in {404, 410}:
         sentence = f"{source} answers {status}: nothing is there; check the source"
     elif status == 407:

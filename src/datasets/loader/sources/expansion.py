@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from ..base import duplicate_names, failure, file_names, tasks, urls
 from ..http import addresses, http_client, remote_object
-from . import source_object, table
+from . import selection, source_object, table
 from .source_object import SourceObject
 
 CHUNK_BYTES = 2**16
@@ -48,25 +48,27 @@ def read_list(task: tasks.Task, client: http_client.Client) -> Iterator[SourceOb
     return (entry for _, entry in _Sources(task, client).entries())
 
 
-def signers(task: tasks.Task) -> tuple[Mapping[str, http_client.Signer], Mapping[str, str]]:
-    """Return the signers of requests for a task's objects, and the advice for refused requests.
+def signers(
+    task: tasks.Task,
+) -> tuple[Mapping[str, http_client.Signer], Mapping[str, http_client.Explainer]]:
+    """Return the signers of requests for a task's objects, and explanations of their refusals.
 
     Args:
         task: The task.
 
     Returns:
-        The signers and the advice, by the name that objects have in `auth`.
+        The signers and the explanations, by the name that objects have in `auth`.
     """
     used = {table.row_of(source.url) for source in task.sources}
     by_name: dict[str, http_client.Signer] = {}
-    advice: dict[str, str] = {}
+    explainers: dict[str, http_client.Explainer] = {}
     for row in table.WITH_CREDENTIALS:
         # A source list may name objects of each listable kind.
         if row in used or (task.source_list and row.listable):
             module = row.load()
             by_name[module.AUTH] = module.signer(task)
-            advice[module.AUTH] = module.advice(task)
-    return by_name, advice
+            explainers[module.AUTH] = module.explainer(task)
+    return by_name, explainers
 
 
 def address_policy(task: tasks.Task) -> addresses.AddressPolicy:
@@ -85,6 +87,7 @@ class _Sources:
     def __init__(self, task: tasks.Task, client: http_client.Client) -> None:
         self._task = task
         self._client = client
+        self._selection = selection.of_task(task)
         self._readers: dict[str, table.SourceReader] = {}
 
     def _reader(self, url: str) -> table.SourceReader:
@@ -110,6 +113,8 @@ class _Sources:
                     f"{shown} has many files, which one checksum cannot cover: leave checksum "
                     "out, or name one file"
                 )
+            if each.listed and not self._selection.takes(each.path):
+                continue
             checksum = source.checksum or each.checksum
             own = number if each.url == source.url else -1
             yield dataclasses.replace(each, path=_path(path, each), checksum=checksum, source=own)
@@ -119,7 +124,10 @@ class _Sources:
         from . import source_list
 
         url = self._task.source_list
-        yield from source_list.parse(self._chunks(self._reader(url).locate(url)), url)
+        for line, entry in source_list.parse(self._chunks(self._reader(url).locate(url)), url):
+            name = source_object.file_path(entry.path, urls.file_name(entry.url))
+            if self._selection.takes(name):
+                yield line, entry
 
     def _resolve(self, entry: SourceObject) -> SourceObject:
         """Return an object of a list with the URL to request."""

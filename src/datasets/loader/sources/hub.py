@@ -1,4 +1,4 @@
-"""Find the files of data sets of the Hugging Face Hub at one commit, with the Hub's API.
+"""Find the files of repositories of the Hugging Face Hub at one commit, with the Hub's API.
 
 See https://huggingface.co/docs/hub/api: responses are JSON, and the header Link has the URL of a
 list's next page.
@@ -31,8 +31,9 @@ ACCEPT_TERMS = (
     "accept its terms on the Hub, and give a token of that user by credentials=secret:<id>"
 )
 SIGNED_ADVICE = (
-    "the token gives no access to it, or it is gated; check the secret that credentials= names, "
-    "and that its user has accepted the data set's terms on the Hub"
+    "the token gives no access to it, or has expired, or it is gated; check the secret that "
+    "credentials= names, and that its user has accepted the terms on the Hub; then run "
+    "create-dataset again"
 )
 UNSIGNED_ADVICE = f"it is private or gated; {ACCEPT_TERMS}"
 
@@ -95,9 +96,17 @@ def signer(task: tasks.Task) -> http_client.Signer:
     return lambda _method, _url: headers
 
 
-def advice(task: tasks.Task) -> str:
-    """Return the advice to the user for a refused request."""
-    return _service(task).advice
+def explainer(task: tasks.Task) -> http_client.Explainer:
+    """Return the explanation of refused requests for files."""
+    advice = _service(task).advice
+
+    def explain(refused: http_client.Refused, url: str) -> failure.Failure:
+        if refused.status not in {401, 403}:
+            return refused
+        sentence = f"{urls.redact(url)} answers {refused.status}: {advice}"
+        return http_client.Refused(sentence, refused.status, refused.headers, refused.content)
+
+    return explain
 
 
 def _service(task: tasks.Task) -> HubService:
@@ -129,14 +138,13 @@ class _Hub:
         self._repository = hub_url.repository(url)
         self._client = client
         self._service = service
+        self._api = f"{service.url}/api/{self._repository.kind}"
 
     def expand(self) -> Iterator[SourceObject]:
         name, commit, path = self._resolve()
-        files = f"{self._service.url}/datasets/{name}/resolve/{commit}"
+        files = f"{self._service.url}{self._repository.prefix}/{name}/resolve/{commit}"
         empty = True
-        for fields in self._files_at(
-            f"{self._service.url}/api/datasets/{name}/tree/{commit}", path
-        ):
+        for fields in self._files_at(f"{self._api}/{name}/tree/{commit}", path):
             empty = False
             entry = self._source_object(files, fields)
             if entry.path == path:
@@ -155,7 +163,7 @@ class _Hub:
         refusals: list[http_client.Refused] = []
         for name, path in self._repository.candidates:
             try:
-                api = f"{self._service.url}/api/datasets/{name}/revision/{revision}"
+                api = f"{self._api}/{name}/revision/{revision}"
                 fields = self._decode(self._request(api), dict)
             except http_client.Refused as refused:
                 refusals.append(refused)

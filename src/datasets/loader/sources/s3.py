@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
 from ..base import failure, tasks, urls
 from ..http import http_client, remote_object
-from . import s3_list, s3_service, s3_signature, s3_url, source_object, xml_reader
+from . import (
+    s3_list,
+    s3_refusals,
+    s3_service,
+    s3_signature,
+    s3_url,
+    selection,
+    source_object,
+)
 from .source_object import SourceObject
 
 AUTH = "s3"
-REGION = re.compile(r"[a-z0-9-]{1,32}")
-REGION_HEADER = "x-amz-bucket-region"
-REASONS = {
-    "SignatureDoesNotMatch": "the secret-key does not belong to the access-key: check the secret "
-    "that credentials= names",
-    "InvalidAccessKeyId": "the service does not know the access-key: check the secret that "
-    "credentials= names, and endpoint=",
-    "ExpiredToken": "the credentials have expired: put new ones into the secret, then run "
-    "create-dataset again",
-    "InvalidToken": "the session-token is invalid: check the secret that credentials= names",
-    "NoSuchBucket": "there is no such bucket: check the source, and endpoint= if it is not AWS's",
-    "RequestTimeTooSkewed": "the clock of the pod's node is wrong: set it right, then run "
-    "create-dataset again",
-    "InvalidObjectState": "the object is archived: restore it in S3, or copy it to another "
-    "storage class",
-}
 
 
 class S3Reader:
@@ -37,9 +28,16 @@ class S3Reader:
     Args:
         client: The HTTP client; its signer's name is AUTH.
         service: The service.
+        selected: The files that are selected.
     """
 
-    def __init__(self, client: http_client.Client, service: s3_service.S3Service) -> None:
+    def __init__(
+        self,
+        client: http_client.Client,
+        service: s3_service.S3Service,
+        selected: selection.Selection | None = None,
+    ) -> None:
+        self._selection = selected or selection.Selection()
         self._client = client
         self._service = service
         self._bases: dict[str, str] = {}
@@ -93,10 +91,19 @@ class S3Reader:
                 return entry
             raise self._explain(refused, bucket) from None
         for listed in page.objects:
-            if listed.key == key:
+            if listed.key == key and not self._is_marker(bucket, listed):
                 self._check_archived(bucket, listed)
                 return self._source_object(bucket, listed)
         return None
+
+    def _is_marker(self, bucket: str, listed: s3_list.ListedObject) -> bool:
+        """Tell whether an empty object only stands for the directory of its name."""
+        if listed.size:
+            return False
+        try:
+            return bool(self._page(bucket, {"prefix": f"{listed.key}/", "max-keys": "1"}).objects)
+        except http_client.Refused as refused:
+            raise self._explain(refused, bucket) from None
 
     def _probe(self, bucket: str, key: str) -> SourceObject | None:
         url = self._url(bucket, key)
@@ -104,7 +111,7 @@ class S3Reader:
         try:
             remote.probe()
         except http_client.Refused as refused:
-            if _code(refused) in {"", "AccessDenied", "NoSuchKey"}:
+            if s3_refusals.code_of(refused) in {"", "AccessDenied", "NoSuchKey"}:
                 return None
             raise self._explain(refused, bucket, key) from None
         remote.close()
@@ -112,15 +119,22 @@ class S3Reader:
 
     def _expand_prefix(self, url: str, bucket: str, prefix: str) -> Iterator[SourceObject]:
         empty = True
-        for listed in self._list(bucket, prefix):
-            # Consoles create such keys to show an empty directory.
-            if not listed.key.endswith("/") or listed.size:
-                empty = False
-                yield self._object_under(bucket, listed, prefix)
+        for listed in s3_list.without_markers(self._taken(bucket, prefix), bucket):
+            empty = False
+            yield self._object_under(bucket, listed, prefix)
+        if empty and not self._selection.takes_all:
+            return
         if empty:
             raise failure.Failure(
                 f"{urls.redact(url)} names no object, and there is none below it: check the source"
             )
+
+    def _taken(self, bucket: str, prefix: str) -> Iterator[s3_list.ListedObject]:
+        for listed in self._list(bucket, prefix):
+            # Consoles create keys with a slash at the end to show an empty directory.
+            marker = listed.key.endswith("/") and not listed.size
+            if not marker and self._selection.takes(listed.key[len(prefix) :]):
+                yield listed
 
     def _list(self, bucket: str, prefix: str) -> Iterator[s3_list.ListedObject]:
         query = {"prefix": prefix}
@@ -187,13 +201,13 @@ class S3Reader:
             try:
                 body = self._request(f"{base}/?{text}")
             except http_client.Refused as refused:
-                self._record_region(bucket, _region(refused))
+                self._record_region(bucket, s3_refusals.region_of(refused))
                 # A redirect to the bucket's region loses the signature: it is sent again.
                 final = refused.status == 403 and not self._service.signed
                 if not final and self._bases.get(bucket, base) not in tried:
                     continue
                 raise
-            self._record_region(bucket, body.headers.get(REGION_HEADER, ""))
+            self._record_region(bucket, body.headers.get(s3_refusals.REGION_HEADER, ""))
             return s3_list.read(body.content, bucket)
 
     def _request(self, url: str) -> http_client.Body:
@@ -201,59 +215,27 @@ class S3Reader:
 
     def _record_region(self, bucket: str, region: str) -> None:
         """Record the region of a bucket."""
-        if REGION.fullmatch(region) and not self._service.endpoint:
+        if s3_refusals.REGION.fullmatch(region) and not self._service.endpoint:
             self._bases[bucket] = self._service.base(bucket, region)
 
     def _explain(
         self, refused: http_client.Refused, bucket: str, key: str = ""
     ) -> failure.Failure:
-        code, region = _code(refused), _region(refused)
         where = f"s3://{bucket}/{s3_signature.encode(key, safe='/')}"
-        if code in {"AuthorizationHeaderMalformed", "PermanentRedirect"} and region:
-            return failure.Failure(
-                f"{where} is in the region {failure.quote(region)}: set region= to it, and "
-                "endpoint= to the endpoint of that region"
-            )
-        if code in REASONS:
-            return failure.Failure(f"{where} cannot be read ({code}): {REASONS[code]}")
-        if refused.status in {401, 403}:
-            return failure.Failure(
-                f"{where} answers {code or refused.status}: {self._service.advice}"
-            )
-        return failure.Failure(
-            f"{where} answers {code or refused.status}: check the source, and "
-            "endpoint= if it is not AWS's"
-        )
+        return s3_refusals.explain(refused, where, self._service)
 
 
 def reader(client: http_client.Client, task: tasks.Task) -> S3Reader:
     """Return the reader of a task's s3 sources."""
-    return S3Reader(client, s3_service.of_task(task))
+    return S3Reader(client, s3_service.of_task(task), selection.of_task(task))
 
 
 def signer(task: tasks.Task) -> http_client.Signer:
     """Return the signer of requests to S3."""
-    return s3_signature.signer(task.credentials, task.region)
+    return s3_signature.signer(task.credentials, task.region, requester_pays=task.requester_pays)
 
 
-def advice(task: tasks.Task) -> str:
-    """Return the advice to the user for a refused request."""
-    return s3_service.of_task(task).advice
-
-
-def _code(refused: http_client.Refused) -> str:
-    """Return S3's error code; empty if there is none."""
-    code = _element_text(refused, "Code")
-    return code if re.fullmatch(r"[A-Za-z0-9.]{1,64}", code) else ""
-
-
-def _region(refused: http_client.Refused) -> str:
-    region = refused.headers.get(REGION_HEADER, "") or _element_text(refused, "Region")
-    return region if REGION.fullmatch(region) else ""
-
-
-def _element_text(refused: http_client.Refused, name: str) -> str:
-    try:
-        return next((each.text for each in xml_reader.elements([refused.content], [name])), "")
-    except xml_reader.Malformed:
-        return ""
+def explainer(task: tasks.Task) -> http_client.Explainer:
+    """Return the explanation of refused requests for objects."""
+    service = s3_service.of_task(task)
+    return lambda refused, url: s3_refusals.explain(refused, urls.redact(url), service)

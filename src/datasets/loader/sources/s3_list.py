@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
+from collections.abc import Iterable, Iterator
 
 from ..base import failure
 from . import xml_reader
@@ -64,6 +65,34 @@ def read(content: bytes, bucket: str) -> ListPage:
         raise not_a_list(bucket) from None
     more = root.value("IsTruncated") == "true"
     return ListPage(objects, more, root.value("NextContinuationToken"))
+
+
+def without_markers(objects: Iterable[ListedObject], bucket: str) -> Iterator[ListedObject]:
+    """Yield objects in the order of their keys, without empty ones that stand for directories.
+
+    Some tools write an empty object `a` for the directory of `a/b`.
+
+    Raises:
+        Failure: An object that is not empty has the name of a directory.
+    """
+    # The objects whose directory may follow: other keys, such as a-b, are between a and a/b.
+    held: list[ListedObject] = []
+    for listed in objects:
+        kept: list[ListedObject] = []
+        for each in held:
+            if not listed.key.startswith(f"{each.key}/"):
+                if listed.key.encode() < f"{each.key}/".encode():
+                    kept.append(each)
+                else:
+                    yield each
+            elif each.size:
+                raise failure.Failure(
+                    f"the bucket {bucket} has {failure.quote(each.key)} and, in a directory of "
+                    f"that name, {failure.quote(listed.key)}: no file system can have both, so "
+                    "leave one of them out with exclude="
+                )
+        held = [*kept, listed]
+    yield from held
 
 
 def _object(element: xml_reader.Element, *, url: bool) -> ListedObject:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from ..base import tasks
 from . import s3_signature
 
+HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 SIGNED_ADVICE = (
     "the credentials give no access to it, or have expired; check the secret that credentials= "
-    "names, and that its key may do s3:GetObject and s3:ListBucket there"
+    "names, and that its key may do s3:GetObject and s3:ListBucket there; if the requester pays "
+    "there, set requester-pays=true"
 )
-UNSIGNED_ADVICE = (
-    "it is not public; give credentials=secret:<id> with access-key and secret-key in it"
-)
+GIVE_CREDENTIALS = "give credentials=secret:<id> with access-key and secret-key in it"
+UNSIGNED_ADVICE = f"it is not public; {GIVE_CREDENTIALS}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +43,10 @@ class S3Service:
             return f"{self.endpoint.rstrip('/')}/{bucket}"
         suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         host = f"s3.{region}.{suffix}" if region else f"s3.{suffix}"
-        # The host's wildcard certificate does not cover a name with dots.
-        return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
+        # The host's wildcard certificate does not cover a name with dots; old buckets have names
+        # that cannot be in a host.
+        by_host = HOST_LABEL.fullmatch(bucket)
+        return f"https://{bucket}.{host}" if by_host else f"https://{host}/{bucket}"
 
 
 def of_task(task: tasks.Task) -> S3Service:

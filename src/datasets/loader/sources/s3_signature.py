@@ -28,6 +28,8 @@ def signer(
     credentials: Mapping[str, str],
     region: str = "",
     now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.timezone.utc),
+    *,
+    requester_pays: bool = False,
 ) -> Signer:
     """Return the signer of requests to S3; it adds nothing if there is no key.
 
@@ -35,13 +37,19 @@ def signer(
         credentials: access-key, secret-key, and session-token for temporary keys.
         region: The region of a service other than AWS, whose hosts name it.
         now: Returns the time.
+        requester_pays: Whether the key's account pays for requests that their owner does not.
     """
     if not has_key(credentials):
         return lambda _method, _url: {}
 
     def sign(method: str, url: str) -> Mapping[str, str]:
         return _headers(
-            credentials, region_of(url) or region or DEFAULT_REGION, now(), method, url
+            credentials,
+            region_of(url) or region or DEFAULT_REGION,
+            now(),
+            method,
+            url,
+            more={"x-amz-request-payer": "requester"} if requester_pays else {},
         )
 
     return sign
@@ -70,6 +78,8 @@ def _headers(
     now: datetime.datetime,
     method: str,
     url: str,
+    *,
+    more: Mapping[str, str],
 ) -> dict[str, str]:
     parts = urllib.parse.urlsplit(url)
     moment = now.strftime("%Y%m%dT%H%M%SZ")
@@ -77,6 +87,7 @@ def _headers(
         "host": _host(parts),
         "x-amz-content-sha256": BODY,
         "x-amz-date": moment,
+        **more,
     }
     if credentials.get(protocol.SESSION_TOKEN):
         signed["x-amz-security-token"] = credentials[protocol.SESSION_TOKEN]

@@ -6,8 +6,8 @@ import re
 
 from ..base import urls
 
-# S3's rule for buckets that were created since 2018.
-BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# More than AWS's rule of today: older buckets, and those of other services, have such names, too.
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
@@ -19,10 +19,10 @@ def bucket_and_key(url: str) -> tuple[str, str]:
     """
     parts = urls.split_plain(url)
     bucket = parts.netloc
-    if not BUCKET.fullmatch(bucket) or ADDRESS.fullmatch(bucket):
+    if not BUCKET.fullmatch(bucket) or ".." in bucket or ADDRESS.fullmatch(bucket):
         raise ValueError(
-            "names no bucket: use s3://bucket/key; a bucket has 3 to 63 lower-case letters, "
-            "digits, dots and dashes"
+            "names no bucket: use s3://bucket/key; a bucket has letters, digits, dots, dashes and "
+            "underscores, at least two"
         )
     return bucket, urls.unquote(parts.path[1:])
 

@@ -57,8 +57,8 @@ class SourceModule(Protocol):
         """Return the signer of its requests; called only for kinds with credentials."""
         ...
 
-    def advice(self, task: tasks.Task) -> str:
-        """Return the advice to the user for a refused request."""
+    def explainer(self, task: tasks.Task) -> http_client.Explainer:
+        """Return the explanation of refused requests; only for kinds with credentials."""
         ...
 
 
@@ -74,7 +74,7 @@ class SourceKind:
         check_listed: Refuses a URL that cannot be in a source list by a ValueError.
         listable: Whether a source list may name its objects.
         parameters: The parameters of create-dataset that go with it.
-        keys: The keys that its secret must have.
+        keys: The keys that its secret must have; any of `optional_keys` where there are none.
         optional_keys: The keys that its secret may have besides.
         sends_secret: Whether requests contain the secret itself: then only https is allowed.
         endpoint_field: The field of the task for its service.
@@ -107,14 +107,29 @@ def _check_web(url: str) -> None:
 
 
 ROWS = (
-    SourceKind(urls.WEB, module="web", form=urls.WEB_FORM, check=_check_web),
+    SourceKind(
+        urls.WEB,
+        module="web",
+        form=urls.WEB_FORM,
+        check=_check_web,
+        parameters=("credentials",),
+        optional_keys=(protocol.TOKEN, protocol.HEADER),
+        sends_secret=True,
+    ),
     SourceKind(
         ("s3",),
         module="s3",
         form="s3://bucket/key",
         check=s3_url.bucket_and_key,
         check_listed=s3_url.check_listed,
-        parameters=("endpoint", "region", "credentials"),
+        parameters=(
+            "endpoint",
+            "region",
+            "credentials",
+            "requester-pays",
+            "include",
+            "exclude",
+        ),
         keys=(protocol.ACCESS_KEY, protocol.SECRET_KEY),
         optional_keys=(protocol.SESSION_TOKEN,),
     ),
@@ -125,7 +140,7 @@ ROWS = (
         check=hub_url.repository,
         check_listed=hub_url.check_listed,
         listable=False,
-        parameters=("endpoint", "credentials"),
+        parameters=("endpoint", "credentials", "include", "exclude"),
         keys=(protocol.TOKEN,),
         sends_secret=True,
         endpoint_field="hub",
@@ -134,7 +149,7 @@ ROWS = (
 FORMS = ", ".join(row.form for row in ROWS[:-1]) + f" or {ROWS[-1].form}"
 BY_SCHEME: Mapping[str, SourceKind] = {scheme: row for row in ROWS for scheme in row.schemes}
 LISTABLE_SCHEMES = tuple(scheme for row in ROWS if row.listable for scheme in row.schemes)
-WITH_CREDENTIALS = tuple(row for row in ROWS if row.keys)
+WITH_CREDENTIALS = tuple(row for row in ROWS if row.keys or row.optional_keys)
 
 
 def check(url: str) -> None:

@@ -74,7 +74,9 @@ class Unpacker:
         recursive = self._task.unpack == "recursive"
         inner = self._run.item.kind == plan.INNER
         count = self._limiter.add_unpacked
-        if formats.has_range_reader(archive_format) and self._source.confirm_ranges():
+        # Another connection reads its list of files.
+        several = self._task.connections != 1
+        if several and formats.has_range_reader(archive_format) and self._source.confirm_ranges():
             archive = _Range(self._source, self._run.item)
             outer = formats.read_range(archive_format, archive, data)
             return (

@@ -40,6 +40,8 @@ def items(
     objects = expansion.expand(task, client)
     first = list(itertools.islice(objects, MOST_PROBED + 1))
     if not first:
+        if task.include or task.exclude:
+            raise failure.Failure("include= and exclude= leave no file to load: check them")
         raise failure.Failure("there is nothing to load: check the sources")
     probe = len(first) <= MOST_PROBED and (task.indexes > 1 or task.unpack == "recursive")
     for each in itertools.chain(first, objects):

@@ -82,8 +82,9 @@ class ShardWorker:
         self._error: BaseException | None = None
         self._stopped = threading.Event()
         self._active: set[_Shard] = set()
-        self._lanes = min(LANES, -(-planned.items // indexes))
-        self._connections = max(1, object_stream.MOST_CONNECTIONS // self._lanes)
+        most = self._context.task.connections or object_stream.MOST_CONNECTIONS
+        self._lanes = min(LANES, -(-planned.items // indexes), most)
+        self._connections = max(1, most // self._lanes)
         self._queue: queue.SimpleQueue[item_run.ItemRun | None] = queue.SimpleQueue()
         # Do not queue more items than lanes, or other pods starve.
         self._queue_room = threading.Semaphore(self._lanes)
