@@ -263,6 +263,7 @@ class AwsEfsCharm(ops.CharmBase):
                 account_id=record.account_id,
                 adopted=record.adopted,
                 security_groups=record.security_groups,
+                throughput=record.throughput,
             ),
             tell=self._tell,
             addresses=frozenset({*self._control_plane.addresses(), *workers.addresses(self)}),

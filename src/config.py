@@ -22,6 +22,8 @@ LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
 TAG_KEY = re.compile(r"[\w.:/+@-]([\w .:/+@-]*[\w.:/+@-])?")
 TAG_VALUE = re.compile(r"([\w.:/+@=-]([\w .:/+@=-]*[\w.:/+@=-])?)?")
+# Far above every quota of AWS, which answers with the quota itself.
+LARGEST_RATE_MIBPS = 100_000
 # A security group has room for 60 rules, unless AWS raises that quota; subnets need some of them.
 MOST_CIDRS = 20
 # The largest private network, 10.0.0.0/8.
@@ -128,6 +130,12 @@ def _cidrs(value: str) -> tuple[str, ...]:
     return cidrs
 
 
+def _rate(value: int) -> int:
+    if not 0 <= value <= LARGEST_RATE_MIBPS:
+        raise ValueError(f"{value}: use a whole number from 1 to {LARGEST_RATE_MIBPS}, or 0")
+    return value
+
+
 def _matching(pattern: str, expected: str) -> Any:
     def check(value: str) -> str:
         if value and not re.fullmatch(pattern, value):
@@ -193,8 +201,11 @@ class Settings(pydantic.BaseModel):
         pydantic.Field(min_length=1),
     ]
     throughput_mode: Annotated[
-        str, _matching("elastic|bursting", "elastic or bursting"), pydantic.Field(min_length=1)
+        str,
+        _matching("elastic|bursting|provisioned", "elastic, bursting or provisioned"),
+        pydantic.Field(min_length=1),
     ]
+    throughput_mibps: Annotated[int, pydantic.AfterValidator(_rate)]
     encrypted: bool
     kms_key: Annotated[str, _matching(r"[\w:/-]+", "the id, ARN or alias of a KMS key")]
     tags: Annotated[dict[str, str], pydantic.BeforeValidator(_tags)]
@@ -228,6 +239,14 @@ class Settings(pydantic.BaseModel):
         if self.performance_mode == "maxIO" and self.throughput_mode == "elastic":
             raise ValueError(
                 "performance-mode maxIO does not go with throughput-mode elastic: set bursting"
+            )
+        if self.throughput_mode == "provisioned" and not self.throughput_mibps:
+            raise ValueError(
+                "throughput-mode provisioned needs throughput-mibps: set it, as to 128"
+            )
+        if self.throughput_mibps and self.throughput_mode != "provisioned":
+            raise ValueError(
+                "throughput-mibps goes with throughput-mode=provisioned only: set it to 0"
             )
         if self.kms_key and not self.encrypted:
             raise ValueError("kms-key needs encrypted=true: set it, or unset kms-key")

@@ -223,6 +223,7 @@ def _record(context: Context, efs: file_system.FileSystemOutcome) -> resources.R
         account_id=efs.account_id,
         adopted=bool(context.key.adopted_id),
         security_groups=tuple(sorted(groups)),
+        throughput=efs.throughput,
     )
 
 
@@ -233,6 +234,7 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
         key=context.key,
         performance_mode=settings.performance_mode,
         throughput_mode=settings.throughput_mode,
+        throughput_mibps=settings.throughput_mibps,
         encrypted=settings.encrypted,
         kms_key=settings.kms_key,
         tags=settings.tags,

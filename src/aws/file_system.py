@@ -57,6 +57,7 @@ class FileSystemOutcome:
             are empty where there are no units or nodes to mount it.
         vpc_id: The VPC of the mount targets.
         security_group_id: The charm's security group in that VPC.
+        throughput: The throughput that the charm set last; "" where it set none.
         problems: The problems that did not stop the rest.
         machine_zones: The zones of units and nodes, by address and by instance.
         unplaced: The addresses of machines that are in no subnet of the VPC.
@@ -71,6 +72,7 @@ class FileSystemOutcome:
     addresses: Mapping[str, str]
     vpc_id: str
     security_group_id: str
+    throughput: str
     problems: tuple[problems.Problem, ...]
     machine_zones: Mapping[str, str]
     unplaced: tuple[str, ...]
@@ -128,7 +130,9 @@ def _reconcile(
             settled = functools.partial(_is_settled, aws, desired, observed)
             polling.poll(settled, bool, deadline - time.monotonic())
         else:
-            return _outcome(aws, desired, observed, tuple(failed.values()))
+            outcome = _outcome(aws, desired, observed, tuple(failed.values()))
+            _tell_throughput(desired, observed.file_system, tell)
+            return outcome
 
 
 def observe(
@@ -277,7 +281,30 @@ def _outcome(
         },
         vpc_id=vpc.vpc_id if vpc else "",
         security_group_id=vpc.group.id if vpc and vpc.group else "",
+        throughput=_throughput(desired, file_system),
         problems=(*failures, *diagnosis.find_problems(desired, observed)),
         machine_zones=placed.zones if placed else {},
         unplaced=placed.unplaced if placed else (),
     )
+
+
+def _throughput(desired: resources.DesiredFileSystem, file_system: resources.FileSystem) -> str:
+    """Return the throughput that the charm set last, which what others set does not change."""
+    if desired.key.adopted_id:
+        return ""
+    is_set = file_system.throughput == desired.throughput
+    return desired.throughput if is_set else desired.key.record.throughput
+
+
+def _tell_throughput(
+    desired: resources.DesiredFileSystem,
+    file_system: resources.FileSystem | None,
+    tell: Callable[[str], None],
+) -> None:
+    if file_system is None or desired.key.adopted_id:
+        return
+    if plan.is_throughput_of_others(desired, file_system):
+        tell(
+            f"throughput was set to {file_system.throughput} by others, not {desired.throughput}: "
+            "set throughput-mode to it"
+        )

@@ -129,6 +129,7 @@ def _describe(aws: session.Aws, **by: Any) -> resources.FileSystem | None:
                 size_bytes=described["SizeInBytes"]["Value"],
                 tags=ownership.from_list(described["Tags"]),
                 zone=described.get("AvailabilityZoneName") or "",
+                throughput_mibps=described.get("ProvisionedThroughputInMibps") or 0,
                 replica=protection.get("ReplicationOverwriteProtection") == "REPLICATING",
             )
     return None

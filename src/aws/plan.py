@@ -79,6 +79,7 @@ def _plan_file_system(
                 throughput_mode=desired.throughput_mode,
                 encrypted=desired.encrypted,
                 kms_key=desired.kms_key,
+                throughput_mibps=desired.throughput_mibps,
                 tags=_pairs(ownership.tags(desired.owner, desired.tags)),
             )
         ]
@@ -89,11 +90,24 @@ def _plan_file_system(
     tags = ownership.tags(desired.owner, desired.tags)
     planned = _plan_tags(file_system.id, file_system.tags, tags)
     if (
-        file_system.throughput_mode != desired.throughput_mode
+        file_system.throughput != desired.throughput
         and file_system.life_cycle == "available"
+        and not is_throughput_of_others(desired, file_system)
     ):
-        planned.append(steps.ChangeThroughput(file_system.id, desired.throughput_mode))
+        planned.append(
+            steps.ChangeThroughput(
+                file_system.id, desired.throughput_mode, desired.throughput_mibps
+            )
+        )
     return planned
+
+
+def is_throughput_of_others(
+    desired: resources.DesiredFileSystem, file_system: resources.FileSystem
+) -> bool:
+    """Return whether somebody changed the throughput after the charm had set the desired one."""
+    set_before = desired.key.record.throughput == desired.throughput
+    return set_before and file_system.throughput != desired.throughput
 
 
 def _check_new(key: resources.ResourceKey) -> None:

@@ -21,12 +21,14 @@ class ResourceRecord:
         account_id: The AWS account that it is in.
         adopted: Whether the user named it in the option file-system-id.
         security_groups: The ids of the application's security groups.
+        throughput: The throughput that the charm set last, as `format_throughput` has it.
     """
 
     file_system_id: str = ""
     account_id: str = ""
     adopted: bool = False
     security_groups: tuple[str, ...] = ()
+    throughput: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +69,7 @@ class DesiredFileSystem:
     Attributes:
         key: What identifies it, and the security group.
         performance_mode: generalPurpose or maxIO; fixed at creation.
-        throughput_mode: elastic or bursting.
+        throughput_mode: elastic, bursting or provisioned.
         encrypted: Whether it is encrypted at rest; fixed at creation.
         kms_key: The KMS key to encrypt it with, by id, ARN or alias; "" for AWS's own.
         tags: The user's tags.
@@ -75,6 +77,7 @@ class DesiredFileSystem:
         allow_cidrs: The option allow-cidrs: ranges that the security group allows, too.
         addresses: The private addresses of the related units and of the nodes.
         instance_ids: The instances of the nodes.
+        throughput_mibps: The throughput of the mode provisioned; 0 for the others.
         node_zones: The availability zones of the nodes, as far as the cluster tells them.
         node_instances: The instances of nodes by the nodes' addresses, which may be of a network
             of Juju's own, such as fan, that AWS does not know.
@@ -90,6 +93,7 @@ class DesiredFileSystem:
     allow_cidrs: frozenset[str]
     addresses: frozenset[str]
     instance_ids: frozenset[str]
+    throughput_mibps: int = 0
     node_zones: frozenset[str] = frozenset()
     node_instances: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
@@ -97,6 +101,11 @@ class DesiredFileSystem:
     def owner(self) -> identity.Owner:
         """Return the application."""
         return self.key.owner
+
+    @property
+    def throughput(self) -> str:
+        """Return its throughput in words."""
+        return format_throughput(self.throughput_mode, self.throughput_mibps)
 
     @property
     def mounted(self) -> bool:
@@ -119,6 +128,7 @@ class FileSystem:
         size_bytes: The size that AWS last metered.
         tags: Its tags.
         zone: The zone of a One Zone file system; "" for a regional one.
+        throughput_mibps: The throughput of the mode provisioned; 0 for the others.
         replica: Whether a replication writes to it, and nobody else can.
     """
 
@@ -133,6 +143,12 @@ class FileSystem:
     tags: Mapping[str, str]
     zone: str = ""
     replica: bool = False
+    throughput_mibps: float = 0
+
+    @property
+    def throughput(self) -> str:
+        """Return its throughput in words."""
+        return format_throughput(self.throughput_mode, self.throughput_mibps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,3 +195,13 @@ class ObservedFileSystem:
     other_groups: Mapping[str, security_groups.SecurityGroup] = dataclasses.field(
         default_factory=dict[str, "security_groups.SecurityGroup"]
     )
+
+
+def format_throughput(mode: str, mibps: float) -> str:
+    """Return a throughput in words: `elastic`, or `provisioned 128`.
+
+    Args:
+        mode: The throughput mode.
+        mibps: The throughput in MiB/s of the mode provisioned.
+    """
+    return f"{mode} {mibps:g}" if mode == "provisioned" else mode

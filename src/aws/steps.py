@@ -30,6 +30,7 @@ class CreateFileSystem:
     encrypted: bool
     kms_key: str
     tags: Tags
+    throughput_mibps: int = 0
 
     def apply(self, aws: session.Aws) -> None:
         """Make the change."""
@@ -40,6 +41,8 @@ class CreateFileSystem:
             "Encrypted": self.encrypted,
             "Tags": ownership.to_list(dict(self.tags)),
         }
+        if self.throughput_mibps:
+            request["ProvisionedThroughputInMibps"] = self.throughput_mibps
         if self.kms_key:
             request["KmsKeyId"] = self.kms_key
         with errors.translated("create the file system"):
@@ -49,15 +52,19 @@ class CreateFileSystem:
 
 @dataclasses.dataclass(frozen=True)
 class ChangeThroughput:
-    """A step that changes the file system's throughput mode."""
+    """A step that changes the file system's throughput mode, or its provisioned throughput."""
 
     file_system_id: str
     mode: Any
+    mibps: int = 0
 
     def apply(self, aws: session.Aws) -> None:
         """Make the change."""
+        request: dict[str, Any] = {"ThroughputMode": self.mode}
+        if self.mibps:
+            request["ProvisionedThroughputInMibps"] = self.mibps
         with errors.translated("change the throughput mode"):
-            aws.efs.update_file_system(FileSystemId=self.file_system_id, ThroughputMode=self.mode)
+            aws.efs.update_file_system(FileSystemId=self.file_system_id, **request)
         logger.info("changed throughput mode of %s to %s", self.file_system_id, self.mode)
 
 

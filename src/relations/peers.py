@@ -28,6 +28,7 @@ class PeerRecord:
         account_id: The AWS account that it is in.
         adopted: Whether the user named it in the option file-system-id.
         security_groups: The ids of the security groups that the application created.
+        throughput: The throughput that the application set last, as `elastic`; "" for none.
         torn_down: Whether teardown deleted it; then nothing is created until the `setup` action.
     """
 
@@ -36,6 +37,7 @@ class PeerRecord:
     account_id: str = ""
     adopted: bool = False
     security_groups: tuple[str, ...] = ()
+    throughput: str = ""
     torn_down: bool = False
 
 

@@ -119,6 +119,40 @@ def test_credentials_that_are_refused_are_reported_and_new_ones_work(stage: Stag
     is_blocked(stage, "ready in us-east-1")
 
 
+def throughput(stage: Stage) -> tuple[str, Any]:
+    described = owner_s_client(stage, "efs").describe_file_systems()["FileSystems"][0]
+    return described["ThroughputMode"], described.get("ProvisionedThroughputInMibps")
+
+
+def test_provisioned_throughput_is_set_and_what_others_set_is_told_and_left(stage: Stage) -> None:
+    stage.deploy(config={"throughput-mode": "provisioned"})
+    is_blocked(stage, "throughput-mode provisioned needs throughput-mibps")
+    assert stage.cloud.calls == []
+    stage.model.config(APPLICATION, {"throughput-mibps": 128})
+    is_blocked(stage, "ready in us-east-1")
+    assert throughput(stage) == ("provisioned", 128)
+    stage.model.config(APPLICATION, {"throughput-mibps": 256})
+    assert throughput(stage) == ("provisioned", 256)
+
+    stage.cloud.skip(25 * 3600)
+    (made,) = stage.cloud.file_systems()
+    changed = {"FileSystemId": made.id, "ThroughputMode": "elastic"}
+    owner_s_client(stage, "efs").update_file_system(**changed)
+    stage.cloud.skip(60)
+    stage.cloud.reset_calls()
+    stage.model.update_status()
+    told = stage.status().message
+    assert told.startswith("throughput was set to elastic by others, not provisioned 256: ")
+    assert stage.writes() == []
+    stage.cloud.skip(25 * 3600)
+    stage.model.config(APPLICATION, {"throughput-mibps": 64})
+    assert throughput(stage) == ("provisioned", 64)
+    stage.cloud.skip(25 * 3600)
+    stage.model.config(APPLICATION, {"throughput-mode": "elastic", "throughput-mibps": 0})
+    assert throughput(stage) == ("elastic", None)
+    is_blocked(stage, f"{made.id} ready in us-east-1")
+
+
 def test_a_region_that_is_not_enabled_is_told_from_bad_credentials(stage: Stage) -> None:
     stage.cloud.disabled_regions.add("ap-east-1")
     stage.deploy(config={"region": "ap-east-1"})

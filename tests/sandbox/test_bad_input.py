@@ -30,7 +30,7 @@ BAD_OPTIONS = [
     ("mount-options", "hard; reboot"),
     ("performance-mode", "fast"),
     ("throughput-mode", ""),
-    ("throughput-mode", "provisioned"),
+    ("throughput-mode", "fast"),
     ("kms-key", "a key"),
     ("tags", "loose"),
     ("tags", "juju-model-uuid=1"),

@@ -36,7 +36,8 @@ def test_config_yaml_and_the_settings_agree_on_names_and_types() -> None:
     fields = config.Settings.model_fields
     assert {name.replace("-", "_") for name in OPTIONS} == set(fields)
     for name, option in OPTIONS.items():
-        expected = "boolean" if fields[name.replace("-", "_")].annotation is bool else "string"
+        kinds: dict[Any, str] = {bool: "boolean", int: "int"}
+        expected = kinds.get(fields[name.replace("-", "_")].annotation, "string")
         assert option["type"] == expected, name
         assert option["description"].strip(), name
 
@@ -125,7 +126,7 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("mount_options", "hard;reboot"),
         ("performance_mode", "fast"),
         ("performance_mode", ""),
-        ("throughput_mode", "provisioned"),
+        ("throughput_mode", "fast"),
         ("root_mode", "0888"),
         ("root_mode", ""),
         ("root_mode", "777"),
@@ -275,6 +276,15 @@ def test_what_a_secret_option_was_given_is_in_no_error() -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         load(kms_key="no key at all, but a password")
     assert "input" not in str(caught.value)
+
+
+def test_provisioned_throughput_has_a_number_and_no_other_mode_has_one() -> None:
+    assert load(throughput_mode="provisioned", throughput_mibps=128).throughput_mibps == 128
+    assert "needs throughput-mibps" in refusal(throughput_mode="provisioned")
+    assert "set it to 0" in refusal(throughput_mibps=128)
+    for wrong in (-1, 100_001):
+        message = refusal(throughput_mode="provisioned", throughput_mibps=wrong)
+        assert message.startswith(f"throughput-mibps {wrong}: use a whole number")
 
 
 def test_options_that_exclude_each_other_are_named_together() -> None:
