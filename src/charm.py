@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import re
 import traceback
@@ -114,7 +115,9 @@ class AwsEfsCharm(ops.CharmBase):
             return  # another unit became the leader meanwhile: Juju would refuse the writes
         if outcome.record.file_system_id:
             recorded = dataclasses.asdict(outcome.record)
-            peers.save(self, peers.PeerRecord(region=context.aws.region, **recorded))
+            endpoint = outcome.endpoint or peers.load(self).endpoint
+            record = peers.PeerRecord(region=context.aws.region, endpoint=endpoint, **recorded)
+            peers.save(self, record)
         if outcome.manifests is not None:
             self._control_plane.publish(outcome.manifests)
         if outcome.notes is not None:
@@ -161,7 +164,7 @@ class AwsEfsCharm(ops.CharmBase):
         from app.datasets import actions
         from cluster import client
 
-        with client.Cluster(self._control_plane.access(), self._owner) as cluster:
+        with client.Cluster(self._control_plane.access(record.endpoint), self._owner) as cluster:
             context = actions.ActionContext(
                 cluster,
                 record.file_system_id,
@@ -257,7 +260,7 @@ class AwsEfsCharm(ops.CharmBase):
             owner=self._owner,
             settings=options,
             aws=session.connect(region, credentials, cloud.proxies()),
-            access=self._control_plane.access,
+            access=functools.partial(self._control_plane.access, record.endpoint),
             record=resources.ResourceRecord(
                 file_system_id=record.file_system_id,
                 account_id=record.account_id,

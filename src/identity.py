@@ -37,11 +37,13 @@ class ClusterAccess:
     """The address and credentials of the Kubernetes API.
 
     Attributes:
-        endpoint: The API server's URL.
-        ca: The CA certificate that verifies the API server, in PEM.
+        endpoint: The API server's URL; the first one to try.
+        ca: The CA certificates that verify the API server, in PEM.
         token: The bearer token.
+        alternatives: The URLs of further API servers of the cluster, to try in this order.
     """
 
     endpoint: str
     ca: str = dataclasses.field(repr=False)
     token: str = dataclasses.field(repr=False)
+    alternatives: tuple[str, ...] = ()

@@ -42,11 +42,19 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """An HTTP response."""
+    """An HTTP response.
+
+    Attributes:
+        status: Its status.
+        body: Its body.
+        headers: Its headers, without the length.
+        missing_bytes: The bytes that its length promises and the body lacks.
+    """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    missing_bytes: int = 0
 
 
 class FaultyServer:
@@ -157,7 +165,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body)))
+        self.send_header("Content-Length", str(len(reply.body) + reply.missing_bytes))
         self.end_headers()
         self.wfile.write(reply.body)
 

@@ -80,6 +80,7 @@ class Outcome:
         summary: The status message of success; empty where the volumes are not ready.
         notes: What show-mount tells besides, by the names of its results; None where the nodes
             were not observed.
+        endpoint: The API server that answered, where there are several.
     """
 
     record: resources.ResourceRecord = dataclasses.field(default_factory=resources.ResourceRecord)
@@ -87,6 +88,7 @@ class Outcome:
     problems: tuple[problems.Problem, ...] = ()
     summary: str = ""
     notes: Mapping[str, str] | None = None
+    endpoint: str = ""
 
 
 @contextlib.contextmanager
@@ -118,7 +120,11 @@ def reconcile(context: Context, *, timeout_seconds: float) -> Outcome:
             )
         except problems.Problem as problem:
             return Outcome(problems=(problem,))
-        outcome = Outcome(_record(context, efs), problems=efs.problems)
+        outcome = Outcome(
+            _record(context, efs),
+            problems=efs.problems,
+            endpoint=connection.cluster.chosen if connection.cluster else "",
+        )
         if context.next_step:
             ready = f"{efs.file_system_id} ready in {efs.region}; next: {context.next_step}"
             return _with(outcome, problems.Blocked(ready))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import botocore.exceptions
 
 import problems
-from aws import refusals
+from aws import answers, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -107,7 +107,12 @@ def may_have_succeeded(problem: problems.Problem) -> bool:
     cause = problem.__cause__
     if isinstance(cause, botocore.exceptions.ClientError):
         return error_code(problem) in _RETRY_ANSWERS or _http_status(cause) >= _HTTP_SERVER_ERROR
-    return isinstance(cause, botocore.exceptions.HTTPClientError)
+    return isinstance(cause, (botocore.exceptions.HTTPClientError, answers.UnreadableAnswerError))
+
+
+def is_timeout(problem: problems.Problem) -> bool:
+    """Return whether AWS was mute: asking again in this hook would only take more time."""
+    return isinstance(problem.__cause__, botocore.exceptions.ReadTimeoutError)
 
 
 def _translate_refusal(operation: str, error: botocore.exceptions.ClientError) -> problems.Problem:
@@ -157,6 +162,11 @@ def _translate_failure(
     if isinstance(error, botocore.exceptions.SSLError):
         return problems.Blocked(
             f"AWS's certificate does not verify, cannot {operation}: check the model's proxies"
+        )
+    if isinstance(error, answers.UnreadableAnswerError):
+        return problems.Waiting(
+            f"cannot {operation}: AWS's answer cannot be read ({error.kwargs['kind']:.40}): "
+            "the charm tries again"
         )
     host = urllib.parse.urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname or "AWS"
     if isinstance(

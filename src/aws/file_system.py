@@ -219,7 +219,7 @@ def _apply_all(
         if isinstance(step, steps.Revoke) and (problem is None or uncertain):
             tell(f"revoked {step.describe()} in {step.group_id}: see the option allow-cidrs")
         if problem is not None:
-            if uncertain and attempts[step] < _MAX_ATTEMPTS:
+            if _is_worth_a_look(problem) and attempts[step] < _MAX_ATTEMPTS:
                 logger.info("observing again: %s", problem.message)
                 return {}
             raise problem
@@ -230,8 +230,13 @@ def _apply_all(
     return {
         step: problem
         for step, problem in outcomes.items()
-        if problem and not (errors.may_have_succeeded(problem) and attempts[step] < _MAX_ATTEMPTS)
+        if problem and not (_is_worth_a_look(problem) and attempts[step] < _MAX_ATTEMPTS)
     }
+
+
+def _is_worth_a_look(problem: problems.Problem) -> bool:
+    """Return whether a failed step may have succeeded; where AWS is mute, the next event looks."""
+    return errors.may_have_succeeded(problem) and not errors.is_timeout(problem)
 
 
 def _apply(aws: session.Aws, step: steps.Step) -> problems.Problem | None:

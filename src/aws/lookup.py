@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import problems
-from aws import errors, ownership, refusals, resources, security_groups
+from aws import answers, errors, ownership, refusals, resources, security_groups
 
 if TYPE_CHECKING:
     from aws import session
@@ -90,7 +90,7 @@ def list_mount_targets(
                 interface_id=target.get("NetworkInterfaceId", ""),
                 groups=None,
             )
-            for page in pages
+            for page in answers.bounded(pages)
             for target in page["MountTargets"]
             if target["LifeCycleState"] != "deleted"
         ]

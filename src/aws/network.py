@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from typing import TYPE_CHECKING
 
 import problems
-from aws import errors, security_groups
+from aws import answers, errors, security_groups
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -130,16 +131,24 @@ def _subnets(aws: session.Aws, vpc_id: str) -> Iterator[Subnet]:
     pages = aws.ec2.get_paginator("describe_subnets").paginate(
         Filters=[{"Name": "vpc-id", "Values": [vpc_id]}]
     )
-    for page in pages:
+    for page in answers.bounded(pages):
         for subnet in page["Subnets"]:
             # Without a CIDR block it is IPv6 only; on an Outpost it cannot have a mount target.
-            if subnet.get("CidrBlock") and not subnet.get("OutpostArn"):
+            if (cidr := subnet.get("CidrBlock")) and not subnet.get("OutpostArn"):
                 yield Subnet(
                     id=subnet.get("SubnetId", ""),
                     zone=subnet.get("AvailabilityZone", ""),
-                    cidr=subnet.get("CidrBlock", ""),
+                    cidr=_checked_cidr(cidr),
                     free=subnet.get("AvailableIpAddressCount", 0),
                 )
+
+
+def _checked_cidr(cidr: str) -> str:
+    try:
+        ipaddress.IPv4Network(cidr)
+    except ValueError:
+        raise answers.UnreadableAnswerError(kind=f"CidrBlock {cidr!r:.20}") from None
+    return cidr
 
 
 def _instances(aws: session.Aws, name: str, values: list[str]) -> Iterator[Instance]:
@@ -147,7 +156,7 @@ def _instances(aws: session.Aws, name: str, values: list[str]) -> Iterator[Insta
         Filters=[{"Name": name, "Values": values}],
         PaginationConfig={"PageSize": 1000},
     )
-    for page in pages:
+    for page in answers.bounded(pages):
         for reservation in page["Reservations"]:
             for instance in reservation.get("Instances", []):
                 if not instance.get("VpcId"):

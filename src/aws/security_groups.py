@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from aws import errors, ownership
+from aws import answers, errors, ownership
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -142,7 +142,7 @@ def find(aws: session.Aws, filters: Mapping[str, Collection[str]]) -> list[Secur
                 for rule in Rule.from_permission(permission)
             ),
         )
-        for page in pages
+        for page in answers.bounded(pages)
         for group in page["SecurityGroups"]
     ]
 
@@ -187,7 +187,7 @@ def read_interface_groups(
             interface.get("NetworkInterfaceId", ""): frozenset(
                 group.get("GroupId", "") for group in interface.get("Groups", [])
             )
-            for page in pages
+            for page in answers.bounded(pages)
             for interface in page["NetworkInterfaces"]
         }
 
@@ -204,6 +204,6 @@ def find_interfaces(aws: session.Aws, group_id: str) -> list[Interface]:
                 description=interface.get("Description", ""),
                 of_service=interface.get("RequesterManaged", False),
             )
-            for page in pages
+            for page in answers.bounded(pages)
             for interface in page["NetworkInterfaces"]
         ]

@@ -16,6 +16,7 @@ import botocore.loaders
 import botocore.session
 
 import problems
+from aws import answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     import identity
 
 _OLDEST_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+# An endpoint that is mute costs a hook two attempts: about 15 seconds.
 _CLIENT_OPTIONS: dict[str, Any] = {
-    "connect_timeout": 5,
-    "read_timeout": 20,
-    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "connect_timeout": 3,
+    "read_timeout": 7,
+    "retries": {"mode": "standard", "total_max_attempts": 2},
     "user_agent_extra": "aws-efs-charm",
 }
 
@@ -51,6 +53,9 @@ def connect(
     """
     core = botocore.session.Session()
     core.register_component("data_loader", _loader())  # pyright: ignore[reportUnknownMemberType]
+    core.register_component(  # pyright: ignore[reportUnknownMemberType]
+        "response_parser_factory", answers.CheckedParserFactory()
+    )
     _check_region(core, region)
     if credentials:
         core.set_credentials(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import ssl
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx2
 import lightkube
 import lightkube.config.kubeconfig
 import lightkube.config.models
@@ -19,17 +17,18 @@ from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
 import problems
-from cluster import errors, nodes, objects
+from cluster import errors, nodes, objects, transport
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import httpx2
 
     import identity
 
 FIELD_MANAGER = "aws-efs"
 
 _PAGE = 500
-_TIMEOUT = httpx2.Timeout(20.0, connect=5.0)
 
 Resource = lightkube.core.resource.Resource
 _Kind = TypeVar("_Kind", bound=Resource)
@@ -39,27 +38,78 @@ class Connection:
     """A connection to the API server, which reads any object.
 
     Args:
-        access: Endpoint, CA and token.
+        access: Endpoints, CA and token.
+
+    Attributes:
+        endpoint: The API server's URL.
+        chosen: The same where it was chosen among several, else "".
     """
 
     def __init__(self, access: identity.ClusterAccess) -> None:
         # An HTTP library's error quotes a header that it cannot send: no such token may reach it.
         if not (access.token.isascii() and access.token.isprintable()) or " " in access.token:
             raise problems.Blocked("kube-control sent an invalid token: relate it again")
-        try:
-            # lightkube types its methods for each scope separately; ours take objects of both.
-            self._api: Any = lightkube.Client(
-                _config(access), timeout=_TIMEOUT, field_manager=FIELD_MANAGER, trust_env=False
-            )
-            # It has neither preconditions of deletions nor paths of other answers than objects.
-            self._http = client_adapter.Client(
-                self._api.config,
-                client_adapter.ConnectionParams(timeout=_TIMEOUT, trust_env=False),
-            )
-        except ssl.SSLError:
+        self.chosen = ""
+        self._trusted = transport.certificates_in(access.ca)
+        if access.ca.strip() and not self._trusted:
             raise problems.Blocked(
                 "the CA from the relation is not a certificate: relate certificates again"
-            ) from None
+            )
+        self._open(access, access.endpoint)
+        if access.alternatives:
+            self._choose(access)
+
+    def _open(self, access: identity.ClusterAccess, endpoint: str) -> None:
+        """Create the clients of one API server; nothing is sent yet."""
+        config = _config(access, endpoint, self._trusted)
+        self.endpoint = endpoint
+        # lightkube types its methods for each scope separately; ours take objects of both.
+        self._api: Any = lightkube.Client(
+            config,
+            timeout=transport.TIMEOUT,
+            field_manager=FIELD_MANAGER,
+            trust_env=False,
+            transport=transport.BoundedTransport(self._trusted),
+        )
+        # It has neither preconditions of deletions nor paths of other answers than objects.
+        self._http = client_adapter.Client(
+            self._api.config,
+            client_adapter.ConnectionParams(
+                timeout=transport.TIMEOUT,
+                trust_env=False,
+                transport=transport.BoundedTransport(self._trusted),
+            ),
+        )
+
+    def _choose(self, access: identity.ClusterAccess) -> None:
+        """Keep the first API server that answers; where none does, raise the first's problem."""
+        first: problems.Problem | None = None
+        for endpoint in (access.endpoint, *access.alternatives):
+            if endpoint != self.endpoint:
+                self.close()
+                self._open(access, endpoint)
+            try:
+                self._greet()
+            except problems.Problem as problem:
+                first = first or problem
+            else:
+                self.chosen = endpoint
+                return
+        self.close()
+        if first is not None:
+            raise first
+
+    def _greet(self) -> None:
+        """Ask for little; whatever Kubernetes says to that is an answer, an error of it is not."""
+        doing = f"reach the Kubernetes API at {self.endpoint}"
+        with errors.translated(doing):
+            response = self._http.get(
+                "api/v1/namespaces/default", timeout=transport.GREETING_TIMEOUT
+            )
+            if response.status_code >= errors.SERVER_ERROR:
+                response.raise_for_status()
+            if not isinstance(msgspec.json.decode(response.content), dict):
+                raise errors.UnreadableError(doing, "no object")
 
     def __exit__(
         self,
@@ -70,7 +120,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; it may be called twice."""
         self._api.close()
         self._http.close()
 
@@ -122,6 +172,8 @@ class Connection:
                 if errors.http_status(error) != errors.NOT_FOUND:
                     raise
                 return None
+            if objects.name(resource) != name:
+                raise errors.UnreadableError(f"read {name}", "another object")
         return resource
 
     def read(self, path: str, *, accept: str = "application/json", **parameters: str | int) -> Any:
@@ -159,17 +211,19 @@ class Connection:
         _check(response)
 
 
-def _config(access: identity.ClusterAccess) -> lightkube.KubeConfig:
-    """Return a configuration that trusts the given CA only; without a CA, raise."""
-    if not access.endpoint.startswith("https://"):
+def _config(
+    access: identity.ClusterAccess, endpoint: str, trusted: Iterable[str]
+) -> lightkube.KubeConfig:
+    """Return a configuration that trusts the given certificates only; without any, raise."""
+    if not endpoint.startswith("https://"):
         raise problems.Blocked(
             "the API address from kube-control is not https: the token is not sent to it"
         )
     if not access.ca.strip():
         raise problems.Waiting("no CA for the Kubernetes API yet: relate certificates to its CA")
     cluster = lightkube.config.models.Cluster(
-        server=access.endpoint,
-        certificate_auth_data=base64.b64encode(access.ca.encode()).decode(),
+        server=endpoint,
+        certificate_auth_data=base64.b64encode("\n".join(trusted).encode()).decode(),
     )
     user = lightkube.config.models.User(token=access.token)
     return lightkube.config.kubeconfig.KubeConfig.from_one(cluster=cluster, user=user)

@@ -14,10 +14,25 @@ import problems
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 400, 401, 403, 404
 CONFLICT, INVALID = 409, 422
+SERVER_ERROR = 500
 
 
 class UnreachableError(problems.Waiting):
     """The Kubernetes API did not answer: further calls would only wait, too."""
+
+
+class UnreadableError(UnreachableError):
+    """What answered is not an API server, or its answer is not whole.
+
+    Args:
+        doing: The operation.
+        kind: What cannot be read about the answer.
+    """
+
+    def __init__(self, doing: str, kind: str) -> None:
+        super().__init__(
+            f"{doing}: the Kubernetes API's answer cannot be read ({kind}): trying again"
+        )
 
 
 class ConflictError(problems.Waiting):
@@ -48,11 +63,17 @@ def translated(doing: str) -> Generator[None]:
         ) from None
     except httpx2.ConnectError as error:
         raise _unreachable(doing, error) from None
-    except (httpx2.TransportError, httpx2.DecodingError, msgspec.DecodeError) as error:
+    except httpx2.TransportError as error:
         kind = type(error).__name__
         raise UnreachableError(
             f"{doing}: the connection to the Kubernetes API broke ({kind}): trying again"
         ) from None
+    except (
+        *(httpx2.DecodingError, msgspec.MsgspecError),
+        *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    ) as error:
+        # The decoders trust what they get; their own words may quote it, with a secret.
+        raise UnreadableError(doing, type(error).__name__) from None
 
 
 def translate_refusal(doing: str, status: int, message: str) -> problems.Problem:
@@ -79,8 +100,9 @@ def translate_refusal(doing: str, status: int, message: str) -> problems.Problem
 
 
 def http_status(error: lightkube.core.exceptions.ApiError) -> int:
-    """Return the HTTP status of an API server's refusal."""
-    return error.status.code or 0
+    """Return the HTTP status of an API server's refusal; 0 for one that is not an API server's."""
+    status = error.response.status_code
+    return status if error.status.code == status else 0
 
 
 def server_message(error: lightkube.core.exceptions.ApiError) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ops
 
 import identity
 import problems
-
-if TYPE_CHECKING:
-    from relations import kube_control
+from relations import certificates, kube_control
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +37,12 @@ class ControlPlane:
     @property
     def relation(self) -> ops.Relation | None:
         """Return the kube-control relation; None without one, or while it is being removed."""
-        return self._charm.model.get_relation(ENDPOINT)
+        return self._oldest(ENDPOINT)
 
     def request(self) -> None:
-        """Request a Kubernetes user for this unit; every unit does, since it may become leader.
-
-        The library would do the same, but importing it costs more than the rest of such a hook.
-        """
+        """Request a Kubernetes user for this unit; every unit does, since it may become leader."""
+        if authority := self._oldest(CERTIFICATES):
+            certificates.request(authority, self._charm.unit)
         if self.relation is None:
             return
         # With schema 1 the provider keeps credentials in Juju secrets. Juju 2.9 has no secrets:
@@ -58,8 +54,11 @@ class ControlPlane:
             schema_vers=json.dumps(schemas),
         )
 
-    def access(self) -> identity.ClusterAccess:
-        """Return the address and credentials of the cluster's API.
+    def access(self, preferred: str = "") -> identity.ClusterAccess:
+        """Return the addresses and credentials of the cluster's API.
+
+        Args:
+            preferred: The API server that answered last; it is the first to be tried.
 
         Raises:
             problems.Waiting: The control plane has not sent all of them yet.
@@ -67,29 +66,10 @@ class ControlPlane:
         """
         if self.relation is None:
             raise problems.Blocked(f"juju relate {self._app}:{ENDPOINT} kubernetes-control-plane")
-        import pydantic
-
-        if not self._requirer.is_ready:
-            raise problems.Waiting("waiting for the control plane to send its address")
-        endpoints = self._requirer.get_api_endpoints()
-        try:
-            user = self._charm.unit.name
-            credentials = self._requirer.get_auth_credentials(user)  # pyright: ignore
-            ca = self._ca()
-        except (ops.ModelError, pydantic.ValidationError) as error:
-            # The library does not catch the error of a secret that is not granted yet.
-            logger.info("the cluster's credentials cannot be read yet: %s", type(error).__name__)
-            raise problems.Waiting("waiting for the control plane to grant its secrets") from None
-        if not endpoints:
-            raise problems.Waiting("waiting for the control plane to send its address")
-        if credentials is None:
-            raise problems.Waiting("waiting for the control plane to send credentials")
-        # Charmed Kubernetes sends the admin's token to everybody as client_token; kubelet_token is
-        # this unit's own, and revoked with the relation. Canonical Kubernetes may leave it empty.
-        token = credentials["kubelet_token"] or credentials["client_token"]
-        if not token:
-            raise problems.Waiting("waiting for the control plane to send credentials")
-        return identity.ClusterAccess(endpoint=endpoints[0].rstrip("/"), ca=ca, token=token)
+        sent = kube_control.KubeControl(self._charm, self.relation)
+        first, *others = sorted(sent.endpoints(), key=preferred.__ne__)
+        token = sent.token(self._charm.unit.name)
+        return identity.ClusterAccess(first, self._ca(sent), token, tuple(others))
 
     def addresses(self) -> Iterator[str]:
         """Yield the private addresses of the control plane's units."""
@@ -105,24 +85,24 @@ class ControlPlane:
         if bag.get(MANIFESTS, "[]") != text:
             bag[MANIFESTS] = text
 
-    @functools.cached_property
-    def _requirer(self) -> kube_control.Requirer:
-        from relations import kube_control
-
-        return kube_control.Requirer(self._charm, ENDPOINT)
-
-    def _ca(self) -> str:
-        if certificate := self._requirer.get_ca_certificate():
-            return certificate.decode()
-        relation = self._charm.model.get_relation(CERTIFICATES)
-        if relation is None:
+    def _ca(self, sent: kube_control.KubeControl) -> str:
+        authority = self._oldest(CERTIFICATES)
+        try:
+            if ca := sent.ca():
+                return ca
+        except problems.Waiting:
+            if authority is None:
+                raise
+        if authority is None:
             raise problems.Blocked(
                 f"the cluster's CA is missing: juju relate {self._app}:{CERTIFICATES} easyrsa"
             )
-        for unit in sorted(relation.units, key=lambda unit: unit.name):
-            if ca := relation.data[unit].get("ca"):
-                return ca
-        raise problems.Waiting(f"waiting for {relation.app.name} to send its CA certificate")
+        return certificates.trusted(authority)
+
+    def _oldest(self, endpoint: str) -> ops.Relation | None:
+        """Return the only relation; of several, which Juju should not allow, the oldest."""
+        relations = self._charm.model.relations[endpoint]
+        return min(relations, key=lambda relation: relation.id, default=None)
 
     @property
     def _app(self) -> str:

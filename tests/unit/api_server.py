@@ -13,9 +13,10 @@ import re
 import ssl
 import threading
 import urllib.parse
+from collections.abc import Callable
 from typing import Any
 
-from sandbox.base import certificates
+from sandbox.base import certificates, faulty_http_server
 
 _PATH = re.compile(r"/(?:api|apis/[^/]+)/v\w+(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?/?.*")
 _NOW = "2026-01-01T00:00:00Z"
@@ -30,11 +31,17 @@ class ApiServer:
     Attributes:
         objects: The objects by resource, namespace and name, as in ("pods", "default", "web").
         refusal: The HTTP status and message that every request gets; None for the answers.
+        garble: Changes the answer to a request, by its number since `requests` was 0.
+        requests: The number of requests.
     """
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.refusal: tuple[int, str] | None = None
+        self.garble: Callable[[int, faulty_http_server.Reply], faulty_http_server.Reply] | None = (
+            None
+        )
+        self.requests = 0
         authority = certificates.Authority(directory)
         pair = authority.issue("api", hosts=["127.0.0.1"])
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -138,12 +145,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             body = {"kind": "Status", "apiVersion": "v1", "code": status, "message": message}
         elif status != 200:
             body = {"kind": "Status", "apiVersion": "v1", "code": status, **body}
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
+        reply = faulty_http_server.Reply(
+            status, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        if self.api.garble:
+            reply = self.api.garble(self.api.requests, reply)
+        self.api.requests += 1
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body) + reply.missing_bytes))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(reply.body)
+        if reply.missing_bytes:
+            self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Log nothing."""
