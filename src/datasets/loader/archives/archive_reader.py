@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from ..base import byte_streams, failure, file_names
+from ..base import byte_streams, failure, file_names, large_memory
 from . import formats, members
 
 # An archive in an archive in an archive; archives in that one stay files.
@@ -75,14 +75,14 @@ def _read_inner(
 ) -> Iterator[members.Member]:
     """Read the members of an inner archive; yield the file itself if it is not an archive."""
     source = _Inner(outer)
-    with source.named():
+    with source.named(), large_memory.LARGE.scope():
         archive_format = formats.recognise_inner(formats.head_of(source.peek), outer.path)
     if archive_format == formats.FILE:
         whole = isinstance(outer.chunks, tuple)
         yield outer if whole else dataclasses.replace(outer, chunks=source.rest())
         return
     top = nested_directory(outer.path)
-    with source.named():
+    with source.named(), large_memory.LARGE.scope():
         for member in _read(source, archive_format, count, levels):
             path = f"{top}/{member.path}" if member.path else top
             if isinstance(member, members.HardLink):

@@ -9,13 +9,15 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from ..base import byte_streams
+from ..base import byte_streams, large_memory
 from . import members
 
 # xz -9 takes 65 MiB; a file can ask for gigabytes.
-MOST_XZ_MEMORY_BYTES = 128 * 2**20
-# As a power of two; zstd --ultra asks for 128 MiB.
-MOST_ZSTD_WINDOW = 27
+MOST_XZ_BYTES = 68 * 2**20
+# Powers of two: zstd --ultra asks for 128 MiB, and inside of an archive it may have less.
+ZSTD_WINDOWS = range(27, 9, -1)
+# What a decompressor takes beside its window.
+BESIDE_WINDOW_BYTES = 2 * 2**20
 
 ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
 # Parts of the messages of lzma and zstd.
@@ -66,7 +68,10 @@ def zstd_decompressor() -> Any:
             "juju config aws-efs loader-image=python:3.14-slim, or offer it as tar.gz, or store "
             "it as it is with unpack=false"
         ) from None
-    options = {library.DecompressionParameter.window_log_max: MOST_ZSTD_WINDOW}
+    left = large_memory.LARGE.left() - BESIDE_WINDOW_BYTES
+    window = next((each for each in ZSTD_WINDOWS if 2**each <= left), ZSTD_WINDOWS[-1])
+    large_memory.LARGE.take(2**window + BESIDE_WINDOW_BYTES)
+    options = {library.DecompressionParameter.window_log_max: window}
     return library.ZstdDecompressor(options=options)
 
 
@@ -87,12 +92,18 @@ def bz2_decompressor() -> Any:
 
 def xz_decompressor() -> Any:
     """Return a decompressor of xz, with bounded memory."""
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_XZ_MEMORY_BYTES)
+    return _lzma(lzma.FORMAT_XZ)
 
 
 def lzma_decompressor() -> Any:
     """Return a decompressor of lzma, the predecessor of xz, with bounded memory."""
-    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=MOST_XZ_MEMORY_BYTES)
+    return _lzma(lzma.FORMAT_ALONE)
+
+
+def _lzma(container: int) -> Any:
+    limit = max(1, min(MOST_XZ_BYTES, large_memory.LARGE.left()))
+    large_memory.LARGE.take(limit)
+    return lzma.LZMADecompressor(container, memlimit=limit)
 
 
 class DecompressedStream:

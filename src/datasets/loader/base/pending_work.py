@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 
+from . import large_memory
+
 # The limit of bytes that wait in memory to be written. It also limits the number of directories
 # that are written to at once, if an archive holds one directory after the other.
 AHEAD_BYTES = 96 * 2**20
+# The limit while other work takes much memory.
+LEAST_AHEAD_BYTES = 24 * 2**20
 
 
 class PendingWork:
@@ -32,7 +36,7 @@ class PendingWork:
         """
         with self._changed:
             # A piece that is larger than the limit starts when all others have ended.
-            while self._ahead and self._ahead + weight > AHEAD_BYTES and not self._error:
+            while self._ahead and self._ahead + weight > _most_ahead() and not self._error:
                 self._wait()
             self.check()
             self._ahead += weight
@@ -77,3 +81,7 @@ class PendingWork:
         self._waiting += 1
         self._changed.wait()
         self._waiting -= 1
+
+
+def _most_ahead() -> int:
+    return LEAST_AHEAD_BYTES if large_memory.LARGE.in_use else AHEAD_BYTES

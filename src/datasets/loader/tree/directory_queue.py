@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import collections
 import queue
+import sys
 import threading
 from collections.abc import Callable
 
 from ..base import pending_work
 
 THREADS = 128
-MOST_DIRECTORIES_REMEMBERED = 50_000
+# What is remembered of directories that exist, with what each takes beside its path.
+MOST_REMEMBERED_BYTES, DIRECTORY_BYTES = 12 * 2**20, 300
 
 # Creates something in its directory, and returns the steps that may run in parallel.
 Create = Callable[[], "Callable[[], None] | None"]
@@ -29,7 +31,30 @@ class _Directory:
         self.path = path
         self.exists = exists
         self.busy = False
-        self.pending: collections.deque[tuple[Create, int]] = collections.deque()
+        # Only while there are any: there are many directories, and an empty deque takes 0.7 KiB.
+        self.pending: collections.deque[tuple[Create, int]] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Return the bytes that it takes in memory."""
+        return sys.getsizeof(self.path) + DIRECTORY_BYTES
+
+    def add(self, create: Create, weight: int) -> None:
+        """Add a creation; that of a directory comes first, as its own can then run meanwhile."""
+        if self.pending is None:
+            self.pending = collections.deque()
+        if weight:
+            self.pending.append((create, weight))
+        else:
+            self.pending.appendleft((create, weight))
+
+    def take(self) -> tuple[Create, int]:
+        """Take the next creation."""
+        pending = self.pending or collections.deque()
+        taken = pending.popleft()
+        if not pending:
+            self.pending = None
+        return taken
 
 
 class DirectoryQueue(pending_work.PendingWork):
@@ -45,6 +70,7 @@ class DirectoryQueue(pending_work.PendingWork):
         self._make = make
         self._most = threads
         self._directories = {"": _Directory("", exists=True)}
+        self._remembered_bytes, self._most_remembered = 0, MOST_REMEMBERED_BYTES
         self._ready: queue.SimpleQueue[_Directory | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -77,11 +103,7 @@ class DirectoryQueue(pending_work.PendingWork):
         self._threads = []
 
     def _enqueue(self, directory: _Directory, create: Create, weight: int) -> None:
-        if weight:
-            directory.pending.append((create, weight))
-        else:
-            # A directory comes first: its own creations can then run beside those in this one.
-            directory.pending.appendleft((create, weight))
+        directory.add(create, weight)
         self._start(directory)
 
     def _start(self, directory: _Directory) -> None:
@@ -102,9 +124,10 @@ class DirectoryQueue(pending_work.PendingWork):
     def _directory(self, path: str) -> _Directory:
         directory = self._directories.get(path)
         if directory is None:
-            if len(self._directories) > MOST_DIRECTORIES_REMEMBERED:
+            if self._remembered_bytes > self._most_remembered:
                 self._forget()
             directory = self._directories[path] = _Directory(path, exists=False)
+            self._remembered_bytes += directory.bytes
             parent = self._directory(path.rpartition("/")[0])
             new = directory
             self.add()
@@ -118,6 +141,9 @@ class DirectoryQueue(pending_work.PendingWork):
             for path, each in self._directories.items()
             if not path or each.busy or each.pending or not each.exists
         }
+        self._remembered_bytes = sum(each.bytes for each in self._directories.values())
+        # Those that are pending cannot be forgotten: they are not looked through for each new one.
+        self._most_remembered = max(MOST_REMEMBERED_BYTES, 2 * self._remembered_bytes)
 
     def _make_directory(self, directory: _Directory) -> None:
         self._make(directory.path)
@@ -127,7 +153,8 @@ class DirectoryQueue(pending_work.PendingWork):
 
     def _run(self) -> None:
         while directory := self._ready.get():
-            create, weight = directory.pending.popleft()
+            with self._lock:
+                create, weight = directory.take()
             try:
                 rest = create()
                 self._continue(directory)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from ..access import directory_cache, open_directory, ownership
 from ..base import failure, tasks
 
-# The memory that a pending file takes beside its data.
-FILE_BYTES = 2048
+# The memory that a pending file takes beside its data and its path, and each directory of a path,
+# which is kept with all directories above it. A character takes at most four bytes.
+FILE_BYTES, DIRECTORY_BYTES, CHARACTER_BYTES = 2048, 1024, 4
 
 
 class NewFile(NamedTuple):
@@ -35,7 +36,12 @@ class NewFile(NamedTuple):
 
 def weight(new_files: Iterable[NewFile]) -> int:
     """Return the bytes that pending files take in memory."""
-    return sum(each.size + FILE_BYTES for each in new_files)
+    return sum(each.size + FILE_BYTES + CHARACTER_BYTES * len(each.path) for each in new_files)
+
+
+def directory_weight(path: str) -> int:
+    """Return the bytes that a pending directory takes in memory, with those above it."""
+    return (path.count("/") + 1) * (DIRECTORY_BYTES + CHARACTER_BYTES * len(path) // 2)
 
 
 class TreeFiles:

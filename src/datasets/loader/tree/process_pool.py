@@ -33,17 +33,14 @@ class Command(NamedTuple):
         data: Their contents, one after the other.
         replacing: Called with a file's index before an existing file is replaced.
         done: Called with the sha256 of each content when all are on the volume.
+        weight: The bytes that it keeps in memory.
     """
 
     new_files: Sequence[files.NewFile]
     data: Sequence[bytes]
     replacing: Callable[[int], None]
     done: Callable[[Sequence[str]], None]
-
-    @property
-    def weight(self) -> int:
-        """Return the bytes that it keeps in memory."""
-        return files.weight(self.new_files)
+    weight: int = 0
 
 
 def ignore(_: object) -> None:
@@ -77,7 +74,9 @@ class ProcessPool(pending_work.PendingWork):
         Raises:
             BaseException: The error of earlier work.
         """
-        self.begin(command.weight)
+        weight = files.weight(command.new_files) + files.directory_weight(directory)
+        command = command._replace(weight=weight)
+        self.begin(weight)
         self._workers[zlib.crc32(directory.encode(errors="surrogateescape")) % PROCESSES].send(
             directory, command
         )

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Mapping
 
 from ..archives import formats
-from ..base import urls
+from ..base import large_memory, urls
 from ..http import object_reader
 from . import item_context, item_file, item_format, item_retry, item_run, plan
-
-# The number of decompressors that may run at once if they take much memory.
-MOST_LARGE_DECOMPRESSORS = 2
 
 
 class ItemLoader:
@@ -24,7 +20,6 @@ class ItemLoader:
 
     def __init__(self, context: item_context.LoadContext) -> None:
         self.context = context
-        self._decompressors = threading.Semaphore(MOST_LARGE_DECOMPRESSORS)
 
     def load(self, run: item_run.ItemRun, connections: int) -> None:
         """Load an item; some of its files may still be pending when it returns.
@@ -42,17 +37,18 @@ class ItemLoader:
             run.remove_pending()
             return
         url = item_run.url_of(run.item, self.context.task)
-        with self._decompressor(run.item, url):
+        with large_memory.LARGE.scope():
+            self._wait_for_memory(run.item, url)
             item_retry.load(run, url, lambda: self._try(run, connections))
 
-    def _decompressor(
-        self, item: plan.Item, url: str
-    ) -> contextlib.AbstractContextManager[object]:
-        """Return the semaphore for decompressors that take much memory, if the item needs one."""
+    def _wait_for_memory(self, item: plan.Item, url: str) -> None:
+        """Wait for the memory of a large decompressor, if the item's name tells that it has one.
+
+        Its origin may not wait: later, its connection would be open already.
+        """
         unpacked = item.kind in {plan.SOURCE, plan.INNER} and self.context.task.unpack != "false"
         if unpacked and formats.takes_much_memory(item.name or urls.file_name(url)):
-            return self._decompressors
-        return contextlib.nullcontext()
+            large_memory.LARGE.left()
 
     def _try(self, run: item_run.ItemRun, connections: int) -> None:
         try:

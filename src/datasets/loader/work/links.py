@@ -25,6 +25,8 @@ from ..tree import directory_queue, files
 SYMBOLIC, HARD, CONTENT, EXECUTABLE = "symbolic", "hard", "content", "executable"
 LONGEST_TARGET = 4096
 CHUNK_BYTES = 2**20
+# The memory of hard links whose targets do not exist yet, and what each takes beside its text.
+MOST_LATE_BYTES, LINK_BYTES = 32 * 2**20, 300
 
 
 class LinkMaker:
@@ -39,6 +41,7 @@ class LinkMaker:
         self._tree = tree
         self._directories = tree.directories
         self._drafts = drafts
+        self._late_bytes = 0
 
     def make(self, lines: Callable[[], Iterable[journal.JournalLine]]) -> None:
         """Create links; one that exists already is kept or replaced.
@@ -77,6 +80,9 @@ class LinkMaker:
                 # The name that it links to may be a hard link that does not exist yet.
                 if not self._hard_link(path, line.text):
                     late[path] = line.text
+                    self._late_bytes += LINK_BYTES + len(path) + len(line.text)
+                    if self._late_bytes > MOST_LATE_BYTES:
+                        raise _missing(path, line.text)
             elif line.link_kind == SYMBOLIC:
                 self._symbolic_link(path, line.text)
             elif line.link_kind == CONTENT:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from ..archives import archive_reader, formats, tar_index
-from ..base import byte_streams, failure, file_names, tasks
+from ..base import byte_streams, failure, file_names, large_memory, tasks
 from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
 from . import list_queries, plan, recognition
@@ -111,7 +111,8 @@ def _probe(
             # It is recognised when its codings are undone.
             yield item
             return
-        archive_format = recognition.recognise(head, item, source, task)
+        with large_memory.LARGE.scope():
+            archive_format = recognition.recognise(head, item, source, task)
         if archive_format == formats.FILE and divisible:
             path = source_object.file_path(item.path, source.name or source_object.UNNAMED)
             yield from _file(dataclasses.replace(item, path=path), task, client)
