@@ -28,11 +28,8 @@ class PeerRecord:
         account_id: The AWS account that it is in.
         adopted: Whether the user named it in the option file-system-id.
         security_groups: The ids of the security groups that the application created.
-<<<<<<< HEAD
         throughput: The throughput that the application set last, as `elastic`; "" for none.
-=======
         endpoint: The cluster's API server that answered last, of several.
->>>>>>> 27ee9ae (feat(relations): what control planes and authorities say is read whole; garbled answers are waited for)
         torn_down: Whether teardown deleted it; then nothing is created until the `setup` action.
     """
 
@@ -41,11 +38,8 @@ class PeerRecord:
     account_id: str = ""
     adopted: bool = False
     security_groups: tuple[str, ...] = ()
-<<<<<<< HEAD
     throughput: str = ""
-=======
     endpoint: str = ""
->>>>>>> 27ee9ae (feat(relations): what control planes and authorities say is read whole; garbled answers are waited for)
     torn_down: bool = False
 
 
