@@ -90,16 +90,16 @@ def bounded(pages: Iterable[_Page]) -> Iterator[_Page]:
 
 def _check_error(parsed: Any) -> None:
     """Make code and message of an error text, whatever was sent as such."""
-    if isinstance(parsed, dict) and "Error" in parsed:
-        error: dict[str, Any] = parsed["Error"]
+    error = cast("dict[str, dict[str, Any]]", parsed).get("Error")
+    if error is not None:
         for name in ("Code", "Message"):
             error[name] = str(error.get(name) or "")
 
 
 def _check(value: Any, shape: Any, where: str) -> None:
     kind: str = shape.type_name
-    is_truth = isinstance(value, bool) and kind != "boolean"
-    if is_truth or not isinstance(value, _TYPES.get(kind, object)):
+    expected: Any = _TYPES.get(kind, object)
+    if not isinstance(value, expected):
         raise UnreadableAnswerError(kind=f"{where} is no {kind}")
     if kind == "structure":
         for name in shape.required_members:

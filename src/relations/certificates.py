@@ -82,13 +82,13 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _issued(answers: str) -> Iterator[str]:
     """Return the authorities of the issued certificates."""
-    listed = json.loads(answers)
+    listed: Any = json.loads(answers)
     if not isinstance(listed, list):
         raise TypeError
-    fields = [each for each in cast("list[Any]", listed) if isinstance(each, dict)]
     return (
         text
-        for each in cast("list[dict[str, Any]]", fields)
+        for each in cast("list[Any]", listed)
+        if isinstance(each, dict)
         for name in ("ca", "chain")
-        for text in _texts(each.get(name))
+        for text in _texts(cast("dict[str, Any]", each).get(name))
     )
