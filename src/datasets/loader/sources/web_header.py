@@ -15,7 +15,6 @@ RESERVED = {
     "host",
     "if-range",
     "range",
-    "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
