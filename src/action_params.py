@@ -18,10 +18,18 @@ from datasets.loader.sources import table
 from juju_values import Flag, Text
 from problems import quote
 
+MOST_COMPONENTS = 99
 LONGEST_WAIT_SECONDS = 600
 # The parameters that go with some kinds of sources only, and those that go with any.
 SERVICE_PARAMETERS = ("endpoint", "credentials", "region", "requester_pays", "include", "exclude")
-SOURCE_PARAMETERS = ("checksum", "unpack", "parallelism", "connections", *SERVICE_PARAMETERS)
+SOURCE_PARAMETERS = (
+    "checksum",
+    "unpack",
+    "strip_components",
+    "parallelism",
+    "connections",
+    *SERVICE_PARAMETERS,
+)
 # A value of `env` that names a key of a Juju secret, so that it is not stored in plain text.
 SECRET_VALUE = re.compile(r"secret:(?P<id>[\w/-]+)/(?P<key>[a-z][a-z0-9-]*)")
 
@@ -133,6 +141,8 @@ class CreateDatasetParams(Parameters):
     name: Name
     source: Annotated[tuple[str, ...], pydantic.BeforeValidator(_sources), juju_values.TEXT] = ()
     source_list: Annotated[Text, _checked(dataset.validate_source)] = ""
+    base: Annotated[Text, _checked(dataset.validate_base)] = ""
+    strip_components: Annotated[int, juju_values.whole(0, MOST_COMPONENTS)] = 0
     checksum: Annotated[Text, _checked(dataset.validate_checksum)] = ""
     unpack: Annotated[str, pydantic.BeforeValidator(_unpack)] = "true"
     endpoint: Annotated[Text, _checked(dataset.validate_endpoint)] = ""
@@ -171,6 +181,8 @@ class CreateDatasetParams(Parameters):
             raise ValueError(
                 "checksum goes with one source only: for several, put checksums into a source-list"
             )
+        if self.base and not self.source_list:
+            raise ValueError("base goes with source-list: leave it out")
         self._check_services()
         return self
 
@@ -180,9 +192,9 @@ class CreateDatasetParams(Parameters):
         plain = CreateDatasetParams.model_fields
         for name in SOURCE_PARAMETERS:
             if getattr(self, name) != plain[name].default:
+                shown = name.replace("_", "-")
                 raise ValueError(
-                    f"{name.replace('_', '-')} goes with source or source-list: leave it out with "
-                    "image"
+                    f"{shown} goes with source or source-list: leave it out with image"
                 )
 
     def _check_services(self) -> None:
@@ -218,6 +230,8 @@ class CreateDatasetParams(Parameters):
             name=self.name,
             sources=self.source,
             source_list=self.source_list,
+            base=self.base,
+            strip_components=self.strip_components,
             checksum=self.checksum,
             unpack=self.unpack,
             endpoint=self.endpoint,

@@ -47,6 +47,8 @@ class Dataset:
         name: Its name: the directory under /datasets.
         sources: The URLs of its sources; none with a source list or a custom loader.
         source_list: The URL of a list of sources, or empty.
+        base: The URL of the directory of the list's relative lines, or empty for the list's own.
+        strip_components: The number of leading directories to remove from paths in archives.
         checksum: The expected `algorithm:digest` of the source, or empty.
         unpack: Whether archives are unpacked: `true`, `false`, `recursive`, or their format.
         endpoint: The URL of the service of s3 or hf sources, or empty for the default one.
@@ -71,6 +73,8 @@ class Dataset:
     name: str
     sources: tuple[str, ...] = ()
     source_list: str = ""
+    base: str = ""
+    strip_components: int = 0
     checksum: str = ""
     unpack: str = "true"
     endpoint: str = ""
@@ -100,7 +104,7 @@ class Dataset:
         Raises:
             ValueError: It needs the key, and there is none.
         """
-        fields = {
+        fields: dict[str, object] = {
             "name": self.name,
             "sources": [urls.unsigned(source) for source in self.sources],
             "source-list": urls.unsigned(self.source_list),
@@ -116,6 +120,10 @@ class Dataset:
         # Only where they are set: the fingerprints of earlier data sets stay as they are.
         if self.include or self.exclude:
             fields |= {"include": sorted(self.include), "exclude": sorted(self.exclude)}
+        if self.base:
+            fields["base"] = self.base
+        if self.strip_components:
+            fields["strip-components"] = self.strip_components
         text = json.dumps(fields, sort_keys=True).encode()
         if not self._may_have_secrets:
             return hashlib.sha256(text).hexdigest()
@@ -167,6 +175,8 @@ class Dataset:
         fields = [each.endpoint_field for each in self.kinds if "endpoint" in each.parameters]
         task = dataclasses.replace(
             self._task(request, self.fingerprint()),
+            list_base=self.base,
+            strip_components=self.strip_components,
             unpack=self.unpack,
             overwrite=self.overwrite,
             root=root,
@@ -217,6 +227,18 @@ def validate_source(source: str) -> str:
     """
     table.check(source)
     return source
+
+
+def validate_base(base: str) -> str:
+    """Return the URL of a directory, with a slash at its end.
+
+    Raises:
+        ValueError: It is not one; the message does not repeat it.
+    """
+    table.check(base)
+    if urls.scheme(base) not in table.LISTABLE_SCHEMES or "?" in base or "#" in base:
+        raise ValueError("is not the URL of a directory: use https://host/directory/")
+    return base.rstrip("/") + "/"
 
 
 def validate_endpoint(endpoint: str) -> str:

@@ -331,3 +331,55 @@ def test_a_zip_of_more_files_than_its_old_form_can_count_is_unpacked(
     )
     assert rig.load(served.put("set.zip", content)).result.files == 1
     assert rig.files() == {"a": b"1"}
+
+
+def test_the_same_member_in_two_archives_is_no_conflict(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    shared = [entry("LICENSE", b"text"), entry("big", bytes(5_000_000)), link("d/l", "../LICENSE")]
+    sources = " ".join(
+        served.put(f"{name}.tar", tar([*shared, entry(f"d/{name}", b"1")])) for name in "abc"
+    )
+    assert rig.load(sources).result.files == 5
+    assert set(rig.files()) == {"LICENSE", "big", "d/l", "d/a", "d/b", "d/c"}
+    assert rig.run_verb("verify")[-1]["state"] == "verified"
+    rig.run_pods(sources, 2, "y")
+    assert rig.files("y") == rig.files()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [entry("LICENSE", b"TEXT"), entry("LICENSE", b"text", mode=0o755), link("LICENSE", "d")],
+)
+def test_another_member_of_the_same_name_in_two_archives_is_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, other: loader_rig.Entry
+):
+    one = served.put("a.tar", tar([entry("LICENSE", b"text")]))
+    two = served.put("b.tar", tar([other, entry("d/x", b"1")]))
+    assert "'LICENSE'" in rig.refused(f"{one} {two}")
+
+
+@pytest.mark.parametrize("archive_format", ["tar.gz", "zip"])
+def test_leading_directories_are_stripped(
+    rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str
+):
+    files = {"repo-1/a": b"1", "repo-1/d/b": b"2", "top": b"3"}
+    source = served.put(f"s.{archive_format}", loader_rig.archive(archive_format, files))
+    assert rig.load(source, strip_components=1).result.files == 2
+    assert rig.files() == {"a": b"1", "d/b": b"2"}
+    assert rig.load(source, "y", strip_components=2).result.files == 1
+    assert rig.files("y") == {"b": b"2"}
+    assert "holds no files" in rig.refused(source, "z", strip_components=3)
+
+
+def test_links_are_stripped_with_what_they_lead_to(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    kept = [entry("r/d/f", b"1"), link("r/d/s", "../g"), link("r/h", "r/d/f", hard=True)]
+    source = served.put("s.tar", tar([*kept, entry("r/g", b"2")]))
+    assert rig.load(source, strip_components=1).result.files == 3
+    assert rig.files() == {"d/f": b"1", "d/s": b"2", "h": b"1", "g": b"2"}
+    out = served.put("o.tar", tar([entry("f", b"1"), link("r/s", "../f")]))
+    assert "leads out of it" in rig.refused(out, "y", strip_components=1)
+    hard = served.put("h.tar", tar([entry("f", b"1"), link("r/s", "f", hard=True)]))
+    assert "leaves nothing" in rig.refused(hard, "y", strip_components=1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import itertools
 import re
@@ -523,3 +524,112 @@ def test_signers_say_what_to_do_where_they_do_not_suffice():
 def test_only_what_a_task_may_need_is_there_to_sign():
     assert expansion.signers(task("https://a.example/b")) == ({}, {})
     assert expansion.signers(task(source_list="https://a.example/b"))[0].keys() == {"s3"}
+
+
+# --- lists of other tools
+
+
+def sized(text: str | bytes, **options: Any) -> list[tuple[str, str, int | None, str]]:
+    content = text.encode() if isinstance(text, str) else text
+    found = source_list.parse([content], BASE, **options)
+    return [(each.url, each.path, each.size, each.checksum) for _, each in found]
+
+
+def test_a_list_for_googles_transfer_service_is_read():
+    lines = [
+        "TsvHttpData-1.0",
+        "https://b.example/x\t1357\t1B2M2Y8AsgTpgAmY7PhCfg==",
+        "https://b.example/y\t3",
+        "https://b.example/z",
+    ]
+    assert sized("\r\n".join(lines)) == [
+        ("https://b.example/x", "", 1357, "md5:d41d8cd98f00b204e9800998ecf8427e"),
+        ("https://b.example/y", "", 3, ""),
+        ("https://b.example/z", "", None, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    [
+        (f"https://b.example/x\t1357\t{MD5}", ("", 1357, f"md5:{MD5}")),
+        (f"https://b.example/x\t{MD5}\t1357", ("", 1357, f"md5:{MD5}")),
+        (
+            "https://b.example/x\t1357\t1B2M2Y8AsgTpgAmY7PhCfg==\td/",
+            ("d/", 1357, "md5:d41d8cd98f"),
+        ),
+        ("https://b.example/x\t1357", ("", 1357, "")),
+        (f"https://b.example/x 1357 {SHA256}", ("", 1357, f"sha256:{SHA256}")),
+        ("https://b.example/x 1357", ("1357", None, "")),
+    ],
+)
+def test_a_size_in_a_line_is_no_name(line: str, entry: tuple[str, int | None, str]):
+    ((_, path, size, checksum),) = sized(line)
+    assert (path, size) == entry[:2]
+    assert checksum.startswith(entry[2])
+
+
+def test_a_compressed_list_has_its_lines_below_another_base():
+    text = gzip.compress(b"crawl/a.warc.gz\ncrawl/") + gzip.compress(b"b.warc.gz\n")
+    for size in (1, 7, 1000):
+        chunks = [text[at : at + size] for at in range(0, len(text), size)]
+        found = source_list.parse(chunks, "https://data.example/", keep_directories=True)
+        assert [(each.url, each.path) for _, each in found] == [
+            ("https://data.example/crawl/a.warc.gz", "crawl/"),
+            ("https://data.example/crawl/b.warc.gz", "crawl/"),
+        ]
+    assert "ends in the middle" in refusal(text[:-9])
+    assert "compressed data are damaged" in refusal(text[:12] + b"xxxx" + text[16:])
+
+
+def test_absolute_urls_below_the_base_keep_their_directories(served: origin_server.Origin):
+    lines = b"https://a.example/a/x\nhttps://a.example/b%20c/x?sig=1\nhttps://o.example/d/y\nz"
+    found = expand(task(source_list=served.put("l/list", lines), list_base="https://a.example/"))
+    assert [(each.url, each.path) for each in found] == [
+        ("https://a.example/a/x", "a/"),
+        ("https://a.example/b%20c/x?sig=1", "b c/"),
+        ("https://o.example/d/y", ""),
+        ("https://a.example/z", ""),
+    ]
+
+
+SIGNED = f"""-----BEGIN PGP SIGNED MESSAGE-----
+Hash: SHA512
+
+{MD5}  x
+- https://b.example/-y
+-----BEGIN PGP SIGNATURE-----
+Version: 1
+
+iQEzBAEBCAAdFiEE
+-----END PGP SIGNATURE-----
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_signed_list_is_read_in_any_encoding(end: str, encoding: str):
+    content = SIGNED.replace("\n", end).encode(encoding)
+    urls = [each.url for each in parse(content)]
+    assert urls == ["https://a.example/lists/x", "https://b.example/-y"]
+    assert [each.url for each in parse(f"x{end}y".encode(encoding))] == [
+        "https://a.example/lists/x",
+        "https://a.example/lists/y",
+    ]
+    assert "ends in the middle of its PGP signature" in refusal(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "checksum"),
+    [
+        (f"SHA2-256(x)= {SHA256}", "x", f"sha256:{SHA256}"),
+        (f"SHA2-512(d/x)= {SHA512}", "d/x", f"sha512:{SHA512}"),
+        (f"\\SHA256 (a\\\\b) = {SHA256}", "a%5Cb", f"sha256:{SHA256}"),
+        ("https://b.example/\u00e9 d/", "\u00e9", ""),
+    ],
+)
+def test_a_checksum_of_other_tools_is_read(line: str, name: str, checksum: str):
+    (found,) = parse(f"\ufeff{line}\r\n")
+    assert found.url.endswith(urllib.parse.quote(name, safe="/%"))
+    assert found.checksum == checksum
+    assert "SHA3-256" in refusal(f"SHA3-256(x)= {SHA256}")

@@ -117,6 +117,8 @@ def test_parameters_that_change_the_data_change_the_fingerprint():
         {"source_list": "https://a.example/list"},
         {"checksum": "sha256:" + DIGEST},
         {"unpack": "false"},
+        {"base": "https://a.example/"},
+        {"strip_components": 1},
         {"endpoint": "https://minio.example"},
         {"owner": "1:1"},
         {"mode": "0640"},

@@ -280,3 +280,13 @@ def test_a_name_that_no_data_set_has_is_refused_by_all(name: str):
         with pytest.raises(pydantic.ValidationError) as refused:
             action_params.ACTIONS[action].model_validate({"name": name})
         assert config.format_error(refused.value).startswith("name "), action
+
+
+def test_the_base_of_a_list_is_a_directory_and_needs_a_list():
+    listed = {"source": "", "source_list": "https://a.example/list"}
+    made = create_params(**listed, base="https://b.example/d", strip_components=2).to_dataset()
+    assert (made.base, made.strip_components) == ("https://b.example/d/", 2)
+    assert refusal(base="https://b.example/").startswith("base goes with source-list")
+    assert "directory" in refusal(**listed, base="https://b.example/d?sig=1")
+    assert "directory" in refusal(**listed, base="hf://datasets/org/name")
+    assert "strip-components" in refusal(strip_components=100)

@@ -132,6 +132,44 @@ def too_long(path: str) -> failure.Failure:
     )
 
 
+def stripped(member: Member, count: int) -> Member | None:
+    """Return a member without the first parts of its path, as tar does.
+
+    The target of a symbolic link stays as it is.
+
+    Args:
+        member: The member.
+        count: The number of parts.
+
+    Returns:
+        None if nothing is left of its path.
+
+    Raises:
+        Failure: It is a link to what is left out, or to what is outside then.
+    """
+    if not count:
+        return member
+    path = _without_parts(member.path, count)
+    if not path:
+        return None
+    if isinstance(member, SymbolicLink):
+        return symbolic_link(path, member.target)
+    if isinstance(member, HardLink):
+        target = _without_parts(member.target, count)
+        if not target:
+            raise RefusedArchive(
+                f"the archive has the hard link {failure.quote(member.path)} to "
+                f"{failure.quote(member.target)}, of which strip-components={count} leaves "
+                "nothing: use a smaller number"
+            )
+        return HardLink(path, target)
+    return dataclasses.replace(member, path=path)
+
+
+def _without_parts(path: str, count: int) -> str:
+    return "/".join(path.split("/")[count:])
+
+
 def refused(name: str, what: str) -> failure.Failure:
     """Return the failure of a member that is neither file, directory nor link."""
     return RefusedArchive(

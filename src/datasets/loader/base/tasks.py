@@ -64,6 +64,8 @@ class Task:
         fingerprint: The digest of the parameters: loads of the same data set have the same one.
         sources: The sources; none if a custom loader writes the files.
         source_list: The URL of a list of further sources, or empty.
+        list_base: The URL of the directory of relative lines in that list; its own if empty.
+        strip_components: The number of leading directories to remove from the paths in archives.
         unpack: `true`, `false`, `recursive` (archives in archives are unpacked, too), or the
             format that each source must have.
         overwrite: Whether a data set of that name with other parameters is replaced.
@@ -94,6 +96,8 @@ class Task:
     fingerprint: str
     sources: tuple[Source, ...] = ()
     source_list: str = ""
+    list_base: str = ""
+    strip_components: int = 0
     unpack: str = "true"
     overwrite: bool = False
     root: str = "/mnt/aws-efs"
@@ -133,7 +137,7 @@ class Task:
             for name in ("cluster_networks", "include", "exclude"):
                 fields[name] = tuple(fields.get(name, ()))
             task = cls(**fields, sources=sources, limits=limits)
-            for url in (*(source.url for source in sources), task.source_list):
+            for url in (*(source.url for source in sources), task.source_list, task.list_base):
                 if url:
                     check_url(url)
             if not DIGEST_KEY.fullmatch(task.digest_key):

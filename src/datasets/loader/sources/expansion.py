@@ -73,7 +73,7 @@ def signers(
 
 def address_policy(task: tasks.Task) -> addresses.AddressPolicy:
     """Return the addresses that the origins of a task may have: private ones by name only."""
-    named = [*(source.url for source in task.sources), task.source_list]
+    named = [*(source.url for source in task.sources), task.source_list, task.list_base]
     return addresses.AddressPolicy(
         addresses.hosts(url for url in named if url.startswith(urls.WEB)),
         addresses.hosts([task.endpoint, task.hub]),
@@ -124,7 +124,10 @@ class _Sources:
         from . import source_list
 
         url = self._task.source_list
-        for line, entry in source_list.parse(self._chunks(self._reader(url).locate(url)), url):
+        base = self._task.list_base
+        chunks = self._chunks(self._reader(url).locate(url))
+        found = source_list.parse(chunks, base or url, keep_directories=bool(base))
+        for line, entry in found:
             name = source_object.file_path(entry.path, urls.file_name(entry.url))
             if self._selection.takes(name):
                 yield line, entry

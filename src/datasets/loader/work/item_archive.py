@@ -53,7 +53,9 @@ class Unpacker:
         try:
             for number, member in enumerate(self._members(data, archive_format)):
                 self._limiter.add_member()
-                self._add(number, member)
+                stripped = members.stripped(member, self._task.strip_components)
+                if stripped:
+                    self._add(number, stripped)
             self._batch.flush()
             byte_streams.drain(data)
         except byte_streams.Damaged as error:

@@ -118,7 +118,8 @@ def _probe(
             yield from _file(dataclasses.replace(item, path=path), task, client)
             return
         inner = None
-        if archive_format == formats.TAR and task.unpack == "recursive" and divisible:
+        unpacked = task.unpack == "recursive" and not task.strip_components
+        if archive_format == formats.TAR and unpacked and divisible:
             inner = _inner(item, source)
         if inner is None:
             yield item

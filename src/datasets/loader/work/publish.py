@@ -160,11 +160,12 @@ class Publication:
     def _keep_last(
         self, duplicates: dict[str, journal.JournalLine], line: journal.JournalLine
     ) -> None:
-        """Keep the last of an archive's members of one path; refuse a path of two sources."""
+        """Keep the last of an archive's members of one path; of two archives they are the same."""
         before = duplicates.setdefault(line.path, line)
-        if before.item != line.item and line.kind != journal.DIRECTORY:
-            raise _two_sources(line.path)
-        if line.number > before.number:
+        if before.item != line.item:
+            if not _are_same(before, line):
+                raise _two_sources(line.path)
+        elif line.number > before.number:
             duplicates[line.path] = line
 
     def _file(self, line: journal.JournalLine) -> str:
@@ -228,6 +229,15 @@ class Publication:
             archive_format=self._formats.pop() if len(self._formats) == 1 else "many",
             shards=self._plan.shards,
         )
+
+
+def _are_same(one: journal.JournalLine, other: journal.JournalLine) -> bool:
+    """Tell whether members of two archives are the same: a directory, a file or a link."""
+    if one.kind == other.kind == journal.DIRECTORY:
+        return True
+    # Without its checksum a file's content is not known.
+    known = one.text and one._replace(item=0, number=0) == other._replace(item=0, number=0)
+    return bool(known)
 
 
 def _two_sources(path: str) -> failure.Failure:
