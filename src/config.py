@@ -194,6 +194,9 @@ class Settings(pydantic.BaseModel):
         str, _matching("shared|namespace", "shared or namespace"), pydantic.Field(min_length=1)
     ]
     storage_class: Annotated[str, _optional(_subdomain)]
+    server: Annotated[
+        str, _matching("dns|address", "dns or address"), pydantic.Field(min_length=1)
+    ]
     mount_options: Annotated[tuple[str, ...], pydantic.BeforeValidator(_mount_options)]
     performance_mode: Annotated[
         str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from app.datasets import index, update_index
 from aws import file_system, resources, session
 from cluster import client, nodes, probe
 from cluster import manifests as rendering
-from cluster.volumes import volume_reconcile, volume_resources
+from cluster.volumes import volume_observe, volume_reconcile, volume_resources
 from config import Settings
 
 VOLUMES_TIMEOUT_SECONDS = 30
@@ -140,11 +141,12 @@ def _reconcile_cluster(
     cluster = connection.cluster
     if cluster is None:
         return _with(outcome, connection.problem or problems.Waiting("waiting for the cluster"))
-    desired = _volumes(context, efs.dns_name, tuple(sorted(efs.addresses.values())))
     timeout = SHORT_PROBE_TIMEOUT_SECONDS if efs.problems else PROBE_TIMEOUT_SECONDS
     try:
         # First, since Jobs that have ended may have to go.
         update_index.save_results(index.Index(cluster, efs.file_system_id))
+        server = _server(context, cluster, efs)
+        desired = _volumes(context, server, efs)
         claims = volume_reconcile.reconcile(
             cluster,
             desired,
@@ -152,7 +154,7 @@ def _reconcile_cluster(
             own_only=desired.isolated,
         )
         proof = probe.reconcile(
-            cluster, _probe(context, efs), connection.nodes, timeout_seconds=timeout
+            cluster, _probe(context, server, efs), connection.nodes, timeout_seconds=timeout
         )
         if desired.isolated and proof.prepared:
             # The probe makes the directories of the namespaces: no volume is there before them.
@@ -162,7 +164,7 @@ def _reconcile_cluster(
         outcome = dataclasses.replace(
             _with(outcome, *claims.problems, *proof.problems),
             manifests=volume_reconcile.render_manifests(desired, context.owner),
-            notes=advice.find(proof, efs.unplaced),
+            notes=advice.find(proof, efs.unplaced) | _mount_targets(context, efs),
         )
     except problems.Problem as problem:
         return _with(outcome, problem)
@@ -249,12 +251,13 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
         addresses=context.addresses | {node.address for node in listed},
         instance_ids=frozenset(node.instance_id for node in listed if node.instance_id),
         node_zones=frozenset(node.zone for node in listed if node.zone),
+        by_name=settings.server == "dns",
         node_instances={node.address: node.instance_id for node in listed if node.instance_id},
     )
 
 
 def _volumes(
-    context: Context, server: str, addresses: tuple[str, ...] = ()
+    context: Context, server: str, efs: file_system.FileSystemOutcome | None = None
 ) -> volume_resources.DesiredVolumes:
     """Return the desired storage class, and for each namespace a volume with its claim."""
     settings = context.settings
@@ -266,17 +269,47 @@ def _volumes(
         namespaces=settings.namespaces,
         storage_class=settings.storage_class or context.owner.application,
         mount_options=settings.mount_options,
-        addresses=addresses,
+        addresses=tuple(sorted(efs.addresses.values())) if efs else (),
+        file_system=efs.file_system_id if efs else "",
         isolated=settings.isolated,
     )
 
 
-def _probe(context: Context, efs: file_system.FileSystemOutcome) -> probe.DesiredProbe:
+def _server(context: Context, cluster: client.Cluster, efs: file_system.FileSystemOutcome) -> str:
+    """Return what the volumes mount.
+
+    A volume's server cannot be changed. So an address stays, as long as a mount target has it.
+    """
+    if context.settings.server == "dns":
+        return efs.dns_name
+    if not efs.addresses:
+        raise problems.Waiting("no mount target yet, server=address needs one: add a worker")
+    current = volume_observe.find_own_server(cluster)
+    if current in efs.addresses.values():
+        return current
+    machines = collections.Counter(efs.machine_zones.values())
+    zone = min(efs.addresses, key=lambda zone: (-machines[zone], zone))
+    return efs.addresses[zone]
+
+
+def _mount_targets(context: Context, efs: file_system.FileSystemOutcome) -> dict[str, str]:
+    """Return the address of each zone's mount target, for hosts that cannot resolve the name."""
+    if context.settings.server == "dns":
+        return {}
+    lines = [f"{zone} {address}" for zone, address in sorted(efs.addresses.items())]
+    return {"mount-targets": "\n".join(lines)}
+
+
+def _probe(
+    context: Context, server: str, efs: file_system.FileSystemOutcome
+) -> probe.DesiredProbe:
     """Return the desired probe: a pod on each node of the zones that have a mount target."""
     settings = context.settings
     return probe.DesiredProbe(
         file_system_id=efs.file_system_id,
-        zones=efs.zones,
+        # An address is mounted from all zones.
+        zones=efs.zones if server == efs.dns_name else tuple(sorted(efs.machine_zones.values())),
+        server=server,
         mount_options=settings.mount_options,
         # The root of an adopted file system stays as its owner made it.
         root_mode="" if context.key.adopted_id else settings.root_mode,

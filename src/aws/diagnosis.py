@@ -63,7 +63,8 @@ def find_problems(
                     f"{file_system.life_cycle}"
                 )
             )
-        found += _dns_problems(observed.network)
+        if desired.by_name:
+            found += _dns_problems(observed.network)
     return found
 
 

@@ -79,6 +79,7 @@ class DesiredFileSystem:
         instance_ids: The instances of the nodes.
         throughput_mibps: The throughput of the mode provisioned; 0 for the others.
         node_zones: The availability zones of the nodes, as far as the cluster tells them.
+        by_name: Whether it is mounted by its DNS name.
         node_instances: The instances of nodes by the nodes' addresses, which may be of a network
             of Juju's own, such as fan, that AWS does not know.
     """
@@ -95,6 +96,7 @@ class DesiredFileSystem:
     instance_ids: frozenset[str]
     throughput_mibps: int = 0
     node_zones: frozenset[str] = frozenset()
+    by_name: bool = True
     node_instances: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     @property

@@ -13,11 +13,15 @@ _NO_CLIENT = (
     "no NFS client; juju exec --application {workers} -- sudo apt-get install -y nfs-common"
 )
 _NO_NAME = "cannot resolve the file system's name yet: wait 90 s, then check DNS in the VPC"
+_STILL_NO_NAME = (
+    "cannot resolve the file system's name for 3 minutes: juju config {application} server=address"
+)
 _NO_ANSWER = "gets no answer on port 2049: check the VPC's network ACLs and routes"
 _OPTIONS = "refuses mount-options: juju config {application} --reset mount-options"
 _NO_FILES = "its program was deleted from the cluster: run the action again"
 _DENIED = "is denied access: check the file system's policy in AWS"
 
+_UNRESOLVED = "Failed to resolve server"
 # Messages of mount and mount.nfs, in the order in which to look for them: a part of theirs, ours,
 # and whether the user has to act.
 _FAILURES = (
@@ -25,7 +29,7 @@ _FAILURES = (
     ("unknown filesystem type", _NO_CLIENT, True),
     ("need a /sbin/mount.", _NO_CLIENT, True),
     ("wrong fs type", _NO_CLIENT, True),
-    ("Failed to resolve server", _NO_NAME, False),
+    (_UNRESOLVED, _NO_NAME, False),
     ("incorrect mount option", _OPTIONS, True),
     ("access denied", _DENIED, True),
     ("Connection refused", _NO_ANSWER, True),
@@ -33,6 +37,8 @@ _FAILURES = (
     ("No route to host", _NO_ANSWER, True),
 )
 _PREAMBLE = re.compile(r'^MountVolume\.SetUp failed for volume "[^"]*" : (mount failed: )?')
+# DNS takes 90 s to know a new mount target.
+_DNS_SECONDS = 180
 _AFTERWORDS = "dmesg(1) may have more information"
 
 
@@ -45,7 +51,9 @@ def no_client(workers: str = "") -> str:
     return _NO_CLIENT.format(workers=workers or _WORKERS)
 
 
-def explain(message: str, node: str, application: str, stamp: str) -> Cause:
+def explain(
+    message: str, node: str, application: str, *, stamp: str, failing_seconds: float
+) -> Cause:
     """Return the cause that keeps a node from mounting a volume.
 
     Args:
@@ -53,7 +61,11 @@ def explain(message: str, node: str, application: str, stamp: str) -> Cause:
         node: The node.
         application: Our application, for the commands.
         stamp: The identity of the occurrence.
+        failing_seconds: The time for which the node has tried.
     """
+    if _UNRESOLVED in message and failing_seconds >= _DNS_SECONDS:
+        late = _STILL_NO_NAME.format(application=application)
+        return Cause(f"{node}: {late}", blocked=True, stamp=stamp, about_node=late)
     for theirs, ours, blocked in _FAILURES:
         if theirs in message:
             text = ours.format(application=application, workers=_WORKERS)

@@ -138,7 +138,20 @@ def _mount_failure(
     event = _latest_event(pod, events, "FailedMount", pod_mounts.ATTEMPT)
     if event is None:
         return None
-    return pod_mounts.explain(event.message or "", _node(pod), application, _stamp(event))
+    return pod_mounts.explain(
+        event.message or "",
+        _node(pod),
+        application,
+        stamp=_stamp(event),
+        failing_seconds=_seconds_until(pod, event),
+    )
+
+
+def _seconds_until(pod: core_v1.Pod, event: core_v1.Event) -> float:
+    """Return the time from the start of a pod on its node to what happened last; 0 if unknown."""
+    started = pod.status and pod.status.startTime
+    last = event.lastTimestamp or event.eventTime
+    return (last - started).total_seconds() if started and last else 0
 
 
 def _sandbox_failure(pod: core_v1.Pod, events: Iterable[core_v1.Event]) -> Cause | None:

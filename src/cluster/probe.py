@@ -39,6 +39,7 @@ class DesiredProbe:
         namespace_mode: The mode of these directories, in octal.
         image: An image with Python 3.9 or newer.
         options: What the application's options add to its Jobs.
+        server: The name or the address that is mounted.
         places: The zones of nodes by address and by instance. Other nodes' zone is in their label.
     """
 
@@ -50,12 +51,13 @@ class DesiredProbe:
     namespaces: tuple[str, ...] = ()
     namespace_mode: str = ""
     options: pod_options.PodOptions = dataclasses.field(default_factory=pod_options.PodOptions)
+    server: str = ""
     places: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     @property
     def mount(self) -> str:
         """Return a digest of what a node mounts, and how."""
-        return _digest(self.file_system_id, self.mount_options)
+        return _digest(self.file_system_id, self.server, self.mount_options)
 
     @property
     def preparation(self) -> str:

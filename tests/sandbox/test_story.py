@@ -90,6 +90,28 @@ def test_workers_that_tell_neither_zone_nor_instance_are_served_by_their_address
     assert (status.name, "3 zones, 3 nodes proven" in status.message) == ("active", True), status
 
 
+def test_where_dns_does_not_resolve_the_name_the_volumes_mount_an_address(stage: Stage) -> None:
+    stage.cloud.set_dns(stage.cloud.vpc_id, support=True, hostnames=False)
+    stage.settle(config={"server": "address"})
+    status = stage.status()
+    assert (status.name, "3 zones, 3 nodes proven" in status.message) == ("active", True), status
+    volumes = {
+        volume.spec.nfs.server
+        for volume in stage.kube.list(core_v1.PersistentVolume)
+        if volume.spec and volume.spec.nfs
+    }
+    targets = {target.zone: target.address for target in stage.cloud.mount_targets()}
+    assert volumes == {targets["us-east-1a"]}
+    shown = stage.run("show-mount").results["mount-targets"]
+    assert shown.splitlines() == [f"{zone} {each}" for zone, each in sorted(targets.items())]
+
+    stage.cloud.set_dns(stage.cloud.vpc_id, support=True, hostnames=True)
+    stage.model.config("aws-efs", {"server": "dns"})
+    assert stage.status().name == "active", stage.status()
+    servers = [each.spec.nfs.server for each in stage.kube.list(core_v1.PersistentVolume)]  # type: ignore[union-attr]
+    assert {server.partition(".")[0] for server in servers} == {stage.cloud.file_systems()[0].id}
+
+
 def test_a_worker_in_a_new_zone_is_served_at_once(stage: Stage) -> None:
     zones = sorted(stage.cloud.subnets)
     stage.settle(workers={zones[0]: 1, zones[1]: 1})

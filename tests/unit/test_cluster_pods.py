@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 from lightkube.models import batch_v1, core_v1, meta_v1
 
@@ -83,6 +85,17 @@ def test_a_program_that_is_gone_is_told_with_the_way_to_bring_it_back():
     assert found is not None
     assert found.sentence.endswith("deleted from the cluster: run the action again")
     assert found.blocked is True
+
+
+@pytest.mark.parametrize(("seconds", "blocked"), [(0, False), (179, False), (180, True)])
+def test_a_name_that_does_not_resolve_for_three_minutes_is_told_with_the_option(seconds, blocked):
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+    failed = event(OUTPUT + "mount.nfs: Failed to resolve server fs-1: Name or service not known")
+    failed.lastTimestamp = start + datetime.timedelta(seconds=seconds)
+    found = pods.find_cause(pod(startTime=start), [failed], "efs", OURS)
+    assert found is not None
+    assert found.blocked is blocked
+    assert ("juju config efs server=address" in found.sentence) is blocked
 
 
 def test_the_kubelets_own_time_out_says_nothing_about_the_server():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ENFORCE = "pod-security.kubernetes.io/enforce"
 # The annotation of our Jobs' volume that has the addresses of the mount targets.
 ADDRESSES = "aws-efs/mount-target-addresses"
+# That which has the file system's id.
+FILE_SYSTEM = "aws-efs/file-system"
 
 _NAME = "kubernetes.io/metadata.name"
 
@@ -118,6 +120,20 @@ def kept_addresses(owner: identity.Owner, volumes: Iterable[Any]) -> set[str]:
     return {address for volume in ours for address in volume.addresses}
 
 
+def find_own_server(cluster: client.Cluster) -> str:
+    """Return the server of our Jobs' volume; "" where there is no such volume.
+
+    Args:
+        cluster: The cluster.
+    """
+    owner = cluster.owner
+    name = volume_resources.volume_name(owner, cluster.namespace)
+    volume = cluster.find(core_v1.PersistentVolume, name)
+    if volume is None or not owns_volume(owner, volume):
+        return ""
+    return _volume(owner, volume).server
+
+
 def check_own_claim(cluster: client.Cluster, file_system_id: str) -> None:
     """Refuse to go on unless our Jobs' claim is bound to our volume, of the given file system.
 
@@ -137,7 +153,11 @@ def check_own_claim(cluster: client.Cluster, file_system_id: str) -> None:
     if volume is not None and claim is not None and owns_volume(owner, volume):
         observed = _volume(owner, volume)
         bound = (observed.claim, observed.claim_uid) == (name, objects.meta(claim).uid)
-        if bound and volume_resources.is_server_of(file_system_id, observed.server):
+        by_name = volume_resources.is_server_of(file_system_id, observed.server)
+        by_address = (
+            observed.file_system == file_system_id and observed.server in observed.addresses
+        )
+        if bound and (by_name or by_address):
             return
     raise problems.Waiting(
         f"claim {cluster.namespace}/{name} is not bound to {file_system_id} yet: see juju status"
@@ -230,6 +250,7 @@ def _volume(owner: identity.Owner, volume: Any) -> volume_resources.ObservedVolu
         deleting=volume.metadata.deletionTimestamp is not None,
         labelled=ownership.is_labelled(owner, volume),
         addresses=tuple(filter(None, addresses.split(","))),
+        file_system=objects.annotations_of(volume).get(FILE_SYSTEM, ""),
         path=spec.nfs.path if spec.nfs else "",
         view=volume_resources.is_view(volume.metadata.name),
     )

@@ -258,7 +258,7 @@ def _differs(
         size(volume.capacity) != size(pair.capacity)
         or volume.mount_options != desired.mount_options
         or volume.policy != "Retain"
-        or volume.addresses != pair.addresses
+        or (volume.addresses, volume.file_system) != (pair.addresses, pair.file_system)
         or not volume.labelled
     )
 

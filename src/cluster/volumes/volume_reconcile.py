@@ -242,5 +242,8 @@ def _render(
 
 
 def _volume_annotations(pair: volume_resources.DesiredPair) -> dict[str, str]:
-    addresses = ",".join(pair.addresses)
-    return {volume_observe.ADDRESSES: addresses} if addresses else {}
+    kept = {
+        volume_observe.ADDRESSES: ",".join(pair.addresses),
+        volume_observe.FILE_SYSTEM: pair.file_system,
+    }
+    return {name: value for name, value in kept.items() if value}

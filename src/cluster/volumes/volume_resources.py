@@ -25,7 +25,7 @@ class DesiredVolumes:
     """The volumes and claims that the options ask for.
 
     Attributes:
-        server: The file system's DNS name.
+        server: The file system's DNS name, or the address of a mount target.
         capacity: The nominal capacity of each volume. EFS itself has no size.
         claim_capacity: The request of each claim.
         claim_name: The claims' name.
@@ -34,6 +34,8 @@ class DesiredVolumes:
         mount_options: The volumes' NFS options.
         addresses: The addresses of the mount targets. They are kept with our Jobs' volume, so that
             volumes of others that name an address are known as users of the file system.
+        file_system: The file system's id; it is kept with our Jobs' volume, whose server may be
+            an address.
         isolated: Whether each namespace has a directory of its own, and a second, read-only claim
             with the data sets; else each claim has the whole file system.
     """
@@ -46,6 +48,7 @@ class DesiredVolumes:
     storage_class: str
     mount_options: tuple[str, ...]
     addresses: tuple[str, ...] = ()
+    file_system: str = ""
     isolated: bool = False
 
 
@@ -62,6 +65,7 @@ class DesiredPair:
         request: The claim's request.
         own: Whether it is the pair for our Jobs.
         addresses: The addresses that are kept with the volume.
+        file_system: The file system that is kept with it.
         path: The directory of the file system that the volume shows.
         view: Whether it is the read-only pair with the data sets.
     """
@@ -74,6 +78,7 @@ class DesiredPair:
     request: str
     own: bool = False
     addresses: tuple[str, ...] = ()
+    file_system: str = ""
     path: str = ROOT
     view: bool = False
 
@@ -138,6 +143,7 @@ class ObservedVolume:
         deleting: Whether it is being deleted.
         labelled: Whether it carries all our labels.
         addresses: The addresses that are kept with it.
+        file_system: The file system that is kept with it.
         path: The directory of the file system that it shows.
         view: Whether it was made for the read-only claim with the data sets.
     """
@@ -154,6 +160,7 @@ class ObservedVolume:
     deleting: bool = False
     labelled: bool = True
     addresses: tuple[str, ...] = ()
+    file_system: str = ""
     path: str = ROOT
     view: bool = False
 
@@ -254,6 +261,7 @@ def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[De
         request=_OWN_SIZE,
         own=True,
         addresses=desired.addresses,
+        file_system=desired.file_system,
     )
     for namespace in desired.namespaces:
         yield DesiredPair(
