@@ -44,6 +44,10 @@ class SetupParams(Parameters):
     """The parameters of `setup`: none."""
 
 
+class DiagnoseParams(Parameters):
+    """The parameters of `diagnose`: none."""
+
+
 class TeardownParams(Parameters):
     """The parameters of `teardown`."""
 
@@ -300,6 +304,7 @@ ACTIONS: Mapping[str, type[Parameters]] = {
     "show-dataset": ShowDatasetParams,
     "verify-dataset": VerifyDatasetParams,
     "delete-dataset": DeleteDatasetParams,
+    "diagnose": DiagnoseParams,
     "setup": SetupParams,
     "show-mount": ShowMountParams,
     "teardown": TeardownParams,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import pathlib
 import re
 import traceback
 from collections.abc import Callable
@@ -138,6 +139,7 @@ class AwsEfsCharm(ops.CharmBase):
         self._log.hold()
         action = event.handle.kind.removesuffix("_action").replace("_", "-")
         handlers: dict[str, Callable[[Any, ops.ActionEvent], Results]] = {
+            "diagnose": self._diagnose,
             "setup": self._setup,
             "show-mount": self._show_mount,
             "teardown": self._teardown,
@@ -173,6 +175,24 @@ class AwsEfsCharm(ops.CharmBase):
                 self._cloud.secret,
             )
             return actions.run(context, params)
+
+    def _diagnose(self, _params: action_params.DiagnoseParams, _event: ops.ActionEvent) -> Results:
+        from app import diagnose
+
+        about = {
+            "charm": (pathlib.Path(__file__).parents[1] / "version").read_text().strip(),
+            "juju": str(self.model.juju_version),
+            "unit": self.unit.name,
+            "status": f"{self.unit.status.name}: {self.unit.status.message}",
+            "record": str(peers.load(self)),
+        }
+        return diagnose.report(
+            about,
+            dict(self.config),
+            context=self._context,
+            access=self._control_plane.access,
+            owner=self._owner,
+        )
 
     def _setup(self, _params: action_params.SetupParams, event: ops.ActionEvent) -> Results:
         from app import setup

@@ -136,6 +136,13 @@ def _rate(value: int) -> int:
     return value
 
 
+def _secret(value: str) -> str:
+    # The error does not repeat the value: one that is not a secret's URI may be the secret itself.
+    if value and not re.fullmatch(r"secret:[\w/-]+", value):
+        raise ValueError("is not the secret: URI that juju add-secret printed: set that")
+    return value
+
+
 def _matching(pattern: str, expected: str) -> Any:
     def check(value: str) -> str:
         if value and not re.fullmatch(pattern, value):
@@ -183,9 +190,7 @@ class Settings(pydantic.BaseModel):
         str, _matching(r"fs-[0-9a-f]{8,40}", "the id of an EFS file system, fs-...")
     ]
     allow_cidrs: Annotated[tuple[str, ...], pydantic.BeforeValidator(_cidrs)]
-    credentials: Annotated[
-        str, _matching(r"secret:[\w/-]+", "the secret: URI that juju add-secret printed")
-    ]
+    credentials: Annotated[str, pydantic.AfterValidator(_secret)]
     capacity: Annotated[str, pydantic.AfterValidator(_capacity)]
     claim_capacity: Annotated[str, _optional(_capacity)]
     claim_name: Annotated[str, _optional(_label)]

@@ -1,0 +1,117 @@
+"""Run diagnose: gather what a bug report needs in one text, whatever cannot be reached."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import problems
+from aws import inventory
+from cluster import client, file_system_users, summary
+
+if TYPE_CHECKING:
+    import identity
+    from app import reconcile
+
+MOST_LINES = 60
+LONGEST_LINE = 300
+# A mistake may put a secret into these.
+HIDDEN_OPTIONS = frozenset({"credentials", "job-labels", "pod-annotations", "pod-labels"})
+
+Section = Callable[[], Iterator[str]]
+
+
+def report(
+    about: Mapping[str, str],
+    options: Mapping[str, object],
+    *,
+    context: Callable[[], reconcile.Context],
+    access: Callable[[], identity.ClusterAccess],
+    owner: identity.Owner,
+) -> dict[str, str]:
+    """Return the report as an action's results; a part that cannot be seen says why.
+
+    Args:
+        about: Versions and the record, by name.
+        options: The options as they are, valid or not.
+        context: Return the inputs of a reconcile, or raise a problem.
+        access: Return the address and credentials of the cluster, or raise a problem.
+        owner: The application.
+    """
+    sections: dict[str, Section] = {
+        "application": lambda: _named({**about, "python": platform.python_version()}),
+        "options": lambda: _named({name: _shown(name, options[name]) for name in sorted(options)}),
+        "AWS": lambda: _aws(context()),
+    }
+    parts = [_part(title, section) for title, section in sections.items()]
+    try:
+        with client.Cluster(access(), owner) as cluster:
+            seen: dict[str, Section] = {
+                "nodes": lambda: summary.nodes(cluster),
+                "volumes and claims": lambda: summary.volumes(cluster),
+                "others that use the file system": lambda: _others(cluster, context()),
+                "jobs": lambda: summary.jobs(cluster),
+                "last events": lambda: summary.events(cluster),
+            }
+            parts += [_part(title, section) for title, section in seen.items()]
+    except problems.Problem as problem:
+        parts.append(f"cluster:\n  cannot be seen: {problem.message}")
+    return {"report": "\n".join(parts)}
+
+
+def _part(title: str, section: Section) -> str:
+    lines: list[str] = []
+    try:
+        for line in section():
+            if len(lines) == MOST_LINES:
+                lines.append("... more are left out")
+                break
+            lines.append(_short(line))
+    except problems.Problem as problem:
+        lines.append(f"cannot be seen: {problem.message}")
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines or ["none"])])
+
+
+def _short(line: str) -> str:
+    text = " ".join(line.split())
+    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 3]}..."
+
+
+def _named(values: Mapping[str, str]) -> Iterator[str]:
+    for name, value in values.items():
+        yield f"{name}: {value}"
+
+
+def _shown(name: str, value: object) -> str:
+    if name in HIDDEN_OPTIONS:
+        return "set, not shown" if value else ""
+    return str(value)
+
+
+def _aws(context: reconcile.Context) -> Iterator[str]:
+    yield f"region {context.aws.region}"
+    standing = inventory.observe(context.aws, context.key)
+    if system := standing.file_system:
+        kind = "adopted" if context.key.adopted_id else "own"
+        yield (
+            f"{kind} file system {system.id} {system.life_cycle}, {system.performance_mode}, "
+            f"{system.throughput}, {system.size_bytes:,} bytes {system.zone}"
+        )
+    for target in standing.own_targets:
+        yield f"mount target {target.id} {target.zone} {target.address} {target.life_cycle}"
+    for group in standing.groups:
+        rules = ", ".join(sorted(rule.describe() for rule in group.rules))
+        yield f"security group {group.id} in {group.vpc_id}: {rules}"
+    for target in standing.other_targets:
+        yield f"not touched: mount target {target.id} {target.zone} {target.life_cycle}"
+    for group in standing.look_alikes:
+        yield f"not touched: security group {group.id} in {group.vpc_id}"
+
+
+def _others(cluster: client.Cluster, context: reconcile.Context) -> Iterator[str]:
+    standing = inventory.observe(context.aws, context.key)
+    if standing.file_system:
+        addresses = [each.address for each in (*standing.own_targets, *standing.other_targets)]
+        users = file_system_users.observe(cluster, standing.file_system.id, addresses)
+        yield from (f"not touched: {each}" for each in users.foreign())
