@@ -450,3 +450,11 @@ def test_every_ending_in_the_table_is_an_archive_name(row: formats.ArchiveFormat
     for ending in row.endings:
         assert file_names.ARCHIVE_NAME.search(f"set{ending}")
         assert formats.takes_much_memory(f"SET{ending.upper()}") == row.large_decompressor
+
+
+@pytest.mark.parametrize("archive_format", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.mark.parametrize("tail", [b"x", b"x" * 512, b"<html>" * 200])
+def test_data_after_the_end_are_called_so(archive_format: str, tail: bytes):
+    content = loader_rig.archive(archive_format, FILES)
+    assert "other data after its end" in refused(content + tail, archive_format)
+    assert unpacked(content + bytes(len(tail)), archive_format) == FILES

@@ -19,6 +19,8 @@ ZSTD_WINDOWS = range(27, 9, -1)
 # What a decompressor takes beside its window.
 BESIDE_WINDOW_BYTES = 2 * 2**20
 
+# The first bytes of gzip, bzip2 and xz: what follows a stream begins with the same.
+MAGICS = {b"\x1f\x8b", b"BZ", b"\xfd7"}
 ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
 # Parts of the messages of lzma and zstd.
 MEMORY_MESSAGES = ("emory usage limit", "too much memory")
@@ -126,6 +128,7 @@ class DecompressedStream:
         self._decompressor = self._new()
         self._count = count
         self._ahead = b""
+        self._magic = b""
 
     def read(self, count: int) -> bytes:
         """Return the next bytes, at most `count`; none at the end.
@@ -146,11 +149,14 @@ class DecompressedStream:
                 data = self._following()
                 if not data:
                     return b""
+                if self._magic in MAGICS and not self._magic.startswith(data[:2]):
+                    raise byte_streams.other_data()
                 self._decompressor = self._new()
             elif self._decompressor.needs_input:
                 data = self._raw.read(byte_streams.CHUNK_BYTES)
                 if not data:
                     raise byte_streams.truncated()
+                self._magic = self._magic or data[:2]
             if chunk := step(self._decompressor, data):
                 return chunk
 

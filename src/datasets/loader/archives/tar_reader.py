@@ -50,6 +50,10 @@ def read(
     names = tar_extensions.ExtensionHeaders()
     ended = False
     while block := stream.take(BLOCK_BYTES):
+        if ended and not (len(block) == BLOCK_BYTES and (not any(block) or is_header(block))):
+            if any(block):
+                raise byte_streams.other_data()
+            continue
         header = tar_header.parse(block)
         # Zeros end an archive, but another archive may follow, as `tar -A` writes them.
         ended = header is None

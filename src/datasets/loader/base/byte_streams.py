@@ -108,6 +108,14 @@ def truncated() -> Damaged:
     )
 
 
+def other_data() -> Damaged:
+    """Return the failure of an archive with other data after its end."""
+    return Damaged(
+        "the archive has other data after its end: check that it was downloaded and joined as it "
+        "should be"
+    )
+
+
 def damaged(reason: str) -> Damaged:
     """Return the failure of an archive that contradicts itself."""
     return Damaged(
