@@ -68,6 +68,8 @@ class Container:
         field: str,
     ) -> None:
         self.name: str = spec["name"]
+        # A native sidecar: an init container that runs beside the others, until they have ended.
+        self.sidecar = field == "spec.initContainers" and spec.get("restartPolicy") == "Always"
         self.process: container_process.ContainerProcess | None = None
         self.finished = False
         self.exit_code: int | None = None
@@ -199,6 +201,7 @@ class Container:
             terminated["message"] = message
         self.state = {"terminated": terminated}
         policy = self._pod["spec"].get("restartPolicy", "Always")
+        policy = "Always" if self.sidecar else policy
         if policy == "Never" or (policy == "OnFailure" and code == 0):
             self.finished = True
         if self.finished:

@@ -36,6 +36,10 @@ class _DeadlineError(Exception):
     """A pod that was active longer than its deadline."""
 
 
+class _FinalPhaseError(Exception):
+    """A final phase in the pod's object that somebody else has set: the kubelet ends the pod."""
+
+
 class _EndError(Exception):
     """The end of the pod's object or of the sandbox."""
 
@@ -87,6 +91,7 @@ class Pod:
         )
         self._status = pod_status.PodStatus(address, self._init, self._main)
         self._reported: kubelet_client.Object = {}
+        self._sidecars: list[pod_container.Container] = []
         self._stopping = False
         self._deadline: float | None = None
         if "activeDeadlineSeconds" in spec:
@@ -142,9 +147,13 @@ class Pod:
                 container.set_waiting("PodInitializing")
             self._report()
             self._set_up_volumes()
-            if all(self._run_containers([container]) for container in self._init):
+            if all(self._run_init_container(container) for container in self._init):
                 self._run_containers(self._main)
+            self._stop()
         except _DeletedError:
+            self._stop()
+        except _FinalPhaseError:
+            self._status.final = self._manifest["status"]["phase"]
             self._stop()
         except _DeadlineError:
             message = "Pod was active on the node longer than the specified deadline"
@@ -172,18 +181,35 @@ class Pod:
         except kubelet_client.UnreachableError as error:
             logger.debug("volume %s of %s: %s", volume["name"], self.name, error)
 
+    def _run_init_container(self, container: pod_container.Container) -> bool:
+        """Run an init container to its end, or until it has started if it is a sidecar."""
+        if not container.sidecar:
+            return self._run_containers([container])
+        self._sidecars.append(container)
+        while not container.started:
+            self._start([container])
+        return True
+
     def _run_containers(self, containers: Sequence[pod_container.Container]) -> bool:
         """Run containers until all have ended; return whether all succeeded."""
-        while True:
-            for container in containers:
-                if container.due:
-                    container.start()
-                    self._watch(container)
-            self._report()
-            if all(container.finished for container in containers):
-                return all(container.exit_code == 0 for container in containers)
-            waiting = [each for each in containers if not each.process and not each.finished]
-            self._receive(min((each.next_try for each in waiting), default=None))
+        while not all(container.finished for container in containers):
+            self._start(containers)
+        return all(container.exit_code == 0 for container in containers)
+
+    def _start(self, containers: Sequence[pod_container.Container]) -> None:
+        """Start the containers and sidecars that are due, and wait until something happens."""
+        running = (*self._sidecars, *containers)
+        for container in running:
+            if container.due:
+                container.start()
+                self._watch(container)
+        self._report()
+        if all(container.finished for container in containers):
+            return
+        if all(container.started for container in containers) and containers[0].sidecar:
+            return
+        waiting = [each for each in running if not each.process and not each.finished]
+        self._receive(min((each.next_try for each in waiting), default=None))
 
     def _watch(self, container: pod_container.Container) -> None:
         process = container.process
@@ -246,7 +272,7 @@ class Pod:
         """Wait for a message, at most until a given time.
 
         Raises:
-            _DeletedError, _DeadlineError, _EndError: The pod has to end.
+            _DeletedError, _FinalPhaseError, _DeadlineError, _EndError: The pod has to end.
         """
         moments = [until, None if self._stopping else self._deadline]
         until = min((moment for moment in moments if moment is not None), default=None)
@@ -264,6 +290,8 @@ class Pod:
             return
         if "deletionTimestamp" in self._manifest["metadata"]:
             raise _DeletedError
+        if self._manifest["status"].get("phase") in _TERMINAL:
+            raise _FinalPhaseError
         if self._deadline and time.monotonic() >= self._deadline:
             raise _DeadlineError
 

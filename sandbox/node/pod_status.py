@@ -17,12 +17,14 @@ class PodStatus:
         init: The pod's init containers.
         main: Its containers.
         failure: The `reason` and `message` of a failure of the whole pod; empty without one.
+        final: The final phase that somebody else has set; "" where nobody has.
     """
 
     address: str
     init: Sequence[pod_container.Container]
     main: Sequence[pod_container.Container]
     failure: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+    final: str = ""
     _started: str = dataclasses.field(default_factory=kubelet_events.timestamp)
     _conditions: dict[str, kubelet_client.Object] = dataclasses.field(
         default_factory=dict[str, kubelet_client.Object]
@@ -57,16 +59,23 @@ class PodStatus:
         }
 
     def _phase(self) -> str:
-        containers = (*self.init, *self.main)
+        if self.final:
+            return self.final
+        # The end of a native sidecar counts for nothing.
+        containers = [each for each in (*self.init, *self.main) if not each.sidecar]
         if all(each.finished for each in containers):
             succeeded = not self.failure and all(each.exit_code == 0 for each in containers)
             return "Succeeded" if succeeded else "Failed"
-        if any(each.started for each in self.main):
+        # While a container has never started, the pod is pending, though others may run.
+        if all(each.started for each in self.main):
             return "Running"
         return "Pending"
 
     def _initialized(self) -> bool:
-        return all(each.finished and each.exit_code == 0 for each in self.init)
+        return all(
+            each.started if each.sidecar else each.finished and each.exit_code == 0
+            for each in self.init
+        )
 
     def _condition(self, kind: str, value: bool, false_reason: str) -> kubelet_client.Object:
         condition: kubelet_client.Object = {"type": kind, "status": str(value)}

@@ -11,8 +11,8 @@ _PREAMBLE = re.compile(
 _QUOTA = re.compile(r"exceeded quota: (?P<name>[^,]+), (?P<numbers>.*)")
 _UNSET = re.compile(r"failed quota: (?P<name>\S+): must specify (?P<numbers>.*)")
 _POLICY = re.compile(
-    r"ValidatingAdmissionPolicy '(?P<name>[^']+)' (with binding '[^']+' )?denied request: ?"
-    r"(?P<words>.*)"
+    r"(?:ValidatingAdmissionPolicy|policy) '(?P<name>[^']+)' (with binding '[^']+' )?"
+    r"denied request: ?(?P<words>.*)"
 )
 _WEBHOOK = re.compile(r'admission webhook "(?P<name>[^"]+)" denied the request:? ?(?P<words>.*)')
 _NODES = re.compile(r"\d+/\d+ nodes are available: ?")
