@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import email.message
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from datasets.loader.base import failure, tasks
+from datasets.loader.http import http_client
+from datasets.loader.sources import expansion
 from sandbox.servers import origin_server
 from tests.loader import loader_rig
 
@@ -67,6 +73,38 @@ def test_an_origin_that_never_comes_to_an_end_is_given_up(rig: loader_rig.Rig, k
     with serving(ANSWERS[kind]) as url:
         run = rig.load(url, patience=2, timeout=0.5)
     assert "did not answer in time" in run.error or "broke the connection off" in run.error
+
+
+class Endless(http_client.Client):
+    """A client whose every answer is a page that has another one behind it."""
+
+    pages = 0
+
+    def body(self, url: str, *_: Any, **__: Any) -> http_client.Body:
+        self.pages += 1
+        headers = email.message.Message()
+        text = f'<{url.partition("?")[0]}?cursor={self.pages}>; rel="next"'
+        headers["Link"] = text
+        content = json.dumps({"sha": "0" * 40, "id": "a/b"} if "/revision/" in url else [])
+        if "list-type" in url:
+            content = (
+                "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>"
+                f"{self.pages}</NextContinuationToken></ListBucketResult>"
+            )
+        return http_client.Body(content.encode(), headers, 200, url)
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [("s3://bucket/set/", "does not list it as S3 does"), ("hf://datasets/a/b", "is not a Hub")],
+)
+def test_a_listing_whose_pages_have_no_end_is_given_up(source: str, problem: str):
+    url = "http://127.0.0.1:1"
+    task = tasks.Task("x", "v", "", sources=(tasks.Source(source),), endpoint=url, hub=url)
+    client = Endless(1)
+    with pytest.raises(failure.Failure, match=problem):
+        list(expansion.expand(task, client))
+    assert 1000 < client.pages < 1100
 
 
 def test_a_slow_reader_is_no_slow_origin(rig: loader_rig.Rig, served: origin_server.Origin):

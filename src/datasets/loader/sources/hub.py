@@ -16,7 +16,7 @@ from typing import Any, cast
 from ... import protocol
 from ..base import failure, tasks, urls
 from ..http import http_client
-from . import hub_url, source_object
+from . import hub_url, listing_pages, source_object
 from .source_object import SourceObject
 
 AUTH = "hub"
@@ -211,9 +211,13 @@ class _Hub:
     def _list_directory(self, url: str, *, recursive: bool) -> Iterator[Mapping[str, Any]]:
         """Yield the files of a directory, page by page."""
         query = f"recursive={str(recursive).lower()}&expand=false"
+        pages = listing_pages.ListingPages()
         while query:
             body = self._request(f"{url}?{query}")
-            for entry in self._decode(body, list):
+            entries = self._decode(body, list)
+            if not pages.add(len(entries)):
+                raise self._not_a_hub()
+            for entry in entries:
                 if not isinstance(entry, dict):
                     raise self._not_a_hub()
                 fields = cast("dict[str, Any]", entry)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from ..base import failure, tasks, urls
 from ..http import http_client, remote_object
 from . import (
+    listing_pages,
     s3_list,
     s3_refusals,
     s3_service,
@@ -138,6 +139,7 @@ class S3Reader:
 
     def _list(self, bucket: str, prefix: str) -> Iterator[s3_list.ListedObject]:
         query = {"prefix": prefix}
+        pages = listing_pages.ListingPages()
         while True:
             try:
                 page = self._page(bucket, query)
@@ -146,7 +148,8 @@ class S3Reader:
             yield from page.objects
             if not page.more:
                 return
-            if page.next in {"", query.get("continuation-token", "")}:
+            endless = not pages.add(len(page.objects))
+            if endless or page.next in {"", query.get("continuation-token", "")}:
                 raise s3_list.not_a_list(bucket)
             query["continuation-token"] = page.next
 
