@@ -176,6 +176,7 @@ def test_what_is_shown_has_a_mount_that_works(
     assert results["path"] == "/datasets/flowers"
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", results["published"])
     assert "last-error" not in results
+    assert results["storage-uri"] == f"pvc://aws-efs{results['path']}"
     mount = yaml.safe_load(results["mount"])
     claim = mount["volumes"][0]["persistentVolumeClaim"]["claimName"]
     read_by(
