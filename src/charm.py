@@ -126,7 +126,7 @@ class AwsEfsCharm(ops.CharmBase):
         for problem in outcome.problems:
             self._report(problem)
         if outcome.summary:
-            self._statuses.append(ops.ActiveStatus(outcome.summary))
+            self._statuses.append(ops.ActiveStatus(_shorten(outcome.summary)))
 
     # --- actions
 

@@ -21,7 +21,7 @@ TIMEOUT = httpx2.Timeout(_WRITE_SECONDS, connect=_CONNECT_SECONDS)
 _ANSWER_SECONDS = 20.0
 _LARGEST_BYTES = 64 * 1024 * 1024
 # Of 500 objects each.
-MOST_PAGES = 400
+MOST_PAGES = 200
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----", re.ASCII)
 
 
