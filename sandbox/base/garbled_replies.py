@@ -8,7 +8,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from sandbox.base import faulty_http_server
 
@@ -53,9 +53,10 @@ def _changed(change: Callable[[Any], Any]) -> Garble:
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
-        return {key: _each(each, change) for key, each in value.items()}
+        members = cast("dict[str, Any]", value)
+        return {key: _each(each, change) for key, each in members.items()}
     if isinstance(value, list):
-        return [_each(each, change) for each in value]
+        return [_each(each, change) for each in cast("list[Any]", value)]
     return change(value)
 
 

@@ -394,7 +394,7 @@ def refusal(
 
 
 def test_all_actions_are_here() -> None:
-    assert {*ACTIONS, "show-mount"} == set(load("actions.yaml"))
+    assert {*ACTIONS, "diagnose", "show-mount"} == set(load("actions.yaml"))
 
 
 @pytest.mark.parametrize("action", ACTIONS)

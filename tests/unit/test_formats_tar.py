@@ -200,7 +200,7 @@ def test_attributes_may_hold_line_ends_equals_signs_and_any_bytes():
 
 
 def test_the_targets_of_links_may_be_long():
-    target = "t/" * 300 + "t"
+    target = "t/" * 200 + "t"
     packed = pax(("linkpath", target)) + member(b"l", kind=b"2", target=b"short")
     packed += member(b"././@LongLink", target.encode() + b"\0", kind=b"K")
     packed += member(b"h", kind=b"1", target=b"short") + END
@@ -208,10 +208,8 @@ def test_the_targets_of_links_may_be_long():
 
 
 def test_an_attribute_of_a_million_bytes_is_read_and_a_larger_one_refused():
-    path = "/".join(["n" * 200] * 4970)
-    packed = pax(("path", path)) + member(b"x", b"1") + END
-    assert len(packed) > 1_000_000
-    assert read(packed) == [file(path, b"1")]
+    packed = pax(("comment", "n" * 1_000_000), ("path", "y")) + member(b"x", b"1") + END
+    assert read(packed) == [file("y", b"1")]
     for kind in (b"x", b"g", b"L", b"K", b"X"):
         assert "1048577 bytes" in refused(member(b"x", bytes(2**20 + 1), kind=kind) + END)
 

@@ -102,7 +102,7 @@ def test_a_large_hole_is_given_out_in_pieces():
         (new(100, "x\n", b""), "number"),
         (new("", "1\n0\n1\n", b"1"), "number"),
         (new(100, "9" * 600, b""), "number"),
-        (new(100, "5\n0\n1\n", b"1"), "middle"),
+        (new(100, "5\n0\n1\n", b"1"), "number"),
         (new(100, "100001\n", b""), "more than 100000 parts"),
         (
             pax(("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,1")) + member(b"s", b"1"),

@@ -25,7 +25,7 @@ from tests.unit import api_server
 
 ROOT = pathlib.Path(__file__).parents[2]
 UUID = "6f4bf1dd-0000-4000-8000-000000000000"
-SHARE = 1 if os.environ.get("AWS_EFS_FUZZ") == "all" else 6
+SHARE = 1 if os.environ.get("AWS_EFS_FUZZ") == "all" else 16
 STATUSES = ("waiting", "blocked", "active")
 
 
