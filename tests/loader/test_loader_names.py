@@ -18,6 +18,7 @@ from tests.loader.loader_rig import entry, tar
 FILES = {"a": b"1" * 3000, "d/b": b"2"}
 PAGE = b"<html><body>Please wait while we check your browser</body></html>"
 HTML = {"Content-Type": "text/html; charset=utf-8"}
+GZIPPED = gzip.compress(b"1,2", mtime=0)
 
 
 def raw(text: str) -> str:
@@ -267,12 +268,8 @@ def test_a_response_that_is_compressed_is_the_same_with_several_pods(
 @pytest.mark.parametrize(
     ("name", "sent", "content"),
     [
-        ("x.csv.gz", gzip.compress(b"1,2"), gzip.compress(b"1,2")),
-        (
-            "x.csv.gz",
-            gzip.compress(gzip.compress(b"1,2", mtime=0)),
-            gzip.compress(b"1,2", mtime=0),
-        ),
+        ("x.csv.gz", GZIPPED, GZIPPED),
+        ("x.csv.gz", gzip.compress(GZIPPED, mtime=0), GZIPPED),
         ("x.csv", b"1,2", b"1,2"),
     ],
 )
