@@ -312,7 +312,7 @@ def test_a_steady_update_status_writes_nothing_to_the_cluster_or_aws(stage: Stag
     before = ours(stage)
     stage.cloud.reset_calls()
     stage.model.update_status()
-    assert len(before) > 8
+    assert len(before) > 6
     assert ours(stage) == before
     assert stage.writes() == []
     assert stage.status().name == "active"
