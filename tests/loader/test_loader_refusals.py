@@ -155,6 +155,8 @@ def test_a_truncated_archive_is_refused(
 ):
     noise = random.Random(7).randbytes(20_000)
     content = loader_rig.archive(archive_format, {**FILES, "noise": noise})
+    if archive_format == "tar":
+        content = content.rstrip(b"\0")  # nothing is lost with a part of its padding
     error = rig.refused(served.put(f"s.{archive_format}", content[: int(len(content) * share)]))
     assert "truncated" in error or "damaged" in error
 
