@@ -17,8 +17,6 @@ from . import members, zip_checks, zip_headers
 SMALL_BYTES = 2**20
 # Skipping this many bytes is faster than a new request for the bytes behind them.
 GAP_BYTES = 2**18
-# The value of a 16-bit field that has no room for its number.
-MOST_COUNTED = 0xFFFF
 
 
 class ArchivePart(byte_streams.Readable, Protocol):
@@ -61,7 +59,10 @@ def read(archive: RangeArchive, data: byte_streams.Readable) -> Iterator[members
         while listing.position < directory.length:
             yield _member(content, zip_headers.read_listed(listing), directory.base)
             count += 1
-        if listing.position != directory.length or count % (MOST_COUNTED + 1) != directory.members:
+        if (
+            listing.position != directory.length
+            or count % (zip_checks.MOST_16 + 1) != directory.members
+        ):
             raise byte_streams.damaged("its list of files is not as long as it says")
 
 
@@ -97,7 +98,9 @@ def _find_directory(archive: RangeArchive) -> _CentralDirectory:
     # something before it is damaged.
     if base < 0 or (record64 and where + base != end) or (base and not found.length):
         raise byte_streams.damaged("its list of files is not where it should be")
-    return _CentralDirectory(base + found.offset, found.length, found.members & MOST_COUNTED, base)
+    return _CentralDirectory(
+        base + found.offset, found.length, found.members & zip_checks.MOST_16, base
+    )
 
 
 def _end(tail: bytes) -> int:

@@ -115,11 +115,20 @@ def unquote(text: str) -> str:
     return path
 
 
+def host_of(url: str) -> str:
+    """Return the host of a URL, with its port if it has one."""
+    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+
+
+def site_of(url: str) -> tuple[str, str]:
+    """Return what two URLs of one host have in common, over which the same may be sent."""
+    return scheme(url), host_of(url)
+
+
 def redact(url: str) -> str:
     """Return a URL without what may be secret in it."""
     parts = urllib.parse.urlsplit(url)
-    netloc = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{netloc}{parts.path}" + ("?..." if parts.query else "")
+    return f"{parts.scheme}://{host_of(url)}{parts.path}" + ("?..." if parts.query else "")
 
 
 def unsigned(url: str) -> str:

@@ -7,6 +7,7 @@ the same.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import hashlib
 from collections.abc import Callable, Generator
@@ -45,7 +46,7 @@ class NoRanges(Exception):  # noqa: N818 - not an error, a property of an origin
         self.refused = refused
 
 
-class _Reader:
+class _Reader(abc.ABC):
     """A reader that goes on after a break.
 
     Attributes:
@@ -94,8 +95,9 @@ class _Reader:
             self._response.close()
         self._response = None
 
+    @abc.abstractmethod
     def _request(self) -> http_client.Response:
-        raise NotImplementedError
+        """Request the bytes from the position on."""
 
     def _advance(self, data: memoryview) -> None:
         self.position += len(data)

@@ -9,7 +9,6 @@ import collections
 import contextlib
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Generator
 
 from ..base import failure, urls
@@ -89,7 +88,7 @@ class Origins:
 
     def pause(self, url: str, seconds: float) -> None:
         """Send no request to the host of a URL for a while, as it has asked for that."""
-        host = host_of(url)
+        host = urls.host_of(url)
         with self._lock:
             until = self._clock() + seconds
             self._not_before[host] = max(until, self._not_before.get(host, 0))
@@ -101,7 +100,7 @@ class Origins:
             url: The URL.
             check: Called now and then; it raises if the wait is to end.
         """
-        host = host_of(url)
+        host = urls.host_of(url)
         left = self._not_before.get(host, 0) - self._clock()
         if left > 0:
             self.wait(left, f"{host} allows no more requests now", check)
@@ -147,7 +146,7 @@ class Origins:
 
     def read_whole(self, url: str) -> None:
         """Record that an object cannot be read in ranges."""
-        key, host = urls.unsigned(url), host_of(url)
+        key, host = urls.unsigned(url), urls.host_of(url)
         with self._lock:
             if key in self._whole or len(self._whole) >= MOST_REMEMBERED:
                 return
@@ -161,18 +160,8 @@ class Origins:
         with self._lock:
             return (
                 urls.unsigned(url) in self._whole
-                or self._whole_of_host[host_of(url)] >= OBJECTS_OF_A_HOST
+                or self._whole_of_host[urls.host_of(url)] >= OBJECTS_OF_A_HOST
             )
-
-
-def host_of(url: str) -> str:
-    """Return the host of a URL, with its port if it has one."""
-    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
-
-
-def site_of(url: str) -> tuple[str, str]:
-    """Return what two URLs of one host have in common, over which the same may be sent."""
-    return urllib.parse.urlsplit(url).scheme, host_of(url)
 
 
 class Backoff:
@@ -216,5 +205,5 @@ class Backoff:
             )
         grown = min(self.FIRST_SECONDS * 2**self._waits, self.LONGEST_SECONDS, left)
         self._waits += 1
-        reason = f"{host_of(self._url)} {trouble.reason}"
+        reason = f"{urls.host_of(self._url)} {trouble.reason}"
         self._origins.wait(max(grown, asked), reason, self._check)

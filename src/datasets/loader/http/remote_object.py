@@ -214,14 +214,11 @@ class RemoteObject:
         redirects = self._client.origins.redirects
         target = redirects.find(self.url)
         if target:
-            own = origins.site_of(target) == origins.site_of(self.url)
+            own = urls.site_of(target) == urls.site_of(self.url)
             try:
                 return self._client.request(target, headers, auth=self._auth if own else "")
-            except http_client.Refused:
-                # The signed link has expired.
-                redirects.forget(self.url, target)
-            except http_client.RetryLater:
-                # There may be another mirror.
+            except (http_client.Refused, http_client.RetryLater):
+                # The signed link has expired, or there may be another mirror.
                 redirects.forget(self.url, target)
                 raise
         response = self._client.request(self.url, headers, auth=self._auth)

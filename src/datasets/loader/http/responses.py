@@ -65,6 +65,16 @@ class Refused(failure.Failure):
         # Another attempt may have other credentials.
         self.resumable = status in {401, 403} or any(each in content for each in EXPIRED)
 
+    def explained(self, sentence: str) -> Refused:
+        """Return the same refusal with another text for the user."""
+        return Refused(sentence, self.status, self.headers, self.content)
+
+    def explained_by(self, url: str, advice: str) -> Refused:
+        """Return it with an advice, if the origin refuses the credentials for a URL."""
+        if self.status not in {401, 403}:
+            return self
+        return self.explained(f"{urls.redact(url)} answers {self.status}: {advice}")
+
 
 def redirect_target(url: str, location: str) -> str:
     """Return the target of a redirect, if it is as safe as the source.

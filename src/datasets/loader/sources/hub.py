@@ -99,14 +99,7 @@ def signer(task: tasks.Task) -> http_client.Signer:
 def explainer(task: tasks.Task) -> http_client.Explainer:
     """Return the explanation of refused requests for files."""
     advice = _service(task).advice
-
-    def explain(refused: http_client.Refused, url: str) -> failure.Failure:
-        if refused.status not in {401, 403}:
-            return refused
-        sentence = f"{urls.redact(url)} answers {refused.status}: {advice}"
-        return http_client.Refused(sentence, refused.status, refused.headers, refused.content)
-
-    return explain
+    return lambda refused, url: refused.explained_by(url, advice)
 
 
 def _service(task: tasks.Task) -> HubService:

@@ -59,9 +59,7 @@ def explain(
         where: The URL of what was requested, without what may be secret.
         service: The service.
     """
-    return http_client.Refused(
-        _sentence(refused, where, service), refused.status, refused.headers, refused.content
-    )
+    return refused.explained(_sentence(refused, where, service))
 
 
 def _sentence(refused: http_client.Refused, where: str, service: s3_service.S3Service) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ... import protocol
 from ..base import failure, tasks, urls
-from ..http import http_client, origins
+from ..http import http_client
 from . import web_header
 from .source_object import SourceObject
 
@@ -48,7 +48,7 @@ def reader(_client: http_client.Client, task: tasks.Task) -> WebReader:
 def signer(task: tasks.Task) -> http_client.Signer:
     """Return the signer of requests: it adds the header for the hosts that the user named."""
     header, sites = _header(task), _sites(task)
-    return lambda _method, url: header if origins.site_of(url) in sites else {}
+    return lambda _method, url: header if urls.site_of(url) in sites else {}
 
 
 def explainer(task: tasks.Task) -> http_client.Explainer:
@@ -56,10 +56,8 @@ def explainer(task: tasks.Task) -> http_client.Explainer:
     sites = _sites(task)
 
     def explain(refused: http_client.Refused, url: str) -> failure.Failure:
-        if refused.status not in {401, 403} or origins.site_of(url) not in sites:
-            return refused
-        sentence = f"{urls.redact(url)} answers {refused.status}: {ADVICE}"
-        return http_client.Refused(sentence, refused.status, refused.headers, refused.content)
+        own = urls.site_of(url) in sites
+        return refused.explained_by(url, ADVICE) if own else refused
 
     return explain
 
@@ -81,4 +79,4 @@ def _header(task: tasks.Task) -> Mapping[str, str]:
 
 def _sites(task: tasks.Task) -> frozenset[tuple[str, str]]:
     named = [*(source.url for source in task.sources), task.source_list]
-    return frozenset(origins.site_of(url) for url in named if urls.is_private_way(url))
+    return frozenset(urls.site_of(url) for url in named if urls.is_private_way(url))
