@@ -41,9 +41,6 @@ def create(
     cluster = loader.cluster
     if desired.needs_digest_key:
         desired = dataclasses.replace(desired, digest_key=digest_key.read(cluster))
-    if desired.schemes:
-        networks = service_networks.find(cluster)
-        desired = dataclasses.replace(desired, cluster_networks=networks)
     _check_deletion(loader, desired.name)
     observed = _observe(loader, desired.name)
     if _must_start(observed, desired):
@@ -51,10 +48,7 @@ def create(
     elif observed and observed.job and observed.job.phase == job_observe.QUEUED:
         # An earlier start may have been interrupted: another start completes it.
         request = observed.record.request
-        job = loader_jobs.load_job(
-            loader, desired, request, credentials=credentials, secrets=secrets
-        )
-        job_lifecycle.start(cluster, job)
+        job_lifecycle.start(cluster, _job(loader, desired, request, credentials, secrets))
     elif observed and observed.record.ended and _has_ended(observed.job):
         return _results(loader, observed)
     job_lifecycle.wait(
@@ -134,6 +128,20 @@ def _must_start(observed: observe.ObservedDataset | None, desired: dataset.Datas
     return record.state == index.FAILED or job is None or job.stuck
 
 
+def _job(
+    loader: loader_jobs.Loader,
+    desired: dataset.Dataset,
+    request: str,
+    credentials: Mapping[str, str],
+    secrets: Mapping[str, str],
+) -> job_lifecycle.DesiredJob:
+    """Return the Job of a load; its pods read no service of the cluster as a source."""
+    if desired.schemes:
+        networks = service_networks.find(loader.cluster)
+        desired = dataclasses.replace(desired, cluster_networks=networks)
+    return loader_jobs.load_job(loader, desired, request, credentials=credentials, secrets=secrets)
+
+
 def _start(
     loader: loader_jobs.Loader,
     desired: dataset.Dataset,
@@ -143,7 +151,7 @@ def _start(
     secrets: Mapping[str, str],
 ) -> None:
     cluster, request = loader.cluster, dataset.new_request()
-    job = loader_jobs.load_job(loader, desired, request, credentials=credentials, secrets=secrets)
+    job = _job(loader, desired, request, credentials, secrets)
     # There may also be a Job of this name that belongs to a former file system.
     if job_lifecycle.remove(cluster, job.name):
         job_lifecycle.wait_gone(cluster, job.name)
