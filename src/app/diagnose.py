@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import problems
 from aws import inventory
@@ -20,6 +20,7 @@ LONGEST_LINE = 300
 HIDDEN_OPTIONS = frozenset({"credentials", "job-labels", "pod-annotations", "pod-labels"})
 
 Section = Callable[[], Iterator[str]]
+_Seen = TypeVar("_Seen")
 
 
 def report(
@@ -39,10 +40,12 @@ def report(
         access: Return the address and credentials of the cluster, or raise a problem.
         owner: The application.
     """
+    inputs = _once(context)
+    standing = _once(lambda: inventory.observe(inputs().aws, inputs().key))
     sections: dict[str, Section] = {
         "application": lambda: _named({**about, "python": platform.python_version()}),
         "options": lambda: _named({name: _shown(name, options[name]) for name in sorted(options)}),
-        "AWS": lambda: _aws(context()),
+        "AWS": lambda: _aws(inputs(), standing),
     }
     parts = [_part(title, section) for title, section in sections.items()]
     try:
@@ -50,7 +53,7 @@ def report(
             seen: dict[str, Section] = {
                 "nodes": lambda: summary.nodes(cluster),
                 "volumes and claims": lambda: summary.volumes(cluster),
-                "others that use the file system": lambda: _others(cluster, context()),
+                "others that use the file system": lambda: _others(cluster, standing()),
                 "jobs": lambda: summary.jobs(cluster),
                 "last events": lambda: summary.events(cluster),
             }
@@ -58,6 +61,24 @@ def report(
     except problems.Problem as problem:
         parts.append(f"cluster:\n  cannot be seen: {problem.message}")
     return {"report": "\n".join(parts)}
+
+
+def _once(look: Callable[[], _Seen]) -> Callable[[], _Seen]:
+    """Return a look that is taken once; what it saw, or its problem, is repeated."""
+    seen: list[_Seen | problems.Problem] = []
+
+    def repeat() -> _Seen:
+        if not seen:
+            try:
+                seen.append(look())
+            except problems.Problem as problem:
+                seen.append(problem)
+        (first,) = seen
+        if isinstance(first, problems.Problem):
+            raise first
+        return first
+
+    return repeat
 
 
 def _part(title: str, section: Section) -> str:
@@ -89,9 +110,9 @@ def _shown(name: str, value: object) -> str:
     return str(value)
 
 
-def _aws(context: reconcile.Context) -> Iterator[str]:
+def _aws(context: reconcile.Context, look: Callable[[], inventory.Inventory]) -> Iterator[str]:
     yield f"region {context.aws.region}"
-    standing = inventory.observe(context.aws, context.key)
+    standing = look()
     if system := standing.file_system:
         kind = "adopted" if context.key.adopted_id else "own"
         yield (
@@ -109,8 +130,7 @@ def _aws(context: reconcile.Context) -> Iterator[str]:
         yield f"not touched: security group {group.id} in {group.vpc_id}"
 
 
-def _others(cluster: client.Cluster, context: reconcile.Context) -> Iterator[str]:
-    standing = inventory.observe(context.aws, context.key)
+def _others(cluster: client.Cluster, standing: inventory.Inventory) -> Iterator[str]:
     if standing.file_system:
         addresses = [each.address for each in (*standing.own_targets, *standing.other_targets)]
         users = file_system_users.observe(cluster, standing.file_system.id, addresses)

@@ -94,6 +94,15 @@ def name(resource: Any) -> str:
     return meta(resource).name or ""
 
 
+def event_time(event: Any) -> str:
+    """Return the time when an event happened last, as text that sorts by time.
+
+    Args:
+        event: The event.
+    """
+    return str(event.lastTimestamp or event.eventTime or meta(event).creationTimestamp)
+
+
 def labels_of(resource: Any) -> dict[str, str]:
     """Return an object's labels.
 

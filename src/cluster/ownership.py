@@ -24,6 +24,8 @@ APPLICATION = "aws-efs/application"
 MODEL = "aws-efs/model-uuid"
 # The annotation of a storage class with its own name: a copy has another name.
 OWN_NAME = "aws-efs/name"
+# The annotation of a Job, and of the volume of our Jobs, with the file system that they mount.
+FILE_SYSTEM = "aws-efs/file-system"
 
 
 def labels(owner: identity.Owner) -> dict[str, str]:

@@ -178,15 +178,11 @@ def _latest_event(
         and event.reason == reason
         and containing in (event.message or "")
     ]
-    return max(matching, key=_when, default=None)
-
-
-def _when(event: core_v1.Event) -> str:
-    return str(event.lastTimestamp or event.eventTime or objects.meta(event).creationTimestamp)
+    return max(matching, key=objects.event_time, default=None)
 
 
 def _stamp(event: core_v1.Event) -> str:
-    return f"{objects.meta(event).uid} {event.count} {_when(event)}"
+    return f"{objects.meta(event).uid} {event.count} {objects.event_time(event)}"
 
 
 def has_started(pod: core_v1.Pod, ours: OurContainers) -> bool:

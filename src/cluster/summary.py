@@ -33,13 +33,9 @@ def volumes(cluster: client.Cluster) -> Iterator[str]:
 
 def jobs(cluster: client.Cluster) -> Iterator[str]:
     """Yield a line for each of our Jobs, with its cause."""
-    kinds = sorted(
-        {objects.labels_of(job).get(job_observe.KIND, "") for job in job_observe.list_own(cluster)}
-    )
-    for kind in kinds:
-        for job in job_observe.observe_all(cluster, kind):
-            reason = "" if job.phase == job_observe.SUCCEEDED else job.reason
-            yield f"{job.name} {job.phase}{': ' if reason else ''}{reason}"
+    for job in job_observe.observe_all(cluster):
+        reason = "" if job.phase == job_observe.SUCCEEDED else job.reason
+        yield f"{job.name} {job.phase}{': ' if reason else ''}{reason}"
 
 
 def events(cluster: client.Cluster) -> Iterator[str]:
@@ -51,12 +47,8 @@ def events(cluster: client.Cluster) -> Iterator[str]:
     )
     for event in _latest(warnings):
         where = f"{event.involvedObject.kind} {event.involvedObject.name}"
-        yield f"{_when(event)} {where}: {event.reason}: {event.message or ''}"
+        yield f"{objects.event_time(event)} {where}: {event.reason}: {event.message or ''}"
 
 
 def _latest(warnings: Sequence[core_v1.Event]) -> list[core_v1.Event]:
-    return sorted(warnings, key=_when)[-MOST_EVENTS:]
-
-
-def _when(event: core_v1.Event) -> str:
-    return str(event.lastTimestamp or event.eventTime or objects.meta(event).creationTimestamp)
+    return sorted(warnings, key=objects.event_time)[-MOST_EVENTS:]

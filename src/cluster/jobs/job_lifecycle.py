@@ -12,7 +12,7 @@ from lightkube.resources import batch_v1, core_v1
 
 import polling
 import problems
-from cluster import client, errors, manifests, nodes, objects
+from cluster import client, errors, manifests, nodes, objects, ownership
 from cluster.jobs import job_inputs, job_observe, pod_observe, pod_options
 from cluster.volumes import volume_observe
 
@@ -281,7 +281,7 @@ def _patch(cluster: client.Cluster, name: str, uid: str, body: Mapping[str, Any]
 
 
 def _manifest(cluster: client.Cluster, job: DesiredJob) -> manifests.Manifest:
-    annotations = {**job.annotations, job_observe.FILE_SYSTEM: job.file_system}
+    annotations = {**job.annotations, ownership.FILE_SYSTEM: job.file_system}
     return manifests.render(
         "job",
         job=dataclasses.replace(job, annotations=annotations),

@@ -10,14 +10,12 @@ from lightkube import operators
 from lightkube.models import batch_v1 as batch_models
 from lightkube.resources import batch_v1, core_v1
 
-from cluster import client, objects, pods
+from cluster import client, objects, ownership, pods
 from cluster.jobs import pod_observe, pod_options
 
 KIND = "aws-efs/kind"
 # The label that the Job controller puts on a Job's pods.
 JOB_NAME = "batch.kubernetes.io/job-name"
-# The annotation of a Job that has the file system which its pods mount.
-FILE_SYSTEM = "aws-efs/file-system"
 # The annotation of a Job whose inputs are there.
 STARTED = "aws-efs/started"
 
@@ -64,7 +62,7 @@ class ObservedJob:
     @property
     def file_system(self) -> str:
         """Return the file system that its pods mount."""
-        return self.annotations.get(FILE_SYSTEM, "")
+        return self.annotations.get(ownership.FILE_SYSTEM, "")
 
     @property
     def finished(self) -> bool:
@@ -100,15 +98,15 @@ def observe(cluster: client.Cluster, name: str) -> ObservedJob | None:
 
 
 def observe_all(cluster: client.Cluster, *kinds: str, without: str = "") -> list[ObservedJob]:
-    """Observe all Jobs of some kinds: one call if there are none, else two or three.
+    """Observe all our Jobs of some kinds: one call if there are none, else two or three.
 
     Args:
         cluster: The cluster.
-        kinds: Their kinds.
+        kinds: Their kinds; none for all.
         without: A label that they must not have.
     """
     selector: dict[str, Any] = {without: operators.not_exists()} if without else {}
-    of_kind = {KIND: operators.in_(kinds)}
+    of_kind: dict[str, Any] = {KIND: operators.in_(kinds) if kinds else operators.exists()}
     jobs = list_own(cluster, {**of_kind, **selector})
     return _observe_jobs(cluster, jobs, of_kind) if jobs else []
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 ENFORCE = "pod-security.kubernetes.io/enforce"
 # The annotation of our Jobs' volume that has the addresses of the mount targets.
 ADDRESSES = "aws-efs/mount-target-addresses"
-# That which has the file system's id.
-FILE_SYSTEM = "aws-efs/file-system"
 
 _NAME = "kubernetes.io/metadata.name"
 
@@ -250,7 +248,7 @@ def _volume(owner: identity.Owner, volume: Any) -> volume_resources.ObservedVolu
         deleting=volume.metadata.deletionTimestamp is not None,
         labelled=ownership.is_labelled(owner, volume),
         addresses=tuple(filter(None, addresses.split(","))),
-        file_system=objects.annotations_of(volume).get(FILE_SYSTEM, ""),
+        file_system=objects.annotations_of(volume).get(ownership.FILE_SYSTEM, ""),
         path=spec.nfs.path if spec.nfs else "",
         view=volume_resources.is_view(volume.metadata.name),
     )

@@ -244,6 +244,6 @@ def _render(
 def _volume_annotations(pair: volume_resources.DesiredPair) -> dict[str, str]:
     kept = {
         volume_observe.ADDRESSES: ",".join(pair.addresses),
-        volume_observe.FILE_SYSTEM: pair.file_system,
+        ownership.FILE_SYSTEM: pair.file_system,
     }
     return {name: value for name, value in kept.items() if value}
