@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,9 +24,9 @@ from cluster import ownership
 from sandbox.juju import kubernetes_bundle
 from sandbox.servers import origin_server
 from sandbox.stage import APPLICATION, Stage
+from tests.sandbox.waiting import until
 
 ROSE = b"red"
-SOON_SECONDS = 30
 # The options with which no name of two models collides, except that of their namespace.
 APART = {"storage-class": "second", "claim-name": "second"}
 
@@ -60,14 +59,6 @@ def conflict(first: Stage, second: Stage) -> str:
         f"namespace aws-efs belongs to model {first.model.uuid[:8]}, not to model "
         f"{second.model.uuid[:8]}: deploy the charm under another name than aws-efs"
     )
-
-
-def until(condition: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "the condition does not become true"
-        time.sleep(0.1)
-    return result
 
 
 def versions(stage: Stage, namespace: str = APPLICATION) -> dict[str, str]:

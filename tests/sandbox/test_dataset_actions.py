@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,11 +19,11 @@ from cluster.jobs import job_inputs
 from sandbox.juju import hook_process
 from sandbox.servers import origin_server
 from sandbox.stage import APPLICATION, Stage
+from tests.sandbox.waiting import until
 
 ROSE, TULIP = b"red", b"yellow"
 # Large enough that a held answer leaves a part of it.
 LARGE = bytes(range(256)) * 2**14
-SOON_SECONDS = 30
 # An action may observe any of these states.
 IN_PROGRESS = {"queued", "preparing", "transferring"}
 
@@ -85,14 +85,6 @@ def delete_job(stage: Stage, name: str) -> None:
 
 def delete_index(stage: Stage, name: str) -> None:
     stage.kube.delete(core_v1.ConfigMap, f"dataset-{name}", namespace=APPLICATION)
-
-
-def until(condition: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "the condition does not become true"
-        time.sleep(0.1)
-    return result
 
 
 def read_by(

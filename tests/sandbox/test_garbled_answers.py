@@ -7,7 +7,6 @@ AWS_EFS_FUZZ=all in the environment it takes them all. `pytest -rP` shows the nu
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import pathlib
@@ -108,19 +107,7 @@ class Hook:
         keys = cloud.credentials
         content = {"access-key": keys.access_key, "secret-key": keys.secret_key}
         self._secret = testing.Secret(content, id="secret:cloudkeys0000000000a")
-        tokens = {"client_token": "admin", "kubelet_token": "ours", "proxy_token": ""}
-        creds = {f"{application}/0": {**tokens, "scope": "kubernetes-control-plane/0"}}
-        self.control_plane = {
-            "api-endpoints": json.dumps([plane.endpoint]),
-            "creds": json.dumps(creds),
-            "cluster-tag": "kubernetes-6f4bf1dd",
-            "default-cni": '"calico"',
-            "domain": "cluster.local",
-            "enable-kube-dns": "true",
-            "has-xcp": "false",
-            "port": "53",
-            "registry-location": "registry.invalid",
-        }
+        self.control_plane = plane.kube_control(f"{application}/0")
         self.authority = {"ca": plane.ca}
 
     def run(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from sandbox.node import container_process
 from sandbox.servers import origin_server
 from sandbox.stage import APPLICATION, Stage
 from tests.loader import loader_rig
+from tests.sandbox import waiting
 
 # The users that are told apart here are real ones.
 pytestmark = pytest.mark.skipif(
@@ -65,6 +66,7 @@ print(json.dumps({
 """
 PATHS = ["/x", "/tmp/x", "/var/tmp/x", "/usr/local/bin/x", "/root/x", "/etc/x", "/loader/x"]
 SOON_SECONDS = 60
+until = functools.partial(waiting.until, seconds=SOON_SECONDS)
 
 
 @pytest.fixture
@@ -86,14 +88,6 @@ def cluster(settled: Stage) -> Iterator[client.Cluster]:
     access = identity.ClusterAccess(plane.endpoint, plane.ca, plane.admin_token)
     with client.Cluster(access, identity.Owner(settled.model.uuid, APPLICATION)) as connected:
         yield connected
-
-
-def until(condition: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "the condition does not become true"
-        time.sleep(0.1)
-    return result
 
 
 def bits(*names: str) -> int:

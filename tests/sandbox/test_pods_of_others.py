@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import lightkube
@@ -13,11 +12,11 @@ from lightkube.resources import batch_v1, core_v1
 
 from sandbox.servers import origin_server
 from sandbox.stage import APPLICATION, Stage
+from tests.sandbox.waiting import until
 
 IMAGE = "docker.io/library/busybox:1"
 LINGER = '["sleep", "600"]'
 FAIL = '["sh", "-c", "exit 3"]'
-SOON_SECONDS = 30
 
 
 @pytest.fixture
@@ -84,14 +83,6 @@ def dry_run_containers(stage: Stage) -> set[str]:
     assert created.spec
     found = (*(created.spec.initContainers or []), *created.spec.containers)
     return {each.name for each in found}
-
-
-def until(condition: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "the condition does not become true"
-        time.sleep(0.1)
-    return result
 
 
 def job(stage: Stage, name: str) -> batch_v1.Job:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import lightkube
@@ -17,12 +17,14 @@ from cluster.jobs import job_inputs
 from sandbox.juju import hook_process
 from sandbox.servers import origin_server, s3_server
 from sandbox.stage import APPLICATION, Stage
+from tests.sandbox import waiting
 
 SECRET = "tell-nobody-4711"
 SIGNED = f"X-Amz-Signature={SECRET}"
 FIRST, SECOND = b"1" * 3000, b"2" * 2_000_000
 HELD = origin_server.Faults(hold_after=1000, ranges=False)
 SOON_SECONDS = 60
+until = functools.partial(waiting.until, seconds=SOON_SECONDS)
 # The Secret of a load in etcd.
 STORED = "/registry/secrets/aws-efs/dataset-x"
 
@@ -37,14 +39,6 @@ def server() -> Iterator[origin_server.Origin]:
 def settled(stage: Stage) -> Stage:
     stage.settle(units=2)
     return stage
-
-
-def until(condition: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "the condition does not become true"
-        time.sleep(0.1)
-    return result
 
 
 def create(stage: Stage, name: str = "x", **params: Any) -> Any:

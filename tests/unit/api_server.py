@@ -57,6 +57,21 @@ class ApiServer:
         self.ca = authority.pem
         self.endpoint = f"https://127.0.0.1:{self._server.server_port}"
 
+    def kube_control(self, unit: str) -> dict[str, str]:
+        """Return what its control plane publishes over kube-control, with a unit's token."""
+        tokens = {"client_token": "admin", "kubelet_token": "ours", "proxy_token": ""}
+        return {
+            "api-endpoints": json.dumps([self.endpoint]),
+            "creds": json.dumps({unit: {**tokens, "scope": "kubernetes-control-plane/0"}}),
+            "cluster-tag": "kubernetes-6f4bf1dd",
+            "default-cni": '"calico"',
+            "domain": "cluster.local",
+            "enable-kube-dns": "true",
+            "has-xcp": "false",
+            "port": "53",
+            "registry-location": "registry.invalid",
+        }
+
     def close(self) -> None:
         """End it."""
         self._server.shutdown()

@@ -220,18 +220,7 @@ def test_a_control_plane_that_has_sent_nothing_is_waited_for(
 
 
 def kube_control(plane: api_server.ApiServer, **changed: str) -> testing.Relation:
-    tokens = {"client_token": "admin", "kubelet_token": "ours", "proxy_token": ""}
-    published = {
-        "api-endpoints": json.dumps([plane.endpoint]),
-        "creds": json.dumps({"aws-efs/0": {**tokens, "scope": "kubernetes-control-plane/0"}}),
-        "cluster-tag": "kubernetes-6f4bf1dd",
-        "default-cni": '"calico"',
-        "domain": "cluster.local",
-        "enable-kube-dns": "true",
-        "has-xcp": "false",
-        "port": "53",
-        "registry-location": "registry.invalid",
-    }
+    published = plane.kube_control("aws-efs/0")
     data = {name: value for name, value in {**published, **changed}.items() if value}
     return testing.Relation(
         "kube-control",
