@@ -10,12 +10,13 @@ import dataclasses
 import hashlib
 import http
 import http.server
+import itertools
 import pathlib
 import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 CHUNK_BYTES = 2**16
 
@@ -268,11 +269,11 @@ class Origin:
         if faults.drop_after is not None and self._occurs(resource, "dropped", faults.drop_times):
             end = min(end, start + faults.drop_after)
             connection.close_connection = True
-        sent = 0
-        for chunk in resource.chunks(start, end):
-            if faults.hold_after is not None and sent >= faults.hold_after:
-                self._released.wait()
-            sent += len(chunk)
+        held_at = end if faults.hold_after is None else min(end, start + faults.hold_after)
+        parts = itertools.chain(
+            resource.chunks(start, held_at), self._held(resource.chunks(held_at, end))
+        )
+        for chunk in parts:
             connection.wfile.write(
                 chunk if faults.length else b"%x\r\n%s\r\n" % (len(chunk), chunk)
             )
@@ -280,6 +281,12 @@ class Origin:
                 time.sleep(len(chunk) / faults.bytes_per_second)
         if not faults.length and end == last + 1:
             connection.wfile.write(b"0\r\n\r\n")
+
+    def _held(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield chunks once `release` was called."""
+        for chunk in chunks:
+            self._released.wait()
+            yield chunk
 
     def _occurs(self, resource: _Resource, kind: str, times: int | None) -> bool:
         """Count a fault, and return whether it occurs this time."""

@@ -343,8 +343,8 @@ def test_the_same_member_in_two_archives_is_no_conflict(
     assert rig.load(sources).result.files == 5
     assert set(rig.files()) == {"LICENSE", "big", "d/l", "d/a", "d/b", "d/c"}
     assert rig.run_verb("verify")[-1]["state"] == "verified"
-    rig.run_pods(sources, 2, "y")
-    assert rig.files("y") == rig.files()
+    pods = rig.run_pods(sources, 2, "y")
+    assert rig.files("y") == rig.files(), pods
 
 
 @pytest.mark.parametrize(

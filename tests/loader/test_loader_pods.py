@@ -318,7 +318,7 @@ def test_the_inventory_tells_what_is_published_and_what_was_begun(
 ):
     source = served.put("set.csv", b"1,2")
     rig.load(f"{source}?X-Amz-Signature=abc", "done")
-    held = served.put("set.tar", NESTED, faults=origin_server.Faults(hold_after=200_000))
+    held = served.put("set.tar", NESTED, faults=origin_server.Faults(hold_after=262_144))
     pod = rig.start(held, "begun", request="v")
     loader_rig.wait_until(lambda: list(rig.volume.rglob("tree/*.tar")))
     loader_rig.kill(pod)

@@ -271,7 +271,9 @@ def test_a_record_or_a_list_that_others_could_have_written_is_not_believed(
 
 
 def test_nothing_of_a_load_is_open_to_others(rig: loader_rig.Rig, served: origin_server.Origin):
-    pod = rig.start(put(served, hold_after=4000), request="v", mode="666")
+    content = loader_rig.archive("tar", {**FILES, "large": bytes(2_000_000)})
+    held = origin_server.Faults(hold_after=1_000_000)
+    pod = rig.start(served.put("s.tar", content, faults=held), request="v", mode="666")
     try:
         loader_rig.wait_until(lambda: list(rig.volume.rglob("tree/d")))
         (load,) = rig.volume.rglob(".load-*-v")

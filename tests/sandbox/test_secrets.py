@@ -22,7 +22,7 @@ from tests.sandbox import waiting
 SECRET = "tell-nobody-4711"
 SIGNED = f"X-Amz-Signature={SECRET}"
 FIRST, SECOND = b"1" * 3000, b"2" * 2_000_000
-HELD = origin_server.Faults(hold_after=1000, ranges=False)
+HELD = origin_server.Faults(hold_after=100_000, ranges=False)
 SOON_SECONDS = 60
 until = functools.partial(waiting.until, seconds=SOON_SECONDS)
 # The Secret of a load in etcd.
