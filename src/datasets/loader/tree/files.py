@@ -5,6 +5,8 @@ Until the tree is published its directories are the loader's alone: what is in t
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +18,8 @@ from ..base import failure, tasks
 # The memory that a pending file takes beside its data and its path, and each directory of a path,
 # which is kept with all directories above it. A character takes at most four bytes.
 FILE_BYTES, DIRECTORY_BYTES, CHARACTER_BYTES = 2048, 1024, 4
+# How often a file is removed and created again where other pods create it, too.
+REPLACING_ATTEMPTS = 100
 
 
 class NewFile(NamedTuple):
@@ -107,7 +111,7 @@ class TreeFiles:
         Args:
             directory: Its directory.
             new: The file.
-            replacing: Called before an existing file of that path is removed.
+            replacing: Called once, before an existing file of that path is removed.
 
         Returns:
             Its descriptor.
@@ -137,15 +141,20 @@ class TreeFiles:
         mode: int,
         replacing: Callable[[], None],
     ) -> int:
-        try:
-            return directory.create_file(name, mode)
-        except FileExistsError:
-            # As in tar, the last file of a path counts.
-            if not stat.S_ISREG(directory.lstat(name).st_mode):
-                raise
-            replacing()
-            directory.unlink(name)
-            return directory.create_file(name, mode)
+        told = False
+        for _ in range(REPLACING_ATTEMPTS):
+            with contextlib.suppress(FileExistsError):
+                return directory.create_file(name, mode)
+            # Another pod may replace the same member of another archive at the same time.
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(directory.lstat(name).st_mode):
+                    break
+                # As in tar, the last file of a path counts.
+                if not told:
+                    replacing()
+                    told = True
+                directory.unlink(name)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
 
     def open(self, path: str, flags: int = os.O_WRONLY) -> int:
         """Open an existing file.

@@ -146,14 +146,17 @@ class TreeWriter:
         self._wait_for_opening(new.path)
         listener.add_pending(1)
         created = threading.Event()
+        directory = new.path.rpartition("/")[0]
         command = process_pool.Command([new], (), replace, done)
-        self._processes.submit(new.path.rpartition("/")[0], command)
+        self._processes.submit(directory, command)
 
         def open_created() -> int:
             try:
                 while not created.wait(LOOK_SECONDS):
                     self._processes.check()
-                return self._files.open(new.path)
+                # Another pod may just have removed it, to replace it by the same member.
+                opened = self._files.directory(directory)
+                return self._files.create(opened, new._replace(shared=True), lambda: None)
             finally:
                 with self._lock:
                     # Many threads open parts of one file at once.
