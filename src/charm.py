@@ -101,11 +101,11 @@ class AwsEfsCharm(ops.CharmBase):
         if peers.load(self).torn_down:
             raise problems.Blocked(torn_down(self.app.name))
         peers.announce_leader(self)
-        context = self._context()
         # Before the peer relation there is only install. Without it later, as while the
         # application is being removed, nobody knows whether the file system was torn down.
         if not (installing or peers.exist(self)):
             raise problems.Waiting("waiting for Juju to create the peer relation")
+        context = self._context()
         from app import reconcile
 
         # Juju shows a status only after the hook has ended. Install does not wait, so that the

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import identity
 import problems
-from app import advice, job_options
-from app.datasets import index, update_index
 from aws import file_system, resources, session
-from cluster import client, nodes, probe
-from cluster import manifests as rendering
-from cluster.volumes import volume_observe, volume_reconcile, volume_resources
 from config import Settings
 
-VOLUMES_TIMEOUT_SECONDS = 30
-PROBE_TIMEOUT_SECONDS = 90
-# With a known problem in AWS a longer wait for the probe gives no more information.
-SHORT_PROBE_TIMEOUT_SECONDS = 10
-# With more claims the summary contains their number instead of their names.
-MOST_NAMED_CLAIMS = 3
+if TYPE_CHECKING:
+    from cluster import client, nodes
+    from cluster import manifests as rendering
+
+# Before there is a cluster to ask, no hook imports its client: this module and AWS's need none.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +91,10 @@ def connect(context: Context) -> Generator[ClusterConnection]:
     """Connect to the cluster and list its nodes; AWS is reconciled even if that fails."""
     with contextlib.ExitStack() as stack:
         try:
-            cluster = stack.enter_context(client.Cluster(context.access(), context.owner))
+            access = context.access()
+            from cluster import client
+
+            cluster = stack.enter_context(client.Cluster(access, context.owner))
             connection = ClusterConnection(cluster, cluster.nodes())
         except problems.Problem as problem:
             connection = ClusterConnection(None, problem=problem)
@@ -129,92 +126,19 @@ def reconcile(context: Context, *, timeout_seconds: float) -> Outcome:
         if context.next_step:
             ready = f"{efs.file_system_id} ready in {efs.region}; next: {context.next_step}"
             return _with(outcome, problems.Blocked(ready))
-        return _reconcile_cluster(context, connection, efs, outcome)
-
-
-def _reconcile_cluster(
-    context: Context,
-    connection: ClusterConnection,
-    efs: file_system.FileSystemOutcome,
-    outcome: Outcome,
-) -> Outcome:
-    cluster = connection.cluster
-    if cluster is None:
-        return _with(outcome, connection.problem or problems.Waiting("waiting for the cluster"))
-    timeout = SHORT_PROBE_TIMEOUT_SECONDS if efs.problems else PROBE_TIMEOUT_SECONDS
-    try:
-        # First, since Jobs that have ended may have to go.
-        update_index.save_results(index.Index(cluster, efs.file_system_id))
-        server = _server(context, cluster, efs)
-        desired = _volumes(context, server, efs)
-        claims = volume_reconcile.reconcile(
-            cluster,
-            desired,
-            timeout_seconds=VOLUMES_TIMEOUT_SECONDS,
-            own_only=desired.isolated,
-        )
-        proof = probe.reconcile(
-            cluster, _probe(context, server, efs), connection.nodes, timeout_seconds=timeout
-        )
-        if desired.isolated and proof.prepared:
-            # The probe makes the directories of the namespaces: no volume is there before them.
-            claims = volume_reconcile.reconcile(
-                cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
+        if connection.cluster is None:
+            return _with(
+                outcome, connection.problem or problems.Waiting("waiting for the cluster")
             )
-        outcome = dataclasses.replace(
-            _with(outcome, *claims.problems, *proof.problems),
-            manifests=volume_reconcile.render_manifests(desired, context.owner),
-            notes=advice.find(proof, efs.unplaced) | _mount_targets(context, efs),
+        from app import reconcile_cluster
+
+        done = reconcile_cluster.reconcile(context, connection.cluster, connection.nodes, efs)
+        return dataclasses.replace(
+            _with(outcome, *done.problems),
+            manifests=done.manifests,
+            summary=done.summary,
+            notes=done.notes,
         )
-    except problems.Problem as problem:
-        return _with(outcome, problem)
-    return dataclasses.replace(
-        outcome,
-        summary=format_summary(
-            f"{efs.file_system_id} in {efs.region}",
-            proven=format_proven(proof),
-            claims=[f"{claim.namespace}/{claim.name}" for claim in claims.claims],
-            capacity=context.settings.claim_request,
-        ),
-    )
-
-
-def format_summary(file_system: str, *, proven: str, claims: Sequence[str], capacity: str) -> str:
-    """Return the status message of a successful reconcile.
-
-    Args:
-        file_system: The file system and its region.
-        proven: The proven zones and nodes.
-        claims: The bound claims.
-        capacity: The capacity of each claim.
-    """
-    many = len(claims) > MOST_NAMED_CLAIMS
-    names = (
-        f"{len(claims)} claims" if many else f"claim{'s'[: len(claims) != 1]} {', '.join(claims)}"
-    )
-    return f"{file_system}: {proven} proven, {names} bound ({capacity})"
-
-
-def format_proven(proof: probe.ProbeOutcome) -> str:
-    """Return the number of proven zones and nodes, as in "3 zones, 12 nodes".
-
-    Args:
-        proof: The results of the probes.
-    """
-    zones, nodes_ = len(proof.zones), len(proof.nodes)
-    count = f"{nodes_} of {proof.total}" if nodes_ < proof.total else f"{nodes_}"
-    counted = f"{count} node{'s'[: proof.total != 1]}"
-    return f"{zones} zone{'s'[: zones != 1]}, {counted}" if zones else counted
-
-
-def cluster_objects(context: Context) -> list[str]:
-    """Return the kind and name of each object that the charm creates in a cluster."""
-    objects = volume_reconcile.render_manifests(_volumes(context, server=""), context.owner)
-    return [
-        f"{each['kind']} "
-        + "/".join(filter(None, (each["metadata"].get("namespace"), each["metadata"]["name"])))
-        for each in objects
-    ]
 
 
 def _with(outcome: Outcome, *more: problems.Problem) -> Outcome:
@@ -253,69 +177,4 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
         node_zones=frozenset(node.zone for node in listed if node.zone),
         by_name=settings.server == "dns",
         node_instances={node.address: node.instance_id for node in listed if node.instance_id},
-    )
-
-
-def _volumes(
-    context: Context, server: str, efs: file_system.FileSystemOutcome | None = None
-) -> volume_resources.DesiredVolumes:
-    """Return the desired storage class, and for each namespace a volume with its claim."""
-    settings = context.settings
-    return volume_resources.DesiredVolumes(
-        server=server,
-        capacity=settings.capacity,
-        claim_capacity=settings.claim_request,
-        claim_name=settings.claim(context.owner),
-        namespaces=settings.namespaces,
-        storage_class=settings.storage_class or context.owner.application,
-        mount_options=settings.mount_options,
-        addresses=tuple(sorted(efs.addresses.values())) if efs else (),
-        file_system=efs.file_system_id if efs else "",
-        isolated=settings.isolated,
-    )
-
-
-def _server(context: Context, cluster: client.Cluster, efs: file_system.FileSystemOutcome) -> str:
-    """Return what the volumes mount.
-
-    A volume's server cannot be changed. So an address stays, as long as a mount target has it.
-    """
-    if context.settings.server == "dns":
-        return efs.dns_name
-    if not efs.addresses:
-        raise problems.Waiting("no mount target yet, server=address needs one: add a worker")
-    current = volume_observe.find_own_server(cluster)
-    if current in efs.addresses.values():
-        return current
-    machines = collections.Counter(efs.machine_zones.values())
-    zone = min(efs.addresses, key=lambda zone: (-machines[zone], zone))
-    return efs.addresses[zone]
-
-
-def _mount_targets(context: Context, efs: file_system.FileSystemOutcome) -> dict[str, str]:
-    """Return the address of each zone's mount target, for hosts that cannot resolve the name."""
-    if context.settings.server == "dns":
-        return {}
-    lines = [f"{zone} {address}" for zone, address in sorted(efs.addresses.items())]
-    return {"mount-targets": "\n".join(lines)}
-
-
-def _probe(
-    context: Context, server: str, efs: file_system.FileSystemOutcome
-) -> probe.DesiredProbe:
-    """Return the desired probe: a pod on each node of the zones that have a mount target."""
-    settings = context.settings
-    return probe.DesiredProbe(
-        file_system_id=efs.file_system_id,
-        # An address is mounted from all zones.
-        zones=efs.zones if server == efs.dns_name else tuple(sorted(efs.machine_zones.values())),
-        server=server,
-        mount_options=settings.mount_options,
-        # The root of an adopted file system stays as its owner made it.
-        root_mode="" if context.key.adopted_id else settings.root_mode,
-        namespaces=settings.namespaces if settings.isolated else (),
-        namespace_mode=settings.root_mode,
-        image=settings.loader_image,
-        options=job_options.read(settings),
-        places=efs.machine_zones,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import problems
-from app import reconcile
+from app import reconcile, reconcile_cluster
 from app.datasets import index
 from aws import inventory, obstacles, teardown
 from cluster import file_system_users
@@ -70,7 +70,7 @@ def run(
                 stopped(_state(context, connection.cluster, problem))
                 raise
         if connection.cluster is None and _is_served(standing):
-            for each in reconcile.cluster_objects(context):
+            for each in reconcile_cluster.cluster_objects(context):
                 report_line(f"stays in the cluster: {each}")
         for line in teardown.spared(standing):
             report_line(line)

@@ -10,7 +10,7 @@ import pytest
 from lightkube.resources import batch_v1, core_v1
 
 import identity
-from app import reconcile
+from app import reconcile_cluster
 from aws import ownership
 from sandbox.juju import model_state
 from sandbox.stage import APPLICATION, Stage
@@ -264,7 +264,7 @@ def test_units_in_another_vpc_are_reported_with_both_names(
 ) -> None:
     stage.settle()
     # The probe of the new node cannot mount, which may resolve itself: the hook waits for it.
-    monkeypatch.setattr(reconcile, "PROBE_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(reconcile_cluster, "PROBE_TIMEOUT_SECONDS", 1)
     other = stage.cloud.add_vpc("10.9.0.0/16")
     stage.model.add_unit("kubernetes-worker", vpc=other)
     stage.cloud.reset_calls()

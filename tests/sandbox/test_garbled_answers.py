@@ -17,7 +17,7 @@ import yaml
 from ops import testing
 
 import charm
-from app import reconcile
+from app import reconcile_cluster
 from sandbox.aws import aws_cloud
 from sandbox.base import garbled_replies
 from sandbox.juju import hook_process
@@ -75,7 +75,7 @@ def environment(
 ) -> Iterator[None]:
     monkeypatch.setattr(charm, "AWS_TIMEOUT_SECONDS", 1)
     for name in ("VOLUMES", "PROBE", "SHORT_PROBE"):
-        monkeypatch.setattr(reconcile, f"{name}_TIMEOUT_SECONDS", 0)
+        monkeypatch.setattr(reconcile_cluster, f"{name}_TIMEOUT_SECONDS", 0)
     values = {**cloud.environ(), "AWS_ENDPOINT_URL": proxy.url}
     # The libraries' own records repeat what cannot be encoded, and pytest would report it.
     logging.disable(logging.INFO)
