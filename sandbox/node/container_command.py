@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from lightkube.utils import quantity
+
 from sandbox.node import container_process, kubelet_client, pod_references
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -53,9 +55,16 @@ def build(
         },
         hostname=hostname[:63],
         directory=container.get("workingDir") or "/",
+        memory_bytes=_memory_bytes(container),
         mounts=mounts,
     )
     return _secured(program, pod, container)
+
+
+def _memory_bytes(container: kubelet_client.Object) -> int:
+    """Return the limit of a container's memory; 0 where it has none."""
+    limit = container.get("resources", {}).get("limits", {}).get("memory", "0")
+    return int(quantity.parse_quantity(limit) or 0)
 
 
 def _values(

@@ -2,8 +2,9 @@
 
 It is run by path with the bare interpreter (`python -I -S`), so it uses only the standard library
 and the specification (JSON) on its standard input. It stays as the container's supervisor: it
-forwards SIGTERM to the container, kills it on SIGUSR1, and exits with the container's status. If
-the container cannot be started, the reason goes to the file descriptor `report` of the
+forwards SIGTERM to the container, kills it on SIGUSR1, and exits with the container's status. A
+container that exceeds its memory limit is killed, and the supervisor ends by SIGUSR2. If the
+container cannot be started, the reason goes to the file descriptor `report` of the
 specification, which is closed when the command starts.
 """
 
@@ -27,6 +28,7 @@ MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE = 1024, 2048, 4096, 16384
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
 CAPABILITY_VERSION = 0x20080522
 LAST_CAPABILITY = pathlib.Path("/proc/sys/kernel/cap_last_cap")
+MEMORY_CHECK_SECONDS = 0.1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -49,8 +51,12 @@ def main() -> int:
     os.close(spec["report"])
     isolated = spec["isolation"] != "none"
     while True:
-        arrived = signal.sigwait(signals)
-        if arrived == signal.SIGTERM:
+        arrived = _next_signal(signals, child, spec["memory_bytes"])
+        if arrived == signal.SIGUSR2:
+            _kill(child, isolated=isolated)
+            os.waitpid(child, 0)
+            os.kill(os.getpid(), signal.SIGUSR2)
+        elif arrived == signal.SIGTERM:
             os.kill(child, signal.SIGTERM)
         elif arrived == signal.SIGUSR1:
             _kill(child, isolated=isolated)
@@ -61,6 +67,34 @@ def main() -> int:
                     _kill(child, isolated=False)
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
+
+
+def _next_signal(signals: set[signal.Signals], child: int, memory_bytes: int) -> int:
+    """Wait for a signal; SIGUSR2 stands for a container that exceeds its memory limit."""
+    if not memory_bytes:
+        return signal.sigwait(signals)
+    while True:
+        arrived = signal.sigtimedwait(signals, MEMORY_CHECK_SECONDS)
+        if arrived:
+            return arrived.si_signo
+        # What forked processes share counts once, which only the slower of the two looks tells.
+        if _memory(child, "status", "RssAnon") > memory_bytes and (
+            _memory(child, "smaps_rollup", "Pss_Anon") > memory_bytes
+        ):
+            return signal.SIGUSR2
+
+
+def _memory(pid: int, file: str, field: str) -> int:
+    """Return the anonymous memory of a process and its descendants, in bytes."""
+    total = 0
+    with contextlib.suppress(OSError):  # it may just end
+        process = pathlib.Path("/proc", str(pid))
+        for line in (process / file).read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                total += int(line.split()[1]) * 1024
+        for children in process.glob("task/*/children"):
+            total += sum(_memory(int(each), file, field) for each in children.read_text().split())
+    return total
 
 
 def _unshare(isolation: str) -> None:

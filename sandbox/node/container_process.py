@@ -87,7 +87,7 @@ class Mount:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A container's command with its environment, user and mounts."""
+    """A container's command with its environment, user and mounts; 0 is no limit of memory."""
 
     argv: tuple[str, ...]
     environment: dict[str, str] = dataclasses.field(repr=False)
@@ -99,6 +99,7 @@ class Program:
     capabilities: frozenset[str] = DEFAULT_CAPABILITIES
     no_new_privileges: bool = False
     read_only_root: bool = False
+    memory_bytes: int = 0
     mounts: tuple[Mount, ...] = ()
 
 
@@ -138,6 +139,11 @@ class ContainerProcess:
         """Wait for the end; return the exit status, or 128 plus the signal."""
         code = self._launcher.wait()
         return code if code >= 0 else _KILLED
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Return whether it was killed because it exceeded its memory limit."""
+        return self._launcher.returncode == -signal.SIGUSR2
 
     def terminate(self) -> None:
         """Send SIGTERM; PID 1 of a namespace ignores it unless it has a handler."""
@@ -227,6 +233,7 @@ def _launch_spec(
         "capabilities": [CAPABILITIES[name] for name in program.capabilities],
         "no_new_privileges": program.no_new_privileges,
         "read_only_root": program.read_only_root,
+        "memory_bytes": program.memory_bytes,
     }
 
 

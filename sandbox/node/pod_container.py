@@ -129,12 +129,14 @@ class Container:
         self._record("Created", "Container created")
         self._run(program)
 
-    def record_exit(self, code: int) -> None:
+    def record_exit(self, code: int, ended_at: str) -> None:
         """Record its exit, and decide whether to restart it."""
+        reason = "Completed" if code == 0 else "Error"
+        if self.process and self.process.out_of_memory:
+            reason = "OOMKilled"
         self.process = None
         running = self.state["running"]
-        reason = "Completed" if code == 0 else "Error"
-        self._end(code, reason, running["startedAt"], self._message(code))
+        self._end(code, reason, running["startedAt"], ended_at, self._message(code))
 
     def stop_restarting(self) -> None:
         """Forbid another start, because its pod ends."""
@@ -183,18 +185,18 @@ class Container:
                 f"container init: {error}"
             )
             self._warn("Failed", f"Error: {message}")
-            self._end(_START_ERROR, "StartError", _EPOCH, message)
+            self._end(_START_ERROR, "StartError", _EPOCH, kubelet_events.timestamp(), message)
             return
         self.state = {"running": {"startedAt": kubelet_events.timestamp()}}
         self._record("Started", "Container started")
 
-    def _end(self, code: int, reason: str, started_at: str, message: str) -> None:
+    def _end(self, code: int, reason: str, started_at: str, ended_at: str, message: str) -> None:
         self.exit_code = code
         terminated = {
             "exitCode": code,
             "reason": reason,
             "startedAt": started_at,
-            "finishedAt": kubelet_events.timestamp(),
+            "finishedAt": ended_at,
             "containerID": self._id,
         }
         if message:

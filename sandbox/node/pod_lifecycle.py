@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from sandbox.node import (
     container_process,
     kubelet_client,
+    kubelet_events,
     pod_container,
     pod_references,
     pod_status,
@@ -25,6 +26,8 @@ _FIRST_RETRY = 0.5
 _LONGEST_RETRY = 122.0
 _GRACE_SECONDS = 30
 _API_RETRY = 0.2
+# The kubelet looks for ended containers once a second, and then syncs their pod.
+_RELIST_SECONDS = 1.5
 _TERMINAL = ("Succeeded", "Failed")
 
 
@@ -44,7 +47,7 @@ class _EndError(Exception):
     """The end of the pod's object or of the sandbox."""
 
 
-_Exit = tuple[pod_container.Container, int]
+_Exit = tuple[pod_container.Container, int, str]
 _Message = kubelet_client.Object | _Exit | None
 
 
@@ -56,6 +59,7 @@ class Pod:
         manifest: The pod's object.
         address: The node's address.
         mounter: The function that mounts NFS on the node.
+        kubelet_runs: Set while the node's kubelet runs; without it nothing happens to the pod.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Pod:
         manifest: kubelet_client.Object,
         address: str,
         mounter: pod_volumes.Mounter,
+        kubelet_runs: threading.Event,
     ) -> None:
         metadata = manifest["metadata"]
         self.namespace: str = metadata["namespace"]
@@ -72,6 +77,7 @@ class Pod:
         self.node: str = manifest["spec"]["nodeName"]
         self._thread = threading.Thread(target=self._run, name=f"pod-{self.name}", daemon=True)
         self._kubelet = kubelet
+        self._kubelet_runs = kubelet_runs
         self._manifest = manifest
         self._directory = kubelet.directory / self.uid
         self._inbox: queue.Queue[_Message] = queue.Queue()
@@ -220,7 +226,11 @@ class Pod:
     def _await_exit(
         self, container: pod_container.Container, process: container_process.ContainerProcess
     ) -> None:
-        self._inbox.put((container, process.wait()))
+        code = process.wait()
+        ended = kubelet_events.timestamp()
+        if not self._stopping:
+            time.sleep(_RELIST_SECONDS * self._kubelet.scale)
+        self._inbox.put((container, code, ended))
 
     def _stop(self) -> None:
         """Stop the containers with SIGTERM, and with SIGKILL after the grace period."""
@@ -277,15 +287,17 @@ class Pod:
         moments = [until, None if self._stopping else self._deadline]
         until = min((moment for moment in moments if moment is not None), default=None)
         timeout = None if until is None else max(0.0, until - time.monotonic())
+        message: _Message = self._manifest
         with contextlib.suppress(queue.Empty):
             message = self._inbox.get(timeout=timeout)
-            if message is None:
-                raise _EndError
-            if isinstance(message, tuple):
-                container, code = message
-                container.record_exit(code)
-            else:
-                self._manifest = message
+        self._kubelet_runs.wait()
+        if message is None:
+            raise _EndError
+        if isinstance(message, tuple):
+            container, code, ended = message
+            container.record_exit(code, ended)
+        else:
+            self._manifest = message
         if self._stopping:
             return
         if "deletionTimestamp" in self._manifest["metadata"]:
@@ -298,6 +310,7 @@ class Pod:
     def _report(self) -> None:
         """Send the pod's status to the API server, with retries."""
         while (status := self._status.manifest()) != self._reported:
+            self._kubelet_runs.wait()
             path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}/status"
             body = {"metadata": {"uid": self.uid}, "status": status}
             try:

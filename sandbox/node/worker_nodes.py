@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 
 from sandbox.aws import aws_cloud
-from sandbox.base import scratch
+from sandbox.base import ports, scratch
 from sandbox.kubernetes import control_plane
 from sandbox.node import (
     container_process,
@@ -35,6 +35,13 @@ _SCALE = 0.1
 _HEARTBEAT_SECONDS = 3
 _RETRY_SECONDS = 0.2
 _CLOSE_SECONDS = 10
+# The condition that the pod garbage collector sets (gcOrphaned in pkg/controller/podgc).
+_ORPHANED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "DeletionByPodGC",
+    "message": "PodGC: node no longer exists",
+}
 
 
 @dataclasses.dataclass
@@ -46,12 +53,16 @@ class Node:
         instance: The machine.
         nfs_common: Whether the machine has mount.nfs.
         system: Its operating system.
+        cloud_provider: Whether AWS's cloud provider tells of the machine's zone and id.
+        kubelet_runs: Whether its kubelet runs.
     """
 
     name: str
     instance: aws_cloud.Instance
     nfs_common: bool = True
     system: str = "linux"
+    cloud_provider: bool = True
+    kubelet_runs: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 class Nodes:
@@ -76,6 +87,7 @@ class Nodes:
         self._kubelet = pod_container.Kubelet(self._api, self._events, self._scratch.path, scale)
         pair = plane.kubelet_server_certificate(_HOST)
         self._server = kubelet_server.Server(self._find, pair, plane.ca_path)
+        self._closed_port = ports.Port()
         self._threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
             for work in (self._follow, self._beat)
@@ -106,6 +118,8 @@ class Nodes:
     def close(self) -> None:
         """End all pods' processes and the kubelet, as in a power failure."""
         self._closed.set()
+        for node in self._nodes.values():
+            node.kubelet_runs.set()
         self._api.close()
         self._threads[0].join(_CLOSE_SECONDS)
         for uid in list(self._pods):
@@ -116,6 +130,7 @@ class Nodes:
         self._events.close()
         self._threads[1].join(_CLOSE_SECONDS)
         self._server.close()
+        self._closed_port.close()
         self._scratch.close()
 
     def add(
@@ -136,31 +151,58 @@ class Nodes:
             system: The machine's operating system.
             cloud_provider: Whether AWS's cloud provider tells of the machine's zone and id.
         """
-        address = instance.private_address
-        node = Node(name or f"ip-{address.replace('.', '-')}", instance, nfs_common, system)
-        self._nodes[node.name] = node
-        manifest = node_manifests.node(
-            node.name,
-            instance,
-            self._cloud.region,
-            _HOST,
-            self._server.port,
-            system=system,
-            cloud_provider=cloud_provider,
-        )
-        self._api.post("/api/v1/nodes", manifest)
-        self._renew(node.name)
-        logger.info("added node %s in %s", node.name, instance.zone)
+        name = name or f"ip-{instance.private_address.replace('.', '-')}"
+        node = Node(name, instance, nfs_common, system, cloud_provider)
+        self._nodes[name] = node
+        self.start_kubelet(name)
+        logger.info("added node %s in %s", name, instance.zone)
         return node
 
     def remove(self, name: str) -> None:
-        """Remove a worker: its Node object and, at once, its pods' processes."""
-        self._nodes.pop(name)
-        self._api.delete(f"/api/v1/nodes/{name}", {})
+        """Remove a worker, as with its machine: its Node object and, at once, its processes."""
+        node = self._nodes.pop(name)
+        with contextlib.suppress(kubelet_client.ApiError):  # somebody may have deleted it
+            self._api.delete(f"/api/v1/nodes/{name}", {})
+        node.kubelet_runs.set()
         for pod in list(self._pods.values()):
             if pod.node == name:
                 pod.end()
         logger.info("removed node %s", name)
+
+    def start_kubelet(self, name: str) -> None:
+        """Start a node's kubelet: it registers the node if there is no Node object of its name."""
+        node = self._nodes[name]
+        manifest = node_manifests.node(
+            name,
+            node.instance,
+            self._cloud.region,
+            _HOST,
+            self._server.port,
+            system=node.system,
+            cloud_provider=node.cloud_provider,
+        )
+        try:
+            self._api.post("/api/v1/nodes", manifest)
+        except kubelet_client.ApiError as error:
+            if error.status != http.client.CONFLICT:
+                raise
+            self._set_port(name, self._server.port)
+        self._renew(name)
+        node.kubelet_runs.set()
+
+    def stop_kubelet(self, name: str) -> None:
+        """Stop a node's kubelet: containers run on, but nobody reports them or reads their logs."""
+        self._nodes[name].kubelet_runs.clear()
+        self._set_port(name, self._closed_port.number)
+
+    def collect_orphans(self, name: str) -> None:
+        """Do what the pod garbage collector does a minute after a Node object was deleted."""
+        for pod in list(self._pods.values()):
+            if pod.node == name:
+                path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+                status = {"phase": "Failed", "conditions": [_ORPHANED]}
+                self._api.patch(f"{path}/status", {"status": status}, kubelet_client.STRATEGIC)
+                self._api.delete(path, {"gracePeriodSeconds": 0})
 
     def not_ready(self, name: str) -> None:
         """Report a node as not ready."""
@@ -176,6 +218,11 @@ class Nodes:
 
     def _report_ready(self, name: str, *, ready: bool) -> None:
         status = {"status": {"conditions": [node_manifests.readiness(ready)]}}
+        self._api.patch(f"/api/v1/nodes/{name}/status", status, kubelet_client.STRATEGIC)
+
+    def _set_port(self, name: str, port: int) -> None:
+        endpoints = {"kubeletEndpoint": {"Port": port}}
+        status = {"status": {"daemonEndpoints": endpoints}}
         self._api.patch(f"/api/v1/nodes/{name}/status", status, kubelet_client.STRATEGIC)
 
     def _mount(self, node: Node, server: str, options: Sequence[str], point: str) -> pathlib.Path:
@@ -234,14 +281,17 @@ class Nodes:
         def mount(server: str, options: Sequence[str], point: str) -> pathlib.Path:
             return self._mount(node, server, options, point)
 
-        pod = pod_lifecycle.Pod(self._kubelet, manifest, node.instance.private_address, mount)
+        address = node.instance.private_address
+        pod = pod_lifecycle.Pod(self._kubelet, manifest, address, mount, node.kubelet_runs)
         pod.start()
         return pod
 
     def _beat(self) -> None:
         """Renew the nodes' leases; without it the controllers mark the nodes as not ready."""
         while not self._closed.wait(_HEARTBEAT_SECONDS):
-            for name in list(self._nodes):
+            for name, node in list(self._nodes.items()):
+                if not node.kubelet_runs.is_set():
+                    continue
                 with contextlib.suppress(kubelet_client.ApiError, kubelet_client.UnreachableError):
                     self._renew(name)
 

@@ -205,6 +205,40 @@ def test_the_children_of_a_program_end_with_it(directory: pathlib.Path, level: I
     assert not processes("4714.25")
 
 
+FORKS = """
+import os, time
+shared = b"x" * (40 << 20)
+children = [os.fork() for _ in range(4)]
+if all(children):
+    time.sleep(0.5)
+    print(len(shared), flush=True)
+    os._exit(0)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("level", list(Isolation), ids=lambda level: level.value)
+def test_a_program_that_exceeds_its_memory_limit_is_killed_with_its_children(
+    directory: pathlib.Path, level: Isolation
+) -> None:
+    if level not in levels():
+        pytest.skip("this machine does not allow it")
+    script = "import time; kept = b'x' * (200 << 20); time.sleep(4716.25)"
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+    command = ("sh", "-c", f'sleep 4716.25 & python3 -c "{script}"; true')
+    program = container_process.Program(command, environment, memory_bytes=100 << 20)
+    log = directory / "log"
+    process = container_process.ContainerProcess(program, directory / "root", log, level)
+    assert process.wait() == 137
+    assert process.out_of_memory
+    assert not processes("4716.25")
+
+
+def test_memory_that_processes_share_counts_once(directory: pathlib.Path) -> None:
+    code, output = run(directory, "python3", "-c", FORKS, memory_bytes=100 << 20)
+    assert (code, output) == (0, f"{40 << 20}\n")
+
+
 def test_nothing_outlives_a_sandbox_that_is_killed(directory: pathlib.Path) -> None:
     command = [sys.executable, "-c", ALONE, str(directory), "4715.25"]
     with subprocess.Popen(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -98,6 +100,16 @@ def test_with_the_fallback_policy_the_end_of_the_log_is_the_message_of_a_failed_
     policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
     pod = ended(client, run(client, "pod", "python3", "-c", script, container=policy))
     assert terminated(pod).get("message") == message
+
+
+def test_a_container_that_exceeds_its_memory_limit_is_out_of_memory(
+    client: lightkube.Client,
+) -> None:
+    limit = {"resources": {"limits": {"memory": "64Mi"}}}
+    script = "kept = b'x' * (200 << 20); input()"
+    pod = ended(client, run(client, "pod", "python3", "-c", script, container=limit))
+    assert pod["status"]["phase"] == "Failed"
+    assert (terminated(pod)["exitCode"], terminated(pod)["reason"]) == (137, "OOMKilled")
 
 
 def test_a_command_that_is_not_there_is_a_start_error(client: lightkube.Client) -> None:
@@ -427,6 +439,56 @@ def test_the_nodes_stay_ready(client: lightkube.Client, nodes: worker_nodes.Node
     before = renewals(client)
     assert len(before) == len(ZONES)
     eventually(lambda: all(at > before[name] for name, at in renewals(client).items()))
+
+
+def test_without_its_kubelet_a_nodes_containers_run_on_unseen(
+    client: lightkube.Client, nodes: worker_nodes.Nodes
+) -> None:
+    run(client, "pod", "sh", "-c", "echo on; sleep 4717.25")
+    eventually(lambda: processes("4717.25"))
+    eventually(lambda: read(client, "pod")["status"]["phase"] == "Running")
+    name = read(client, "pod")["spec"]["nodeName"]
+    nodes.stop_kubelet(name)
+    with pytest.raises(lightkube.ApiError, match="connection refused") as refusal:
+        logs(client, "pod")
+    assert refusal.value.status.code == 500
+    (process,) = processes("4717.25")
+    os.kill(int(process), signal.SIGKILL)
+    run(client, "next", "true", spec=on(name))
+    eventually(lambda: not processes("4717.25"))
+    eventually(lambda: read(client, "next")["spec"].get("nodeName"))
+    time.sleep(0.5)
+    assert read(client, "pod")["status"]["phase"] == "Running"
+    assert read(client, "next")["status"]["phase"] == "Pending"
+    nodes.start_kubelet(name)
+    assert terminated(ended(client, "pod"))["exitCode"] == 137
+    assert logs(client, "pod").startswith("on\n")
+    assert phase(client, "next") == "Succeeded"
+
+
+def test_the_pods_of_a_deleted_node_object_run_on_until_they_are_collected(
+    client: lightkube.Client, nodes: worker_nodes.Nodes
+) -> None:
+    kept = {"metadata": {"finalizers": ["example.com/kept"]}}
+    run(client, "pod", "sleep", "4718.25")
+    client.patch(core_v1.Pod, "pod", kept, namespace="default")
+    eventually(lambda: processes("4718.25"))
+    name = read(client, "pod")["spec"]["nodeName"]
+    client.delete(core_v1.Node, name)
+    time.sleep(4)  # longer than the kubelet's heartbeat
+    assert processes("4718.25")
+    assert read(client, "pod")["status"]["phase"] == "Running"
+    assert name not in [each.metadata.name for each in client.list(core_v1.Node)]
+    nodes.collect_orphans(name)
+    pod = ended(client, "pod")
+    assert pod["status"]["phase"] == "Failed"
+    (condition,) = [
+        each for each in pod["status"]["conditions"] if each["type"] == "DisruptionTarget"
+    ]
+    assert condition["message"] == "PodGC: node no longer exists"
+    eventually(lambda: not processes("4718.25"))
+    nodes.start_kubelet(name)
+    assert phase(client, run(client, "next", "true", spec=on(name))) == "Succeeded"
 
 
 def test_a_removed_nodes_processes_end(
