@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
 import shutil
+import signal
 import stat
 from collections.abc import Callable
 
 import pytest
 
 from datasets.loader.base import tasks
-from datasets.loader.store import versions
+from datasets.loader.store import readback, versions
 from sandbox.servers import origin_server
 from tests.loader import loader_rig, stranger_rig
 from tests.loader.loader_rig import entry, link, tar
@@ -415,6 +418,81 @@ def test_what_its_owner_has_closed_is_deleted(
     root = owned(rig, served, count=3)
     assert stranger_rig.act(root, lambda: os.chmod("d1", mode)) == 0
     assert rig.run_verb("delete")[-1]["state"] == "deleted"
+
+
+@pytest.mark.parametrize("kind", ["files", "directories", "deeper"])
+def test_who_keeps_adding_to_a_data_set_does_not_keep_it_from_being_deleted(
+    rig: loader_rig.Rig, served: origin_server.Origin, kind: str
+):
+    root = owned(rig, served, count=1)
+
+    def add() -> None:
+        name = os.urandom(8).hex()
+        if kind == "files":
+            os.close(os.open(f"d0/{name}", os.O_WRONLY | os.O_CREAT))
+        else:
+            os.mkdir(f"d0/{name}")
+        if kind == "deeper":
+            os.mkdir(f"d0/{name}/deeper")
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(stranger_rig.acting(root, add))
+        process = rig.start("", verb="delete")
+        stack.callback(loader_rig.kill, process)
+        assert process.wait(60) == 0
+    assert not (rig.volume / "datasets/.versions/x").exists()
+
+
+def test_what_its_owner_moves_in_before_it_has_its_name_is_not_given_to_him(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    source = served.put("s.tar", loader_rig.archive("tar", FILES))
+    owner, version = f"{UID}:{UID}", "datasets/.versions/x/v"
+    before_link = {"KILLED_BEFORE": ".versions/x/v"}
+    killed = rig.start(source, environ=before_link, request="v", owner=owner)
+    assert rig.wait(killed).code == -signal.SIGKILL
+    assert (rig.volume / version / "d").stat().st_uid == UID
+    # Whoever lets all write in a directory lets them move it, too, but not into those in it.
+    private = rig.volume / "open/moved/private"
+    private.mkdir(parents=True, mode=0o700)
+    for path in (private, private.parent, private.parent.parent):
+        os.chown(path, 2000, 2000)
+    private.parent.chmod(0o777)
+    private.parent.parent.chmod(0o777)
+    moved = f"{version}/d/moved"
+    assert stranger_rig.act(rig.volume, lambda: os.rename("open/moved", moved)) == 0
+    before = stranger_rig.snapshot(rig.volume / moved)
+
+    assert rig.load(source, request="v", owner=owner).result.files == 3
+
+    assert (rig.volume / "datasets/x").readlink().name == "v"
+    assert stranger_rig.snapshot(rig.volume / moved) == before
+
+
+def test_a_copy_that_became_endless_is_not_read(rig: loader_rig.Rig, served: origin_server.Origin):
+    members = [entry("f", b"1" * 3000), link("hard", "f", hard=True)]
+    rig.load(served.put("s.tar", tar(members)), request="v", owner=f"{UID}:{UID}")
+    root = rig.volume / "datasets/x"
+
+    def grow() -> None:
+        for name in ("f", "hard"):
+            os.unlink(name)
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT, 0o644))
+            os.truncate(name, 2**43)
+
+    assert stranger_rig.act(root, grow) == 0
+    process = rig.start("", verb="verify")
+    with contextlib.ExitStack() as stack:
+        stack.callback(loader_rig.kill, process)
+        assert process.wait(60) == 1
+    assert rig.wait(process).error.startswith("2 of 2 files of x are not as they were published")
+
+
+def test_a_file_that_grows_while_it_is_compared_is_not_read_to_its_end(tmp_path: pathlib.Path):
+    with (tmp_path / "f").open("wb+") as file:
+        file.truncate(2**43)
+        assert readback.sha256(file.fileno(), 10) == (11, hashlib.sha256(bytes(11)).hexdigest())
 
 
 def pipe(path: pathlib.Path) -> None:

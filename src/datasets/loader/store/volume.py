@@ -260,6 +260,9 @@ class StoredDataSet(directories.DataSetDirectories):
     @staticmethod
     def _open_to_readers(tree: open_directory.OpenDirectory, task: tasks.Task) -> None:
         """Give the directories of a tree the mode and the owner that readers see."""
+        # Its own comes last: once it has them, its owner may have moved others' directories in.
+        if not ownership.is_own(tree.status(), private=True):
+            return
         if task.owner_ids or task.loading_mode != task.directory_mode:
             tree_walk.set_directory_access(tree, task.directory_mode, task.owner_ids)
         else:

@@ -14,6 +14,8 @@ from ..access import directory_cache, open_directory, ownership, tree_walk
 # in it than any path can name.
 LONGEST_PATH = 2000
 PREFIX = 32
+# The second one is also for what was moved to the top.
+ATTEMPTS = 2
 
 
 def remove(entries: open_directory.Entries, tick: Callable[[int], None] = lambda _: None) -> int:
@@ -36,10 +38,9 @@ def remove(entries: open_directory.Entries, tick: Callable[[int], None] = lambda
                 directories.append(name)
             else:
                 home.unlink(name)
-    # Whoever owns a directory may have put something in it meanwhile.
-    for closed in (False, True):
+    for _ in range(ATTEMPTS):
         if directories:
-            removal = _Removal(home, directories, closed=closed)
+            removal = _Removal(home, directories)
             files += removal.run(lambda count, before=files: tick(before + count))
             directories += removal.lifted
         directories = [name for name in directories if home.has(name)]
@@ -52,18 +53,14 @@ class _Removal:
     Args:
         home: The directory that they are in.
         names: Their names.
-        closed: Whether each is closed to all others before it is emptied.
 
     Attributes:
         lifted: The names of directories that were moved to `home`.
     """
 
-    def __init__(
-        self, home: open_directory.OpenDirectory, names: list[str], *, closed: bool
-    ) -> None:
+    def __init__(self, home: open_directory.OpenDirectory, names: list[str]) -> None:
         self._home = home
         self._directories = directory_cache.DirectoryCache(home)
-        self._closed = closed
         self.lifted: list[str] = []
         self._lock = threading.Lock()
         self._files = 0
@@ -80,7 +77,8 @@ class _Removal:
         names: list[str] = []
         with contextlib.suppress(OSError):
             directory = self._directories.get(path)
-            if self._closed:
+            # Whoever may write in it could add to it faster than it is emptied.
+            if not ownership.is_own(directory.status()):
                 directory.set_access(ownership.PRIVATE_DIRECTORY, ownership.ids())
             for name, is_directory in directory.entries():
                 if is_directory:

@@ -35,7 +35,7 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
     listed = f"{current.version}{versions.FILE_LIST_SUFFIX}"
     try:
         compared = _comparison(home, current, task)
-        compared.learn(fields["path"] for fields in file_list.read(home, listed))
+        compared.learn(file_list.read(home, listed))
     except (FileNotFoundError, ownership.NotOwnError):
         raise failure.Failure(
             f"the file list of {task.name} is missing: run create-dataset with overwrite=true"

@@ -32,6 +32,7 @@ class Comparison:
         self._directories = directory_cache.DirectoryCache(root)
         self._task = task
         self._names = name_set.NameSet()
+        self._largest = 0
 
     def compare(self, fields: Mapping[str, Any]) -> str:
         """Compare an entry with its line of the list; return the difference, empty for none."""
@@ -70,7 +71,7 @@ class Comparison:
         status = os.fstat(descriptor)
         if status.st_size != fields["bytes"]:
             return f"has {status.st_size} bytes, not {fields['bytes']}"
-        if readback.sha256(descriptor) != (fields["bytes"], fields["sha256"]):
+        if readback.sha256(descriptor, fields["bytes"]) != (fields["bytes"], fields["sha256"]):
             return "has other content"
         if not self._task:
             return ""
@@ -88,7 +89,9 @@ class Comparison:
         try:
             if readback.are_one(descriptor, original):
                 return ""
-            if not readback.are_same(descriptor, original):
+            # What is larger than all in the list need not be read, and might be endless.
+            too_large = os.fstat(descriptor).st_size > self._largest
+            if too_large or not readback.are_same(descriptor, original):
                 return "has other content"
             mode = stat.S_IMODE(os.fstat(original).st_mode)
         finally:
@@ -112,10 +115,12 @@ class Comparison:
 
     # --- what is not in the list
 
-    def learn(self, paths: Iterable[str]) -> None:
-        """Learn the paths in the list."""
+    def learn(self, listed: Iterable[Mapping[str, Any]]) -> None:
+        """Learn the paths in the list, and the size of its largest file."""
         parents: set[str] = set()
-        for path in paths:
+        for fields in listed:
+            path: str = fields["path"]
+            self._largest = max(self._largest, fields.get("bytes", 0))
             self._names.add(path)
             parent = path.rpartition("/")[0]
             while parent and parent not in parents:

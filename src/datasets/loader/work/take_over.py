@@ -117,7 +117,7 @@ class TakeOver:
             executable = bool(os.fstat(descriptor).st_mode & stat.S_IXUSR)
             mode = self._task.directory_mode if executable else self._task.file_mode
             open_directory.set_access(descriptor, mode, self._ids)
-            size, sha256 = readback.sha256(descriptor)
+            size, sha256 = readback.sha256(descriptor, self._task.limits.most_bytes)
         finally:
             os.close(descriptor)
         line = file_list.format_file(path, size, sha256, executable=executable)
