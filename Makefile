@@ -60,8 +60,8 @@ benchmark: $(READY) ## AWS calls and tool calls of a hook, and the cost of hooks
 	$(PY) -m benchmarks.calls
 	$(PY) -m benchmarks.hook_cost
 
-benchmark-seed: $(READY) ## data sets against what one would do instead (an hour and a quarter; root, a C compiler)
-	$(PY) -m benchmarks.seed
+benchmark-seed: $(READY) ## data sets against what one would do instead (an hour, or five minutes with QUICK=1; root, a C compiler)
+	$(PY) -m benchmarks.seed $(if $(QUICK),--quick)
 
 format: $(READY) ## format, and mend what ruff can mend
 	$(PY) -m ruff format .

@@ -79,12 +79,19 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True)
 class Rival:
-    """A bash script that a user would write."""
+    """A bash script that a user would write.
+
+    Attributes:
+        needs: The tools that it needs.
+        once: Whether it is measured once, as it takes minutes; `--quick` leaves it out.
+        nodes: The node of each pod.
+    """
 
     name: str
     script: str
     needs: Sequence[str] = ()
-    pods: int = 1
+    once: bool = False
+    nodes: Sequence[int] = (0,)
 
     def missing(self) -> str:
         """Return the tools that this machine lacks."""
@@ -119,8 +126,9 @@ class IdealWriter:
 
     name: str = IDEAL
     threads: int = IDEAL_THREADS
-    pods: int = 1
     script: str = ""
+    once: bool = False
+    nodes: Sequence[int] = (0,)
 
     def missing(self) -> str:
         """Return an empty string: it needs only what the file system needs."""
@@ -144,18 +152,25 @@ class OurLoader:
     """The loader as its pods run it.
 
     Attributes:
-        pods: The number of pods, each with its own mount.
+        nodes: The node of each pod; every pod has its own mount, as on a node of Kubernetes.
+        once: Whether it is measured once, as it takes minutes; `--quick` leaves it out.
         checked: Whether it gets the checksum of the source.
         hashed: Whether it computes checksums; in production it always does.
         unpack: The parameter of create-dataset.
     """
 
     name: str = OURS
-    pods: int = 1
+    nodes: Sequence[int] = (0,)
+    once: bool = False
     checked: bool = False
     hashed: bool = True
     unpack: str = "true"
     script: str = ""
+
+    @property
+    def pods(self) -> int:
+        """Return the number of pods."""
+        return len(self.nodes)
 
     def missing(self) -> str:
         """Return an empty string: Python is available."""
@@ -222,7 +237,12 @@ def for_tree(archive: str) -> list[Contestant]:
     if archive == "zip":
         fetch = "curl -sfo {local}/zip {url}"
         return [
-            Rival("curl, unzip", f"{fetch}; unzip -q {{local}}/zip -d {{mount}}", ["unzip"]),
+            Rival(
+                "curl, unzip",
+                f"{fetch}; unzip -q {{local}}/zip -d {{mount}}",
+                ["unzip"],
+                once=True,
+            ),
             Rival(
                 "curl, unzip to the local disk, 32 parallel cp",
                 f"{fetch}; unzip -q {{local}}/zip -d {{local}}/tree; {COPY}",
@@ -233,7 +253,7 @@ def for_tree(archive: str) -> list[Contestant]:
         ]
     flags = TAR_FLAGS[archive]
     return [
-        Rival("curl | tar x", f"curl -sf {{url}} | tar {flags} - -C {{mount}}"),
+        Rival("curl | tar x", f"curl -sf {{url}} | tar {flags} - -C {{mount}}", once=True),
         Rival(
             "curl | tar x to the local disk, 32 parallel cp",
             f"curl -sf {{url}} | tar {flags} - -C {{local}}/tree; {COPY}",
@@ -293,9 +313,18 @@ def _single_commands() -> list[Contestant]:
     ]
 
 
-def for_pods(unpack: str) -> list[Contestant]:
-    """Return the loader with one to eight pods."""
+def for_pods(unpack: str, once: int = 0) -> list[Contestant]:
+    """Return the loader with one to eight pods on as many nodes; `once` of them take minutes."""
     return [
-        OurLoader(f"{count} pod{'s' * (count > 1)}", pods=count, unpack=unpack)
+        OurLoader(_pods(count), nodes=range(count), unpack=unpack, once=count <= once)
         for count in (1, 2, 4, 8)
     ]
+
+
+def for_one_node(unpack: str) -> list[Contestant]:
+    """Return the loader with one to four pods that share a node."""
+    return [OurLoader(_pods(count), nodes=[0] * count, unpack=unpack) for count in (1, 2, 4)]
+
+
+def _pods(count: int) -> str:
+    return f"{count} pod{'s' * (count > 1)}"

@@ -78,12 +78,11 @@ def section(measured: CaseResults) -> str:
     lines = [
         f"### {case.name}",
         "",
-        f"{case.title} ({size}; {case.read_seconds * 1e3:g} ms a read,"
-        f" {case.write_seconds * 1e3:g} ms a write).",
+        f"{case.title} ({size}; {_limits(case)}).",
         "",
-        "| who | min | median | max | the loader is | CPU | under way: mean | largest | trips |"
-        " peak MiB | |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| who | min | median | max | the loader is | CPU | slots: mean | largest | waiting |"
+        " trips | peak MiB | |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
         *(_row(measured, name) for name in measured.runs),
         *(
             f"| {_cell(name)} | not measured: {tool} is missing |"
@@ -96,12 +95,23 @@ def section(measured: CaseResults) -> str:
     return "\n".join(lines)
 
 
+def _limits(case: cases.Case) -> str:
+    if not case.write_seconds:
+        return "no delay, and so no limit"
+    limits = case.limits
+    return (
+        f"{case.read_seconds * 1e3:g} ms a read, {case.write_seconds * 1e3:g} ms a write;"
+        f" {limits.slots} slots and {limits.node_bytes / MIB:,.0f} MiB/s a node;"
+        f" {limits.write_operations:,} writes and {limits.read_operations:,} reads a second"
+    )
+
+
 def _row(measured: CaseResults, name: str) -> str:
     runs = measured.successful(name)
     failed = len(measured.runs[name]) - len(runs)
     remark = f"{failed} of {len(measured.runs[name])} runs failed" if failed else ""
     if not runs:
-        return f"| {_cell(name)} | | | | | | | | | | {remark} |"
+        return f"| {_cell(name)} | | | | | | | | | | | {remark} |"
     seconds = [run.measurement.seconds for run in runs]
     middle = min(runs, key=lambda run: abs(run.measurement.seconds - statistics.median(seconds)))
     ours = measured.median(contestants.OURS)
@@ -115,6 +125,7 @@ def _row(measured: CaseResults, name: str) -> str:
         f"{middle.measurement.cpu_seconds:.1f}",
         f"{counters.mean:.1f}" if counters else "",
         str(max(run.counters.largest for run in runs if run.counters)),
+        f"{counters.waiting:.1f}" if counters else "",
         f"{counters.held:,}" if counters else "",
         f"{peak / MIB:.0f}" if peak else "",
         remark or middle.measurement.remark,
@@ -129,6 +140,9 @@ def _cell(text: str) -> str:
 def _goals(measured: CaseResults) -> list[str]:
     lines: list[str] = []
     for goal in measured.case.goals:
+        if isinstance(goal, cases.RateGoal):
+            lines += _rate(measured, goal)
+            continue
         than = goal.than or measured.best_rival
         ours, other = measured.median(goal.who), measured.median(than)
         if ours and other:
@@ -138,7 +152,36 @@ def _goals(measured: CaseResults) -> list[str]:
                 f"{goal.who} is {reached:.2f} times as fast as {than};"
                 f" goal {goal.factor:g}: {verdict}"
             )
-    return lines + _memory(measured)
+    return lines + _shares(measured) + _memory(measured)
+
+
+def _rate(measured: CaseResults, goal: cases.RateGoal) -> list[str]:
+    seconds = measured.median(goal.who)
+    if not seconds:
+        return []
+    reached = (measured.files if goal.unit == "files" else measured.bytes / MIB) / seconds
+    verdict = "reached" if reached >= goal.least else "NOT reached"
+    return [
+        f"{goal.who} writes {reached:,.0f} {goal.unit} a second; goal {goal.least:,.0f}: {verdict}"
+    ]
+
+
+def _shares(measured: CaseResults) -> list[str]:
+    lines: list[str] = []
+    for each in measured.case.contestants if measured.case.max_share else ():
+        nodes = len(set(each.nodes))
+        shares = [
+            max(run.counters.by_node[:nodes]) / max(1, min(run.counters.by_node[:nodes]))
+            for run in measured.successful(each.name)
+            if run.counters
+        ]
+        if shares and nodes > 1:
+            verdict = "reached" if max(shares) <= measured.case.max_share else "NOT reached"
+            lines.append(
+                f"{each.name}: the busiest node made {max(shares):.2f} times as many requests as"
+                f" the least busy; goal {measured.case.max_share:g}: {verdict}"
+            )
+    return lines
 
 
 def _memory(measured: CaseResults) -> list[str]:
@@ -169,7 +212,9 @@ def page(measured: Sequence[CaseResults], runs: int) -> str:
             f"{datetime.date.today().isoformat()}, by `{command}`, {runs} runs each, in turn."
             " Seconds; every tree and file was compared with what was made, byte for byte."
             " CPU: seconds of the processors that its own processes took, without the origin's"
-            " and the file system's. Under way: requests to the file system.",
+            " and the file system's. Slots: requests under way, their mean on all nodes and the"
+            " largest number on one; waiting: the mean number of requests that waited for a slot."
+            " What takes minutes runs once.",
             "",
             *(f"- {line}" for line in _machine()),
             "",

@@ -16,7 +16,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 
 SOURCES = pathlib.Path(__file__).parent / "slow_fs"
 READ_SECONDS = 0.001
@@ -26,24 +26,51 @@ VALID_SECONDS = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
+class Limits:
+    """The limits of EFS and of its clients: docs/explanation/limits.md has the sources.
+
+    Attributes:
+        slots: The number of requests under way on each node.
+        node_bytes: The bytes a second of each node, read and written together.
+        read_bytes: The bytes that the file system reads in a second if it only reads.
+        write_bytes: The bytes that it writes in a second if it only writes.
+        read_operations: The number of its reading operations in a second.
+        write_operations: The number of its writing operations in a second.
+    """
+
+    slots: int = 64
+    node_bytes: int = 500 * 2**20
+    read_bytes: int = 60 * 2**30
+    write_bytes: int = 5 * 2**30
+    read_operations: int = 250_000
+    write_operations: int = 50_000
+
+
+EFS = Limits()
+
+
+@dataclasses.dataclass(frozen=True)
 class Counters:
     """The file system's counters since the last reset.
 
     Attributes:
         seconds: The time since the reset.
-        largest: The maximum number of concurrent requests, including delayed ones.
-        mean: Their mean number from the first request to the last reply.
-        spent: The total duration of all requests in seconds.
+        largest: The maximum number of slots that one node used at the same time.
+        mean: The mean number of slots in use on all nodes, from the first request to the last
+            reply.
+        waiting: The mean number of requests that waited for a slot in that time.
         held: The number of delayed requests, which stand for round trips.
         operations: The number of requests of each kind, including those without a delay.
+        by_node: The number of delayed requests of each node.
     """
 
     seconds: float
     largest: int
     mean: float
-    spent: float
+    waiting: float
     held: int
     operations: Mapping[str, int]
+    by_node: Sequence[int]
 
 
 class Mounts:
@@ -97,7 +124,9 @@ def compiler() -> str:
 def mounted(
     read_seconds: float = READ_SECONDS,
     write_seconds: float = WRITE_SECONDS,
-    mounts: int = 1,
+    *,
+    nodes: Sequence[int] = (0,),
+    limits: Limits = EFS,
     valid_seconds: float = VALID_SECONDS,
     ready_bytes: int = 0,
 ) -> Generator[Mounts]:
@@ -106,14 +135,16 @@ def mounted(
     Args:
         read_seconds: The delay of replies to reading operations.
         write_seconds: The delay of replies to writing operations.
-        mounts: The number of mounts of the tree, each with separate caches.
+        nodes: The node of each mount of the tree. All mounts have separate caches; mounts of one
+            node share its limits.
+        limits: The limits; replies without a delay meet none.
         valid_seconds: The time for which the kernel caches names and attributes.
         ready_bytes: The amount of data for which the server allocates memory in advance.
     """
-    binary = compile_program(sorted(SOURCES.glob("*.c")))
+    binary = program()
     with tempfile.TemporaryDirectory(prefix="slow-fs-") as directory:
         home = pathlib.Path(directory)
-        paths = [home / str(number) for number in range(mounts)]
+        paths = [home / str(number) for number in range(len(nodes))]
         for path in paths:
             path.mkdir()
         options = {
@@ -124,7 +155,9 @@ def mounted(
             "--ready-mib": ready_bytes // 2**20,
         }
         command = [str(binary), *(str(word) for pair in options.items() for word in pair)]
-        server = subprocess.Popen([*command, *map(str, paths)], stdout=subprocess.PIPE, text=True)
+        command += options_of(limits)
+        command += [f"{node}={path}" for node, path in zip(nodes, paths, strict=True)]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout
             if server.stdout.readline() != "mounted\n":
@@ -132,6 +165,17 @@ def mounted(
             yield Mounts(paths, home / "control")
         finally:
             _end(server, paths)
+
+
+def program() -> pathlib.Path:
+    """Return the compiled file system."""
+    return compile_program(sorted(SOURCES.glob("*.c")))
+
+
+def options_of(limits: Limits) -> list[str]:
+    """Return the program's options for these limits."""
+    values = dataclasses.asdict(limits)
+    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
 
 
 def _end(server: subprocess.Popen[str], paths: list[pathlib.Path]) -> None:

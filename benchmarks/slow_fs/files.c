@@ -102,6 +102,7 @@ int open_existing(Worker *worker, Node *node, uint32_t flags) {
     bool stale = atomic_fetch_and(&node->stale, ~worker->mount->bit) & worker->mount->bit;
     if (flags & O_TRUNC) {
         worker->delay = write_ns;
+        worker->direction = WRITES;
         data_truncate(worker->mount, node, 0);
         node->modified = node->changed = wall();
         node->unflushed = true;
@@ -120,6 +121,9 @@ int read_(Worker *worker, const struct fuse_in_header *in, char *argument) {
     worker->read = node_of(in->nodeid);
     worker->offset = read->offset;
     worker->size = read->size;
+    uint64_t size = worker->read->size;
+    uint64_t left = size > read->offset ? size - read->offset : 0;
+    worker->bytes = left < read->size ? left : read->size;
     return 0;
 }
 
@@ -130,6 +134,7 @@ int write_(Worker *worker, const struct fuse_in_header *in, char *argument) {
     struct fuse_write_out *out = (struct fuse_write_out *)worker->answer;
     *out = (struct fuse_write_out){.size = write->size};
     worker->length = sizeof *out;
+    worker->bytes = write->size;
     bool cached = write->write_flags & FUSE_WRITE_CACHE;
     data_write(worker->mount, node, write->offset, write->size, &worker->block);
     node->unflushed = true;

@@ -1,4 +1,5 @@
-/* A FUSE file system in memory that delays replies like a remote one: the common declarations. */
+/* A FUSE file system in memory that delays and limits requests like a remote one: the common
+   declarations. */
 #ifndef SLOW_FS_H
 #define SLOW_FS_H
 
@@ -12,19 +13,34 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "limits.h"
+
 #define BLOCK ((size_t)1 << 20) /* the size of a file's blocks, and of the largest WRITE */
 #define MOUNTS 31               /* one bit each */
+#define FILE_LOCKS 512          /* EFS's limit of the locks of one file */
 #define KINDS 64                /* the number of counted operation codes */
 
 typedef struct Node Node;
 typedef struct Entry Entry;
 typedef struct Lock Lock;
 
+typedef struct Reply Reply;
+
+/* A heap of replies with the next due one at the top. */
+typedef struct {
+    Reply **replies;
+    size_t count, room;
+} Heap;
+
 typedef struct {
     int number;
     uint32_t bit;
     int fd; /* of /dev/fuse */
+    unsigned node;
     const char *path;
+    /* Guarded by the lock of the limits. */
+    Heap held;
+    size_t waiting; /* requests without a slot */
 } Mount;
 
 typedef struct {
@@ -71,12 +87,11 @@ struct Node {
 };
 
 /* A delayed reply. */
-typedef struct {
-    uint64_t due, began; /* ns */
+struct Reply {
+    Request request; /* the first member: the limits know only this */
     Mount *mount;
     uint64_t unique;
     int error;
-    uint32_t kind;
     Node *read;   /* the file whose bytes are read when the reply is sent */
     Node *behind; /* the file whose size (and `pages`) is notified before the reply is sent */
     bool pages;
@@ -84,23 +99,18 @@ typedef struct {
     uint32_t size;
     uint32_t length;
     char body[];
-} Reply;
-
-/* A heap of replies with the next due one at the top. */
-typedef struct {
-    Reply **replies;
-    size_t count, room;
-} Heap;
+};
 
 /* The thread that serves a mount's requests, and sends the replies that need no other thread. */
 typedef struct {
     Mount *mount;
-    Heap held;
     char *block;  /* the buffer for the bytes of a WRITE */
     char *plain;  /* a request in one piece */
     char *answer; /* the body of the reply, `length` bytes */
     uint32_t length;
-    int64_t delay; /* ns */
+    int64_t delay; /* ns; 0 for a request without a round trip, which meets no limit */
+    Direction direction;
+    uint64_t bytes; /* on the wire; 0 for what is small */
     bool kept;     /* a blocked lock: the reply is sent later */
     Node *read, *behind;
     bool pages;
@@ -149,16 +159,18 @@ void lock_interrupt(const Mount *mount, uint64_t unique);
 /* replies.c: immediate and delayed replies, and the counters. */
 uint64_t now(void);
 void replies_start(void);
-void reply_begin(uint32_t kind);
-void reply_end(uint32_t kind, uint64_t began);
+void count_request(uint32_t kind);
 void reply_now(Mount *mount, uint64_t unique, int error, const void *body, size_t length);
-Reply *reply_new(Mount *mount, uint64_t unique, uint32_t kind, uint64_t began, size_t length);
-void reply_at(Reply *reply, uint64_t due); /* by a thread other than the mount's */
-void reply_later(Worker *worker, Reply *reply, uint64_t due);
-int64_t replies_send(Worker *worker); /* send due replies; return ns until the next, or -1 */
+Reply *reply_new(Mount *mount, uint64_t unique, size_t length);
+void reply_at(Reply *reply, uint64_t due); /* without limits, by another thread than the mount's */
+void reply_limited(Reply *reply);          /* by the mount's thread, when the limits let it */
+int64_t replies_send(Mount *mount); /* send due replies; return ns until there is work, or -1 */
 void counters_one_trip(void); /* count the last two delayed requests as one */
 void counters_reset(void);
 int counters_print(char *text, size_t room);
+
+/* trace.c: the times of requests that are read from standard input. */
+int trace(void);
 
 /* operations.c: the delays of requests; names.c and files.c implement them. */
 void serve(Worker *worker, const struct fuse_in_header *in, char *argument);

@@ -86,7 +86,7 @@ static void answer(Node *node, Lock **link, int error) {
     reply->error = error;
     reply->behind = error ? NULL : node;
     reply->pages = true;
-    reply_at(reply, now() + (uint64_t)write_ns);
+    reply_at(reply, now() + (uint64_t)write_ns); /* sooner than NFS, whose client asks again */
 }
 
 /* Grant waiting locks that no longer conflict. */
@@ -102,6 +102,12 @@ static void wake(Node *node) {
         hold(node, &held);
         link = &node->locks;
     }
+}
+
+static bool is_full(const Node *node) {
+    size_t count = 0;
+    for (const Lock *lock = node->locks; lock; lock = lock->next) count += !lock->waiting;
+    return count >= FILE_LOCKS;
 }
 
 static Lock requested_lock(const Mount *mount, const struct fuse_lk_in *in) {
@@ -127,6 +133,7 @@ int lock_set(Node *node, Worker *worker, const struct fuse_in_header *in,
         wake(node);
         return 0;
     }
+    if (is_full(node)) return -ENOLCK;
     if (!conflict(node, &requested)) {
         hold(node, &requested);
         wake(node); /* a write lock may have become a read lock */
@@ -135,7 +142,7 @@ int lock_set(Node *node, Worker *worker, const struct fuse_in_header *in,
     if (in->opcode == FUSE_SETLK) return -EAGAIN;
     if (waiting_count == sizeof waiting_nodes / sizeof *waiting_nodes) return -ENOLCK;
     waiting_nodes[waiting_count++] = node;
-    requested.waiting = reply_new(worker->mount, in->unique, in->opcode, worker->began, 0);
+    requested.waiting = reply_new(worker->mount, in->unique, 0);
     insert(node, requested);
     worker->kept = true;
     return 0;

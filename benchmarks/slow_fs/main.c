@@ -1,7 +1,13 @@
-/* slow_fs [--read-us N] [--write-us N] [--valid-ms N] [--control SOCKET] MOUNTPOINT...
+/* slow_fs [--read-us N] [--write-us N] [--valid-ms N] [--control SOCKET] [LIMIT...] NODE=MOUNTPOINT...
 
    Mount one empty tree at all mount points (each with its own connection and caches) until SIGTERM.
-   Commands on the control socket: "counters", "reset" or "latency READ_US WRITE_US". */
+   Mounts of the same node share its limits. Commands on the control socket: "counters", "reset" or
+   "latency READ_US WRITE_US".
+
+   Limits (0 for none, except of the slots): --slots and --node-bytes of each node, --read-bytes,
+   --write-bytes, --read-operations and --write-operations of the file system, each a second.
+
+   slow_fs --trace [OPTION...] mounts nothing: trace.c. */
 #include "fs.h"
 
 #include <errno.h>
@@ -27,6 +33,8 @@ _Atomic int64_t read_ns = 1000000, write_ns = 2700000;
 uint64_t valid_ns = 3000000000u;
 int mounts;
 static Mount mounted[MOUNTS];
+static const char *socket_path;
+static bool traced;
 
 static _Noreturn void die(const char *what) {
     fprintf(stderr, "slow_fs: %s: %s\n", what, strerror(errno));
@@ -37,7 +45,7 @@ static _Noreturn void die(const char *what) {
    another thread costs more than most requests. */
 static void await(Worker *worker) {
     struct pollfd request = {.fd = worker->mount->fd, .events = POLLIN};
-    int64_t left = replies_send(worker);
+    int64_t left = replies_send(worker->mount);
     struct timespec time = {left / 1000000000, left % 1000000000};
     ppoll(&request, 1, left < 0 ? NULL : &time, NULL);
 }
@@ -60,7 +68,7 @@ static void *work(void *argument) {
         if (in->opcode != FUSE_WRITE && (size_t)size > HEAD)
             memcpy(worker.plain + HEAD, worker.block, (size_t)size - HEAD);
         serve(&worker, in, worker.plain + sizeof *in);
-        replies_send(&worker);
+        replies_send(worker.mount);
     }
 }
 
@@ -143,27 +151,68 @@ static void listen_at(const char *path) {
     pthread_create(&thread, NULL, control, &listener);
 }
 
-int main(int count, char **arguments) {
-    static const struct option options[] = {{"read-us", required_argument, NULL, 'r'},
-                                            {"write-us", required_argument, NULL, 'w'},
-                                            {"valid-ms", required_argument, NULL, 'v'},
-                                            {"control", required_argument, NULL, 'c'},
-                                            {"ready-mib", required_argument, NULL, 'm'},
-                                            {0}};
-    const char *socket_path = NULL;
+static _Noreturn void refuse(const char *what) {
+    fprintf(stderr, "slow_fs: %s\n", what);
+    exit(2);
+}
+
+/* Set what the options say; return the index of the first other argument. */
+static int parse(int count, char **arguments) {
+    static const struct option options[] = {
+        {"read-us", required_argument, NULL, 'r'},
+        {"write-us", required_argument, NULL, 'w'},
+        {"valid-ms", required_argument, NULL, 'v'},
+        {"control", required_argument, NULL, 'c'},
+        {"ready-mib", required_argument, NULL, 'm'},
+        {"trace", no_argument, NULL, 't'},
+        {"slots", required_argument, NULL, 's'},
+        {"node-bytes", required_argument, NULL, 'n'},
+        {"read-bytes", required_argument, NULL, 'i'},
+        {"write-bytes", required_argument, NULL, 'o'},
+        {"read-operations", required_argument, NULL, 'R'},
+        {"write-operations", required_argument, NULL, 'W'},
+        {0},
+    };
+    /* EFS's limits: docs/explanation/limits.md has the sources. */
+    Limits limits = {.slots = 64,
+                     .node_bytes = 500ull << 20,
+                     .bytes = {[READS] = 60ull << 30, [WRITES] = 5ull << 30},
+                     .operations = {[READS] = 250000, [WRITES] = 50000}};
     for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;) {
-        if (option == 'r') read_ns = atoll(optarg) * 1000;
-        else if (option == 'w') write_ns = atoll(optarg) * 1000;
-        else if (option == 'v') valid_ns = (uint64_t)atoll(optarg) * 1000000u;
+        uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
+        if (option == 'r') read_ns = (int64_t)number * 1000;
+        else if (option == 'w') write_ns = (int64_t)number * 1000;
+        else if (option == 'v') valid_ns = number * 1000000u;
         else if (option == 'c') socket_path = optarg;
-        else if (option == 'm') data_ready((size_t)atoll(optarg) << 20);
-        else return 2;
+        else if (option == 'm') data_ready((size_t)number << 20);
+        else if (option == 't') traced = true;
+        else if (option == 's') limits.slots = number;
+        else if (option == 'n') limits.node_bytes = number;
+        else if (option == 'i') limits.bytes[READS] = number;
+        else if (option == 'o') limits.bytes[WRITES] = number;
+        else if (option == 'R') limits.operations[READS] = number;
+        else if (option == 'W') limits.operations[WRITES] = number;
+        else exit(2);
     }
-    mounts = count - optind;
-    if (mounts < 1 || mounts > MOUNTS) {
-        fprintf(stderr, "slow_fs: name 1 to %d mount points\n", MOUNTS);
-        return 2;
-    }
+    if (limits.slots < 1 || limits.slots > MAX_SLOTS) refuse("--slots is not from 1 to 1024");
+    limits_set(&limits);
+    return optind;
+}
+
+static Mount mount_of(int number, char *argument) {
+    char *path;
+    unsigned long node = strtoul(argument, &path, 10);
+    if (path == argument || *path != '=' || node >= MAX_NODES)
+        refuse("a mount point is not named as NODE=PATH, with a node from 0 to 30");
+    return (Mount){.number = number, .bit = 1u << number, .fd = -1, .node = (unsigned)node,
+                   .path = path + 1};
+}
+
+int main(int count, char **arguments) {
+    int first = parse(count, arguments);
+    if (traced) return trace();
+    mounts = count - first;
+    if (mounts < 1 || mounts > MOUNTS) refuse("the number of mount points is not from 1 to 31");
     sigset_t ends;
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
@@ -176,7 +225,7 @@ int main(int count, char **arguments) {
     root = node_new(S_IFDIR | 0755, NULL);
     replies_start();
     for (int number = 0; number < mounts; number++) {
-        mounted[number] = (Mount){number, 1u << number, -1, arguments[optind + number]};
+        mounted[number] = mount_of(number, arguments[first + number]);
         begin(&mounted[number]);
     }
     if (socket_path) listen_at(socket_path);

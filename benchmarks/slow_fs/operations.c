@@ -106,25 +106,27 @@ void serve(Worker *worker, const struct fuse_in_header *in, char *argument) {
     worker->pages = false;
     worker->began = now();
     worker->delay = known && OPERATIONS[kind].delay ? *OPERATIONS[kind].delay : 0;
+    worker->direction = known && OPERATIONS[kind].delay == &write_ns ? WRITES : READS;
+    worker->bytes = 0;
     if (!known && kind != FUSE_FORGET && kind != FUSE_BATCH_FORGET && kind != FUSE_INTERRUPT) {
         reply_now(worker->mount, in->unique, -ENOSYS, NULL, 0);
         return;
     }
-    if (known) reply_begin(kind);
+    if (known) count_request(kind);
     pthread_mutex_lock(&tree_lock);
     bool silent = unanswered(worker, in, argument);
     int error = silent ? 0 : OPERATIONS[kind].work(worker, in, argument);
     pthread_mutex_unlock(&tree_lock);
     if (silent || worker->kept) return;
-    if (worker->delay <= 0 && !worker->behind) {
+    bool trip = worker->delay > 0;
+    if (!trip && !worker->behind) {
         if (worker->read)
             data_reply(worker->mount->fd, worker->read, worker->offset, worker->size, in->unique);
         else
             reply_now(worker->mount, in->unique, error, worker->answer, worker->length);
-        reply_end(kind, worker->began);
         return;
     }
-    Reply *reply = reply_new(worker->mount, in->unique, kind, worker->began, worker->length);
+    Reply *reply = reply_new(worker->mount, in->unique, worker->length);
     reply->error = error;
     reply->read = worker->read;
     reply->behind = worker->behind;
@@ -132,5 +134,10 @@ void serve(Worker *worker, const struct fuse_in_header *in, char *argument) {
     reply->offset = worker->offset;
     reply->size = worker->size;
     memcpy(reply->body, worker->answer, worker->length);
-    reply_later(worker, reply, worker->began + (uint64_t)worker->delay);
+    reply->request = (Request){.node = worker->mount->node,
+                               .direction = worker->direction,
+                               .bytes = worker->bytes,
+                               .latency = (uint64_t)(trip ? worker->delay : 0)};
+    if (trip) reply_limited(reply);
+    else reply_at(reply, worker->began);
 }

@@ -1,4 +1,4 @@
-/* Replies: sent at once or after a delay, and counted. */
+/* Replies: sent at once, or when the limits let them, and counted. */
 #include "fs.h"
 
 #include <errno.h>
@@ -20,8 +20,8 @@ typedef struct {
 } Queue;
 
 static Queue queues[3];
-static atomic_int active, largest;
-static _Atomic uint64_t counts[KINDS], held, spent, first, last, since;
+static pthread_mutex_t limits_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint64_t counts[KINDS], held, since;
 
 static const char *const NAMES[KINDS] = {
     [FUSE_LOOKUP] = "lookup", [FUSE_GETATTR] = "getattr", [FUSE_SETATTR] = "setattr",
@@ -41,21 +41,8 @@ uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-void reply_begin(uint32_t kind) {
+void count_request(uint32_t kind) {
     if (kind < KINDS) atomic_fetch_add(&counts[kind], 1);
-    int count = atomic_fetch_add(&active, 1) + 1;
-    int before = atomic_load(&largest);
-    while (count > before && !atomic_compare_exchange_weak(&largest, &before, count)) {
-    }
-}
-
-void reply_end(uint32_t kind, uint64_t began) {
-    (void)kind;
-    uint64_t ended = now(), none = 0;
-    atomic_fetch_sub(&active, 1);
-    atomic_fetch_add(&spent, ended - began);
-    atomic_compare_exchange_strong(&first, &none, began);
-    atomic_store(&last, ended);
 }
 
 void reply_now(Mount *mount, uint64_t unique, int error, const void *body, size_t length) {
@@ -68,10 +55,9 @@ void reply_now(Mount *mount, uint64_t unique, int error, const void *body, size_
         fprintf(stderr, "slow_fs: a reply was refused: %s\n", strerror(errno));
 }
 
-Reply *reply_new(Mount *mount, uint64_t unique, uint32_t kind, uint64_t began, size_t length) {
+Reply *reply_new(Mount *mount, uint64_t unique, size_t length) {
     Reply *reply = malloc(sizeof *reply + length);
-    *reply = (Reply){.mount = mount, .unique = unique, .kind = kind, .began = began,
-                     .length = (uint32_t)length};
+    *reply = (Reply){.mount = mount, .unique = unique, .length = (uint32_t)length};
     return reply;
 }
 
@@ -81,7 +67,6 @@ static void send_reply(Reply *reply) {
         data_reply(reply->mount->fd, reply->read, reply->offset, reply->size, reply->unique);
     else
         reply_now(reply->mount, reply->unique, reply->error, reply->body, reply->length);
-    reply_end(reply->kind, reply->began);
     free(reply);
 }
 
@@ -92,7 +77,7 @@ static void push(Heap *heap, Reply *reply) {
     }
     Reply **all = heap->replies;
     size_t at = heap->count++;
-    for (; at && all[(at - 1) / 2]->due > reply->due; at = (at - 1) / 2)
+    for (; at && all[(at - 1) / 2]->request.due > reply->request.due; at = (at - 1) / 2)
         all[at] = all[(at - 1) / 2];
     all[at] = reply;
 }
@@ -101,8 +86,8 @@ static Reply *pop(Heap *heap) {
     Reply **all = heap->replies, *top = all[0], *moved = all[--heap->count];
     size_t at = 0;
     for (size_t child; (child = 2 * at + 1) < heap->count; at = child) {
-        if (child + 1 < heap->count && all[child + 1]->due < all[child]->due) child++;
-        if (all[child]->due >= moved->due) break;
+        if (child + 1 < heap->count && all[child + 1]->request.due < all[child]->request.due) child++;
+        if (all[child]->request.due >= moved->request.due) break;
         all[at] = all[child];
     }
     all[at] = moved;
@@ -111,14 +96,13 @@ static Reply *pop(Heap *heap) {
 
 /* Return the time until the first reply is due; 0 if it is. */
 static int64_t until_first(const Heap *heap) {
-    int64_t left = (int64_t)(heap->replies[0]->due - now());
+    int64_t left = (int64_t)(heap->replies[0]->request.due - now());
     return left > TOGETHER ? left : 0;
 }
 
 void reply_at(Reply *reply, uint64_t due) {
     Queue *queue = &queues[reply->read ? 1 : reply->behind ? 2 : 0];
-    reply->due = due;
-    atomic_fetch_add(&held, 1);
+    reply->request.due = due;
     pthread_mutex_lock(&queue->lock);
     push(&queue->held, reply);
     bool first_due = queue->held.replies[0] == reply;
@@ -126,23 +110,42 @@ void reply_at(Reply *reply, uint64_t due) {
     if (first_due) pthread_cond_signal(&queue->earlier);
 }
 
-void reply_later(Worker *worker, Reply *reply, uint64_t due) {
-    if (reply->read || reply->behind) {
-        reply_at(reply, due);
-        return;
+/* Give all requests that have a slot by now to the threads that send their replies. A mount whose
+   request waits looks again by itself when a slot becomes free: nobody has to wake its thread. */
+static void start_requests(void) {
+    for (Request *request; (request = limits_start(now()));) {
+        Reply *reply = (Reply *)request;
+        reply->mount->waiting--;
+        if (reply->read || reply->behind) reply_at(reply, request->due);
+        else push(&reply->mount->held, reply);
     }
-    reply->due = due;
-    atomic_fetch_add(&held, 1);
-    push(&worker->held, reply);
 }
 
-int64_t replies_send(Worker *worker) {
-    while (worker->held.count) {
-        int64_t left = until_first(&worker->held);
-        if (left) return left;
-        send_reply(pop(&worker->held));
+void reply_limited(Reply *reply) {
+    atomic_fetch_add(&held, 1);
+    pthread_mutex_lock(&limits_lock);
+    reply->mount->waiting++;
+    limits_arrive(&reply->request, now());
+    start_requests();
+    pthread_mutex_unlock(&limits_lock);
+}
+
+int64_t replies_send(Mount *mount) {
+    for (;;) {
+        Reply *reply = NULL;
+        pthread_mutex_lock(&limits_lock);
+        start_requests();
+        int64_t left = mount->held.count ? until_first(&mount->held) : -1;
+        if (!left) reply = pop(&mount->held);
+        if (mount->waiting) {
+            int64_t start = (int64_t)(limits_next(mount->node) - now());
+            if (start < 0) start = 0;
+            if (left < 0 || start < left) left = start;
+        }
+        pthread_mutex_unlock(&limits_lock);
+        if (!reply) return left;
+        send_reply(reply);
     }
-    return -1;
 }
 
 static void *send_in_time(void *argument) {
@@ -155,7 +158,7 @@ static void *send_in_time(void *argument) {
             continue;
         }
         if (until_first(&queue->held)) {
-            uint64_t due = queue->held.replies[0]->due;
+            uint64_t due = queue->held.replies[0]->request.due;
             struct timespec until = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
             pthread_cond_timedwait(&queue->earlier, &queue->lock, &until);
             continue;
@@ -185,23 +188,24 @@ void counters_one_trip(void) { atomic_fetch_sub(&held, 1); }
 
 void counters_reset(void) {
     for (int kind = 0; kind < KINDS; kind++) atomic_store(&counts[kind], 0);
-    atomic_store(&largest, atomic_load(&active));
     atomic_store(&held, 0);
-    atomic_store(&spent, 0);
-    atomic_store(&first, 0);
-    atomic_store(&last, 0);
     atomic_store(&since, now());
+    pthread_mutex_lock(&limits_lock);
+    limits_reset_usage();
+    pthread_mutex_unlock(&limits_lock);
 }
 
-/* Print one line of JSON. `mean` covers the time from the first request to the last reply. */
+/* Print one line of JSON. Means cover the time from the first request to the last reply. */
 int counters_print(char *text, size_t room) {
-    uint64_t busy = atomic_load(&last) - atomic_load(&first);
-    double mean = busy ? (double)atomic_load(&spent) / (double)busy : 0;
+    pthread_mutex_lock(&limits_lock);
+    Usage usage = *limits_usage();
+    pthread_mutex_unlock(&limits_lock);
+    double busy = usage.requests ? (double)(usage.last - usage.first) : 1;
     int used = snprintf(text, room,
-                        "{\"seconds\": %.6f, \"largest\": %d, \"mean\": %.3f, \"spent\": %.6f, "
-                        "\"held\": %llu, \"operations\": {",
-                        (double)(now() - atomic_load(&since)) / 1e9, atomic_load(&largest), mean,
-                        (double)atomic_load(&spent) / 1e9,
+                        "{\"seconds\": %.6f, \"largest\": %zu, \"mean\": %.3f, "
+                        "\"waiting\": %.3f, \"held\": %llu, \"operations\": {",
+                        (double)(now() - atomic_load(&since)) / 1e9, usage.largest,
+                        (double)usage.served / busy, (double)usage.waited / busy,
                         (unsigned long long)atomic_load(&held));
     const char *between = "";
     for (int kind = 0; kind < KINDS; kind++) {
@@ -210,5 +214,9 @@ int counters_print(char *text, size_t room) {
                          (unsigned long long)atomic_load(&counts[kind]));
         between = ", ";
     }
-    return used + snprintf(text + used, room - (size_t)used, "}}\n");
+    used += snprintf(text + used, room - (size_t)used, "}, \"by_node\": [");
+    for (unsigned node = 0; node < MAX_NODES; node++)
+        used += snprintf(text + used, room - (size_t)used, "%s%llu", node ? ", " : "",
+                         (unsigned long long)usage.by_node[node]);
+    return used + snprintf(text + used, room - (size_t)used, "]}\n");
 }
