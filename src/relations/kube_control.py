@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 _MOST_ENDPOINTS = 10
 _SECRET_ID = re.compile(r"[\w:/.-]{1,200}", re.ASCII)
 _URL = re.compile(r"[!-~]+")
+# What a header can carry; more than 16 KiB no API server takes.
+_TOKEN = re.compile(r"[!-~]{1,16384}")
 _HOST = re.compile(r"[a-z0-9.-]{1,253}|[0-9a-f:.]{2,45}(%[\w.-]+)?", re.ASCII)
 _HTTPS = 443
 
@@ -104,10 +106,8 @@ class KubeControl:
                     found[-1].append(each)
             except problems.Problem as problem:
                 unreadable.append(problem)
-            except (ValueError, RecursionError) as error:
-                # The errors are ours, or of json, which quotes nothing of what it reads.
-                what = str(error) if type(error) is ValueError else "not JSON"
-                unreadable.append(problems.Waiting(f"{name} of {unit.name}: {what}"))
+            except ValueError as error:
+                unreadable.append(problems.Waiting(f"{name} of {unit.name}: {error}"))
         for problem in unreadable:
             logger.warning("%s", problem.message)
         if unreadable and not any(found):
@@ -115,7 +115,7 @@ class KubeControl:
         return found
 
     def _tokens(self, text: str, user: str) -> Iterator[str]:
-        users = json.loads(text)
+        users = _parse(text)
         if not isinstance(users, dict):
             raise ValueError("not an object in JSON")
         sent = cast("dict[str, Any]", users).get(user)
@@ -125,15 +125,18 @@ class KubeControl:
             raise ValueError("no object for this unit")
         fields = cast("dict[str, Any]", sent)
         secret_id = fields.get("secret-id")
+        bad = ""
         for name in ("kubelet_token", "client_token"):
             if isinstance(secret_id, str) and secret_id:
                 token = self._secret(secret_id, name.replace("_", "-"))
             else:
                 token = fields.get(name) or ""
-            if not isinstance(token, str):
-                raise ValueError(f"its {name} is not a text")
-            if token:
+            if isinstance(token, str) and _TOKEN.fullmatch(token):
                 yield token
+            elif token:
+                bad = bad or f"its {name} is not a token"
+        if bad:
+            raise ValueError(bad)
 
     def _secret(self, secret_id: str, key: str) -> str:
         """Return a value of a secret, by its id: a label would be tied to the first secret."""
@@ -147,13 +150,21 @@ class KubeControl:
         return content.get(key, "")
 
 
+def _parse(text: str) -> Any:
+    """Return a value in JSON; the errors of the library may quote what it reads."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON") from None
+
+
 def _by_number(unit: ops.Unit) -> tuple[str, int]:
     application, _, number = unit.name.partition("/")
     return application, int(number)
 
 
 def _endpoints(text: str) -> Iterator[str]:
-    listed = json.loads(text)
+    listed = _parse(text)
     if not isinstance(listed, list):
         raise ValueError("not a list in JSON")
     bad = ""
@@ -161,7 +172,7 @@ def _endpoints(text: str) -> Iterator[str]:
         reason = _flaw(each)
         bad = bad or reason
         if not reason:
-            yield each.rstrip("/")
+            yield urllib.parse.urlunsplit(urllib.parse.urlsplit(each)).rstrip("/")
     if bad:
         raise ValueError(bad)
 

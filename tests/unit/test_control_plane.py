@@ -127,6 +127,16 @@ def test_what_can_be_read_counts_where_something_else_cannot() -> None:
     assert (read.endpoint, read.alternatives, read.token) == (GOOD, (), "ours")
 
 
+def test_the_scheme_of_an_endpoint_may_be_in_capitals() -> None:
+    assert access({0: {**endpoints(GOOD.upper()), "creds": CREDS}}).endpoint == GOOD
+
+
+def test_a_token_that_no_header_can_carry_is_passed_over_for_another_units() -> None:
+    creds = json.dumps({"efs/0": {"kubelet_token": "no token"}})
+    units = {0: {**endpoints(GOOD), "creds": creds}, 1: {"creds": CREDS}}
+    assert access(units).token == "ours"
+
+
 def test_a_token_goes_to_no_endpoint_without_encryption_where_another_has_it() -> None:
     sent = {**endpoints("http://10.0.0.1:8080", GOOD), "creds": CREDS}
     assert access({0: sent}).endpoint == GOOD
@@ -138,6 +148,7 @@ def test_a_token_goes_to_no_endpoint_without_encryption_where_another_has_it() -
     [
         ("[", "not JSON"),
         ("[" * 100_000, "not JSON"),
+        ("[%s]" % ("9" * 5000), "not JSON"),
         ("{}", "not a list in JSON"),
         ("null", "not a list in JSON"),
         ('"https://10.0.0.1:6443"', "not a list in JSON"),
@@ -184,7 +195,14 @@ def test_endpoints_that_are_not_sent_yet_are_waited_for(value: str) -> None:
         ("[]", "not an object in JSON"),
         ('"secret"', "not an object in JSON"),
         ('{"efs/0": "secret"}', "no object for this unit"),
-        ('{"efs/0": {"kubelet_token": ["secret"]}}', "its kubelet_token is not a text"),
+        ('{"efs/0": {"kubelet_token": ["secret"]}}', "its kubelet_token is not a token"),
+        ('{"efs/0": {"client_token": "sec ret"}}', "its client_token is not a token"),
+        ('{"efs/0": {"client_token": "secret\\u0000"}}', "its client_token is not a token"),
+        (
+            '{"efs/0": {"client_token": "%s"}}' % ("secret" * 10_000),
+            "its client_token is not a token",
+        ),
+        ('{"efs/0": %s}' % ("9" * 5000), "not JSON"),
         ('{"efs/0": {"secret-id": "se cret\\u0000"}}', "not the id of a secret"),
     ],
 )
@@ -201,6 +219,8 @@ def test_credentials_that_cannot_be_read_are_named_and_not_repeated(
         ({"client_token": "admin", "kubelet_token": ""}, "admin"),
         ({"client_token": "admin", "kubelet_token": None}, "admin"),
         ({"client_token": "admin"}, "admin"),
+        ({"client_token": "admin", "kubelet_token": "no token"}, "admin"),
+        ({"client_token": 7, "kubelet_token": "ours"}, "ours"),
         ({"client_token": "admin", "kubelet_token": "ours", "secret-id": None}, "ours"),
     ],
 )
