@@ -208,13 +208,17 @@ class AwsEfsCharm(ops.CharmBase):
         options, record = self._settings(), self._file_system()
         from app import show_mount
 
+        notes = peers.load_notes(self)
+        pairs = (line.split() for line in notes.get("mount-targets", "").splitlines())
+        targets = {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
         commands = show_mount.instructions(
             record.file_system_id,
             record.region,
             options=options.mount_options,
             path=params.path,
+            targets=targets if options.server == "address" else {},
         )
-        return {**peers.load_notes(self), **commands}
+        return {**notes, **commands}
 
     def _teardown(self, params: action_params.TeardownParams, event: ops.ActionEvent) -> Results:
         from app import teardown

@@ -55,6 +55,7 @@ class Node:
         system: Its operating system.
         cloud_provider: Whether AWS's cloud provider tells of the machine's zone and id.
         kubelet_runs: Whether its kubelet runs.
+        hosts: The addresses in its /etc/hosts, by name.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Node:
     system: str = "linux"
     cloud_provider: bool = True
     kubelet_runs: threading.Event = dataclasses.field(default_factory=threading.Event)
+    hosts: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
 class Nodes:
@@ -70,12 +72,14 @@ class Nodes:
 
     Attributes:
         isolation: The isolation of the pods that this machine allows.
+        knows_names: Whether the machines' DNS is that of their VPC, which knows AWS's names.
     """
 
     def __init__(
         self, plane: control_plane.ControlPlane, cloud: aws_cloud.Cloud, scale: float
     ) -> None:
         self.isolation = container_process.isolation()
+        self.knows_names = True
         self._cloud = cloud
         self._nodes: dict[str, Node] = {}
         self._pods: dict[str, pod_lifecycle.Pod] = {}
@@ -216,6 +220,10 @@ class Nodes:
         """Install mount.nfs on a node; waiting pods use it at their next try."""
         self._nodes[name].nfs_common = True
 
+    def add_host(self, name: str, host: str, address: str) -> None:
+        """Add a line to a node's /etc/hosts; waiting pods use it at their next try."""
+        self._nodes[name].hosts[host] = address
+
     def _report_ready(self, name: str, *, ready: bool) -> None:
         status = {"status": {"conditions": [node_manifests.readiness(ready)]}}
         self._api.patch(f"/api/v1/nodes/{name}/status", status, kubelet_client.STRATEGIC)
@@ -230,7 +238,12 @@ class Nodes:
             raise aws_cloud.MountError("NFS volumes are not supported on windows")
         if not node.nfs_common:
             raise aws_cloud.MountError(f"mount: {point}: unknown filesystem type 'nfs'.")
-        return self._cloud.mount(server, node.instance.id, options)
+        address = node.hosts.get(server, server)
+        if not (self.knows_names or address[0].isdigit()):
+            raise aws_cloud.MountError(
+                f"mount.nfs: Failed to resolve server {server}: Name or service not known"
+            )
+        return self._cloud.mount(address, node.instance.id, options)
 
     def _find(self, namespace: str, name: str) -> pod_lifecycle.Pod | None:
         for pod in list(self._pods.values()):

@@ -91,7 +91,7 @@ def _reconcile(
     return ClusterOutcome(
         (*claims.problems, *proof.problems),
         manifests=volume_reconcile.render_manifests(desired, context.owner),
-        notes=advice.find(proof, efs.unplaced) | _mount_targets(context, efs),
+        notes=advice.find(proof, efs.unplaced) | _addresses(context, server, efs),
         summary=format_summary(
             f"{efs.file_system_id} in {efs.region}",
             proven=format_proven(proof),
@@ -175,12 +175,20 @@ def _server(context: Context, cluster: client.Cluster, efs: file_system.FileSyst
     return efs.addresses[zone]
 
 
-def _mount_targets(context: Context, efs: file_system.FileSystemOutcome) -> dict[str, str]:
-    """Return the address of each zone's mount target, for hosts that cannot resolve the name."""
-    if context.settings.server == "dns":
+def _addresses(
+    context: Context, server: str, efs: file_system.FileSystemOutcome
+) -> dict[str, str]:
+    """Return what show-mount tells of the addresses, for hosts that cannot resolve the name."""
+    if not efs.addresses:
         return {}
-    lines = [f"{zone} {address}" for zone, address in sorted(efs.addresses.items())]
-    return {"mount-targets": "\n".join(lines)}
+    targets = sorted(efs.addresses.items())
+    found = {"mount-targets": "\n".join(f"{zone} {address}" for zone, address in targets)}
+    if context.settings.server == "address":
+        zone = next(zone for zone, address in targets if address == server)
+        found["volumes-mount"] = f"{server} in {zone}, from all zones"
+        lines = (f"{address} {efs.dns_name} # {zone}" for zone, address in targets)
+        found["hosts"] = "\n".join(lines)
+    return found
 
 
 def _probe(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aws import session
 
 
 def instructions(
-    file_system_id: str, region: str, *, options: Sequence[str], path: str
+    file_system_id: str,
+    region: str,
+    *,
+    options: Sequence[str],
+    path: str,
+    targets: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the commands for a host in the same subnets as an action's results; no I/O.
 
@@ -17,15 +22,18 @@ def instructions(
         region: Its region.
         options: The NFS mount options.
         path: The directory to mount it at.
+        targets: The address of each zone's mount target, where hosts cannot resolve the name.
     """
-    server = session.connect(region, None, {}).file_system_name(file_system_id)
+    name = session.connect(region, None, {}).file_system_name(file_system_id)
     joined = ",".join(options)
-    commands = (
-        "sudo apt-get install -y nfs-common",
-        f"sudo mkdir -p {path}",
-        f"sudo mount -t nfs4 -o {joined} {server}:/ {path}",
-    )
+    # A host mounts the mount target of its own zone.
+    servers = {f"# in {zone}": address for zone, address in sorted(targets.items())} or {"": name}
+    commands = ["sudo apt-get install -y nfs-common", f"sudo mkdir -p {path}"]
+    fstab: list[str] = []
+    for where, server in servers.items():
+        commands += [where, f"sudo mount -t nfs4 -o {joined} {server}:/ {path}"]
+        fstab += [where, f"{server}:/ {path} nfs4 {joined},_netdev 0 0"]
     return {
-        "commands": "\n".join(commands),
-        "fstab": f"{server}:/ {path} nfs4 {joined},_netdev 0 0",
+        "commands": "\n".join(filter(None, commands)),
+        "fstab": "\n".join(filter(None, fstab)),
     }

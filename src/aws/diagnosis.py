@@ -17,20 +17,7 @@ def find_problems(
     desired: resources.DesiredFileSystem, observed: resources.ObservedFileSystem
 ) -> list[problems.Problem]:
     """Return the problems that do not stop the rest and that the charm cannot solve itself."""
-    found: list[problems.Problem] = []
-    if reserved := ownership.reserved_keys(desired.tags):
-        found.append(
-            problems.Blocked(
-                f"tag {reserved[0]:.60} has a reserved prefix: remove it from the option tags"
-            )
-        )
-    if excess := ownership.excess_keys(desired.tags):
-        limit = ownership.MOST_USER_TAGS
-        found.append(
-            problems.Blocked(
-                f"tag {excess[0]:.60} is not set, at most {limit} fit: shorten the option tags"
-            )
-        )
+    found = _tag_problems(desired)
     for target in observed.mount_targets:
         if target.life_cycle == "error":
             found.append(
@@ -54,7 +41,9 @@ def find_problems(
     if observed.network:
         placed = plan.place(desired, observed, observed.network)
         found += _unit_problems(observed.network, placed)
-        found += _zone_problems(file_system, placed)
+        if not _is_served_by_address(desired, observed):
+            found += _zone_problems(observed.network, placed)
+            found += _one_zone_problems(file_system, placed)
         found += adoption.find_problems(desired, observed, placed)
         if placed.new and file_system and plan.is_busy(file_system):
             found.append(
@@ -65,6 +54,24 @@ def find_problems(
             )
         if desired.by_name:
             found += _dns_problems(observed.network)
+    return found
+
+
+def _tag_problems(desired: resources.DesiredFileSystem) -> list[problems.Problem]:
+    found: list[problems.Problem] = []
+    if reserved := ownership.reserved_keys(desired.tags):
+        found.append(
+            problems.Blocked(
+                f"tag {reserved[0]:.60} has a reserved prefix: remove it from the option tags"
+            )
+        )
+    if excess := ownership.excess_keys(desired.tags):
+        limit = ownership.MOST_USER_TAGS
+        found.append(
+            problems.Blocked(
+                f"tag {excess[0]:.60} is not set, at most {limit} fit: shorten the option tags"
+            )
+        )
     return found
 
 
@@ -85,7 +92,20 @@ def _unit_problems(vpc: network.Network, placed: placement.Placement) -> list[pr
                 f"{shown}: in no subnet of {vpc.vpc_id}: set vpc, or remove those units"
             )
         )
-    found += [
+    return found
+
+
+def _is_served_by_address(
+    desired: resources.DesiredFileSystem, observed: resources.ObservedFileSystem
+) -> bool:
+    """Tell whether machines of all zones mount one target, so that no zone needs its own."""
+    available = any(target.life_cycle == "available" for target in observed.mount_targets)
+    return available and not desired.by_name
+
+
+def _zone_problems(vpc: network.Network, placed: placement.Placement) -> list[problems.Problem]:
+    """Return the problems of zones that cannot have a mount target."""
+    found: list[problems.Problem] = [
         problems.Blocked(
             f"{zone} is a Local or Wavelength Zone, which EFS has no mount target in: move its "
             "workers"
@@ -102,7 +122,7 @@ def _unit_problems(vpc: network.Network, placed: placement.Placement) -> list[pr
     return found
 
 
-def _zone_problems(
+def _one_zone_problems(
     file_system: resources.FileSystem | None, placed: placement.Placement
 ) -> list[problems.Problem]:
     """Return the problem of machines outside the zone of a One Zone file system."""
@@ -112,8 +132,8 @@ def _zone_problems(
         return []
     return [
         problems.Blocked(
-            f"{file_system.id} is in {zone} only, it cannot be mounted in {', '.join(outside)}: "
-            "move workers, or adopt a regional one"
+            f"{file_system.id} is in {zone} only, not in {', '.join(outside)}: set the option "
+            "server=address, or move workers"
         )
     ]
 

@@ -53,8 +53,8 @@ class FileSystemOutcome:
         dns_name: The host name to mount; each zone resolves it to its own mount target.
         size_bytes: The size that AWS last metered.
         life_cycle: available, or updating, which does not affect mounts.
-        addresses: The addresses of the available mount targets, by zone. This and the two below
-            are empty where there are no units or nodes to mount it.
+        addresses: The addresses of the mount targets that can be mounted, by zone. This and the
+            two below are empty where there are no units or nodes to mount it.
         vpc_id: The VPC of the mount targets.
         security_group_id: The charm's security group in that VPC.
         throughput: The throughput that the charm set last; "" where it set none.
@@ -282,7 +282,8 @@ def _outcome(
         addresses={
             target.zone: target.address
             for target in observed.mount_targets
-            if target.life_cycle == "available"
+            # An update does not affect mounts, and a volume's address should not change for it.
+            if target.life_cycle in ("available", "updating")
         },
         vpc_id=vpc.vpc_id if vpc else "",
         security_group_id=vpc.group.id if vpc and vpc.group else "",

@@ -92,6 +92,7 @@ def test_workers_that_tell_neither_zone_nor_instance_are_served_by_their_address
 
 def test_where_dns_does_not_resolve_the_name_the_volumes_mount_an_address(stage: Stage) -> None:
     stage.cloud.set_dns(stage.cloud.vpc_id, support=True, hostnames=False)
+    stage.nodes.knows_names = False
     stage.settle(config={"server": "address"})
     status = stage.status()
     assert (status.name, "3 zones, 3 nodes proven" in status.message) == ("active", True), status
@@ -102,12 +103,24 @@ def test_where_dns_does_not_resolve_the_name_the_volumes_mount_an_address(stage:
     }
     targets = {target.zone: target.address for target in stage.cloud.mount_targets()}
     assert volumes == {targets["us-east-1a"]}
-    shown = stage.run("show-mount").results["mount-targets"]
-    assert shown.splitlines() == [f"{zone} {each}" for zone, each in sorted(targets.items())]
+    shown = stage.run("show-mount", path="/srv/x").results
+    listed = [f"{zone} {each}" for zone, each in sorted(targets.items())]
+    assert shown["mount-targets"].splitlines() == listed
+    assert shown["volumes-mount"] == f"{targets['us-east-1a']} in us-east-1a, from all zones"
+    for zone, address in targets.items():
+        assert f"# in {zone}\n{address}:/ /srv/x nfs4 nfsvers=4.1," in shown["fstab"]
 
+    # With these lines in each worker's /etc/hosts, each mounts the target of its own zone.
+    lines = [line.split() for line in shown["hosts"].splitlines()]
+    for node in stage.kube.list(core_v1.Node):
+        assert node.metadata and node.metadata.labels and node.metadata.name
+        zone = node.metadata.labels["topology.kubernetes.io/zone"]
+        (line,) = [line for line in lines if line[-1] == zone]
+        stage.nodes.add_host(node.metadata.name, line[1], line[0])
     stage.cloud.set_dns(stage.cloud.vpc_id, support=True, hostnames=True)
     stage.model.config("aws-efs", {"server": "dns"})
-    assert stage.status().name == "active", stage.status()
+    status = stage.status()
+    assert "3 zones, 3 nodes proven" in status.message, status
     servers = [each.spec.nfs.server for each in stage.kube.list(core_v1.PersistentVolume)]  # type: ignore[union-attr]
     assert {server.partition(".")[0] for server in servers} == {stage.cloud.file_systems()[0].id}
 
@@ -224,6 +237,7 @@ def test_show_mount_prints_what_another_host_needs(stage: Stage) -> None:
         assert "sudo apt-get install -y nfs-common" in shown.results["commands"]
         assert f"{host} /srv/data" in shown.results["commands"].splitlines()[2]
         assert shown.results["fstab"].startswith(f"{host} /srv/data nfs4 nfsvers=4.1,")
+        assert "volumes-mount" not in shown.results
 
 
 def test_a_custom_loader_fills_a_directory_and_ours_publishes_it(stage: Stage) -> None:

@@ -669,8 +669,32 @@ def test_a_one_zone_file_system_is_mounted_in_its_zone_and_the_others_are_named(
     end = converged(desired, world)
     assert [target.zone for target in end.mount_targets] == [ZONES[0]]
     assert only(diagnosis.find_problems(desired, end)).startswith(
-        "fs-1 is in us-east-1a only, it cannot be mounted in us-east-1b"
+        "fs-1 is in us-east-1a only, not in us-east-1b: set the option server=address"
     )
+
+
+@pytest.mark.parametrize("kind", ["one zone", "no free address", "a local zone"])
+def test_a_zone_without_mount_target_is_no_problem_where_an_address_is_mounted(kind: str) -> None:
+    changes = {
+        "one zone": {},
+        "no free address": {"free": 0},
+        "a local zone": {"zone": "us-east-1-bos-1a"},
+    }
+    subnets = tuple(
+        dataclasses.replace(each, **changes[kind]) if each.zone == ZONES[1] else each
+        for each in SUBNETS
+    )
+    zone = ZONES[0] if kind == "one zone" else ""
+    world = dataclasses.replace(world_of(subnets=subnets), file_system=file_system(zone=zone))
+    addresses = frozenset({"10.0.0.7", "10.0.1.7"})
+    desired = make_desired(option="fs-1", addresses=addresses, by_name=False)
+    end = converged(desired, world)
+    assert [target.zone for target in end.mount_targets] == [ZONES[0]]
+    assert diagnosis.find_problems(desired, end) == []
+    # Without any mount target there is no address either.
+    if kind != "one zone":
+        alone = dataclasses.replace(desired, addresses=frozenset({"10.0.1.7"}))
+        assert only(diagnosis.find_problems(alone, converged(alone, world)))
 
 
 def test_the_destination_of_a_replication_is_reported_as_read_only() -> None:
