@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -184,6 +185,32 @@ def test_a_redirect_to_what_could_not_be_a_source_is_refused_and_not_repeated(
 ):
     run = rig.load(served.redirect("there", target))
     assert "redirects" in run.error
+    assert SECRET not in run.error + run.log
+
+
+TARGETS: dict[str, Callable[[origin_server.Origin, str], str]] = {
+    "refused": lambda served, path: served.put(
+        path, b"1", faults=origin_server.Faults(status=403)
+    ),
+    "gone": lambda served, path: f"{served.url}/{path}",
+    "on": lambda served, path: served.redirect(path, "ftp://127.0.0.1/x"),
+    "circle": lambda served, path: served.redirect(path, f"/{path}"),
+    "trouble": lambda served, path: served.put(
+        path, b"1", faults=origin_server.Faults(status=503)
+    ),
+    "later": lambda served, path: served.put(
+        path, b"1" * 2**24, faults=origin_server.Faults(answers=1, drop_after=2**20)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_the_path_of_a_redirects_target_is_not_shown(
+    rig: loader_rig.Rig, served: origin_server.Origin, kind: str
+):
+    target = TARGETS[kind](served, f"get/{SECRET}/there.csv")
+    run = rig.load(served.redirect("data.csv", target), patience=0.5)
+    assert "/data.csv" in run.error
     assert SECRET not in run.error + run.log
 
 

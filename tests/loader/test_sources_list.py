@@ -512,7 +512,7 @@ def test_signers_say_what_to_do_where_they_do_not_suffice():
     asked = functools.partial(task, "s3://bucket/key", "hf://datasets/org/name")
     signers, explainers = expansion.signers(asked())
     assert signers.keys() == explainers.keys() == {"s3", "hub"}
-    answer = http_client.Refused("refused", 403, {}, b"")
+    answer = http_client.Refused("refused", "https://host/x", 403, {}, b"")
     for explain in explainers.values():
         assert "credentials=" in str(explain(answer, "https://a.example/"))
     assert all(signer("GET", "https://a.example/") == {} for signer in signers.values())

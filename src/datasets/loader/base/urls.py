@@ -131,6 +131,14 @@ def redact(url: str) -> str:
     return f"{parts.scheme}://{host_of(url)}{parts.path}" + ("?..." if parts.query else "")
 
 
+def redact_redirected(url: str, target: str) -> str:
+    """Return a URL without what may be secret in it, and the host that it was redirected to.
+
+    The path of such a target may be as good as a signature: services make one for each download.
+    """
+    return f"{redact(url)} (redirected to {host_of(target)})"
+
+
 def unsigned(url: str) -> str:
     """Return a URL without its signature: it stays the same each time that the URL is signed."""
     parts = urllib.parse.urlsplit(url)

@@ -143,6 +143,7 @@ class Client:
         *,
         auth: str = "",
         method: str = "GET",
+        redirected_from: str = "",
     ) -> Response:
         """Request a URL; return the response with its body unread.
 
@@ -151,6 +152,7 @@ class Client:
             headers: Further headers.
             auth: The name of the signer; its headers are sent to this URL's own host only.
             method: The method.
+            redirected_from: The URL that was redirected to it before; empty for none.
 
         Raises:
             RetryLater: The origin or the network is in trouble.
@@ -158,7 +160,8 @@ class Client:
             Failure: The URL cannot be read.
         """
         self.check()
-        first = urllib.parse.urlsplit(url)
+        first, named = urllib.parse.urlsplit(url), redirected_from or url
+        shown = urls.redact_redirected(named, url) if redirected_from else urls.redact(url)
         for _ in range(MOST_REDIRECTS):
             parts = urllib.parse.urlsplit(url)
             own = (parts.scheme, parts.netloc) == (first.scheme, first.netloc)
@@ -168,12 +171,13 @@ class Client:
             self._observe_limits(response, url)
             if response.status in REDIRECTS and "Location" in response.headers:
                 response.close()
-                url = responses.redirect_target(url, response.headers["Location"])
+                url = responses.redirect_target(url, response.headers["Location"], shown)
+                shown = urls.redact_redirected(named, url)
             elif response.status not in responses.DATA_STATUSES:
-                raise self._refusal(response, url, auth)
+                raise self._refusal(response, url, auth, shown)
             else:
                 return response
-        raise responses.too_many_redirects(url)
+        raise responses.too_many_redirects(shown)
 
     def body(
         self,
@@ -305,13 +309,13 @@ class Client:
             connection.set_tunnel(route.tunnel_to, headers=dict(route.tunnel_headers))
         return connection
 
-    def _refusal(self, response: Response, url: str, auth: str) -> Exception:
+    def _refusal(self, response: Response, url: str, auth: str, shown: str) -> Exception:
         with contextlib.closing(response):
             try:
                 content = response.read(REFUSAL_BYTES)
             except RetryLater:
                 content = b""
-        error = responses.refusal(response.status, response.headers, content, url)
+        error = responses.refusal(response.status, response.headers, content, shown)
         if isinstance(error, Refused) and auth in self._explainers:
             return self._explainers[auth](error, url)
         return error

@@ -216,7 +216,12 @@ class RemoteObject:
         if target:
             own = urls.site_of(target) == urls.site_of(self.url)
             try:
-                return self._client.request(target, headers, auth=self._auth if own else "")
+                return self._client.request(
+                    target,
+                    headers,
+                    auth=self._auth if own else "",
+                    redirected_from=self.url,
+                )
             except (http_client.Refused, http_client.RetryLater):
                 # The signed link has expired, or there may be another mirror.
                 redirects.forget(self.url, target)

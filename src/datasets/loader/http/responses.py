@@ -50,15 +50,22 @@ class Refused(failure.Failure):
 
     Args:
         sentence: The text for the user.
+        source: What was requested, without what may be secret.
         status: The response's status.
         headers: Its headers.
         content: The beginning of its body.
     """
 
     def __init__(
-        self, sentence: str, status: int, headers: email_message.Message, content: bytes
+        self,
+        sentence: str,
+        source: str,
+        status: int,
+        headers: email_message.Message,
+        content: bytes,
     ) -> None:
         super().__init__(sentence)
+        self.source = source
         self.status = status
         self.headers = headers
         self.content = content
@@ -67,17 +74,22 @@ class Refused(failure.Failure):
 
     def explained(self, sentence: str) -> Refused:
         """Return the same refusal with another text for the user."""
-        return Refused(sentence, self.status, self.headers, self.content)
+        return Refused(sentence, self.source, self.status, self.headers, self.content)
 
-    def explained_by(self, url: str, advice: str) -> Refused:
-        """Return it with an advice, if the origin refuses the credentials for a URL."""
+    def explained_by(self, advice: str) -> Refused:
+        """Return it with an advice, if the origin refuses the credentials."""
         if self.status not in {401, 403}:
             return self
-        return self.explained(f"{urls.redact(url)} answers {self.status}: {advice}")
+        return self.explained(f"{self.source} answers {self.status}: {advice}")
 
 
-def redirect_target(url: str, location: str) -> str:
+def redirect_target(url: str, location: str, shown: str) -> str:
     """Return the target of a redirect, if it is as safe as the source.
+
+    Args:
+        url: The URL that redirects.
+        location: The header that it has.
+        shown: The URL, without what may be secret.
 
     Raises:
         Failure: It is not.
@@ -88,34 +100,33 @@ def redirect_target(url: str, location: str) -> str:
         urls.check_web(target)
     except ValueError as error:
         raise failure.Failure(
-            f"{urls.redact(url)} redirects to a URL that {error}: use the link to the file itself"
+            f"{shown} redirects to a URL that {error}: use the link to the file itself"
         ) from None
     if url.startswith("https:") and not target.startswith("https:"):
         raise failure.Failure(
-            f"{urls.redact(url)} redirects from https to {urls.redact(target)}, which is not "
-            "safe: if you accept that, use it as the source, with a checksum"
+            f"{shown} redirects from https to http on {urls.host_of(target)}, which is not safe: "
+            "if you accept that, use the link there as the source, with a checksum"
         )
     return target
 
 
-def too_many_redirects(url: str) -> failure.Failure:
+def too_many_redirects(shown: str) -> failure.Failure:
     """Return the failure of too many redirects."""
     return failure.Failure(
-        f"{urls.redact(url)} redirects in a circle, or to something that is not http(s): use the "
+        f"{shown} redirects in a circle, or to something that is not http(s): use the "
         "link to the file itself"
     )
 
 
-def refusal(status: int, headers: email_message.Message, content: bytes, url: str) -> Exception:
+def refusal(status: int, headers: email_message.Message, content: bytes, source: str) -> Exception:
     """Return the error for a response that refuses a request.
 
     Args:
         status: Its status.
         headers: Its headers.
         content: The beginning of its body.
-        url: The URL that was requested.
+        source: What was requested, without what may be secret.
     """
-    source = urls.redact(url)
     if status in RETRIED_STATUSES:
         return RetryLater(
             f"answers {status} ({http.client.responses.get(status, 'unknown')})",
@@ -130,10 +141,10 @@ def refusal(status: int, headers: email_message.Message, content: bytes, url: st
     elif status == 407:
         sentence = f"the proxy requires credentials for {source}: check the model's proxy settings"
     elif 300 <= status < 400:
-        sentence = str(too_many_redirects(url))
+        sentence = str(too_many_redirects(source))
     else:
         sentence = f"{source} answers {status}: check the source"
-    return Refused(sentence, status, headers, content)
+    return Refused(sentence, source, status, headers, content)
 
 
 def network_error(error: Any, host: str | None) -> Exception:

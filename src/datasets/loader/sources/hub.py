@@ -99,7 +99,7 @@ def signer(task: tasks.Task) -> http_client.Signer:
 def explainer(task: tasks.Task) -> http_client.Explainer:
     """Return the explanation of refused requests for files."""
     advice = _service(task).advice
-    return lambda refused, url: refused.explained_by(url, advice)
+    return lambda refused, _url: refused.explained_by(advice)
 
 
 def _service(task: tasks.Task) -> HubService:

@@ -241,4 +241,4 @@ def signer(task: tasks.Task) -> http_client.Signer:
 def explainer(task: tasks.Task) -> http_client.Explainer:
     """Return the explanation of refused requests for objects."""
     service = s3_service.of_task(task)
-    return lambda refused, url: s3_refusals.explain(refused, urls.redact(url), service)
+    return lambda refused, _url: s3_refusals.explain(refused, refused.source, service)

@@ -57,7 +57,7 @@ def explainer(task: tasks.Task) -> http_client.Explainer:
 
     def explain(refused: http_client.Refused, url: str) -> failure.Failure:
         own = urls.site_of(url) in sites
-        return refused.explained_by(url, ADVICE) if own else refused
+        return refused.explained_by(ADVICE) if own else refused
 
     return explain
 
