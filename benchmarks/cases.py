@@ -7,7 +7,7 @@ import functools
 import pathlib
 from collections.abc import Callable, Sequence
 
-from benchmarks import bounds, contestants, shapes, slow_mount
+from benchmarks import bounds, contestants, lineups, shapes, slow_mount
 
 MIB, GIB = 2**20, 2**30
 ANYONE = ""
@@ -96,14 +96,14 @@ def _archive_case(archive: str, slow: str) -> Case:
         f"tree-{archive}",
         f"10,000 files of 4-16 KiB in 100 directories, {archive}",
         _tree(f"tree-{archive}", archive, TEN_THOUSAND),
-        contestants.for_tree(archive),
+        lineups.for_tree(archive),
         [Goal(0.8, than=contestants.IDEAL), Goal(2), Goal(40, than=slow)],
     )
 
 
 def _shape_case(name: str, title: str, archive: str, shape: shapes.Shape) -> Case:
     # Unpacking directly to the mount is never the best, and takes a minute per run.
-    members = contestants.for_tree(archive)[1:]
+    members = lineups.for_tree(archive)[1:]
     return Case(name, f"{title}, {archive}", _tree(name, archive, shape), members, [Goal(2)])
 
 
@@ -113,7 +113,7 @@ def _pods(name: str, title: str, case: Case, unpack: str, **changes: float) -> C
         case,
         name=name,
         title=title,
-        contestants=contestants.for_pods(unpack, once=1),
+        contestants=lineups.for_pods(unpack, once=1),
         goals=goals,
         **changes,
     )
@@ -125,7 +125,7 @@ NESTED = Case(
     "nested",
     "tar of 100 tars, 10,000 files of 4-16 KiB in all",
     _tree("nested", "nested", TEN_THOUSAND),
-    contestants.for_archives(),
+    lineups.for_archives(),
     [Goal(0.8, than=contestants.IDEAL), Goal(2.5)],
 )
 # Four nodes write 1,975 files a second, and the file system takes 2,200.
@@ -144,7 +144,7 @@ CAPPED = Case(
     "file-capped",
     "one file of 1 GiB, the origin gives 50 MiB/s a connection",
     _file("file"),
-    contestants.for_file(),
+    lineups.for_file(),
     # aria2c computes no checksum: the goal is for a loader without one, and reported for both.
     [Goal(1.3, who=contestants.UNHASHED), Goal(1.3)],
     cap=50,
@@ -180,7 +180,7 @@ CASES: Sequence[Case] = (
         "one-directory",
         "2,000 files of 4-16 KiB in one directory, tar",
         _tree("one-directory", "tar", shapes.even(2000, 0, 4 * 1024, 16 * 1024)),
-        contestants.for_tree("tar"),
+        lineups.for_tree("tar"),
         [Goal(0.95, than=contestants.IDEAL)],
     ),
     DOUBLED,
@@ -189,7 +189,7 @@ CASES: Sequence[Case] = (
         CAPPED,
         name="file",
         title="one file of 1 GiB, the origin gives what it can",
-        contestants=contestants.for_plain_file(),
+        contestants=lineups.for_plain_file(),
         goals=[RateGoal(0.9 * slow_mount.EFS.node_bytes / MIB, "MiB")],
         cap=0,
     ),
@@ -218,7 +218,7 @@ CASES: Sequence[Case] = (
         title="the tar of 100 tars by 1 to 8 pods on as many nodes; to leave the two cores time,"
         f" a node has {SCALED.slots} slots and the file system {SCALED.write_operations:,} writing"
         " operations a second",
-        contestants=contestants.for_pods("recursive"),
+        contestants=lineups.for_pods("recursive"),
         # Four nodes use 90 % of the file system's operations, eight find nothing more.
         goals=[
             Goal(1.8, "1 pod", "2 pods"),
@@ -232,7 +232,7 @@ CASES: Sequence[Case] = (
         NESTED,
         name="pods-one-node",
         title="the tar of 100 tars by 1 to 4 pods that share the slots of one node",
-        contestants=contestants.for_one_node("recursive"),
+        contestants=lineups.for_one_node("recursive"),
         goals=(),
     ),
     _pods(
@@ -249,6 +249,27 @@ CASES: Sequence[Case] = (
         CAPPED,
         "true",
         cap=0.25,
+    ),
+    Case(
+        "verify",
+        "verify-dataset of 10,000 files of 4-16 KiB in 100 directories",
+        _tree("verify", "tar", TEN_THOUSAND),
+        lineups.for_verification(),
+        [Goal(0.6, than=contestants.IDEAL_READER)],
+    ),
+    Case(
+        "verify-file",
+        "verify-dataset of one file of 1 GiB",
+        _file("verify-file"),
+        lineups.for_verification(),
+        [RateGoal(0.9 * slow_mount.EFS.node_bytes / MIB, "MiB")],
+    ),
+    Case(
+        "delete",
+        "delete-dataset of 10,000 files of 4-16 KiB in 100 directories",
+        _tree("delete", "tar", TEN_THOUSAND),
+        lineups.for_removal(),
+        [Goal(0.8, than=contestants.IDEAL_REMOVER)],
     ),
     Case(
         "hundred-thousand",

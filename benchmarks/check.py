@@ -22,7 +22,7 @@ def check(root: pathlib.Path, expected: Mapping[str, shapes.ExpectedFile]) -> No
     """
     if root.is_symlink():
         root = root.resolve(strict=True)
-    present = set(_files(root, ""))
+    present = set(_files(root, "")) if root.exists() else set[str]()
     if present != set(expected):
         wrong = sorted(present ^ set(expected))
         raise processes.BrokenRunError(

@@ -1,7 +1,8 @@
-"""The contestants that load a data set: shell scripts of a user, the ideal writer, the loader."""
+"""What is measured: shell scripts of a user, ideal programs in C, the loader."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import json
 import pathlib
@@ -11,9 +12,11 @@ from collections.abc import Sequence
 
 from benchmarks import interpreter, processes, shapes, slow_mount
 from datasets import dataset, protocol
+from datasets.loader.base import tasks
 
 NAME = "measured"
 OURS, IDEAL = "the loader", "ideal writer"
+IDEAL_READER, IDEAL_REMOVER = "ideal reader", "ideal remover"
 # The loader without checksums of what it writes, as the rivals compute none.
 UNHASHED = f"{OURS}, no checksum made"
 UNHASHED_PROGRAM = """
@@ -28,12 +31,8 @@ tasks.hasher = lambda algorithm: Nothing()
 program.run()
 """
 IDEAL_THREADS = 128
-COPY = (
-    "cd {local}/tree && find . -mindepth 1 -type d -printf '%d %p\\0' | sort -zn | cut -zd' ' -f2-"
-    " | (cd {mount} && xargs -0r mkdir -p)"
-    " && find . -type f -print0 | xargs -0r -P32 -n50 cp --parents -t {mount}"
-)
-TAR_FLAGS = {"tar": "xf", "tar.gz": "xzf"}
+# The first mount writes a tree, and the one that is measured has cached nothing of it.
+COLD = (0, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,29 +77,57 @@ class Measurement:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rival:
-    """A bash script that a user would write.
+class Contestant(abc.ABC):
+    """Something that is measured.
 
     Attributes:
-        needs: The tools that it needs.
+        name: Its name in the tables.
+        script: The script that it runs, if it is one.
         once: Whether it is measured once, as it takes minutes; `--quick` leaves it out.
-        nodes: The node of each pod.
+        nodes: The node of each mount.
     """
 
     name: str
-    script: str
-    needs: Sequence[str] = ()
+    script: str = ""
     once: bool = False
     nodes: Sequence[int] = (0,)
 
+    @property
+    def removes(self) -> bool:
+        """Return whether it leaves no tree."""
+        return False
+
     def missing(self) -> str:
         """Return the tools that this machine lacks."""
-        return ", ".join(tool for tool in self.needs if not shutil.which(tool))
+        return ""
 
     def root(self, context: RunContext) -> pathlib.PurePath:
         """Return the path of the tree, relative to the mount."""
         _ = context
         return pathlib.PurePath()
+
+    def prepare(self, context: RunContext) -> None:
+        """Make what it needs on the file system, which has no latency meanwhile."""
+        _ = context
+
+    @abc.abstractmethod
+    def run(self, context: RunContext) -> Measurement:
+        """Do what is measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rival(Contestant):
+    """A bash script that a user would write.
+
+    Attributes:
+        needs: The tools that it needs.
+    """
+
+    needs: Sequence[str] = ()
+
+    def missing(self) -> str:
+        """Return the tools that this machine lacks."""
+        return ", ".join(tool for tool in self.needs if not shutil.which(tool))
 
     def run(self, context: RunContext) -> Measurement:
         """Load the data set."""
@@ -121,70 +148,108 @@ class Rival:
 
 
 @dataclasses.dataclass(frozen=True)
-class IdealWriter:
+class IdealWriter(Contestant):
     """The program in ideal/: threads that write data from memory, without a fetch or unpacking."""
 
     name: str = IDEAL
     threads: int = IDEAL_THREADS
-    script: str = ""
-    once: bool = False
-    nodes: Sequence[int] = (0,)
-
-    def missing(self) -> str:
-        """Return an empty string: it needs only what the file system needs."""
-        return ""
-
-    def root(self, context: RunContext) -> pathlib.PurePath:
-        """Return the path of the tree, relative to the mount."""
-        _ = context
-        return pathlib.PurePath()
 
     def run(self, context: RunContext) -> Measurement:
         """Write the tree."""
-        program = slow_mount.compile_program([pathlib.Path(__file__).parent / "ideal" / "ideal.c"])
-        words = [program, self.threads, context.data.plain, context.mounts[0]]
-        completed = processes.run([processes.Command([*map(str, words)])], context.local)
-        return Measurement(float(completed.logs[0]), completed.cpu_seconds)
+        return _run_ideal("ideal", context, self.threads, context.data.plain, context.mounts[0])
 
 
 @dataclasses.dataclass(frozen=True)
-class OurLoader:
-    """The loader as its pods run it.
+class IdealWalker(Contestant):
+    """The program in ideal_walk/: threads that read or remove the files of a tree.
 
     Attributes:
-        nodes: The node of each pod; every pod has its own mount, as on a node of Kubernetes.
-        once: Whether it is measured once, as it takes minutes; `--quick` leaves it out.
-        checked: Whether it gets the checksum of the source.
-        hashed: Whether it computes checksums; in production it always does.
-        unpack: The parameter of create-dataset.
+        verb: `read` or `remove`.
     """
 
+    nodes: Sequence[int] = COLD
+    verb: str = "read"
+
+    @property
+    def removes(self) -> bool:
+        """Return whether it leaves no tree."""
+        return self.verb == "remove"
+
+    def prepare(self, context: RunContext) -> None:
+        """Write the tree."""
+        if context.data.plain:
+            IdealWriter().run(context)
+        else:
+            shutil.copy(context.data.path, context.mounts[0])
+
+    def run(self, context: RunContext) -> Measurement:
+        """Read or remove the tree by a mount that knows nothing of it."""
+        return _run_ideal("ideal_walk", context, self.verb, IDEAL_THREADS, context.mounts[-1])
+
+
+def _run_ideal(program: str, context: RunContext, *arguments: object) -> Measurement:
+    source = pathlib.Path(__file__).parent / program / f"{program}.c"
+    words = [slow_mount.compile_program([source]), *arguments]
+    completed = processes.run([processes.Command([*map(str, words)])], context.local)
+    return Measurement(float(completed.logs[0]), completed.cpu_seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class OurProgram(Contestant):
+    """The loader as its pods run it: every pod has its own mount, as on a node of Kubernetes."""
+
     name: str = OURS
-    nodes: Sequence[int] = (0,)
-    once: bool = False
-    checked: bool = False
-    hashed: bool = True
-    unpack: str = "true"
-    script: str = ""
 
     @property
     def pods(self) -> int:
         """Return the number of pods."""
-        return len(self.nodes)
-
-    def missing(self) -> str:
-        """Return an empty string: Python is available."""
-        return ""
+        return 1
 
     def root(self, context: RunContext) -> pathlib.PurePath:
         """Return the path of the tree, relative to the mount."""
         _ = context
         return pathlib.PurePath("datasets", NAME)
 
+    @abc.abstractmethod
+    def commands(self, context: RunContext, loader: pathlib.Path) -> list[processes.Command]:
+        """Return the command of each pod."""
+
     def run(self, context: RunContext) -> Measurement:
-        """Load the data set with all pods at once."""
+        """Run all pods at once."""
         loader = context.local / "loader.pyz"
         loader.write_bytes(dataset.zipapp())
+        commands = self.commands(context, loader)
+        completed = processes.run(commands, context.local, sample_memory=True)
+        return Measurement(
+            completed.seconds,
+            completed.cpu_seconds,
+            sum(completed.peaks),
+            completed.quarters,
+            _remark(completed.logs),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class OurLoader(OurProgram):
+    """The loader that loads a data set.
+
+    Attributes:
+        checked: Whether it gets the checksum of the source.
+        hashed: Whether it computes checksums; in production it always does.
+        unpack: The parameter of create-dataset.
+    """
+
+    checked: bool = False
+    hashed: bool = True
+    unpack: str = "true"
+
+    @property
+    def pods(self) -> int:
+        """Return the number of pods."""
+        return len(self.nodes)
+
+    def commands(self, context: RunContext, loader: pathlib.Path) -> list[processes.Command]:
+        """Return the command of each pod."""
         checksum = ""
         if self.checked:
             checksum = f"sha256:{context.data.expected[context.data.served].sha256}"
@@ -197,7 +262,7 @@ class OurLoader:
         )
         request = dataset.new_request()
         program = () if self.hashed else ("-c", UNHASHED_PROGRAM)
-        commands = [
+        return [
             processes.Command(
                 [interpreter.path(), *program, str(loader)],
                 {
@@ -209,14 +274,36 @@ class OurLoader:
             )
             for index, mount in enumerate(context.mounts[: self.pods])
         ]
-        completed = processes.run(commands, context.local, sample_memory=True)
-        return Measurement(
-            completed.seconds,
-            completed.cpu_seconds,
-            sum(completed.peaks),
-            completed.quarters,
-            _remark(completed.logs),
-        )
+
+
+@dataclasses.dataclass(frozen=True)
+class OurVerb(OurProgram):
+    """The loader that verifies or deletes a data set.
+
+    Attributes:
+        verb: The verb, as `protocol` names it.
+    """
+
+    nodes: Sequence[int] = COLD
+    verb: str = protocol.VERIFY
+
+    @property
+    def removes(self) -> bool:
+        """Return whether it leaves no tree."""
+        return self.verb == protocol.DELETE
+
+    def prepare(self, context: RunContext) -> None:
+        """Load the data set."""
+        OurLoader().run(context)
+
+    def commands(self, context: RunContext, loader: pathlib.Path) -> list[processes.Command]:
+        """Return the command of the pod, whose mount knows nothing of the data set."""
+        task = tasks.Task(NAME, dataset.new_request(), "", root=str(context.mounts[-1]))
+        environ = {
+            protocol.TASK: task.to_json(),
+            protocol.TERMINATION_LOG: str(context.local / "message"),
+        }
+        return [processes.Command([interpreter.path(), str(loader), self.verb], environ)]
 
 
 def _remark(logs: Sequence[str]) -> str:
@@ -227,104 +314,3 @@ def _remark(logs: Sequence[str]) -> str:
         if lines and lines[-1]["state"] == protocol.PUBLISHED and verifying:
             return f"verified and published in {lines[-1]['seconds'] - verifying[0]:.2f} s"
     return ""
-
-
-Contestant = Rival | IdealWriter | OurLoader
-
-
-def for_tree(archive: str) -> list[Contestant]:
-    """Return the contestants that unpack an archive."""
-    if archive == "zip":
-        fetch = "curl -sfo {local}/zip {url}"
-        return [
-            Rival(
-                "curl, unzip",
-                f"{fetch}; unzip -q {{local}}/zip -d {{mount}}",
-                ["unzip"],
-                once=True,
-            ),
-            Rival(
-                "curl, unzip to the local disk, 32 parallel cp",
-                f"{fetch}; unzip -q {{local}}/zip -d {{local}}/tree; {COPY}",
-                ["unzip"],
-            ),
-            IdealWriter(),
-            OurLoader(),
-        ]
-    flags = TAR_FLAGS[archive]
-    return [
-        Rival("curl | tar x", f"curl -sf {{url}} | tar {flags} - -C {{mount}}", once=True),
-        Rival(
-            "curl | tar x to the local disk, 32 parallel cp",
-            f"curl -sf {{url}} | tar {flags} - -C {{local}}/tree; {COPY}",
-        ),
-        IdealWriter(),
-        OurLoader(),
-    ]
-
-
-def for_archives() -> list[Contestant]:
-    """Return the contestants that unpack an archive of archives."""
-    unpack = "mkdir {mount}/$1 && tar xf $1.tar -C {mount}/$1"
-    return [
-        Rival(
-            "outer tar on the local disk, 32 parallel tar x",
-            "curl -sf {url} | tar xf - -C {local}/tree; cd {local}/tree; ls | sed 's/.tar$//'"
-            f" | xargs -P32 -n1 bash -c '{unpack}' -",
-        ),
-        IdealWriter(),
-        OurLoader(unpack="recursive"),
-    ]
-
-
-def for_file() -> list[Contestant]:
-    """Return the contestants that fetch one file over many connections."""
-    aria = "aria2c -q -x16 -s16 -k1M --file-allocation={0} -d {{mount}} -o {{name}} {{url}}"
-    rclone = (
-        "rclone copyto :http:{name} {mount}/{name} --http-url {base}"
-        " --multi-thread-streams 16 --multi-thread-cutoff 16M"
-    )
-    none = aria.format("none")
-    return [
-        Rival("aria2c -x16, no preallocation", none, ["aria2c"]),
-        Rival("aria2c -x16, preallocation", aria.format("prealloc"), ["aria2c"]),
-        Rival("rclone, 16 streams", rclone, ["rclone"]),
-        Rival(
-            "rclone, 16 streams, then sha256sum",
-            f"{rclone}; sha256sum {{mount}}/{{name}}",
-            ["rclone"],
-        ),
-        *_single_commands(),
-    ]
-
-
-def for_plain_file() -> list[Contestant]:
-    """Return the contestants that fetch one file without a limit; one also computes a checksum."""
-    hashed = "curl -sf {url} | tee {mount}/{name} | sha256sum"
-    return [Rival("curl | tee, sha256sum", hashed), *_single_commands()]
-
-
-def _single_commands() -> list[Contestant]:
-    return [
-        Rival("curl -o", "curl -sfo {mount}/{name} {url}"),
-        OurLoader(),
-        OurLoader(f"{OURS}, checksum given", checked=True),
-        OurLoader(UNHASHED, hashed=False),
-    ]
-
-
-def for_pods(unpack: str, once: int = 0) -> list[Contestant]:
-    """Return the loader with one to eight pods on as many nodes; `once` of them take minutes."""
-    return [
-        OurLoader(_pods(count), nodes=range(count), unpack=unpack, once=count <= once)
-        for count in (1, 2, 4, 8)
-    ]
-
-
-def for_one_node(unpack: str) -> list[Contestant]:
-    """Return the loader with one to four pods that share a node."""
-    return [OurLoader(_pods(count), nodes=[0] * count, unpack=unpack) for count in (1, 2, 4)]
-
-
-def _pods(count: int) -> str:
-    return f"{count} pod{'s' * (count > 1)}"

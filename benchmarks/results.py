@@ -162,7 +162,8 @@ def _rate(measured: CaseResults, goal: cases.RateGoal) -> list[str]:
     reached = (measured.files if goal.unit == "files" else measured.bytes / MIB) / seconds
     verdict = "reached" if reached >= goal.least else "NOT reached"
     return [
-        f"{goal.who} writes {reached:,.0f} {goal.unit} a second; goal {goal.least:,.0f}: {verdict}"
+        f"{goal.who} handles {reached:,.0f} {goal.unit} a second;"
+        f" goal {goal.least:,.0f}: {verdict}"
     ]
 
 
@@ -188,7 +189,7 @@ def _memory(measured: CaseResults) -> list[str]:
     lines: list[str] = []
     for each in measured.case.contestants:
         runs = measured.successful(each.name)
-        if isinstance(each, contestants.OurLoader) and runs:
+        if isinstance(each, contestants.OurProgram) and runs:
             top = max(runs, key=lambda run: run.measurement.peak)
             peak = top.measurement.peak / each.pods
             quarters = ", ".join(

@@ -33,7 +33,7 @@ def main() -> int:
         with origin.serving(home / "served") as url:
             for case in cases.CASES:
                 if case.name in arguments.case:
-                    measured.append(_measure(case, home, url, arguments))
+                    measured.append(measure(case, home, url, arguments))
                     print(results.section(measured[-1]), flush=True)
     if arguments.results or len(measured) == len(cases.CASES):
         target = arguments.results or RESULTS
@@ -73,9 +73,17 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _measure(
+def measure(
     case: cases.Case, home: pathlib.Path, url: str, arguments: argparse.Namespace
 ) -> results.CaseResults:
+    """Measure a case.
+
+    Args:
+        case: The case.
+        home: A directory, whose directory `served` the origin serves.
+        url: The origin's URL.
+        arguments: The parsed arguments: `who`, `quick` and `runs`.
+    """
     data = case.make(home)
     measured = results.CaseResults(case, data.files, data.bytes)
     for each in case.contestants:
@@ -119,12 +127,16 @@ def _run_once(
         _warm_up(data)
         base = f"{url}/{case.cap}"
         context = contestants.RunContext(slow.paths[:-1], pathlib.Path(local), base, data)
-        slow.reset()
         try:
+            slow.set_latencies(0, 0)
+            contestant.prepare(context)
+            slow.set_latencies(case.read_seconds, case.write_seconds)
+            slow.reset()
             measurement = contestant.run(context)
             counters = slow.counters()
             slow.set_latencies(0, 0)
-            check.check(slow.paths[-1] / contestant.root(context), data.expected)
+            root = slow.paths[-1] / contestant.root(context)
+            check.check(root, {} if contestant.removes else data.expected)
         except processes.BrokenRunError as error:
             print(f"{case.name}, {contestant.name}: {error}", file=sys.stderr, flush=True)
             return results.Run(contestants.Measurement(0), None, broken=True)
