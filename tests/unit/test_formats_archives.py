@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import lzma
 import os
 import stat
 import sys
@@ -458,3 +459,67 @@ def test_data_after_the_end_are_called_so(archive_format: str, tail: bytes):
     content = loader_rig.archive(archive_format, FILES)
     assert "other data after its end" in refused(content + tail, archive_format)
     assert unpacked(content + bytes(len(tail)), archive_format) == FILES
+    assert checked(content + tail, archive_format) == FILES
+
+
+def checked(content: bytes, archive_format: str) -> dict[str, bytes]:
+    """Return the files of an archive whose checksum is right."""
+    stream = Trickle(content)
+    found = archive_reader.read(stream, archive_format, recursive=True, checked=True)
+    return formats_rig.files(found)
+
+
+@pytest.mark.parametrize("archive_format", ["tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
+def test_one_byte_too_many_is_other_data_whatever_it_is(
+    archive_format: str, request: pytest.FixtureRequest
+):
+    compress = COMPRESS.get(archive_format)
+    if compress is None:
+        compress = request.getfixturevalue("with_zstd").compress
+    content = compress(tar([entry("a", b"1")]))
+    for byte in range(1, 256):
+        tail = bytes([byte])
+        assert "other data after its end" in refused(content + tail, archive_format)
+        assert checked(content + tail, archive_format) == {"a": b"1"}
+    # A second stream of the same kind is no other data.
+    second = compress(tar([entry("b", b"2")]))
+    assert unpacked(content + second, archive_format) == {"a": b"1", "b": b"2"}
+    assert "in the middle" in refused(content + second[:9], archive_format)
+
+
+def test_frames_of_zstd_that_are_to_be_skipped_may_follow(with_zstd: Any):
+    content = with_zstd.compress(tar([entry("a", b"1")]))
+    skipped = b"\x5a\x2a\x4d\x18" + (9).to_bytes(4, "little") + b"123456789"
+    assert unpacked(content + skipped + content, "tar.zst") == {"a": b"1"}
+
+
+def test_nothing_follows_lzma():
+    content = lzma.compress(tar([entry("a", b"1")]), lzma.FORMAT_ALONE)
+    assert "other data after its end" in refused(content * 2, "tar.lzma")
+    assert checked(content * 2, "tar.lzma") == {"a": b"1"}
+
+
+@pytest.mark.parametrize("archive_format", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_a_tar_without_its_end_is_whole_if_its_checksum_is_right(archive_format: str):
+    packed = b"".join(
+        info.tobuf() + content + bytes(-len(content) % 512)
+        for info, content in itertools.starmap(entry, FILES.items())
+    )
+    content = COMPRESS[archive_format](packed)
+    assert "no blocks of zeros at its end" in refused(content, archive_format)
+    assert checked(content, archive_format) == FILES
+    # A checksum that fits does not mend a member that is cut off.
+    cut = COMPRESS[archive_format](packed[:-600])
+    with pytest.raises(failure.Failure, match="in the middle"):
+        checked(cut, archive_format)
+    if archive_format != "tar":
+        assert "other data after its end" in refused(content + b"other", archive_format)
+        assert checked(content + b"other", archive_format) == FILES
+        assert "other data after its end" in refused(cut + b"other", archive_format)
+
+
+def test_the_checksum_of_the_whole_is_enough_for_the_archives_in_it():
+    inner = COMPRESS["tar.gz"](tar([entry("a", b"1")])) + b"other"
+    content = tar([entry("in.tar.gz", inner), entry("b", b"2")])
+    assert "'in.tar.gz': the archive has other data after its end" in refused(content, "tar")
+    assert checked(content, "tar") == {"in/a": b"1", "b": b"2"}

@@ -101,8 +101,13 @@ def test_an_archive_that_is_cut_off_is_refused_wherever_it_is(format_: int):
     content = loader_rig.tar([*entries, loader_rig.link("l", "b")], format_)
     end = len(content.rstrip(b"\0"))
     end += -end % 512
+    with tarfile.open(fileobj=io.BytesIO(content)) as packed:
+        ends = {*(each.offset for each in packed), end} - {0}
     for part in formats_rig.cuts(content, end + 512, step=32):
-        assert "the archive ends in the middle" in refused(part)
+        reason = "the archive ends in the middle"
+        if len(part) in ends:
+            reason = "no blocks of zeros at its end"
+        assert reason in refused(part)
     assert len(read(content[: end + 512])) == 3
 
 

@@ -20,6 +20,7 @@ def read(
     count: Callable[[int], None] = lambda _: None,
     recursive: bool = False,
     inner: bool = False,
+    checked: bool = False,
 ) -> Iterator[members.Member]:
     """Read the members of an archive, in its order.
 
@@ -29,11 +30,13 @@ def read(
         count: Called with the number of bytes that a decompressor returned.
         recursive: Whether archives in it are unpacked as well, each into a directory of its name.
         inner: Whether it is in an archive itself.
+        checked: Whether a checksum decides that it is the right one, with all that is in it.
 
     Raises:
         Failure: It is cut off, damaged, or has what a data set must not have.
     """
-    return _read(stream, archive_format, count, MOST_NESTED - inner if recursive else 1)
+    levels = MOST_NESTED - inner if recursive else 1
+    return _Reader(count, checked=checked).read(stream, archive_format, levels)
 
 
 def unpack_nested(
@@ -41,9 +44,10 @@ def unpack_nested(
     *,
     count: Callable[[int], None] = lambda _: None,
     inner: bool = False,
+    checked: bool = False,
 ) -> Iterator[members.Member]:
     """Unpack the archives among members, as `read` does; the other members stay."""
-    return _unpack_inner(outer, count, MOST_NESTED - inner)
+    return _Reader(count, checked=checked).unpack_inner(outer, MOST_NESTED - inner)
 
 
 def nested_directory(path: str) -> str:
@@ -53,45 +57,53 @@ def nested_directory(path: str) -> str:
     return path if directory.rpartition("/")[2] in {"", ".", ".."} else directory
 
 
-def _read(
-    stream: byte_streams.Readable, archive_format: str, count: Callable[[int], None], levels: int
-) -> Iterator[members.Member]:
-    outer = formats.read_stream(archive_format, stream, count)
-    return outer if levels == 1 else _unpack_inner(outer, count, levels)
+class _Reader:
+    """A reader of archives, and of those in them.
 
+    Args:
+        count: Called with the number of bytes that a decompressor returned.
+        checked: Whether a checksum decides that the outermost one is the right one.
+    """
 
-def _unpack_inner(
-    outer: Iterable[members.Member], count: Callable[[int], None], levels: int
-) -> Iterator[members.Member]:
-    for member in outer:
-        if isinstance(member, members.File) and file_names.ARCHIVE_NAME.search(member.path):
-            yield from _read_inner(member, count, levels - 1)
-        else:
-            yield member
+    def __init__(self, count: Callable[[int], None], *, checked: bool) -> None:
+        self._count = count
+        self._checked = checked
 
+    def read(
+        self, stream: byte_streams.Readable, archive_format: str, levels: int
+    ) -> Iterator[members.Member]:
+        outer = formats.read_stream(archive_format, stream, self._count, checked=self._checked)
+        return outer if levels == 1 else self.unpack_inner(outer, levels)
 
-def _read_inner(
-    outer: members.File, count: Callable[[int], None], levels: int
-) -> Iterator[members.Member]:
-    """Read the members of an inner archive; yield the file itself if it is not an archive."""
-    source = _Inner(outer)
-    with source.named(), large_memory.LARGE.scope():
-        archive_format = formats.recognise_inner(formats.head_of(source.peek), outer.path)
-    if archive_format == formats.FILE:
-        whole = isinstance(outer.chunks, tuple)
-        yield outer if whole else dataclasses.replace(outer, chunks=source.rest())
-        return
-    top = nested_directory(outer.path)
-    with source.named(), large_memory.LARGE.scope():
-        for member in _read(source, archive_format, count, levels):
-            path = f"{top}/{member.path}" if member.path else top
-            if isinstance(member, members.HardLink):
-                yield members.HardLink(path, f"{top}/{member.target}")
-            elif isinstance(member, members.File) and not isinstance(member.chunks, tuple):
-                yield dataclasses.replace(member, path=path, chunks=source.name(member.chunks))
+    def unpack_inner(
+        self, outer: Iterable[members.Member], levels: int
+    ) -> Iterator[members.Member]:
+        for member in outer:
+            if isinstance(member, members.File) and file_names.ARCHIVE_NAME.search(member.path):
+                yield from self._read_inner(member, levels - 1)
             else:
-                yield dataclasses.replace(member, path=path)
-        byte_streams.drain(source)
+                yield member
+
+    def _read_inner(self, outer: members.File, levels: int) -> Iterator[members.Member]:
+        """Read the members of an inner archive; yield the file itself if it is none."""
+        source = _Inner(outer)
+        with source.named(), large_memory.LARGE.scope():
+            archive_format = formats.recognise_inner(formats.head_of(source.peek), outer.path)
+        if archive_format == formats.FILE:
+            whole = isinstance(outer.chunks, tuple)
+            yield outer if whole else dataclasses.replace(outer, chunks=source.rest())
+            return
+        top = nested_directory(outer.path)
+        with source.named(), large_memory.LARGE.scope():
+            for member in self.read(source, archive_format, levels):
+                path = f"{top}/{member.path}" if member.path else top
+                if isinstance(member, members.HardLink):
+                    yield members.HardLink(path, f"{top}/{member.target}")
+                elif isinstance(member, members.File) and not isinstance(member.chunks, tuple):
+                    yield dataclasses.replace(member, path=path, chunks=source.name(member.chunks))
+                else:
+                    yield dataclasses.replace(member, path=path)
+            byte_streams.drain(source)
 
 
 class _Inner:

@@ -19,8 +19,11 @@ ZSTD_WINDOWS = range(27, 9, -1)
 # What a decompressor takes beside its window.
 BESIDE_WINDOW_BYTES = 2 * 2**20
 
-# The first bytes of gzip, bzip2 and xz: what follows a stream begins with the same.
-MAGICS = {b"\x1f\x8b", b"BZ", b"\xfd7"}
+# The first bytes of gzip, bzip2, xz and zstd: another stream may follow one of them.
+GZIP, BZIP2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+# The end of the magic of zstd's frames that are to be skipped.
+SKIPPED_FRAME = b"\x2a\x4d\x18"
+MAGIC_BYTES = 6
 ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
 # Parts of the messages of lzma and zstd.
 MEMORY_MESSAGES = ("emory usage limit", "too much memory")
@@ -115,6 +118,9 @@ class DecompressedStream:
         raw: The compressed stream.
         decompressor: Makes a decompressor.
         count: Called with the number of decompressed bytes, each time there are some.
+
+    Attributes:
+        has_other_data: Whether it was read to its end, and other data follow.
     """
 
     def __init__(
@@ -129,6 +135,7 @@ class DecompressedStream:
         self._count = count
         self._ahead = b""
         self._magic = b""
+        self.has_other_data = False
 
     def read(self, count: int) -> bytes:
         """Return the next bytes, at most `count`; none at the end.
@@ -146,17 +153,18 @@ class DecompressedStream:
         while True:
             data = b""
             if self._decompressor.eof:
-                data = self._following()
+                data = b"" if self.has_other_data else self._following()
                 if not data:
                     return b""
-                if self._magic in MAGICS and not self._magic.startswith(data[:2]):
-                    raise byte_streams.other_data()
+                if not _may_follow(self._magic, data):
+                    self.has_other_data = True
+                    return b""
                 self._decompressor = self._new()
             elif self._decompressor.needs_input:
                 data = self._raw.read(byte_streams.CHUNK_BYTES)
                 if not data:
                     raise byte_streams.truncated()
-                self._magic = self._magic or data[:2]
+                self._magic += data[: MAGIC_BYTES - len(self._magic)]
             if chunk := step(self._decompressor, data):
                 return chunk
 
@@ -165,7 +173,16 @@ class DecompressedStream:
         data = self._decompressor.unused_data.lstrip(b"\0")
         while not data and (chunk := self._raw.read(byte_streams.CHUNK_BYTES)):
             data = chunk.lstrip(b"\0")
+        while 0 < len(data) < MAGIC_BYTES and (chunk := self._raw.read(byte_streams.CHUNK_BYTES)):
+            data += chunk
         return data
+
+
+def _may_follow(magic: bytes, data: bytes) -> bool:
+    """Tell whether data that follow an ended stream are another one of its kind."""
+    kind = next((each for each in (GZIP, BZIP2, XZ, ZSTD) if magic.startswith(each)), b"")
+    skipped = kind == ZSTD and 0x50 <= data[0] <= 0x5F and data[1:4] == SKIPPED_FRAME
+    return bool(kind) and (data.startswith(kind) or skipped)
 
 
 def step(decompressor: Any, data: bytes) -> bytes:

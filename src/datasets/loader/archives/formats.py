@@ -171,7 +171,11 @@ def read_range(
 
 
 def read_stream(
-    archive_format: str, stream: byte_streams.Readable, count: Callable[[int], None]
+    archive_format: str,
+    stream: byte_streams.Readable,
+    count: Callable[[int], None],
+    *,
+    checked: bool = False,
 ) -> Iterator[members.Member]:
     """Read the members of an archive as it streams by.
 
@@ -179,14 +183,25 @@ def read_stream(
         archive_format: Its format, as `recognise` returns it.
         stream: The archive.
         count: Called with the number of bytes that a decompressor returned.
+        checked: Whether a checksum decides that it is the right one, whatever follows its end.
 
     Raises:
         Failure: It is cut off, damaged, or has what a data set must not have.
     """
     row = BY_NAME[archive_format]
+    compressed = None
     if row.decompressor:
-        stream = decompress.DecompressedStream(stream, row.decompressor, count)
-    return _module(row.reader).read(stream, count)
+        stream = compressed = decompress.DecompressedStream(stream, row.decompressor, count)
+    try:
+        yield from _module(row.reader).read(stream, count)
+        if compressed and compressed.has_other_data:
+            raise byte_streams.other_data()
+    except byte_streams.Damaged as error:
+        if checked and isinstance(error, byte_streams.BadEnd):
+            return
+        if compressed and compressed.has_other_data:
+            raise byte_streams.other_data() from None
+        raise
 
 
 def _module(name: str) -> Any:
@@ -279,6 +294,11 @@ def recognise_inner(head: bytes, name: str) -> str:
         Failure: Its compressed data are damaged, or this Python cannot decompress it.
     """
     return _archive(head, named=True) if file_names.ARCHIVE_NAME.search(name) else FILE
+
+
+def begun_by(head: bytes) -> str:
+    """Return the format of an archive that begins with these bytes; `file` if none does."""
+    return _archive(head, named=False)
 
 
 def _archive(head: bytes, *, named: bool) -> str:

@@ -42,7 +42,8 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[IndexedMem
         size: The archive's size in bytes.
 
     Raises:
-        NotPlain: It has links, sparse files, or other things that are not plain.
+        NotPlain: It has links, sparse files, or other things that are not plain, or does not end
+            as it should.
         Failure: It is cut off or damaged.
     """
     window = _Window(read_at, size)
@@ -50,7 +51,7 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[IndexedMem
     at = 0
     ended = False
     while at < size:
-        header = tar_header.parse(window.read(at, tar_reader.BLOCK_BYTES))
+        header = _header(window.read(at, min(tar_reader.BLOCK_BYTES, size - at)), ended=ended)
         at += tar_reader.BLOCK_BYTES
         ended = header is None
         if header is None:
@@ -71,9 +72,20 @@ def scan(read_at: Callable[[int, int], bytes], size: int) -> Iterator[IndexedMem
                 raise NotPlain
             elif path:
                 yield IndexedMember(path, at, 0, directory=True)
+        if at + length > size:
+            raise byte_streams.truncated()
         at += length + -length % tar_reader.BLOCK_BYTES
     if not ended:
-        raise byte_streams.truncated()
+        raise NotPlain
+
+
+def _header(block: bytes, *, ended: bool) -> tar_header.TarHeader | None:
+    if ended and not any(block):
+        return None
+    if ended and not tar_header.is_header(block):
+        # Its reader tells whether other data may follow its end.
+        raise NotPlain
+    return tar_header.parse(block)
 
 
 class _Window:

@@ -48,7 +48,8 @@ def read(
     """
     stream = byte_streams.BufferedReader(raw)
     names = tar_extensions.ExtensionHeaders()
-    ended = False
+    # Whether its end was read; and whether a member was, so that it may end there.
+    ended = complete = False
     while block := stream.take(BLOCK_BYTES):
         if ended and not (len(block) == BLOCK_BYTES and (not any(block) or is_header(block))):
             if any(block):
@@ -59,7 +60,8 @@ def read(
         ended = header is None
         if header is None:
             continue
-        if header.type in tar_extensions.TYPES:
+        complete = header.type not in tar_extensions.TYPES
+        if not complete:
             tar_extensions.check_size(header.size)
             names.add(header.type, _whole(stream, header.size))
             continue
@@ -69,7 +71,7 @@ def read(
         else:
             yield from _file(stream, header, fields)
     if not ended:
-        raise byte_streams.truncated()
+        raise byte_streams.no_end() if complete else byte_streams.truncated()
 
 
 def _whole(stream: byte_streams.BufferedReader, size: int) -> bytes:

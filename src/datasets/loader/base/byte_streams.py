@@ -17,6 +17,17 @@ class Damaged(failure.Failure):
     """A truncated or damaged archive."""
 
 
+class Truncated(Damaged):
+    """An archive that ends in the middle."""
+
+
+class BadEnd(Damaged):
+    """An archive whose members were all read, but that does not end as it should.
+
+    If its checksum is right, it is as it is at its origin, and nothing is lost.
+    """
+
+
 class Readable(Protocol):
     """A readable stream of bytes."""
 
@@ -101,18 +112,26 @@ def parse_decimal(text: bytes) -> int:
     return int(text)
 
 
-def truncated() -> Damaged:
+def truncated() -> Truncated:
     """Return the failure of an archive that ends too early."""
-    return Damaged(
+    return Truncated(
         "the archive ends in the middle: it is truncated at its origin; check the source"
     )
 
 
-def other_data() -> Damaged:
+def other_data() -> BadEnd:
     """Return the failure of an archive with other data after its end."""
-    return Damaged(
-        "the archive has other data after its end: check that it was downloaded and joined as it "
-        "should be"
+    return BadEnd(
+        "the archive has other data after its end: check that it was uploaded and joined as it "
+        "should be; if it is right, give its checksum"
+    )
+
+
+def no_end() -> BadEnd:
+    """Return the failure of a tar archive that ends after a member, without its end."""
+    return BadEnd(
+        "the archive has no blocks of zeros at its end: it is truncated, or its tool wrote none; "
+        "check the source, and give its checksum if it is whole"
     )
 
 

@@ -92,6 +92,8 @@ class _DecodedPieces:
     def next_piece(self) -> buffer_pool.Buffer | None:
         """Return the next decompressed bytes; None at the end."""
         data = self._stream.read(byte_streams.CHUNK_BYTES)
+        if self._stream.has_other_data:
+            raise byte_streams.other_data()
         # Their reader will count them as received, which they were not.
         self._limits.add_received(-len(data))
         return buffer_pool.Buffer(memoryview(data)) if data else None
