@@ -107,6 +107,14 @@ def one_path_again_and_again(served: origin_server.Origin) -> Made:
     return served.put("s.tgz", gzip.compress(tar(entries), 1)), {}
 
 
+def all_of_it_again(served: origin_server.Origin) -> Made:
+    name = "/".join(["p" * 230] * 15)
+    entries = [link(f"{number}/{name}", "f") for number in range(18_000)]
+    content = b"".join(gzip.compress(tar([each])[: -1024 * 10], 1) for each in entries)
+    first = gzip.compress(tar([entry("f", b"1")])[:1024], 1)
+    return served.put("s.tgz", first + content * 2 + gzip.compress(bytes(1024))), {}
+
+
 def small_files_of_zeros(served: origin_server.Origin) -> Made:
     return served.put(
         "s.tgz", gzip.compress(tar([entry(str(n), bytes(MIB)) for n in range(300)]), 1)
@@ -163,6 +171,7 @@ INPUTS = (
     dangling_links,
     long_links,
     one_path_again_and_again,
+    all_of_it_again,
     small_files_of_zeros,
     sparse_file,
     page_of_a_hub,

@@ -5,15 +5,19 @@ import os
 import pathlib
 import random
 import signal
+import stat
 import subprocess
+import tarfile
 import threading
 import time
 
 import pytest
 
+from datasets.loader.work import publish
 from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.loader_rig import entry, tar
+from tests.unit import formats_rig
 
 FILES = {f"d{number % 5}/{number}": b"%d" % number * 5000 for number in range(200)}
 OTHER = {f"d{number % 5}/{number}": b"-%d" % number * 5000 for number in range(200)}
@@ -48,6 +52,49 @@ def test_the_same_load_again_reports_what_is_there(
         first.checksum,
     )
     assert len(served.requests) == 1
+
+
+def test_paths_that_come_again_and_again_are_listed_in_parts(
+    rig: loader_rig.Rig, served: origin_server.Origin, monkeypatch: pytest.MonkeyPatch
+):
+    once = [entry(f"d/{number}", b"%d" % number) for number in range(40)]
+    again = [entry(f"d/{number}", b"-%d" % number) for number in range(0, 40, 2)]
+    links = [loader_rig.link(f"l{number}", f"d/{number}") for number in range(20)]
+    tops = [entry("d", type=tarfile.DIRTYPE)]
+    source = served.put("s.tar", tar([*tops, *once, *links, *tops, *again, *links, *again]))
+    rig.load(source)
+    monkeypatch.setattr(publish, "MOST_KEPT_BYTES", 3 * publish.LINE_BYTES)
+    rig.load(source, "parts")
+    assert rig.file_list("parts") == rig.file_list()
+    assert rig.files("parts")["d/2"] == b"-2" and len(rig.file_list()) == 61
+
+
+@pytest.mark.parametrize("kind", ["links", "directories", "replaced"])
+def test_more_names_than_fit_into_memory_are_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    entries = {
+        "links": [loader_rig.link(f"l{number}", "f") for number in range(6)],
+        "directories": [entry(f"d{number}", type=tarfile.DIRTYPE) for number in range(6)],
+        "replaced": [entry("f", b"%d" % number) for number in range(7)],
+    }[kind]
+    monkeypatch.setattr(publish, "MOST_NAMES", 5)
+    error = rig.load(served.put("s.tar", tar([entry("f", b"1"), *entries]))).error
+    assert "more than 5 links, directories and files that replace others" in error
+
+
+def test_more_links_of_a_zip_without_ranges_than_fit_into_memory_are_refused(
+    rig: loader_rig.Rig, served: origin_server.Origin, monkeypatch: pytest.MonkeyPatch
+):
+    packed = [
+        formats_rig.Packed(b"l%d" % number, b"f", method=0, mode=stat.S_IFLNK | 0o777)
+        for number in range(6)
+    ]
+    content = formats_rig.zipped(formats_rig.Packed(b"f", b"1"), *packed)
+    faults = origin_server.Faults(ranges=False)
+    source = served.put("s.zip", content, faults=faults)
+    monkeypatch.setattr(publish, "MOST_KEPT_BYTES", 3 * publish.LINE_BYTES)
+    assert "too many symbolic links to read without ranges" in rig.load(source).error
 
 
 def test_a_load_that_was_published_before_its_pod_was_lost_is_not_done_again(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 from collections.abc import Iterator
 
+from . import name_set
+
 PARTS = 256
 
 
@@ -19,9 +21,13 @@ class DuplicateNames:
         value = hash(name)
         self._parts[value % PARTS].append(value)
 
-    def suspects(self) -> set[int]:
-        """Return the hashes that were added twice: of one name, or, very rarely, of two names."""
-        return set(self._repeated())
+    def suspects(self) -> name_set.NameSet:
+        """Return the names that were added twice; very rarely, two with the same hash are."""
+        found = name_set.NameSet()
+        for value in self._repeated():
+            found.add_hash(value)
+        found.sort()
+        return found
 
     def _repeated(self) -> Iterator[int]:
         for part in self._parts:

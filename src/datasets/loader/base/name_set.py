@@ -19,8 +19,15 @@ class NameSet:
 
     def add(self, name: str) -> None:
         """Add a name."""
-        value = hash(name)
+        self.add_hash(hash(name))
+
+    def add_hash(self, value: int) -> None:
+        """Add a name by its hash."""
         self._parts[value % PARTS].append(value)
+
+    def __len__(self) -> int:
+        """Return the number of names that were added."""
+        return sum(map(len, self._parts))
 
     def sort(self) -> None:
         """Make the names that were added known to `in`."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TextIO
 
 from ..access import open_directory, ownership
-from ..base import number_set
+from ..base import name_set, number_set
 from . import readback
 
 # The kinds of lines.
@@ -160,7 +160,7 @@ class CompletedWork:
             volume.
         ended: The items that are complete.
         versions: For each item, the validator of the version of its object that it began with.
-        replaced: The paths of files that were replaced.
+        replaced: The paths of files that were replaced, known when all lines are added.
     """
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class CompletedWork:
         self.positions: dict[int, int] = {}
         self.ended: set[int] = set()
         self.versions: dict[int, str] = {}
-        self.replaced: set[str] = set()
+        self.replaced = name_set.NameSet()
 
     def add(self, line: JournalLine) -> None:
         """Add the work in a line."""

@@ -271,6 +271,7 @@ class ShardAttempt:
         for line in journal.read(self._shard, [before] if before else []):
             self.completed.add(line)
             self.journal.add(line)
+        self.completed.replaced.sort()
         self.journal.flush()
         draft = f"{self._token}-owner"
         with create_text(self._shard, draft) as file:

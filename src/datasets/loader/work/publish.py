@@ -8,10 +8,16 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..base import duplicate_names, failure, limiter, number_set, tasks
+from ..base import duplicate_names, failure, limiter, name_set, number_set, tasks
 from ..store import file_list, journal, load_directory, readback, volume
 from ..tree import files
 from . import item_checksum, item_run, links, plan
+
+ENTRIES = {journal.FILE, journal.LINK, journal.DIRECTORY}
+# The most names, of which only the hashes are kept; and the memory of lines that are kept whole,
+# each with what it takes beside its text.
+MOST_NAMES = 10_000_000
+MOST_KEPT_BYTES, LINE_BYTES = 32 * 2**20, 600
 
 
 class Publication:
@@ -36,10 +42,10 @@ class Publication:
         self._plan = planned
         self._tick = tick
         self._tree = files.TreeFiles(directory.tree, task)
-        self._replaced: set[str] = set()
+        self._replaced = name_set.NameSet()
         # The files that become symbolic links, each with its only member; and executable files.
         self._contents: dict[str, tuple[int, int] | None] = {}
-        self._executable: set[str] = set()
+        self._executable = name_set.NameSet()
         self._ended = number_set.NumberSet()
         self._fetched = 0
         self._formats: set[str] = set()
@@ -48,7 +54,9 @@ class Publication:
         self._files = self._bytes = 0
         self._journals = directory.journals(planned.shards)
         self._has_links = False
-        self._duplicates: set[int] = set()
+        self._duplicates = name_set.NameSet()
+        # The memory of lines whose paths come several times, and of those in `_contents`.
+        self._repeated_bytes = self._content_bytes = 0
 
     def verify(self) -> tasks.Result:
         """Create the links, write the file list, and verify files that are not verified yet.
@@ -75,25 +83,55 @@ class Publication:
     def _survey(self) -> None:
         """Collect from the journals all but the files, which are many."""
         names = duplicate_names.DuplicateNames()
+        count = 0
         for line in self._lines(files=False):
+            count += line.kind in {journal.REPLACED, journal.LINK, journal.DIRECTORY}
+            if count > MOST_NAMES:
+                raise failure.Failure(
+                    f"the source has more than {MOST_NAMES} links, directories and files that "
+                    "replace others: split it over several data sets"
+                )
             if line.kind == journal.REPLACED:
                 self._replaced.add(line.path)
+                self._repeated_bytes += _kept_bytes(line)
             elif line.kind == journal.LINK:
-                self._has_links = True
-                if line.link_kind == links.EXECUTABLE:
-                    self._executable.add(line.path)
-                    continue
-                names.add(line.path)
-                if line.link_kind == links.CONTENT:
-                    self._contents[line.path] = None
+                self._add_link(line, names)
             elif line.kind == journal.DIRECTORY:
                 names.add(line.path)
             elif line.kind == journal.ENDED and line.text:
                 self._end(line.item, json.loads(line.text))
-        self._duplicates = names.suspects()
-        for path in self._executable & self._contents.keys():
-            raise files.path_conflict(path)
+        self._set_repeated(names.suspects())
+        self._executable.sort()
+        for path in self._contents:
+            if path in self._executable:
+                raise files.path_conflict(path)
         self._check_items()
+
+    def _add_link(self, line: journal.JournalLine, names: duplicate_names.DuplicateNames) -> None:
+        self._has_links = True
+        if line.link_kind == links.EXECUTABLE:
+            self._executable.add(line.path)
+            return
+        names.add(line.path)
+        if line.link_kind == links.CONTENT:
+            self._contents[line.path] = None
+            self._content_bytes += _kept_bytes(line)
+            if self._content_bytes > MOST_KEPT_BYTES:
+                raise failure.Failure(
+                    "the archive has too many symbolic links to read without ranges: offer it as "
+                    "tar.gz, or from an origin that serves ranges"
+                )
+
+    def _set_repeated(self, duplicates: name_set.NameSet) -> None:
+        """Set the links and directories whose paths come several times."""
+        self._replaced.sort()
+        self._duplicates = duplicates
+        if duplicates:
+            self._repeated_bytes += sum(
+                _kept_bytes(line)
+                for line in self._lines(files=False)
+                if line.kind in {journal.LINK, journal.DIRECTORY} and line.path in duplicates
+            )
 
     def _check_items(self) -> None:
         """Check that all items are done, and find the files that must be read back."""
@@ -121,27 +159,36 @@ class Publication:
 
     def _file_list(self) -> Iterator[str]:
         """Yield the lines of the file list."""
-        duplicates: dict[str, journal.JournalLine] = {}
-        for line in self._lines(files=True):
+        for line in self._entries():
             if line.kind == journal.FILE and line.path in self._contents:
                 self._check_content(line)
-            elif line.kind == journal.FILE:
-                if line.path in self._to_read_back and line.text:
-                    raise _two_sources(line.path)
-                if line.path in self._replaced:
-                    self._keep_last(duplicates, line)
-                else:
-                    yield self._line(line)
-            elif line.kind in {journal.LINK, journal.DIRECTORY}:
-                if line.link_kind == links.EXECUTABLE:
-                    continue
-                if hash(line.path) in self._duplicates:
-                    self._keep_last(duplicates, line)
-                else:
-                    yield self._line(line)
-        yield from map(self._line, duplicates.values())
+                continue
+            if line.path in self._to_read_back and line.kind == journal.FILE and line.text:
+                raise _two_sources(line.path)
+            if not self._is_repeated(line):
+                yield self._line(line)
+        # If they take too much memory together, the journals are read once for each part of them.
+        parts = -(-self._repeated_bytes // MOST_KEPT_BYTES)
+        for part in range(parts):
+            last: dict[str, journal.JournalLine] = {}
+            for line in self._entries():
+                if self._is_repeated(line) and hash(line.path) % parts == part:
+                    self._keep_last(last, line)
+            yield from map(self._line, last.values())
         for path, item in self._to_read_back.items():
             yield self._file(journal.JournalLine(journal.FILE, 0, 0, path, item.size or 0))
+
+    def _entries(self) -> Iterator[journal.JournalLine]:
+        """Yield the lines of files, links and directories."""
+        for line in self._lines(files=True):
+            if line.kind in ENTRIES and line.link_kind != links.EXECUTABLE:
+                yield line
+
+    def _is_repeated(self, line: journal.JournalLine) -> bool:
+        """Tell whether the path of a file, link or directory may come several times."""
+        if line.kind == journal.FILE:
+            return line.path in self._replaced and line.path not in self._contents
+        return line.path in self._duplicates
 
     def _check_content(self, line: journal.JournalLine) -> None:
         """Refuse another file of the path of one that has become a symbolic link."""
@@ -229,6 +276,11 @@ class Publication:
             archive_format=self._formats.pop() if len(self._formats) == 1 else "many",
             shards=self._plan.shards,
         )
+
+
+def _kept_bytes(line: journal.JournalLine) -> int:
+    """Return the memory that a line takes while it is kept."""
+    return LINE_BYTES + len(line.path) + len(line.text)
 
 
 def _are_same(one: journal.JournalLine, other: journal.JournalLine) -> bool:
