@@ -181,9 +181,11 @@ class CreateDatasetParams(Parameters):
             )
         elif self.command or self.env:
             raise ValueError("command and env go with image: leave them out with source")
-        if self.checksum and (len(self.source) != 1 or self.source_list):
+        several = len(self.source) != 1 and not dataset.are_parts(self.source)
+        if self.checksum and (several or self.source_list):
             raise ValueError(
-                "checksum goes with one source only: for several, put checksums into a source-list"
+                "checksum goes with one source only, or the parts of one archive: for several, "
+                "put checksums into a source-list"
             )
         if self.base and not self.source_list:
             raise ValueError("base goes with source-list: leave it out")

@@ -17,10 +17,10 @@ import re
 import secrets
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from datasets import protocol
-from datasets.loader.base import tasks, urls
+from datasets.loader.base import split_names, tasks, urls
 from datasets.loader.sources import table
 from problems import quote
 
@@ -260,6 +260,12 @@ def validate_region(region: str) -> str:
     if not REGION.fullmatch(region):
         raise ValueError(f"{quote(region)}: use the region's name, as in us-east-1")
     return region
+
+
+def are_parts(sources: Sequence[str]) -> bool:
+    """Tell whether sources are called like the parts of one split archive."""
+    found = [split_names.parse(urls.file_name(source)) for source in sources]
+    return len({each and (each.whole, each.mark) for each in found}) == 1 and None not in found
 
 
 def validate_checksum(checksum: str) -> str:

@@ -49,6 +49,26 @@ def test_a_checksum_is_held_against_what_was_fetched(
     assert rig.load(source, checksum=right).result.checksum == right
 
 
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize("end", ["other data after its end", "no blocks of zeros at its end"])
+def test_a_checksum_decides_on_an_archive_that_ends_otherwise(
+    rig: loader_rig.Rig, served: origin_server.Origin, end: str, recursive: bool
+):
+    inner = loader_rig.archive("tar.gz", {"f": os.urandom(600_000)})
+    content = loader_rig.tar([entry("in.tgz", inner + b"other"), entry("a", os.urandom(2**21))])
+    content = content + b"other" if end.startswith("other") else content.rstrip(b"\0")
+    content += bytes(-len(content) % 512) if end.startswith("no") else b""
+    source = served.put("set.tar", content)
+    unpack = "recursive" if recursive else True
+    error = rig.refused(source, unpack=unpack)
+    assert end in error or (recursive and "'in.tgz': the archive has other data" in error)
+    wrong = "sha256:" + "0" * 64
+    assert f"not {wrong}" in rig.refused(source, unpack=unpack, checksum=wrong)
+    right = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert rig.load(source, unpack=unpack, checksum=right).result.checksum == right
+    assert set(rig.files()) == {"in/f" if recursive else "in.tgz", "a"}
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [

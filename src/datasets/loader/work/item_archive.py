@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..archives import archive_reader, formats, members
+from ..archives import archive_reader, formats, members, zip_range_reader
 from ..base import byte_streams, failure, file_names
 from ..http import object_stream, remote_object
 from ..sources import source_object
@@ -18,9 +18,13 @@ class Unpacker:
 
     Args:
         fetch: The item that is the archive.
+        ranges: The archive, readable from any position; None if it is read as it streams by.
     """
 
-    def __init__(self, fetch: item_context.ItemFetch) -> None:
+    def __init__(
+        self, fetch: item_context.ItemFetch, ranges: zip_range_reader.RangeArchive | None = None
+    ) -> None:
+        self._ranges = ranges
         self._run = fetch.run
         self._source = fetch.source
         self._tree = fetch.context.tree
@@ -47,7 +51,7 @@ class Unpacker:
         if run.attempt.completed.has_begun(run.number):
             item_version.check_resumable(self._source)
         # Only a source has a checksum that was given; a member of an archive has none.
-        hashed = run.item.kind == plan.SOURCE
+        hashed = run.item.kind in {plan.SOURCE, plan.JOINED}
         digest = item_checksum.hasher(run.item)
         data = _Counted(object_stream.HashingReader(opened, digest) if hashed else opened, self)
         try:
@@ -76,19 +80,31 @@ class Unpacker:
         recursive = self._task.unpack == "recursive"
         inner = self._run.item.kind == plan.INNER
         count = self._limiter.add_unpacked
-        # Another connection reads its list of files.
-        several = self._task.connections != 1
-        if several and formats.has_range_reader(archive_format) and self._source.confirm_ranges():
-            archive = _Range(self._source, self._run.item)
+        checked = bool(self._run.item.checksum)
+        if formats.has_range_reader(archive_format) and (archive := self._range_archive()):
             outer = formats.read_range(archive_format, archive, data)
             return (
-                archive_reader.unpack_nested(outer, count=count, inner=inner)
+                archive_reader.unpack_nested(outer, count=count, inner=inner, checked=checked)
                 if recursive
                 else outer
             )
         return archive_reader.read(
-            data, archive_format, count=count, recursive=recursive, inner=inner
+            data,
+            archive_format,
+            count=count,
+            recursive=recursive,
+            inner=inner,
+            checked=checked,
         )
+
+    def _range_archive(self) -> zip_range_reader.RangeArchive | None:
+        """Return the archive, readable from any position, if it has ranges."""
+        # Another connection reads its list of files.
+        if self._task.connections == 1 or self._run.item.kind == plan.JOINED:
+            return self._ranges
+        if not self._source.confirm_ranges():
+            return None
+        return _Range(self._source, self._run.item)
 
     def _add(self, number: int, member: members.Member) -> None:
         path = self._path(member.path)
@@ -180,4 +196,10 @@ def _directory(item: plan.Item) -> str:
 
 def _named(error: failure.Failure, item: plan.Item) -> failure.Failure:
     """Return an archive's failure, with the archive's name if it is one of many."""
+    if item.kind == plan.JOINED and isinstance(error, byte_streams.Truncated):
+        return failure.Failure(
+            f"the split archive {failure.quote(item.name)} ends in the middle of the last of its "
+            f"{len(item.parts)} parts: list all of them; if these are all, it is truncated at its "
+            "origin"
+        )
     return failure.Failure(f"{failure.quote(item.name)}: {error}") if item.name else error

@@ -51,7 +51,13 @@ class ItemFetch:
 
 def open_source(run: item_run.ItemRun, context: LoadContext) -> remote_object.RemoteObject:
     """Return the source object of an item, without a request for it."""
-    item = run.item
+    return open_object(run.item, run, context)
+
+
+def open_object(
+    item: plan.Item, run: item_run.ItemRun, context: LoadContext
+) -> remote_object.RemoteObject:
+    """Return the source object of an item, or of a part of a run's item."""
     source = remote_object.RemoteObject(
         context.client,
         item_run.url_of(item, context.task),

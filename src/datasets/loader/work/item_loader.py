@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from ..archives import formats
 from ..base import large_memory, urls
 from ..http import object_reader
-from . import item_context, item_file, item_format, item_retry, item_run, plan
+from . import item_context, item_file, item_format, item_joined, item_retry, item_run, plan
+
+UNPACKED = {plan.SOURCE, plan.INNER, plan.JOINED}
 
 
 class ItemLoader:
@@ -46,7 +48,7 @@ class ItemLoader:
 
         Its origin may not wait: later, its connection would be open already.
         """
-        unpacked = item.kind in {plan.SOURCE, plan.INNER} and self.context.task.unpack != "false"
+        unpacked = item.kind in UNPACKED and self.context.task.unpack != "false"
         if unpacked and formats.takes_much_memory(item.name or urls.file_name(url)):
             large_memory.LARGE.left()
 
@@ -76,6 +78,7 @@ def _make_directory(fetch: item_context.ItemFetch) -> None:
 HANDLERS: Mapping[str, Callable[[item_context.ItemFetch], None]] = {
     plan.SOURCE: item_format.load_source,
     plan.INNER: item_format.load,
+    plan.JOINED: item_joined.load,
     plan.FILE: item_file.load_listed,
     plan.PART: item_file.load_part,
     plan.HASH: item_file.load_checksum,

@@ -18,9 +18,10 @@ from . import list_queries
 
 # The kinds of items. SOURCE is recognised by its content, then kept as a file or unpacked; FILE
 # is kept; PART is a range of a large file; INNER is a member of an archive, read as a range of it;
-# DIRECTORY is a directory of an archive; HASH is read only for its checksum.
+# DIRECTORY is a directory of an archive; HASH is read only for its checksum; JOINED is an archive
+# that was split into several objects.
 SOURCE, FILE, PART, INNER, HASH = "source", "file", "part", "inner", "hash"
-DIRECTORY = "directory"
+DIRECTORY, JOINED = "directory", "joined"
 
 SHARD_BYTES = 64 * 2**20
 # The cost of an item beside its bytes, in bytes that could be fetched meanwhile.
@@ -34,7 +35,7 @@ class Item:
     """An item of a plan.
 
     Attributes:
-        kind: SOURCE, FILE, PART, INNER, DIRECTORY or HASH.
+        kind: SOURCE, FILE, PART, INNER, DIRECTORY, HASH or JOINED.
         url: Its URL, without the query that `query` names; empty where `source` names the source.
         source: The number of the source in the task; -1 where `url` is set.
         query: The number of its URL's query in the source list; -1 where it has none.
@@ -45,8 +46,9 @@ class Item:
         auth: The name of the signer of its requests.
         start: The position in the object where the item begins.
         end: The position where it ends; None for the object's end.
-        name: The name of an inner archive or file.
+        name: The name of an inner archive or file, or of a joined archive.
         executable: Whether an inner file is executable.
+        parts: The objects that a joined archive was split into: FILE if it has ranges, or SOURCE.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class Item:
     end: int | None = None
     name: str = ""
     executable: bool = False
+    parts: tuple[Item, ...] = ()
 
     @property
     def length(self) -> int | None:
@@ -110,7 +113,7 @@ class Plan:
         with os.fdopen(ownership.open_own_file(self.directory, NAME), "rb") as file:
             file.seek(start)
             while file.tell() < end:
-                yield number, Item(**json.loads(file.readline()))
+                yield number, _item(json.loads(file.readline()))
                 number += 1
 
     def with_query(self, item: Item, queries: list_queries.ListQueries) -> Item:
@@ -120,6 +123,9 @@ class Plan:
             StartOver: The source list has other entries than when the plan was made.
             Failure: The source list cannot be read.
         """
+        if item.parts:
+            parts = tuple(self.with_query(each, queries) for each in item.parts)
+            return dataclasses.replace(item, url=parts[0].url, parts=parts)
         if item.query < 0:
             return item
         query = queries.find(item.query, self.list_digest)
@@ -160,7 +166,7 @@ def write(
         count = weight = total = 0
         known = True
         for item in items:
-            if "?" in item.url:
+            if any("?" in each.url for each in (item, *item.parts)):
                 raise ValueError("a query is not written to the volume")
             file.write(json.dumps(_fields(item)).encode() + b"\n")
             count, weight = count + 1, weight + item.weight
@@ -205,11 +211,18 @@ def read(directory: open_directory.OpenDirectory) -> Plan | None:
 
 def _fields(item: Item) -> dict[str, Any]:
     """Return the fields that differ from their defaults."""
-    return {
+    fields = {
         field.name: getattr(item, field.name)
         for field in dataclasses.fields(item)
         if getattr(item, field.name) != field.default
     }
+    return {**fields, "parts": [*map(_fields, item.parts)]} if item.parts else fields
+
+
+def _item(fields: dict[str, Any]) -> Item:
+    """Return the item with these fields."""
+    fields["parts"] = tuple(map(_item, fields.get("parts", ())))
+    return Item(**fields)
 
 
 def _spans(file: Iterable[bytes], goal: float) -> list[tuple[int, int, int]]:
@@ -219,7 +232,7 @@ def _spans(file: Iterable[bytes], goal: float) -> list[tuple[int, int, int]]:
     weight = done = 0
     for number, line in enumerate(file):
         at += len(line)
-        weight += Item(**json.loads(line)).weight
+        weight += _item(json.loads(line)).weight
         # Against the sum of all goals: if one shard is too heavy, the next is lighter.
         if weight + done >= goal * (len(spans) + 1) - 1:
             spans.append((start, at, first))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +12,7 @@ from ..archives import archive_reader, formats, tar_index
 from ..base import byte_streams, failure, file_names, large_memory, tasks
 from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
-from . import list_queries, plan, recognition
+from . import list_queries, plan, recognition, split_archives
 
 # The most sources that are probed for the plan.
 MOST_PROBED = 64
@@ -44,6 +45,9 @@ def items(
             raise failure.Failure("include= and exclude= leave no file to load: check them")
         raise failure.Failure("there is nothing to load: check the sources")
     probe = len(first) <= MOST_PROBED and (task.indexes > 1 or task.unpack == "recursive")
+    split = split_archives.SplitArchives(
+        task, client, functools.partial(_items_of, task=task, client=client, probe=probe)
+    )
     for each in itertools.chain(first, objects):
         url, query = queries.split(each) if each.in_list else (each.url, -1)
         item = plan.Item(
@@ -57,14 +61,24 @@ def items(
             checksum=each.checksum,
             auth=each.auth,
         )
-        if each.listed and not _is_to_unpack(each, task):
-            yield from _file(item, task, client)
-        elif each.listed:
-            yield dataclasses.replace(item, path=archive_reader.nested_directory(each.path))
-        elif probe:
-            yield from _probe(item, each, task, client)
-        else:
-            yield item
+        yield from split.add(item, each)
+    yield from split.finish()
+
+
+def _items_of(
+    item: plan.Item,
+    candidate: source_object.SourceObject,
+    task: tasks.Task,
+    client: http_client.Client,
+    *,
+    probe: bool,
+) -> Iterable[plan.Item]:
+    """Return the items of an object."""
+    if candidate.listed and not _is_to_unpack(candidate, task):
+        return _file(item, task, client)
+    if candidate.listed:
+        return (dataclasses.replace(item, path=archive_reader.nested_directory(candidate.path)),)
+    return _probe(item, candidate, task, client) if probe else (item,)
 
 
 def _is_to_unpack(candidate: source_object.SourceObject, task: tasks.Task) -> bool:
@@ -157,7 +171,6 @@ def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan
             kind=plan.DIRECTORY if each.directory else plan.INNER,
             path=top + each.path,
             name=each.path,
-            checksum="",
             start=each.offset,
             end=each.offset + each.size,
             executable=each.executable,
