@@ -30,18 +30,22 @@ class Authority:
 
     Args:
         directory: The directory of the files; it exists, and only its owner may read it.
+        parent: The authority that signs this one's certificate; None for a root.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, parent: Authority | None = None) -> None:
         self._directory = directory
         self._issued: dict[str, KeyPair] = {}
         self._lock = threading.Lock()
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("aws-efs sandbox", [])
-        builder = _builder(self._name, self._name, self._key.public_key())
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        self._name = _name("aws-efs sandbox" if parent is None else f"below {parent.serial}", [])
+        issuer = parent or self
+        builder = _builder(self._name, issuer._name, self._key.public_key())
+        length = 1 if parent is None else 0
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=length), True)
         usage = _usage(key_cert_sign=True, crl_sign=True)
-        self._certificate = builder.add_extension(usage, True).sign(self._key, hashes.SHA256())
+        self._certificate = builder.add_extension(usage, True).sign(issuer._key, hashes.SHA256())
+        self.serial = self._certificate.serial_number
         self.pem = _pem(self._certificate)
         self.path = directory / "ca.crt"
         self.path.write_text(self.pem)
@@ -61,6 +65,22 @@ class Authority:
             if stem not in self._issued:
                 self._issued[stem] = self._sign(stem, _name(name, groups), hosts)
             return self._issued[stem]
+
+    def answer(self, request: str) -> str:
+        """Return the certificate for a signing request, both in PEM.
+
+        Raises:
+            ValueError: Whoever made the request does not have its private key.
+            TypeError: The key is of another kind than this authority signs.
+        """
+        asked = x509.load_pem_x509_csr(request.encode())
+        if not asked.is_signature_valid:
+            raise ValueError("the signature of the request is not valid")
+        key = asked.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise TypeError("only keys of elliptic curves are signed here")
+        builder = _builder(asked.subject, self._name, key)
+        return _pem(builder.sign(self._key, hashes.SHA256()))
 
     def _sign(self, stem: str, subject: x509.Name, hosts: Sequence[str]) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())

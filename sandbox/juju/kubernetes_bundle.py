@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import ops
@@ -19,7 +19,9 @@ def deploy(
     nfs_common: bool = True,
     cloud_provider: bool = True,
     control_plane_name: str = "kubernetes-control-plane",
-) -> None:
+    endpoints: Mapping[int, Sequence[str]] | None = None,
+    anchors: related_charms.Anchors | None = None,
+) -> related_charms.Cluster:
     """Deploy the charms of a cluster: control plane, workers and certificate authority.
 
     Args:
@@ -31,8 +33,13 @@ def deploy(
         nfs_common: Whether the workers can mount NFS.
         cloud_provider: Whether aws-cloud-provider tells of the workers' zones and instances.
         control_plane_name: The control plane's application: kubernetes-master in older bundles.
+        endpoints: The API servers that units of the control plane publish, by the unit's number.
+        anchors: What the certificate authority publishes; by default the control plane's CA.
+
+    Returns:
+        The cluster that the units of the control plane share.
     """
-    cluster = related_charms.Cluster(model.plane, ca_over)
+    cluster = related_charms.Cluster(model.plane, ca_over, endpoints or {})
     control_plane = _bound(related_charms.ControlPlaneCharm, cluster=cluster)
     kubelets = _kubelets(model, nfs_common=nfs_common, cloud_provider=cloud_provider)
     worker = _bound(related_charms.WorkerCharm, kubelets=kubelets)
@@ -45,11 +52,13 @@ def deploy(
         model.deploy(worker, related_charms.WORKER, units=len(zones), zones=zones)
     # Canonical Kubernetes has no easyrsa, and its workers join over another relation.
     if ca_over == "certificates":
-        authority = _bound(related_charms.AuthorityCharm, plane=model.plane)
+        sent = anchors or related_charms.Anchors(model.plane.ca)
+        authority = _bound(related_charms.AuthorityCharm, anchors=sent)
         model.deploy(authority, related_charms.EASYRSA)
         if zones:
             name = related_charms.WORKER.name
             model.relate(f"{name}:kube-control", f"{control_plane_name}:kube-control")
+    return cluster
 
 
 def _bound(charm_type: type[ops.CharmBase], **attributes: object) -> type[ops.CharmBase]:

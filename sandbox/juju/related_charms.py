@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import ops
@@ -31,6 +32,12 @@ WORKER = charm_files.Metadata(
 )
 EASYRSA = charm_files.Metadata(
     {"name": "easyrsa", "provides": {"client": {"interface": "tls-certificates"}}}
+)
+SELF_SIGNED = charm_files.Metadata(
+    {
+        "name": "self-signed-certificates",
+        "provides": {"certificates": {"interface": "tls-certificates"}},
+    }
 )
 _RELATION_EVENTS = ("created", "joined", "changed", "departed", "broken")
 _LIFE_EVENTS = ("install", "leader_elected", "config_changed", "start", "update_status")
@@ -65,11 +72,15 @@ class Cluster:
     Attributes:
         plane: The control plane.
         ca_over: The relation over which clients get the cluster's CA.
+        endpoints: The API servers that each unit publishes, by its number; by default the plane.
         tokens: The issued tokens by user; a second request returns the same token.
     """
 
     plane: substrate.ModelPlane
     ca_over: Literal["certificates", "secret"]
+    endpoints: Mapping[int, Sequence[str]] = dataclasses.field(
+        default_factory=dict[int, "Sequence[str]"]
+    )
     tokens: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def token(self, user: str, group: str) -> str:
@@ -95,7 +106,8 @@ class ControlPlaneCharm(ReconcilingCharm):
         # The library has no types.
         control = cast("Any", interface_kube_control).KubeControlProvides(self)
         cluster = self.cluster
-        control.set_api_endpoints([cluster.plane.endpoint])
+        number = int(self.unit.name.rpartition("/")[2])
+        control.set_api_endpoints(cluster.endpoints.get(number, [cluster.plane.endpoint]))
         control.set_cluster_name(f"kubernetes-{self.model.uuid[:8]}")
         control.set_default_cni("calico")
         control.set_dns_address("10.152.183.10")
@@ -161,13 +173,59 @@ class WorkerCharm(ReconcilingCharm):
         self.kubelets.stop(self.unit.name)
 
 
+@dataclasses.dataclass
+class Anchors:
+    """The certificates that clients of the cluster have to trust; an authority may renew them.
+
+    Attributes:
+        ca: The certificate of the authority that signs, in PEM.
+        chain: Those of the authorities above it, in PEM; "" where there are none, or none is sent.
+    """
+
+    ca: str
+    chain: str = ""
+
+
 class AuthorityCharm(ReconcilingCharm):
-    """easyrsa, which publishes its CA on every relation."""
+    """easyrsa, which publishes its CA on every relation; or Vault, which adds the chain."""
 
     endpoint = "client"
-    plane: ClassVar[substrate.ModelPlane]
+    anchors: ClassVar[Anchors]
 
     def reconcile(self) -> None:
         """Publish the CA."""
         for relation in self.model.relations[self.endpoint]:
-            relation.data[self.unit]["ca"] = self.plane.ca
+            relation.data[self.unit]["ca"] = self.anchors.ca
+            relation.data[self.unit]["chain"] = self.anchors.chain
+
+
+class SigningAuthorityCharm(ReconcilingCharm):
+    """self-signed-certificates: its leader answers to signing requests, and to nothing else."""
+
+    endpoint = "certificates"
+    anchors: ClassVar[Anchors]
+    sign: ClassVar[Callable[[str], str]]
+
+    def reconcile(self) -> None:
+        """Answer all requests of each relation's units, in the format of tls-certificates v1."""
+        if not self.unit.is_leader():
+            return
+        chain = [each for each in (self.anchors.ca, self.anchors.chain) if each]
+        for relation in self.model.relations[self.endpoint]:
+            asked = {
+                each["certificate_signing_request"]
+                for unit in relation.units
+                for each in json.loads(
+                    relation.data[unit].get("certificate_signing_requests", "[]")
+                )
+            }
+            answers = [
+                {
+                    "certificate": type(self).sign(request),
+                    "certificate_signing_request": request,
+                    "ca": self.anchors.ca,
+                    "chain": chain,
+                }
+                for request in sorted(asked)
+            ]
+            relation.data[self.app]["certificates"] = json.dumps(answers)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pathlib
 import time
-import types
 from typing import Any
 
 import tenacity
@@ -86,8 +85,8 @@ def test_while_the_api_server_is_down_aws_is_reconciled_and_afterwards_all_recov
 def test_a_ca_that_did_not_sign_the_api_servers_certificate_blocks_and_nothing_is_sent(
     stage: Stage, tmp_path: pathlib.Path
 ) -> None:
-    foreign = types.SimpleNamespace(ca=certificates.Authority(tmp_path).pem)
-    authority = type("Authority", (related_charms.AuthorityCharm,), {"plane": foreign})
+    foreign = related_charms.Anchors(certificates.Authority(tmp_path).pem)
+    authority = type("Authority", (related_charms.AuthorityCharm,), {"anchors": foreign})
     kubernetes_bundle.deploy(stage.model)
     stage.deploy()
     stage.model.deploy(authority, related_charms.EASYRSA, "vault")
