@@ -6,11 +6,13 @@ AWS_EFS_FUZZ=all in the environment it takes them all. `pytest -rP` shows the nu
 
 from __future__ import annotations
 
+import collections
 import hashlib
+import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 import yaml
@@ -19,7 +21,7 @@ from ops import testing
 import charm
 from app import reconcile_cluster
 from sandbox.aws import aws_cloud
-from sandbox.base import garbled_replies
+from sandbox.base import garbled_replies, garbled_values
 from sandbox.juju import hook_process
 from tests.unit import api_server
 
@@ -27,6 +29,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 UUID = "6f4bf1dd-0000-4000-8000-000000000000"
 SHARE = 1 if os.environ.get("AWS_EFS_FUZZ") == "all" else 16
 STATUSES = ("waiting", "blocked", "active")
+TOKEN = "the-units-own-token"
+Databag = dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -107,29 +111,36 @@ class Hook:
         keys = cloud.credentials
         content = {"access-key": keys.access_key, "secret-key": keys.secret_key}
         self._secret = testing.Secret(content, id="secret:cloudkeys0000000000a")
-        self.control_plane = plane.kube_control(f"{application}/0")
-        self.authority = {"ca": plane.ca}
+        sent = plane.kube_control(f"{application}/0")
+        self.control_plane = {**sent, "creds": sent["creds"].replace("ours", TOKEN)}
+        self.ca = plane.ca
 
-    def run(
-        self,
-        control_plane: dict[str, str] | None = None,
-        authority: dict[str, str] | None = None,
-        app: dict[str, str] | None = None,
-    ) -> testing.State:
-        """Run it; return the state afterwards. No known input may reach the last net."""
-        relations = [
-            testing.PeerRelation("peers"),
+    def run(self, relations: Mapping[str, Mapping[str, Databag]] | None = None) -> testing.State:
+        """Run it; return the state afterwards. No known input may reach the last net.
+
+        Args:
+            relations: The fields that differ from the good ones, by relation and writer.
+        """
+        sent = relations or {}
+        plane, authority = sent.get("kube-control", {}), sent.get("certificates", {})
+        workers = sent.get("workers", {}).get("unit", {})
+        relations_ = [
+            testing.PeerRelation("peers", local_app_data=sent.get("peers", {}).get("app", {})),
             testing.Relation(
                 "kube-control",
                 remote_app_name="kubernetes-control-plane",
-                remote_units_data={0: control_plane or self.control_plane},
+                remote_units_data={
+                    0: {**self.control_plane, **plane.get("unit", {})},
+                    **({1: plane["other unit"]} if "other unit" in plane else {}),
+                },
             ),
             testing.Relation(
                 "certificates",
                 remote_app_name="easyrsa",
-                remote_app_data=app or {},
-                remote_units_data={0: self.authority if authority is None else authority},
+                remote_app_data=authority.get("app", {}),
+                remote_units_data={0: authority.get("unit", {"ca": self.ca})},
             ),
+            testing.Relation("workers", remote_app_name="worker", remote_units_data={0: workers}),
         ]
         before = testing.State(
             leader=True,
@@ -138,13 +149,15 @@ class Hook:
                 "credentials": self._secret.id,
                 "namespaces": "default research",
             },
-            relations=relations,
+            relations=relations_,
             secrets=[self._secret],
             model=testing.Model(uuid=UUID, type="lxd"),
         )
         after = self._context.run(self._context.on.config_changed(), before)
         stacks = [each.message for each in self._context.juju_log if each.level == "ERROR"]
         assert not stacks, "\n".join(stacks)
+        log = "\n".join(each.message for each in self._context.juju_log)
+        assert TOKEN not in log + after.unit_status.message
         assert after.unit_status.name in STATUSES
         assert len(after.unit_status.message) <= 120
         assert "\0" not in after.unit_status.message
@@ -196,3 +209,67 @@ def test_no_garbled_answer_of_the_api_server_ends_in_an_exception(
     plane: api_server.ApiServer, hook: Hook, name: str
 ) -> None:
     fuzz(plane, hook, name)
+
+
+# The fields of relations that the charm reads, by relation, writer and name.
+FIELDS = [
+    *(("kube-control", "unit", name) for name in ("api-endpoints", "creds")),
+    ("kube-control", "unit", "ca-certificate-secret-id"),
+    *(("certificates", "unit", name) for name in ("ca", "chain")),
+    *(("certificates", "app", name) for name in ("ca", "chain", "certificates")),
+    *(("workers", "unit", name) for name in ("private-address", "ingress-address")),
+    *(("peers", "app", name) for name in ("record", "notes", "leader")),
+]
+
+
+def good_value(hook: Hook, name: str) -> str:
+    """Return what the field has where nobody garbles it, or could have."""
+    settled = hook.run()
+    assert settled.unit_status.name == "active", settled.unit_status
+    (peers,) = settled.get_relations("peers")
+    assert isinstance(peers, testing.PeerRelation)
+    request = "-----BEGIN CERTIFICATE REQUEST-----\nMIHM\n-----END CERTIFICATE REQUEST-----"
+    issued = {"certificate": hook.ca, "certificate_signing_request": request, "ca": hook.ca}
+    values = {
+        **hook.control_plane,
+        **peers.local_app_data,
+        "ca-certificate-secret-id": "secret:d0c00000000000000000",
+        "ca": hook.ca,
+        "chain": hook.ca,
+        "certificates": json.dumps([{**issued, "chain": [hook.ca]}]),
+        "private-address": "172.31.0.9",
+        "ingress-address": "172.31.0.9",
+        "notes": json.dumps({"read-ahead": "text", "not-served": "text"}),
+    }
+    return values[name]
+
+
+def whole(hook: Hook, relation: str) -> Mapping[str, Databag]:
+    """Return what other writers of the relation send besides, which is enough."""
+    if relation == "kube-control":
+        return {"other unit": hook.control_plane}
+    if relation == "certificates":
+        issued = json.dumps([{"ca": hook.ca, "chain": [hook.ca]}])
+        return {"unit": {"ca": hook.ca}, "app": {"certificates": issued}}
+    return {}
+
+
+@pytest.mark.parametrize("field", FIELDS, ids="/".join)
+def test_no_garbled_value_of_a_relation_ends_in_an_exception(
+    hook: Hook, field: tuple[str, str, str]
+) -> None:
+    relation, writer, name = field
+    hook.run()
+    values = list(garbled_values.garbled(good_value(hook, name)))
+    seen = collections.Counter[str]()
+    for value in values[FIELDS.index(field) % SHARE :: SHARE]:
+        status = hook.run({relation: {writer: {name: value}}}).unit_status
+        seen[f"{status.name}: {status.message}"] += 1
+        if others := whole(hook, relation):
+            mixed = {**others, writer: {**others.get(writer, {}), name: value}}
+            status = hook.run({relation: mixed}).unit_status
+            assert status.name == "active", (status, ascii(value[:200]))
+            seen["active beside another writer"] += 1
+    print(ascii([f"{seen.total()} hooks with {'/'.join(field)}", *seen.items()]))  # noqa: T201
+    assert seen
+    assert hook.run().unit_status.name == "active"
