@@ -10,6 +10,7 @@
 typedef struct {
     Node *node;
     bool writes;
+    bool closed; /* a FLUSH has taken the time of NFS's CLOSE */
 } Handle;
 
 void fill_entry(Node *node, struct fuse_entry_out *out) {
@@ -44,7 +45,7 @@ int answer_attributes(Worker *worker, const Node *node) {
 
 int answer_open(Worker *worker, Node *node, uint32_t flags, uint32_t open_flags) {
     Handle *handle = malloc(sizeof *handle);
-    *handle = (Handle){node, (flags & O_ACCMODE) != O_RDONLY};
+    *handle = (Handle){.node = node, .writes = (flags & O_ACCMODE) != O_RDONLY};
     node->opens++;
     struct fuse_open_out *out = (struct fuse_open_out *)(worker->answer + worker->length);
     *out = (struct fuse_open_out){.fh = (uint64_t)handle, .open_flags = open_flags};
@@ -148,18 +149,24 @@ int write_(Worker *worker, const struct fuse_in_header *in, char *argument) {
 int flush(Worker *worker, const struct fuse_in_header *in, char *argument) {
     const struct fuse_flush_in *flush = (const struct fuse_flush_in *)argument;
     Node *node = node_of(in->nodeid);
-    bool writes = ((const Handle *)flush->fh)->writes;
-    if (!writes || !atomic_exchange(&node->unflushed, false)) worker->delay = 0;
-    else attributes_sent(worker, node);
+    Handle *handle = (Handle *)flush->fh;
+    if (handle->writes && atomic_exchange(&node->unflushed, false)) {
+        handle->closed = true;
+        attributes_sent(worker, node);
+    } else {
+        worker->delay = 0;
+    }
     lock_drop(node, worker->mount, flush->lock_owner);
     return 0;
 }
 
+/* NFS also closes what was only read. Nobody waits for that, but it takes a slot: so does RELEASE. */
 int release(Worker *worker, const struct fuse_in_header *in, char *argument) {
-    (void)worker;
     const struct fuse_release_in *release = (const struct fuse_release_in *)argument;
     Node *node = node_of(in->nodeid);
-    free((Handle *)release->fh);
+    Handle *handle = (Handle *)release->fh;
+    if (!handle->closed) worker->delay = read_ns;
+    free(handle);
     node->opens--;
     node_settle(node);
     return 0;

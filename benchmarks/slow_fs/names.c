@@ -30,7 +30,7 @@ static void paid_by_miss(Worker *worker, const Node *parent, const char *name) {
     if (misses[hash % MISSES].parent != parent || misses[hash % MISSES].hash != hash) return;
     if (worker->began - misses[hash % MISSES].when < SOON + paid && paid) {
         worker->delay -= (int64_t)paid;
-        counters_one_trip();
+        if (worker->delay > 0) counters_one_trip();
     }
     misses[hash % MISSES].parent = NULL;
 }

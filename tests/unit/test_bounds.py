@@ -29,6 +29,11 @@ def test_the_page_says_how_many_small_files_a_node_and_a_file_system_take():
     assert bounds.files_a_second(4) == bounds.files_a_second(3) < 3 * bounds.files_a_second(1)
 
 
+def test_the_page_says_how_many_small_files_a_node_reads():
+    reading = 1 / bounds.of_load(1, 0, 1, write_seconds=slow_mount.READ_SECONDS).slots
+    assert f"{round(reading, -2):,.0f} files a second" in PAGE.read_text()
+
+
 def test_the_page_says_up_to_which_size_of_a_file_the_slots_limit_a_node():
     size = slow_mount.EFS.node_bytes / bounds.files_a_second(1) / 1024
     assert f"{size:.0f} KiB a file" in PAGE.read_text()

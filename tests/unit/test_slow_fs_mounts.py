@@ -101,6 +101,24 @@ def test_written_bytes_are_read_by_another_node_while_the_limits_bind(
         assert slow.counters().held > 0
 
 
+def test_closing_a_file_takes_one_request_whether_it_was_written_or_read():
+    with measured((0, 1)) as slow:
+        slow.set_latencies(0.001, 0.002)
+        writer, reader = (path / "0" / "file" for path in slow.paths)
+        for path in slow.paths:
+            (path / "0").stat()
+        slow.reset()
+        writer.write_bytes(b"content")
+        assert reader.read_bytes() == b"content"
+        # After the close of what was read, for which nobody waits.
+        with pytest.raises(FileNotFoundError):
+            (slow.paths[1] / "none").stat()
+        counters = slow.counters()
+    # A lookup, a create, a write and a close; a lookup, an open, a read, a close and a lookup.
+    assert counters.by_node[:2] == [4, 5]
+    assert counters.held == 8  # NFS looks no name up that it creates
+
+
 def test_a_file_has_at_most_512_locks_and_another_has_its_own():
     with slow_mount.mounted(0, 0, nodes=(0, 1)) as slow, contextlib.ExitStack() as opened:
         paths = (slow.paths[0] / "one", slow.paths[1] / "one", slow.paths[0] / "other")
