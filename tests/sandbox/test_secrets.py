@@ -411,3 +411,33 @@ def test_the_image_of_a_user_gets_the_proxy_without_its_password(
     assert not any(line.startswith("AWS_EFS_DATASET=") for line in seen)
     assert secrets(with_proxy) == {}
     assert traces(with_proxy, SECRET, done) == []
+
+
+@pytest.mark.parametrize("reader", ["create-dataset", "update-status"])
+def test_the_last_words_of_a_custom_loader_are_told_without_its_secrets(
+    settled: Stage, reader: str
+) -> None:
+    token = f"{SECRET}/+"
+    uri = settled.model.add_secret({"token": token, "key": f"first\n{SECRET}-key"})
+    settled.model.grant_secret(uri, APPLICATION)
+    in_url = "$(echo $TOKEN | sed s,/,%2F, | sed s,+,%2B,)"
+    script = f'echo "no $TOKEN"; echo "$KEY"; echo "https://a.example/?token={in_url}"; exit 3'
+    parameters = {
+        "image": "docker.io/library/busybox:1",
+        "command": f"sh -c '{script}'",
+        "env": f"TOKEN={uri}/token KEY={uri}/key",
+    }
+    results = [create(settled, **parameters, wait=120 if reader == "create-dataset" else 0)]
+    if reader == "update-status":
+        ended(settled)
+        settled.model.update_status()
+    results += [settled.run("show-dataset", name="x"), settled.run("list-datasets")]
+    shown = str(results[1].results)
+    assert "loader ended with exit code 3: no ***" in shown
+    assert secrets(settled) == {}
+    found = traces(settled, SECRET, *results)
+    # Where the loader itself has written them, and Kubernetes keeps that with the pod.
+    assert {each.partition("/dataset-x")[0] for each in found} <= {
+        "pods' logs",
+        "/registry/pods/aws-efs",
+    }

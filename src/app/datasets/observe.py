@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.datasets import index, loader_jobs
+from app.datasets import index, last_words, loader_jobs
 from cluster import pods
 from cluster.jobs import job_observe, logs, pod_observe
 from datasets import answers, dataset, protocol
@@ -312,6 +312,7 @@ def _combine(
 ) -> ObservedDataset | None:
     if job is None:
         return ObservedDataset(record, saved=record) if record else None
+    job = last_words.redact(cluster, job)
     told = read_progress(cluster, job)
     name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
     after = after_job(record, name, job, told.known)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from app.datasets import index, loader_jobs, observe
+from app.datasets import index, last_words, loader_jobs, observe
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import protocol
 
@@ -38,7 +38,7 @@ def save_results(known: index.Index) -> None:
         if observe.is_of(known, job):
             name = job.annotations[protocol.DATASET_ANNOTATION]
             record = records.get(name)
-            after = observe.after_job(record, name, job)
+            after = observe.after_job(record, name, last_words.redact(cluster, job))
             if after.ended and after != record:
                 known.save(after)
         if observe.is_deletion_of(known, job):

@@ -38,6 +38,21 @@ def save_secret(
     client.repeat(lambda: cluster.apply(manifests.resource(manifest)))
 
 
+def read_secret(cluster: client.Cluster, name: str) -> dict[str, str] | None:
+    """Return the values in the Secret of a Job, by name; None where there is none any more.
+
+    Args:
+        cluster: The cluster.
+        name: The Job's name.
+    """
+    # lightkube leaves its data untyped.
+    secret: Any = cluster.find_own(core_v1.Secret, name)
+    if secret is None:
+        return None
+    data: dict[str, str] = secret.data or {}
+    return {key: base64.b64decode(text).decode(errors="replace") for key, text in data.items()}
+
+
 def share_files(
     cluster: client.Cluster, owner: meta_v1.OwnerReference, files: Mapping[str, bytes]
 ) -> None:
