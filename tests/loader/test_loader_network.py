@@ -266,6 +266,18 @@ def test_a_name_in_a_task_is_not_trusted(rig: loader_rig.Rig, field: str):
     assert not list(rig.volume.iterdir())
 
 
+@pytest.mark.parametrize(
+    "proxy", ["http://me:{}@[::1", "http://me:{}@a..b:1", f"http://me:{{}}@{'a' * 300}:1"]
+)
+def test_a_proxy_that_is_not_a_url_is_told_and_not_repeated(rig: loader_rig.Rig, proxy: str):
+    environ = {"https_proxy": proxy.format(SECRET), "no_proxy": ""}
+    run = rig.load("https://nowhere.invalid/x", environ=environ, patience=0.2)
+    assert run.error == (
+        "the model's proxy for https is not a URL: correct it by juju model-config"
+    )
+    assert SECRET not in run.log
+
+
 def test_the_proxy_of_the_environment_is_used(rig: loader_rig.Rig, served: origin_server.Origin):
     source = broken(served).replace(served.url, "http://nowhere.invalid")
     environ = {"http_proxy": served.url, "no_proxy": ""}

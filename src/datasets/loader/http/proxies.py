@@ -8,6 +8,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 
+from ..base import failure
+
 
 @dataclasses.dataclass(frozen=True)
 class Route:
@@ -48,6 +50,9 @@ def find_route(url: str, known: Mapping[str, str]) -> Route:
     Args:
         url: The URL.
         known: The proxies, as `from_environment` returns them.
+
+    Raises:
+        Failure: The proxy for it is not a URL; the text does not repeat it.
     """
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
@@ -55,7 +60,13 @@ def find_route(url: str, known: Mapping[str, str]) -> Route:
     proxy = known.get(parts.scheme, "")
     if not proxy or urllib.request.proxy_bypass(host):
         return Route(parts.scheme, host, path, {})
-    through = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        through = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        (through.hostname or "").encode("idna")
+    except ValueError:
+        raise failure.Failure(
+            f"the model's proxy for {parts.scheme} is not a URL: correct it by juju model-config"
+        ) from None
     headers = _login(through)
     connect_to = through.netloc.rpartition("@")[2]
     if parts.scheme == "https":
