@@ -15,6 +15,7 @@ import problems
 if TYPE_CHECKING:
     import ops
 
+_BEGINS = "-----BEGIN CERTIFICATE-----"
 _REQUESTS = "certificate_signing_requests"
 _ANSWERS = "certificates"
 # The charm needs the authority's certificate only, not one of its own. So this request is the same
@@ -54,10 +55,14 @@ def trusted(relation: ops.Relation) -> str:
     unreadable = ""
     for owner in (relation.app, *sorted(relation.units, key=lambda unit: unit.name)):
         bag = relation.data[owner]
-        found += [*_texts(bag.get("ca")), *_texts(bag.get("chain"))]
+        for name in ("ca", "chain"):
+            sent = list(filter(holds_certificate, _texts(bag.get(name))))
+            if bag.get(name) and not sent:
+                unreadable = f"{name} of {owner.name}: no certificate in PEM"
+            found += sent
         if answers := bag.get(_ANSWERS):
             try:
-                found += _issued(answers)
+                found += filter(holds_certificate, _issued(answers))
             except (ValueError, TypeError, RecursionError):
                 unreadable = f"{_ANSWERS} of {owner.name}: not a list in JSON"
     if not found:
@@ -65,6 +70,15 @@ def trusted(relation: ops.Relation) -> str:
             unreadable or f"waiting for {relation.app.name} to send its CA certificate"
         )
     return "\n".join(found)
+
+
+def holds_certificate(text: str) -> bool:
+    """Tell whether there is a certificate in a text; whether it is one of an authority, TLS tells.
+
+    Args:
+        text: The text.
+    """
+    return _BEGINS in text
 
 
 def _texts(value: Any) -> Iterator[str]:

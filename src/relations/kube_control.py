@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import ops
 
 import problems
+from relations import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,10 @@ class KubeControl:
         """
 
         def read(text: str) -> Iterator[str]:
-            yield self._secret(text, "ca-certificate")
+            content = self._secret(text, "ca-certificate")
+            if not certificates.holds_certificate(content):
+                raise ValueError("no certificate in its secret")
+            yield content
 
         return "\n".join(
             text for texts in self._fields("ca-certificate-secret-id", read) for text in texts
@@ -172,7 +176,8 @@ def _endpoints(text: str) -> Iterator[str]:
         reason = _flaw(each)
         bad = bad or reason
         if not reason:
-            yield urllib.parse.urlunsplit(urllib.parse.urlsplit(each)).rstrip("/")
+            scheme, _, rest = str(each).partition(":")
+            yield f"{scheme.lower()}:{rest.rstrip('/')}"
     if bad:
         raise ValueError(bad)
 

@@ -268,6 +268,26 @@ def test_all_certificates_of_the_authority_are_trusted(units: Units, app: dict[s
     assert OTHER not in read.ca
 
 
+@pytest.mark.parametrize("value", ["secret", "[]", '["secret"]', "[", "\0" * 200_000])
+@pytest.mark.parametrize("name", ["ca", "chain"])
+def test_an_authority_that_is_no_certificate_is_named_and_not_repeated(
+    name: str, value: str
+) -> None:
+    units = {0: {**endpoints(GOOD), "creds": CREDS}}
+    message = f"{name} of authority/0: no certificate in PEM"
+    assert problem(units, {0: {name: value}}) == message
+    # One of another unit is enough.
+    assert access(units, {0: {name: value}, 1: {"ca": CA}}).ca == CA
+
+
+def test_an_authority_of_the_control_plane_that_is_no_certificate_is_passed_over() -> None:
+    ca = testing.Secret({"ca-certificate": "secret"})
+    sent = {0: {**endpoints(GOOD), "creds": CREDS, "ca-certificate-secret-id": ca.id}}
+    assert access(sent, secrets=(ca,)).ca == CA
+    message = "waiting for authority to send its CA certificate"
+    assert problem(sent, {}, secrets=(ca,)) == message
+
+
 @pytest.mark.parametrize("value", ["[", "7", "{}", '"x"', "[" * 100_000])
 def test_certificates_that_cannot_be_read_are_named(value: str) -> None:
     units = {0: {**endpoints(GOOD), "creds": CREDS}}
