@@ -50,12 +50,11 @@ def mount(
     _check_options(options)
     instance = region.instance(instance_id)
     target = _resolve(region, server, instance)
+    # mount.nfs tries for two minutes where nothing answers, and where the port is closed.
+    seconds = region.latencies.mount_timeout_seconds
     if target is None:
-        raise MountError(
-            f"mount.nfs: Failed to resolve server {server}: Name or service not known"
-        )
+        raise _no_server(region, server, seconds)
     if target.life_cycle_state != "available" or not _admits(region, target, instance):
-        seconds = region.latencies.mount_timeout_seconds
         raise MountError("mount.nfs: Connection timed out", seconds)
     return region.directory(target.file_system_id)
 
@@ -88,6 +87,20 @@ def _resolve(region: aws_resources.Region, server: str, instance: Instance) -> M
         ):
             return target
     return None
+
+
+def _no_server(region: aws_resources.Region, server: str, seconds: float) -> MountError:
+    """Return the error for a name or address that is no mount target's."""
+    try:
+        ipaddress.ip_address(server)
+    except ValueError:
+        return MountError(
+            f"mount.nfs: Failed to resolve server {server}: Name or service not known"
+        )
+    interfaces = region.ec2.enis.values()
+    if any(each.private_ip_address == server and each.instance for each in interfaces):
+        return MountError("mount.nfs: Connection refused", seconds)
+    return MountError("mount.nfs: Connection timed out", seconds)
 
 
 def _admits(region: aws_resources.Region, target: MountTarget, instance: Instance) -> bool:

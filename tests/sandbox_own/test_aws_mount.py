@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.aws import aws_cloud
+from sandbox.aws import aws_cloud, nfs_mount
 from tests.sandbox_own import aws_calls
 
 OPTIONS = [
@@ -71,6 +71,26 @@ def test_a_name_resolves_some_time_after_the_mount_target_is_available(slow):
     assert "Failed to resolve server" in mount_error(slow, server, machine)
     slow.skip(60)
     assert slow.mount(server, machine.id, OPTIONS) == directory
+
+
+def test_an_address_without_nfs_server_is_refused_where_a_machine_has_it(cloud):
+    _, machine, _, _ = served(cloud)
+    other = cloud.launch("1", "us-east-1a", model_uuid=aws_calls.MODEL)
+    refused = mount_error(cloud, other.private_address, machine)
+    assert refused == "mount.nfs: Connection refused"
+    assert mount_error(cloud, "172.31.255.250", machine) == "mount.nfs: Connection timed out"
+
+
+def test_mount_tries_for_two_minutes_before_it_says_that_nothing_answers(monkeypatch):
+    real = aws_cloud.Latencies.real()
+    with aws_calls.started(monkeypatch, aws_cloud.Latencies.none()) as cloud:
+        _, machine, _, _ = served(cloud)
+        region = cloud._home  # the time is told with the error, and waited for by `mount`
+        monkeypatch.setattr(region, "latencies", real)
+        for address in (machine.private_address, "172.31.255.250"):
+            with pytest.raises(aws_cloud.MountError) as caught:
+                nfs_mount.mount(region, address, machine.id, OPTIONS)
+            assert caught.value.seconds == 120
 
 
 @pytest.mark.parametrize(
