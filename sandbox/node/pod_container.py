@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import re
 import time
 import uuid
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from sandbox.node import (
     container_command,
     container_process,
+    image_pulls,
     kubelet_client,
     kubelet_events,
     pod_references,
@@ -25,7 +25,10 @@ _START_ERROR = 128
 _EPOCH = "1970-01-01T00:00:00Z"
 _BACK_OFF = 10.0
 _LONGEST_BACK_OFF = 300.0
-_PULL = 1.0
+# From the start of a pull until it fails.
+_PULL_SECONDS = 13.0
+# From a failed synchronisation of a pod to the next (backOffPeriod in pkg/kubelet).
+_RESYNC_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Container:
         self._id = ""
         self._starts = 0
         self._failures = 0
+        self._pulling = False
 
     @property
     def started(self) -> bool:
@@ -109,8 +113,8 @@ class Container:
     def start(self) -> None:
         """Start it, or set the waiting state with the reason why it cannot start."""
         image: str = self._spec["image"]
-        if not image_exists(image):
-            self._pull(image)
+        if error := image_pulls.failure(image):
+            self._pull(image, error)
             return
         try:
             program = container_command.build(
@@ -215,23 +219,24 @@ class Container:
             self._warn("BackOff", f"Back-off restarting failed container {where}")
             self._back_off("CrashLoopBackOff", f"back-off restarting failed container={where}")
 
-    def _pull(self, image: str) -> None:
-        """Fail to pull the image: first with ErrImagePull, then with ImagePullBackOff."""
-        tag = image if re.search(r":[^/]+$", image) else f"{image}:latest"
-        reason = (
-            f'rpc error: code = NotFound desc = failed to pull and unpack image "{tag}": '
-            f'failed to resolve reference "{tag}": {tag}: not found'
-        )
-        if self.waiting != "ErrImagePull":
-            self._warn("Failed", f'Failed to pull image "{image}": {reason}')
+    def _pull(self, image: str, error: str) -> None:
+        """Take the next step of a pull that fails: try, ErrImagePull, ImagePullBackOff."""
+        now = time.monotonic()
+        if self._pulling:
+            self._pulling = False
+            self._warn("Failed", f'Failed to pull image "{image}": {error}')
             self._warn("Failed", "Error: ErrImagePull")
-            self.state = {"waiting": {"reason": "ErrImagePull", "message": reason}}
-            self.next_try = time.monotonic() + _PULL * self._kubelet.scale
-            return
-        message = f'Back-off pulling image "{image}"'
-        self._record("BackOff", message)
-        self._warn("Failed", "Error: ImagePullBackOff")
-        self._back_off("ImagePullBackOff", f"{message}: ErrImagePull: {reason}")
+            self.state = {"waiting": {"reason": "ErrImagePull", "message": error}}
+            self.next_try = now + _RESYNC_SECONDS * self._kubelet.scale
+        elif self.waiting == "ErrImagePull":
+            message = f'Back-off pulling image "{image}"'
+            self._record("BackOff", message)
+            self._warn("Failed", "Error: ImagePullBackOff")
+            self._back_off("ImagePullBackOff", f"{message}: ErrImagePull: {error}")
+        else:
+            self._record("Pulling", f'Pulling image "{image}"')
+            self._pulling = True
+            self.next_try = now + _PULL_SECONDS * self._kubelet.scale
 
     def _back_off(self, reason: str, message: str) -> None:
         self.state = {"waiting": {"reason": reason, "message": message}}
@@ -259,11 +264,6 @@ class Container:
 
     def _warn(self, reason: str, message: str) -> None:
         self._kubelet.events.warning(self._pod, reason, message, self._field)
-
-
-def image_exists(image: str) -> bool:
-    """Return whether an image exists: all except those named or tagged `missing`."""
-    return re.search(r"(^|[/:])missing([:@]|$)", image) is None
 
 
 def _read_end(path: pathlib.Path, size: int) -> bytes:

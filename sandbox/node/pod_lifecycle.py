@@ -149,7 +149,7 @@ class Pod:
         try:
             if "deletionTimestamp" in self._manifest["metadata"]:
                 raise _DeletedError
-            for container in self._main if self._init else ():
+            for container in (*self._init, *self._main) if self._init else ():
                 container.set_waiting("PodInitializing")
             self._report()
             self._set_up_volumes()

@@ -87,9 +87,11 @@ class Volumes:
         """Return a container's mounts.
 
         Raises:
-            VolumeError: A sub-path leads outside its volume.
+            VolumeError: A sub-path leads outside its volume, or cannot be made.
         """
-        return tuple(self._mount(mount) for mount in container.get("volumeMounts", []))
+        return tuple(
+            self._mount(container["name"], mount) for mount in container.get("volumeMounts", [])
+        )
 
     def _claimed(self, name: str, source: kubelet_client.Object) -> pathlib.Path:
         try:
@@ -114,8 +116,8 @@ class Volumes:
         server, path = source["server"], source["path"]
         uid = self._pod["metadata"]["uid"]
         point = f"/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~nfs/{name}"
-        if source.get("readOnly"):
-            options = [*options, "ro"]
+        # As kubelet's JoinMountOptions: sorted, each once.
+        options = sorted({*options, "ro"} if source.get("readOnly") else {*options})
         try:
             export = self._mounter(server, options, point)
             directory = export / path.lstrip("/")
@@ -125,10 +127,10 @@ class Volumes:
                     "reason given by server: No such file or directory"
                 )
         except nfs_mount.MountError as error:
-            flags = f"-o {','.join(options)} " if options else ""
+            flags = f" -o {','.join(options)}" if options else ""
             reason = (
                 "mount failed: exit status 32\nMounting command: mount\n"
-                f"Mounting arguments: -t nfs {flags}{server}:{path} {point}\n"
+                f"Mounting arguments:  -t nfs{flags} {server}:{path} {point}\n"
                 f"Output: {error.output}\n"
             )
             raise _failed(name, reason) from error
@@ -215,15 +217,18 @@ class Volumes:
             os.chown(path, -1, group)
             path.chmod(path.stat().st_mode | mode)
 
-    def _mount(self, mount: kubelet_client.Object) -> container_process.Mount:
+    def _mount(self, container: str, mount: kubelet_client.Object) -> container_process.Mount:
+        """Return a mount; the sub-path is looked up now, at each start of the container."""
         name: str = mount["name"]
         volume = self._ready[name]
         source = volume / mount.get("subPath", "")
+        where = f'subPath for volumeMount "{name}" of container "{container}"'
         if not source.resolve().is_relative_to(volume.resolve()):
-            raise _failed(name, f"path {source} is outside of allowed base {volume}")
+            raise VolumeError(f"failed to prepare {where}")
         if not source.exists():
             if name in self._read_only:
-                raise _failed(name, f"mkdir {source}: read-only file system")
+                where = where.replace("subPath", "subPath directory", 1)
+                raise VolumeError(f"failed to create {where}")
             _make_directories(source, volume)
         read_only = name in self._read_only or mount.get("readOnly", False)
         return container_process.Mount(source, mount["mountPath"], read_only)

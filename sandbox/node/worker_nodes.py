@@ -195,7 +195,7 @@ class Nodes:
         node.kubelet_runs.set()
 
     def stop_kubelet(self, name: str) -> None:
-        """Stop a node's kubelet: containers run on, but nobody reports them or reads their logs."""
+        """Stop a node's kubelet: its containers run on, but nobody reports them or reads a log."""
         self._nodes[name].kubelet_runs.clear()
         self._set_port(name, self._closed_port.number)
 
@@ -237,7 +237,10 @@ class Nodes:
         if node.system != "linux":
             raise aws_cloud.MountError("NFS volumes are not supported on windows")
         if not node.nfs_common:
-            raise aws_cloud.MountError(f"mount: {point}: unknown filesystem type 'nfs'.")
+            raise aws_cloud.MountError(
+                f"mount: {point}: unknown filesystem type 'nfs'.\n"
+                "       dmesg(1) may have more information after failed mount system call."
+            )
         address = node.hosts.get(server, server)
         if not (self.knows_names or address[0].isdigit()):
             raise aws_cloud.MountError(

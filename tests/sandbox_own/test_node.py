@@ -121,15 +121,28 @@ def test_a_command_that_is_not_there_is_a_start_error(client: lightkube.Client) 
     assert reason in event(client, "pod", "Failed")["message"]
 
 
-def test_an_image_that_does_not_exist_keeps_the_pod_waiting(client: lightkube.Client) -> None:
-    run(client, "pod", "true", container={"image": "registry.test/missing:1"})
-    eventually(lambda: waiting(client, "pod") == "ErrImagePull")
-    eventually(lambda: waiting(client, "pod") == "ImagePullBackOff")
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        ("registry.test/missing:1", "rpc error: code = NotFound desc = failed to pull"),
+        # The kubelet leaves out a code that says nothing.
+        ("registry.invalid/x", "failed to pull and unpack image"),
+    ],
+)
+def test_an_image_that_cannot_be_pulled_keeps_the_pod_waiting(
+    client: lightkube.Client, image: str, error: str
+) -> None:
+    first = {"name": "first", "image": image, "command": ["true"]}
+    run(client, "pod", "true", spec={"initContainers": [first]})
+    eventually(lambda: event(client, "pod", "Pulling"))
+    assert waiting(client, "pod", "init") == "PodInitializing"
+    assert not event(client, "pod", "Failed")
+    eventually(lambda: waiting(client, "pod", "init") == "ErrImagePull")
+    eventually(lambda: waiting(client, "pod", "init") == "ImagePullBackOff")
+    assert waiting(client, "pod") == "PodInitializing"
     assert read(client, "pod")["status"]["phase"] == "Pending"
-    assert (
-        'Failed to pull image "registry.test/missing:1"'
-        in event(client, "pod", "Failed")["message"]
-    )
+    failed = event(client, "pod", "Failed", f'Failed to pull image "{image}": {error}')
+    assert failed["message"].endswith((": not found", ": no such host"))
     assert "Back-off pulling image" in event(client, "pod", "BackOff")["message"]
 
 
@@ -181,17 +194,18 @@ def test_a_node_without_nfs_common_cannot_mount_until_it_is_installed(
     eventually(lambda: event(client, "pod", "FailedMount"))
     assert event(client, "pod", "FailedMount")["message"].endswith(
         ": unknown filesystem type 'nfs'.\n"
+        "       dmesg(1) may have more information after failed mount system call.\n"
     )
     nodes.install_nfs_common(bare.name)
     assert ended(client, "pod")["status"]["phase"] == "Succeeded"
 
 
 def test_wrong_mount_options_are_refused(client: lightkube.Client, file_system: str) -> None:
-    claim(client, server(file_system), options=["nfsvers=4.1", "rize=12"])
+    claim(client, server(file_system), options=["rize=12", "retry=2", "nfsvers=4.1", "retry=2"])
     run(client, "pod", "true", **claimed(ZONES[0]))
     eventually(lambda: event(client, "pod", "FailedMount"))
     message = event(client, "pod", "FailedMount")["message"]
-    assert "Mounting arguments: -t nfs -o nfsvers=4.1,rize=12 fs-" in message
+    assert "Mounting arguments:  -t nfs -o nfsvers=4.1,retry=2,rize=12 fs-" in message
     assert "mount.nfs: an incorrect mount option was specified" in message
 
 
@@ -243,6 +257,33 @@ def test_a_sub_path_is_created_by_root_with_the_mode_of_the_volume(
         assert each.stat().st_mode & 0o7777 == mode
 
 
+def test_each_start_of_a_container_looks_its_sub_path_up_anew(
+    client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str
+) -> None:
+    claim(client, server(file_system))
+    volume = cloud.directory(file_system) / "published"
+    for version in ("1", "2"):
+        (volume / version).mkdir(parents=True)
+        (volume / version / "x").write_text(version)
+    (volume / "current").symlink_to("1")
+    script = (
+        "exec >/mnt/out 3</mnt/x; cat /mnt/x; touch /mnt/read; "
+        "until test -e /mnt/go; do sleep 0.05; done; "
+        "cat /mnt/x; rm /mnt/x; cat <&3; test $(cat /mnt/go) = end"
+    )
+    policy = {"restartPolicy": "OnFailure"}
+    volumes = claimed(ZONES[0], sub_path="published/current", spec=policy)
+    run(client, "pod", "sh", "-c", script, **volumes)
+    eventually((volume / "1" / "read").exists)
+    (volume / "next").symlink_to("2")
+    (volume / "next").replace(volume / "current")
+    (volume / "1" / "go").write_text("again")
+    eventually((volume / "2" / "read").exists)
+    (volume / "2" / "go").write_text("end")
+    assert phase(client, "pod") == "Succeeded"
+    assert [(volume / version / "out").read_text() for version in ("1", "2")] == ["111", "222"]
+
+
 def test_nothing_is_written_on_a_read_only_volume(
     client: lightkube.Client, cloud: aws_cloud.Cloud, file_system: str
 ) -> None:
@@ -253,6 +294,8 @@ def test_nothing_is_written_on_a_read_only_volume(
     assert "Read-only file system" in logs(client, "a")
     run(client, "b", "true", **claimed(ZONES[0], sub_path="missing"))
     assert eventually(lambda: waiting(client, "b") == "CreateContainerConfigError")
+    reason = 'failed to create subPath directory for volumeMount "efs" of container "main"'
+    assert event(client, "b", "Failed")["message"] == f"Error: {reason}"
     assert not (cloud.directory(file_system) / "inside" / "missing").exists()
 
 
@@ -625,17 +668,19 @@ def terminated(pod: dict[str, Any]) -> dict[str, Any]:
     return pod["status"]["containerStatuses"][0]["state"]["terminated"]
 
 
-def waiting(client: lightkube.Client, name: str) -> str:
-    statuses = read(client, name)["status"].get("containerStatuses", [{}])
+def waiting(client: lightkube.Client, name: str, kind: str = "") -> str:
+    field = "initContainerStatuses" if kind == "init" else "containerStatuses"
+    statuses = read(client, name)["status"].get(field, [{}])
     return statuses[0].get("state", {}).get("waiting", {}).get("reason", "")
 
 
-def event(client: lightkube.Client, pod: str, reason: str) -> dict[str, Any]:
-    """Return the pod's event with this reason and the highest count."""
+def event(client: lightkube.Client, pod: str, reason: str, begin: str = "") -> dict[str, Any]:
+    """Return the pod's event with this reason and beginning, and the highest count."""
     found = [
         each.to_dict()
         for each in client.list(core_v1.Event, namespace="default")
         if each.reason == reason and each.involvedObject.name == pod
+        if (each.message or "").startswith(begin)
     ]
     return max(found, key=lambda each: each["count"], default={})
 
