@@ -122,6 +122,15 @@ def test_the_first_error_of_a_failed_load_is_reported():
         ),
         (pods.Termination("two\nlines", "loader", 1), "two\nlines"),
         (pods.Termination("", "loader", 137, "OOMKilled"), "exit code 137: OOMKilled"),
+        (
+            pods.Termination("epoch 3", "loader", 137, "OOMKilled"),
+            "exit code 137: OOMKilled, its memory is limited to 1 GiB: epoch 3",
+        ),
+        (
+            pods.Termination("epoch 3", "loader", 137, "Error", "Evicted: low on memory"),
+            "loader ended with exit code 137: Evicted: low on memory: epoch 3",
+        ),
+        (pods.Termination("", "loader", 2, "Error"), "loader ended with exit code 2: Error"),
         (pods.Termination(report("failed", error="full: do"), "prepare", 1), "full: do"),
         (
             pods.Termination("", "prepare", 137, "OOMKilled"),

@@ -268,8 +268,7 @@ def pod_error(pod: pod_observe.ObservedPod) -> str:
         return f"{_LOST}: run create-dataset again" if failed else ""
     # A custom loader writes messages in a format of its own.
     if termination.container == loader_jobs.CUSTOM_LOADER:
-        message = termination.message or termination.pod_reason or termination.reason
-        return f"{termination.container} ended with exit code {termination.exit_code}: {message}"
+        return f"{termination.container} ended with {_describe_users(termination)}"
     result = answers.read_outcome(termination.message)
     if not isinstance(result, answers.Failed):
         return ""
@@ -286,6 +285,15 @@ def without_retry(error: str) -> str:
 
 
 _LOST = "the loader's pod is lost, and with it its last words"
+
+
+def _describe_users(termination: pods.Termination) -> str:
+    """Return how a custom loader ended; its message may be just the end of its log."""
+    limit = "OOMKilled, its memory is limited to 1 GiB"
+    reason = limit if termination.reason == "OOMKilled" else ""
+    words = [termination.pod_reason, reason, termination.message]
+    said = ": ".join(filter(None, words)) or termination.reason
+    return f"exit code {termination.exit_code}: {said}"
 
 
 def _describe(termination: pods.Termination) -> str:
