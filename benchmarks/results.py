@@ -215,7 +215,8 @@ def page(measured: Sequence[CaseResults], runs: int) -> str:
             " CPU: seconds of the processors that its own processes took, without the origin's"
             " and the file system's. Slots: requests under way, their mean on all nodes and the"
             " largest number on one; waiting: the mean number of requests that waited for a slot."
-            " What takes minutes runs once.",
+            " What takes minutes runs once. [The limits](../../docs/explanation/limits.md) of each"
+            " case are in its title.",
             "",
             *(f"- {line}" for line in _machine()),
             "",
