@@ -289,6 +289,47 @@ def test_a_pod_that_the_cluster_evicts_does_not_count_as_a_failure(
     assert not job_status(settled, "dataset-large").failed
 
 
+def test_a_load_goes_on_elsewhere_when_its_node_is_lost_while_its_container_runs_on(
+    settled: Stage, server: origin_server.Origin
+) -> None:
+    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    source = server.put("large.bin", LARGE, faults=half)
+    create(settled, "large", source, wait=0)
+    until(lambda: "%" in shown(settled, "large").get("progress", ""))
+    # It keeps in the index what it sees.
+    assert create(settled, "large", source, wait=0).results["state"] == "transferring"
+    (name,) = (each for each in named(settled, core_v1.Pod) if each.startswith("dataset-large"))
+    pod = settled.kube.get(core_v1.Pod, name, namespace=APPLICATION)
+    assert pod.spec and pod.spec.nodeName
+    node = pod.spec.nodeName
+    settled.nodes.stop_kubelet(node)
+    results = shown(settled, "large")
+    assert results["state"] == "transferring"
+    assert "the log of pod 0 cannot be read now: is its node up?" in results["progress"]
+    settled.kube.delete(core_v1.Node, node)
+    settled.nodes.collect_orphans(node)
+    until(lambda: name not in named(settled, core_v1.Pod))
+    server.release()
+    assert published(settled, "large", source, wait=120)["bytes"] == str(len(LARGE))
+    assert not job_status(settled, "dataset-large").failed
+    settled.nodes.start_kubelet(node)
+    settled.model.update_status()
+    assert settled.status().name == "active"
+
+
+def test_a_custom_loader_that_runs_out_of_memory_names_its_limit(settled: Stage) -> None:
+    script = "print('epoch 3', flush=True); kept = b'x' * (1100 << 20); input()"
+    ended = settled.run(
+        "create-dataset",
+        name="mine",
+        image="docker.io/library/python:3.12-slim",
+        command=f'python3 -c "{script}"',
+        wait=120,
+    )
+    assert ended.status == "failed"
+    assert "OOMKilled, its memory is limited to 1 GiB: epoch 3" in ended.message
+
+
 def test_what_only_the_user_can_fix_ends_the_waiting_at_once(
     settled: Stage, server: origin_server.Origin
 ) -> None:
