@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import json
@@ -18,7 +19,8 @@ import tenacity
 from lightkube import codecs
 from lightkube.resources import batch_v1, core_v1, storage_v1
 
-from sandbox.kubernetes import control_plane, program_build
+from sandbox.base import certificates
+from sandbox.kubernetes import api_gateway, control_plane, program_build
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,41 @@ def test_a_client_that_does_not_trust_its_authority_does_not_connect(
     with pytest.raises(ssl.SSLCertVerificationError):
         stranger.request("GET", "/readyz")
     stranger.close()
+
+
+def test_a_gateway_shows_its_own_certificate_and_forwards_while_it_is_alive(
+    plane: control_plane.ControlPlane, tmp_path: pathlib.Path
+) -> None:
+    for name in ("root", "below", "other"):
+        (tmp_path / name).mkdir()
+    root = certificates.Authority(tmp_path / "root")
+    below = certificates.Authority(tmp_path / "below", root)
+    other = certificates.Authority(tmp_path / "other")
+
+    def version(ca: str) -> int:
+        context = ssl.create_default_context(cadata=ca)
+        port = int(gateway.endpoint.rpartition(":")[2])
+        with contextlib.closing(
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+        ) as connection:
+            headers = {"Authorization": f"Bearer {plane.admin_token}"}
+            connection.request("GET", "/version", headers=headers)
+            return connection.getresponse().status
+
+    gateway = api_gateway.ApiGateway(plane, below.issue("api", hosts=[api_gateway.HOST]))
+    assert version(f"{root.pem}{below.pem}") == 200
+    # It does not send the chain.
+    with pytest.raises(ssl.SSLCertVerificationError):
+        version(root.pem)
+    gateway.renew(other.issue("api", hosts=[api_gateway.HOST]))
+    assert version(other.pem) == 200
+    gateway.alive, gateway.connections = False, 0
+    with pytest.raises(OSError):
+        version(other.pem)
+    assert gateway.connections == 1
+    gateway.close()
+    with pytest.raises(ConnectionRefusedError):
+        version(other.pem)
 
 
 def test_a_token_has_the_permissions_of_its_user(

@@ -200,6 +200,26 @@ def test_a_node_without_nfs_common_cannot_mount_until_it_is_installed(
     assert ended(client, "pod")["status"]["phase"] == "Succeeded"
 
 
+def test_where_dns_knows_no_names_a_node_mounts_by_its_hosts_file_or_an_address(
+    client: lightkube.Client,
+    cloud: aws_cloud.Cloud,
+    nodes: worker_nodes.Nodes,
+    file_system: str,
+) -> None:
+    nodes.knows_names = False
+    claim(client, server(file_system))
+    run(client, "pod", "true", **claimed(ZONES[0]))
+    eventually(lambda: event(client, "pod", "FailedMount"))
+    assert "Failed to resolve server fs-" in event(client, "pod", "FailedMount")["message"]
+    (address,) = {
+        target.address
+        for target in cloud.mount_targets()
+        if (target.file_system_id, target.zone) == (file_system, ZONES[1])
+    }
+    nodes.add_host(read(client, "pod")["spec"]["nodeName"], server(file_system), address)
+    assert ended(client, "pod")["status"]["phase"] == "Succeeded"
+
+
 def test_wrong_mount_options_are_refused(client: lightkube.Client, file_system: str) -> None:
     claim(client, server(file_system), options=["rize=12", "retry=2", "nfsvers=4.1", "retry=2"])
     run(client, "pod", "true", **claimed(ZONES[0]))
