@@ -23,6 +23,7 @@ from relations import cloud, control_plane, peers, workers
 if TYPE_CHECKING:
     import action_params
     import config
+    import polling
     from app import reconcile
 
 # A hook that has nothing to ask of AWS, the cluster or the user's options imports neither their
@@ -49,7 +50,7 @@ _RETRIED = re.compile(
 )
 
 # The other actions are the leader's: they change something, or ask the cluster.
-ACTIONS_OF_ANY_UNIT = {"show-mount"}
+ACTIONS_OF_ANY_UNIT = {"diagnose", "show-mount"}
 
 Results = dict[str, str]
 
@@ -166,7 +167,8 @@ class AwsEfsCharm(ops.CharmBase):
         from app.datasets import actions
         from cluster import client
 
-        with client.Cluster(self._control_plane.access(record.endpoint), self._owner) as cluster:
+        access = self._control_plane.access(record.endpoint)
+        with client.Cluster(access, self._owner, self._patience) as cluster:
             context = actions.ActionContext(
                 cluster,
                 record.file_system_id,
@@ -184,14 +186,22 @@ class AwsEfsCharm(ops.CharmBase):
             "juju": str(self.model.juju_version),
             "unit": self.unit.name,
             "status": f"{self.unit.status.name}: {self.unit.status.message}",
+            "relations": ", ".join(
+                f"{name} with {relation.app.name} ({len(relation.units)} units)"
+                for name in sorted(self.meta.relations)
+                for relation in self.model.relations[name]
+            ),
             "record": str(peers.load(self)),
         }
+        if not self.unit.is_leader():
+            return diagnose.of_follower(about, dict(self.config), f"{self.app.name}/leader")
         return diagnose.report(
             about,
             dict(self.config),
             context=self._context,
             access=self._control_plane.access,
             owner=self._owner,
+            patience=self._patience,
         )
 
     def _setup(self, _params: action_params.SetupParams, event: ops.ActionEvent) -> Results:
@@ -243,6 +253,13 @@ class AwsEfsCharm(ops.CharmBase):
     def _owner(self) -> identity.Owner:
         return identity.Owner(model_uuid=self.model.uuid, application=self.app.name)
 
+    @functools.cached_property
+    def _patience(self) -> polling.Patience:
+        """Return the time of this hook for late answers: all its clients share it."""
+        import polling
+
+        return polling.Patience()
+
     def _settings(self) -> config.Settings:
         import pydantic
 
@@ -283,7 +300,7 @@ class AwsEfsCharm(ops.CharmBase):
         return reconcile.Context(
             owner=self._owner,
             settings=options,
-            aws=session.connect(region, credentials, cloud.proxies()),
+            aws=session.connect(region, credentials, cloud.proxies(), self._patience),
             access=functools.partial(self._control_plane.access, record.endpoint),
             record=resources.ResourceRecord(
                 file_system_id=record.file_system_id,
@@ -295,6 +312,7 @@ class AwsEfsCharm(ops.CharmBase):
             tell=self._tell,
             addresses=frozenset({*self._control_plane.addresses(), *workers.addresses(self)}),
             next_step="" if related else f"juju relate {endpoint} kubernetes-control-plane",
+            patience=self._patience,
         )
 
     # --- status

@@ -1,7 +1,9 @@
-"""Wait for AWS and Kubernetes: ask again at growing intervals, never without an end."""
+"""Wait for AWS and Kubernetes: for answers, and at growing intervals; never without an end."""
 
 from __future__ import annotations
 
+import concurrent.futures
+import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +13,67 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _Answer = TypeVar("_Answer")
+
+# The time that a hook waits for answers that come late or never, all of them together.
+PATIENCE_SECONDS = 25.0
+# An answer within this time is not late.
+QUICK_SECONDS = 2.0
+# The longest time for one answer, so that one mute endpoint does not take all of it.
+ANSWER_SECONDS = 20.0
+
+
+class MuteError(Exception):
+    """An answer did not come in time; the request may have been carried out."""
+
+
+class ImpatientError(Exception):
+    """The time for late answers was used up before the request was sent."""
+
+
+class Patience:
+    """The time of a hook, or of an action, for late answers: all its clients share one.
+
+    An endpoint that accepts connections and is mute, or sends a byte now and then, or a name
+    server that is mute, would otherwise hold the hook for the sum of all timeouts.
+    """
+
+    def __init__(self) -> None:
+        self._left_seconds = PATIENCE_SECONDS
+        self._lock = threading.Lock()
+
+    def ask(self, request: Callable[[], _Answer]) -> _Answer:
+        """Return the answer to a request, or raise its error.
+
+        No timeout of a socket limits a name server's silence, or an answer that trickles. So the
+        request is made by a thread, which is left alone when the time is up.
+
+        Args:
+            request: Sends the request and reads the whole answer.
+
+        Raises:
+            MuteError: It did not come in time.
+            ImpatientError: There is no time left for another late answer; nothing was sent.
+        """
+        if self._left_seconds <= 0:
+            raise ImpatientError
+        answer: concurrent.futures.Future[_Answer] = concurrent.futures.Future()
+        began = time.monotonic()
+        threading.Thread(target=_fulfil, args=(answer, request), daemon=True).start()
+        done, _ = concurrent.futures.wait([answer], min(ANSWER_SECONDS, self._left_seconds))
+        took = time.monotonic() - began
+        if took >= QUICK_SECONDS or not done:
+            with self._lock:
+                self._left_seconds -= took
+        if not done:
+            raise MuteError
+        return answer.result()
+
+
+def _fulfil(answer: concurrent.futures.Future[_Answer], request: Callable[[], _Answer]) -> None:
+    try:
+        answer.set_result(request())
+    except BaseException as error:  # noqa: BLE001 - the thread that asked raises it
+        answer.set_exception(error)
 
 
 def poll(

@@ -7,20 +7,39 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import problems
-from aws import inventory
-from cluster import client, file_system_users, summary
 
 if TYPE_CHECKING:
     import identity
+    import polling
     from app import reconcile
+    from aws import inventory
+    from cluster import client
 
-MOST_LINES = 60
-LONGEST_LINE = 300
+# A unit that is not the leader imports neither the client of AWS nor that of the cluster.
+
+# All parts at their largest fit into a result, so that none is lost.
+MOST_LINES = 45
+LONGEST_LINE_BYTES = 300
 # A mistake may put a secret into these.
 HIDDEN_OPTIONS = frozenset({"credentials", "job-labels", "pod-annotations", "pod-labels"})
 
 Section = Callable[[], Iterator[str]]
 _Seen = TypeVar("_Seen")
+
+
+def of_follower(
+    about: Mapping[str, str], options: Mapping[str, object], leader: str
+) -> dict[str, str]:
+    """Return what a unit that is not the leader knows: it asks neither AWS nor the cluster.
+
+    Args:
+        about: Versions and the record, by name.
+        options: The options as they are, valid or not.
+        leader: The unit that asks them.
+    """
+    parts = [_part(title, section) for title, section in _own_parts(about, options).items()]
+    parts.append(f"AWS and the cluster:\n  only the leader asks them: run diagnose on {leader}")
+    return {"report": "\n".join(parts)}
 
 
 def report(
@@ -30,6 +49,7 @@ def report(
     context: Callable[[], reconcile.Context],
     access: Callable[[], identity.ClusterAccess],
     owner: identity.Owner,
+    patience: polling.Patience,
 ) -> dict[str, str]:
     """Return the report as an action's results; a part that cannot be seen says why.
 
@@ -39,17 +59,20 @@ def report(
         context: Return the inputs of a reconcile, or raise a problem.
         access: Return the address and credentials of the cluster, or raise a problem.
         owner: The application.
+        patience: The time for late answers.
     """
+    from aws import inventory
+    from cluster import client, summary
+
     inputs = _once(context)
     standing = _once(lambda: inventory.observe(inputs().aws, inputs().key))
     sections: dict[str, Section] = {
-        "application": lambda: _named({**about, "python": platform.python_version()}),
-        "options": lambda: _named({name: _shown(name, options[name]) for name in sorted(options)}),
+        **_own_parts(about, options),
         "AWS": lambda: _aws(inputs(), standing),
     }
     parts = [_part(title, section) for title, section in sections.items()]
     try:
-        with client.Cluster(access(), owner) as cluster:
+        with client.Cluster(access(), owner, patience) as cluster:
             seen: dict[str, Section] = {
                 "nodes": lambda: summary.nodes(cluster),
                 "volumes and claims": lambda: summary.volumes(cluster),
@@ -59,8 +82,16 @@ def report(
             }
             parts += [_part(title, section) for title, section in seen.items()]
     except problems.Problem as problem:
-        parts.append(f"cluster:\n  cannot be seen: {problem.message}")
+        parts.append(f"cluster:\n  {_short(f'cannot be seen: {problem.message}')}")
     return {"report": "\n".join(parts)}
+
+
+def _own_parts(about: Mapping[str, str], options: Mapping[str, object]) -> dict[str, Section]:
+    """Return the parts that every unit knows by itself."""
+    return {
+        "application": lambda: _named({**about, "python": platform.python_version()}),
+        "options": lambda: _named({name: _shown(name, options[name]) for name in sorted(options)}),
+    }
 
 
 def _once(look: Callable[[], _Seen]) -> Callable[[], _Seen]:
@@ -90,13 +121,15 @@ def _part(title: str, section: Section) -> str:
                 break
             lines.append(_short(line))
     except problems.Problem as problem:
-        lines.append(f"cannot be seen: {problem.message}")
+        lines.append(_short(f"cannot be seen: {problem.message}"))
     return "\n".join([f"{title}:", *(f"  {line}" for line in lines or ["none"])])
 
 
 def _short(line: str) -> str:
-    text = " ".join(line.split())
-    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 3]}..."
+    text = problems.printable(" ".join(line.split())).encode()
+    if len(text) <= LONGEST_LINE_BYTES:
+        return text.decode()
+    return text[: LONGEST_LINE_BYTES - 3].decode(errors="ignore") + "..."
 
 
 def _named(values: Mapping[str, str]) -> Iterator[str]:
@@ -131,6 +164,8 @@ def _aws(context: reconcile.Context, look: Callable[[], inventory.Inventory]) ->
 
 
 def _others(cluster: client.Cluster, standing: inventory.Inventory) -> Iterator[str]:
+    from cluster import file_system_users
+
     if standing.file_system:
         addresses = [each.address for each in (*standing.own_targets, *standing.other_targets)]
         users = file_system_users.observe(cluster, standing.file_system.id, addresses)

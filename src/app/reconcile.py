@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import identity
+import polling
 import problems
 from aws import file_system, resources, session
 from config import Settings
@@ -32,6 +33,7 @@ class Context:
         tell: Called with what the user has to know once.
         addresses: The addresses of the related machines.
         next_step: The command that relates a cluster, where none is related; else empty.
+        patience: The time for late answers, of AWS and of the cluster.
     """
 
     owner: identity.Owner
@@ -42,6 +44,7 @@ class Context:
     tell: Callable[[str], None] = lambda _: None
     addresses: frozenset[str] = frozenset()
     next_step: str = ""
+    patience: polling.Patience = dataclasses.field(default_factory=polling.Patience)
 
     @property
     def key(self) -> resources.ResourceKey:
@@ -94,7 +97,7 @@ def connect(context: Context) -> Generator[ClusterConnection]:
             access = context.access()
             from cluster import client
 
-            cluster = stack.enter_context(client.Cluster(access, context.owner))
+            cluster = stack.enter_context(client.Cluster(access, context.owner, context.patience))
             connection = ClusterConnection(cluster, cluster.nodes())
         except problems.Problem as problem:
             connection = ClusterConnection(None, problem=problem)

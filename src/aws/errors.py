@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import botocore.exceptions
 
 import problems
-from aws import answers, refusals
+from aws import answers, refusals, transport
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -71,6 +71,7 @@ _RETRY_ANSWERS = {
     "TooManyRequests",
 }
 _HTTP_SERVER_ERROR = 500
+_TIMEOUTS = (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError)
 
 
 @contextlib.contextmanager
@@ -112,7 +113,9 @@ def may_have_succeeded(problem: problems.Problem) -> bool:
 
 def is_timeout(problem: problems.Problem) -> bool:
     """Return whether AWS was mute: asking again in this hook would only take more time."""
-    return isinstance(problem.__cause__, botocore.exceptions.ReadTimeoutError)
+    return isinstance(
+        problem.__cause__, (botocore.exceptions.ReadTimeoutError, transport.SilenceError)
+    )
 
 
 def _translate_refusal(operation: str, error: botocore.exceptions.ClientError) -> problems.Problem:
@@ -169,9 +172,7 @@ def _translate_failure(
             "the charm tries again"
         )
     host = urllib.parse.urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname or "AWS"
-    if isinstance(
-        error, (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError)
-    ):
+    if isinstance(error, (*_TIMEOUTS, transport.SilenceError)):
         return problems.Waiting(
             f"{host} does not answer in time, cannot {operation}: the charm tries again"
         )

@@ -15,8 +15,9 @@ import botocore.exceptions
 import botocore.loaders
 import botocore.session
 
+import polling
 import problems
-from aws import answers
+from aws import answers, transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,10 @@ _CLIENT_OPTIONS: dict[str, Any] = {
 
 
 def connect(
-    region: str, credentials: identity.AwsCredentials | None, proxies: Mapping[str, str]
+    region: str,
+    credentials: identity.AwsCredentials | None,
+    proxies: Mapping[str, str],
+    patience: polling.Patience | None = None,
 ) -> Aws:
     """Return the access to one region; nothing is sent yet.
 
@@ -47,6 +51,7 @@ def connect(
             as the machine's instance profile.
         proxies: `http` and `https`: a proxy's URL each; `no_proxy`: hosts to reach directly,
             separated by commas. Without any, botocore reads the process's environment.
+        patience: The time for late answers; None for one of its own.
 
     Raises:
         problems.Blocked: This release's botocore knows no such region with EFS.
@@ -61,7 +66,7 @@ def connect(
         core.set_credentials(
             credentials.access_key, credentials.secret_key, credentials.session_token or None
         )
-    return Aws(region, core, proxies)
+    return Aws(region, core, proxies, patience or polling.Patience())
 
 
 class Aws:
@@ -73,12 +78,18 @@ class Aws:
         region: The region's name.
         core: The botocore session that creates the clients.
         proxies: The proxies as `connect` takes them.
+        patience: The time for late answers.
     """
 
     def __init__(
-        self, region: str, core: botocore.session.Session, proxies: Mapping[str, str]
+        self,
+        region: str,
+        core: botocore.session.Session,
+        proxies: Mapping[str, str],
+        patience: polling.Patience,
     ) -> None:
         self.region = region
+        self._patience = patience
         self._core = core
         self._proxies = proxies
 
@@ -130,9 +141,13 @@ class Aws:
     def _client(self, service: str, region: str = "") -> Any:
         def create(**options: Any) -> Any:
             config = botocore.config.Config(**_CLIENT_OPTIONS, **options)
-            return self._core.create_client(
+            client: Any = self._core.create_client(
                 service, region_name=region or self.region, config=config
             )
+            # botocore has no other place for what sends its requests.
+            endpoint = client._endpoint
+            endpoint.http_session = transport.PatientSession(endpoint.http_session, self._patience)
+            return client
 
         proxies = {key: url for key, url in self._proxies.items() if key != "no_proxy" and url}
         if not proxies:

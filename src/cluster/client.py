@@ -33,10 +33,16 @@ class Cluster(connection.Connection):
     Args:
         access: Endpoint, CA and token.
         owner: The application whose objects we make and may change.
+        patience: The time for late answers; None for one of its own.
     """
 
-    def __init__(self, access: identity.ClusterAccess, owner: identity.Owner) -> None:
-        super().__init__(access)
+    def __init__(
+        self,
+        access: identity.ClusterAccess,
+        owner: identity.Owner,
+        patience: polling.Patience | None = None,
+    ) -> None:
+        super().__init__(access, patience or polling.Patience())
         self.owner = owner
         self.labels = ownership.labels(owner)
         self._namespace_is_ours = False

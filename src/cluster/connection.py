@@ -16,6 +16,7 @@ from lightkube.config import client_adapter
 from lightkube.models import meta_v1
 from lightkube.resources import core_v1
 
+import polling
 import problems
 from cluster import errors, nodes, objects, transport
 
@@ -39,17 +40,19 @@ class Connection:
 
     Args:
         access: Endpoints, CA and token.
+        patience: The time for late answers.
 
     Attributes:
         endpoint: The API server's URL.
         chosen: The same where it was chosen among several, else "".
     """
 
-    def __init__(self, access: identity.ClusterAccess) -> None:
+    def __init__(self, access: identity.ClusterAccess, patience: polling.Patience) -> None:
         # An HTTP library's error quotes a header that it cannot send: no such token may reach it.
         if not (access.token.isascii() and access.token.isprintable()) or " " in access.token:
             raise problems.Blocked("kube-control sent an invalid token: relate it again")
         self.chosen = ""
+        self._patience = patience
         self._trusted = transport.certificates_in(access.ca)
         if access.ca.strip() and not self._trusted:
             raise problems.Blocked(
@@ -69,7 +72,7 @@ class Connection:
             timeout=transport.TIMEOUT,
             field_manager=FIELD_MANAGER,
             trust_env=False,
-            transport=transport.BoundedTransport(self._trusted),
+            transport=transport.BoundedTransport(self._trusted, self._patience),
         )
         # It has neither preconditions of deletions nor paths of other answers than objects.
         self._http = client_adapter.Client(
@@ -77,7 +80,7 @@ class Connection:
             client_adapter.ConnectionParams(
                 timeout=transport.TIMEOUT,
                 trust_env=False,
-                transport=transport.BoundedTransport(self._trusted),
+                transport=transport.BoundedTransport(self._trusted, self._patience),
             ),
         )
 

@@ -13,8 +13,8 @@ MOST_EVENTS = 20
 
 
 def nodes(cluster: client.Cluster) -> Iterator[str]:
-    """Yield a line for each node."""
-    for node in cluster.nodes():
+    """Yield a line for each node; those that take no pods first, since a report is bounded."""
+    for node in sorted(cluster.nodes(), key=lambda node: not node.closed):
         state = f"{node.closed or 'ready'}, zone {node.zone or '?'}"
         yield f"{node.name} {state}, {node.address} {node.instance_id}"
 
@@ -32,8 +32,9 @@ def volumes(cluster: client.Cluster) -> Iterator[str]:
 
 
 def jobs(cluster: client.Cluster) -> Iterator[str]:
-    """Yield a line for each of our Jobs, with its cause."""
-    for job in job_observe.observe_all(cluster):
+    """Yield a line for each of our Jobs, with its cause; those that have not succeeded first."""
+    observed = job_observe.observe_all(cluster)
+    for job in sorted(observed, key=lambda job: job.phase == job_observe.SUCCEEDED):
         reason = "" if job.phase == job_observe.SUCCEEDED else job.reason
         yield f"{job.name} {job.phase}{': ' if reason else ''}{reason}"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import ssl
-import time
 from collections.abc import Iterable
 from typing import Any
 
 import httpx2
+
+import polling
 
 # An API server answers within its own 60 seconds, and a webhook may keep a write for 10 (its
 # default). A hook that meets a mute one should end soon: a look gets less time.
@@ -17,8 +18,6 @@ _LOOK_SECONDS = 5.0
 _WRITE_SECONDS = 15.0
 GREETING_TIMEOUT = httpx2.Timeout(3.0, connect=2.0)
 TIMEOUT = httpx2.Timeout(_WRITE_SECONDS, connect=_CONNECT_SECONDS)
-# The time for a whole answer: one that trickles is given up, too.
-_ANSWER_SECONDS = 20.0
 _LARGEST_BYTES = 64 * 1024 * 1024
 # Of 500 objects each.
 MOST_PAGES = 200
@@ -30,10 +29,12 @@ class BoundedTransport(httpx2.HTTPTransport):
 
     Args:
         certificates: The certificates to trust, in PEM, and no others.
+        patience: The time for late answers.
     """
 
-    def __init__(self, certificates: Iterable[str]) -> None:
+    def __init__(self, certificates: Iterable[str], patience: polling.Patience) -> None:
         super().__init__(verify=_trusting(certificates), trust_env=False)
+        self._patience = patience
         self._further_pages = 0
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -46,7 +47,12 @@ class BoundedTransport(httpx2.HTTPTransport):
         if request.method == "GET":
             limits: dict[str, Any] = request.extensions.get("timeout", {})
             limits["read"] = min(limits.get("read") or _LOOK_SECONDS, _LOOK_SECONDS)
-        deadline = time.monotonic() + _ANSWER_SECONDS
+        try:
+            return self._patience.ask(lambda: self._fetch(request))
+        except (polling.MuteError, polling.ImpatientError):
+            raise httpx2.ReadTimeout("too slow", request=request) from None
+
+    def _fetch(self, request: httpx2.Request) -> httpx2.Response:
         response = super().handle_request(request)
         body = bytearray()
         try:
@@ -54,8 +60,6 @@ class BoundedTransport(httpx2.HTTPTransport):
                 body += chunk
                 if len(body) > _LARGEST_BYTES:
                     raise httpx2.DecodingError("too large", request=request)
-                if time.monotonic() > deadline:
-                    raise httpx2.ReadTimeout("too slow", request=request)
         finally:
             response.close()
         return httpx2.Response(

@@ -1,4 +1,4 @@
-"""The charm whose answers from AWS, the API server and relations are garbled, one after the other.
+"""The charm whose answers from AWS and the API server are garbled, or stay away.
 
 Each test takes a share of all combinations, so that the whole takes a minute; with
 AWS_EFS_FUZZ=all in the environment it takes them all. `pytest -rP` shows the numbers.
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import pathlib
+import threading
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -19,15 +20,17 @@ import yaml
 from ops import testing
 
 import charm
+import polling
 from app import reconcile_cluster
 from sandbox.aws import aws_cloud
-from sandbox.base import garbled_replies, garbled_values
+from sandbox.base import faulty_http_server, garbled_replies, garbled_values
 from sandbox.juju import hook_process
 from tests.unit import api_server
 
 ROOT = pathlib.Path(__file__).parents[2]
 UUID = "6f4bf1dd-0000-4000-8000-000000000000"
 SHARE = 1 if os.environ.get("AWS_EFS_FUZZ") == "all" else 16
+ZONES = 3
 STATUSES = ("waiting", "blocked", "active")
 TOKEN = "the-units-own-token"
 Databag = dict[str, str]
@@ -273,3 +276,46 @@ def test_no_garbled_value_of_a_relation_ends_in_an_exception(
     print(ascii([f"{seen.total()} hooks with {'/'.join(field)}", *seen.items()]))  # noqa: T201
     assert seen
     assert hook.run().unit_status.name == "active"
+
+
+@pytest.mark.parametrize("who", ["AWS", "the API server"])
+def test_whoever_turns_mute_takes_the_patience_of_a_hook_once(
+    proxy: garbled_replies.GarblingProxy,
+    plane: api_server.ApiServer,
+    hook: Hook,
+    monkeypatch: pytest.MonkeyPatch,
+    who: str,
+) -> None:
+    server = proxy if who == "AWS" else plane
+    mute, end = list[int](), threading.Event()
+    hook.run()
+    # The whole patience is a moment here. Without it each request would wait for its own timeout.
+    monkeypatch.setattr(polling, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(polling, "QUICK_SECONDS", 60)
+    hooks, number = 0, 0
+    for _ in range(20):
+        mute.clear()
+        server.requests = 0
+
+        def hold(
+            count: int, reply: faulty_http_server.Reply, begin: int = number
+        ) -> faulty_http_server.Reply:
+            if count >= begin:
+                mute.append(count)
+                end.wait(60)
+            return reply
+
+        server.garble = hold
+        after = hook.run()
+        if after.unit_status.name == "active":
+            break
+        if not mute:
+            continue  # a busy machine was late
+        assert after.unit_status.name == "waiting"
+        assert "does not answer in time" in after.unit_status.message
+        # Mount targets are made at the same time, one in each zone.
+        assert len(mute) <= ZONES, f"{mute} waited after {number} answers"
+        hooks, number = hooks + 1, number + 2
+    server.garble = lambda _, reply: reply
+    end.set()
+    assert hooks >= 3

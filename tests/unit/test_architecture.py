@@ -15,7 +15,7 @@ SRC = ROOT / "src"
 # The imports from src that each module beside the packages may have.
 MAY_IMPORT = {
     "charm": {
-        *("action_params", "config", "identity", "log_batch", "problems"),
+        *("action_params", "config", "identity", "log_batch", "polling", "problems"),
         *("app", "aws", "cluster", "relations"),
     },
     "action_params": {"config", "datasets", "juju_values", "problems", "shell_words"},

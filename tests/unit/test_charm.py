@@ -593,3 +593,71 @@ def test_without_a_peer_relation_nothing_is_made_after_install(
         "waiting for Juju to create the peer relation"
     )
     assert cloud.calls == []
+
+
+@pytest.mark.parametrize("leader", [True, False])
+def test_any_unit_is_diagnosed_and_the_leader_asks_aws(
+    context: testing.Context[charm.AwsEfsCharm], leader: bool
+) -> None:
+    before = state(peers(file_system_id="fs-1", region="us-east-1"), leader=leader, capacity="1Gi")
+    context.run(context.on.action("diagnose"), before)
+    report = str((context.action_results or {})["report"])
+    assert "unit: aws-efs/0" in report
+    assert "capacity: 1Gi" in report
+    assert "fs-1" in report
+    told = "only the leader asks them: run diagnose on aws-efs/leader"
+    assert (told in report) is not leader
+    assert ("AWS:\n" in report) is leader
+
+
+def test_a_report_is_bounded_whatever_it_meets(
+    context: testing.Context[charm.AwsEfsCharm],
+    cluster: api_server.ApiServer,
+    secret: testing.Secret,
+) -> None:
+    hostile = "\0\x1b[31m\u2028" + "\N{PILE OF POO}" * 5_000 + "\nroot:x:0:0\n" * 50
+    application = "aws-efs"
+    marks = {"aws-efs/model-uuid": UUID, "aws-efs/application": application}
+    labels = {**marks, "app.kubernetes.io/managed-by": "juju"}
+    cluster.add("namespaces", {"metadata": {"name": application, "labels": labels}})
+    for number in range(300):
+        name = f"n-{number}"
+        meta = {"name": name, "labels": labels, "uid": name}
+        meta["creationTimestamp"] = "2026-01-01T00:00:00Z"
+        node = {"metadata": meta, "spec": {"unschedulable": number == 299}, "status": {}}
+        node["status"] = {
+            "addresses": [{"type": "InternalIP", "address": hostile}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }
+        cluster.add("nodes", node)
+        job = {"metadata": {**meta, "name": f"dataset-{name}"}, "spec": {"template": {}}}
+        job["metadata"]["labels"] = {**labels, "aws-efs/kind": "dataset"}
+        done = {"type": "Complete", "status": "True"}
+        if number == 299:
+            done = {"type": "Failed", "status": "True", "message": f"the deadline {hostile}"}
+        job["status"] = {"conditions": [done]}
+        cluster.add("jobs", job, application)
+        event = {
+            "metadata": {**meta, "namespace": application},
+            "involvedObject": {"kind": "Pod", "name": hostile},
+            "reason": "Failed",
+            "message": hostile,
+        }
+        cluster.add("events", event, application)
+    recorded = peers(file_system_id="fs-1", region="us-east-1")
+    relations = (recorded, kube_control(cluster), certificates(cluster.ca))
+    before = state(*relations, secret=secret, tags=f"a={'x' * 200_000}")
+    context.run(context.on.action("diagnose"), before)
+    report = str((context.action_results or {})["report"])
+    assert len(report.encode()) < charm.LONGEST_RESULT_BYTES
+    assert "does not fit into a result" not in report
+    # No line of others looks like one of ours, and the last part is there.
+    assert not any(line.startswith("root:") for line in report.split("\n"))
+    assert not set("\0\x1b") & set(report)
+    assert "\nlast events:\n  " in report
+    # What the report is for comes first.
+    assert report.index("n-299 ") < report.index("n-0 ")
+    assert "dataset-n-299 failed: the deadline" in report
+    assert "... more are left out" in report
+    for value in secret.tracked_content.values():
+        assert value not in report
