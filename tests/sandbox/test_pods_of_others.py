@@ -89,11 +89,18 @@ def job(stage: Stage, name: str) -> batch_v1.Job:
     return stage.kube.get(batch_v1.Job, name, namespace=APPLICATION)
 
 
+def has_ended(stage: Stage, name: str) -> bool:
+    status = job(stage, name).status
+    conditions = (status and status.conditions) or []
+    return any(each.type in {"Complete", "Failed"} for each in conditions)
+
+
 def create(stage: Stage, name: str, source: str, **params: Any) -> Any:
     return stage.run("create-dataset", name=name, source=source, **params)
 
 
-@pytest.mark.parametrize(("command", "native"), [(LINGER, False), (LINGER, True), (FAIL, True)])
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("command", [LINGER, FAIL])
 def test_a_load_whose_container_has_ended_ends_whatever_a_sidecar_does(
     stage: Stage, server: origin_server.Origin, command: str, *, native: bool
 ) -> None:
@@ -102,7 +109,16 @@ def test_a_load_whose_container_has_ended_ends_whatever_a_sidecar_does(
     done = create(stage, "flowers", server.put("rose.txt", b"red"), wait=60)
     assert done.status == "completed", done
     assert done.results["state"] == "published", done
-    until(lambda: (status := job(stage, "dataset-flowers").status) and status.succeeded == 1)
+    until(lambda: has_ended(stage, "dataset-flowers"))
+    stage.model.update_status(APPLICATION)
+    shown = stage.run("show-dataset", name="flowers").results
+    assert (shown["state"], shown.get("last-error", "")) == ("published", ""), shown
+    pods = stage.kube.list(
+        core_v1.Pod,
+        namespace=APPLICATION,
+        labels={"batch.kubernetes.io/job-name": "dataset-flowers"},
+    )
+    assert len(list(pods)) == 1, "its work is not done again"
     failed = create(stage, "absent", f"{server.url}/absent", wait=60)
     assert "404" in failed.message, failed
     verified = stage.run("verify-dataset", name="flowers", wait=60)
@@ -110,18 +126,21 @@ def test_a_load_whose_container_has_ended_ends_whatever_a_sidecar_does(
     assert stage.run("delete-dataset", name="flowers", wait=60).results["state"] == "deleted"
 
 
+@pytest.mark.parametrize("command", [LINGER, FAIL])
 def test_the_probe_and_a_load_of_many_pods_end_beside_sidecars(
-    stage: Stage, server: origin_server.Origin
+    stage: Stage, server: origin_server.Origin, command: str
 ) -> None:
     stage.settle()
-    inject(stage, LINGER)
+    inject(stage, command)
     # Other options for the mounts: all nodes are probed again.
     stage.model.config(APPLICATION, {"mount-options": "nfsvers=4.1,hard"})
     assert stage.status().name == "active", stage.status()
     sources = " ".join(server.put(f"{n}.txt", b"x" * n) for n in range(1, 9))
     done = create(stage, "flowers", sources, parallelism=3, wait=100)
     assert done.results["state"] == "published", done
-    until(lambda: (status := job(stage, "dataset-flowers").status) and status.succeeded == 3)
+    until(lambda: has_ended(stage, "dataset-flowers"))
+    shown = stage.run("show-dataset", name="flowers").results
+    assert (shown["state"], shown["files"]) == ("published", "8"), shown
 
 
 def test_the_image_of_a_sidecar_is_not_ours_to_mend(

@@ -160,7 +160,11 @@ def _observed_job(
         cause = cause or _hold(job) or pods.find_refusal(job, warnings, application)
     if phase == FAILED:
         failed = next((c for c in _conditions(job) if c.type == "Failed"), None)
-        cause = pods.Cause((failed and failed.message) or "the Job failed", blocked=True)
+        cause = pods.Cause(
+            (failed and failed.message)
+            or f"the Job failed: kubectl describe job {objects.name(job)}",
+            blocked=True,
+        )
         if failed and failed.reason == "DeadlineExceeded":
             cause = pods.Cause(
                 "the Job was stopped at its deadline: run it again, with a longer deadline=",
@@ -172,7 +176,7 @@ def _observed_job(
         phase=phase,
         created=_seconds(objects.meta(job).creationTimestamp),
         ended=max(ended, default=0),
-        parallelism=(job.spec and job.spec.completions) or 1,
+        parallelism=_completions(job),
         pods=newest,
         failed=_indexes(job.status and job.status.failedIndexes),
         completed=_indexes(job.status and job.status.completedIndexes),
@@ -222,9 +226,17 @@ def _hold(job: batch_v1.Job) -> pods.Cause | None:
 
 def _phase(job: batch_v1.Job, newest: tuple[pod_observe.ObservedPod, ...]) -> str:
     ended = _end_phase(job)
+    if ended == FAILED and len(newest) == _completions(job):
+        # Kubernetes counts a pod as failed whose sidecar failed, whatever became of our work.
+        done = all(pod.phase == SUCCEEDED for pod in newest)
+        return SUCCEEDED if done else FAILED
     if ended:
         return ended
     return RUNNING if any(pod.phase != QUEUED for pod in newest) else QUEUED
+
+
+def _completions(job: batch_v1.Job) -> int:
+    return (job.spec and job.spec.completions) or 1
 
 
 def _end_phase(job: batch_v1.Job) -> str:

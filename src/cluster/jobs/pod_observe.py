@@ -1,4 +1,4 @@
-"""Observe the newest pod of each index of a Job: by our containers, not by those of others."""
+"""Observe the pod of each index of a Job: by our containers, not by those of others."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def newest(
     warnings: Sequence[core_v1.Event],
     application: str,
 ) -> Iterator[ObservedPod]:
-    """Yield the newest pod of each index of a Job, in the order of the indexes.
+    """Yield the newest pod of each index of a Job, or the one that did its work, in their order.
 
     Args:
         job: The Job.
@@ -67,7 +67,7 @@ def newest(
     for pod in sorted(job_pods, key=lambda pod: str(objects.meta(pod).creationTimestamp)):
         by_index.setdefault(_pod_index(pod), []).append(pod)
     for index, attempts in sorted(by_index.items()):
-        pod = attempts[-1]
+        pod = _decisive(attempts, ours)
         cause = pods.find_cause(pod, warnings, application, ours)
         phase = QUEUED if cause else _pod_phase(pod, ours)
         ended = bool(pod.status and pod.status.phase in _POD_ENDS)
@@ -79,10 +79,22 @@ def newest(
             cause=cause,
             node=(pod.spec and pod.spec.nodeName) or "",
             previous_termination=pods.find_termination(attempts[-2], ours)
-            if attempts[1:]
+            if pod is attempts[-1] and attempts[1:]
             else None,
             outlived=phase in (SUCCEEDED, FAILED) and not ended,
         )
+
+
+def _decisive(attempts: Sequence[core_v1.Pod], ours: pods.OurContainers) -> core_v1.Pod:
+    """Return the pod that did the work of an index; without one, the newest.
+
+    Its sidecar may have failed afterwards: then Kubernetes may have made another pod.
+    """
+    for pod in attempts:
+        main = pods.find_state(pod, ours.main)
+        if main and main.terminated and not main.terminated.exitCode:
+            return pod
+    return attempts[-1]
 
 
 def _our_containers(job: batch_v1.Job) -> pods.OurContainers:
