@@ -174,13 +174,23 @@ def stale_notes() -> list[str]:
     return [each for each in _notes() if not any(each in message.text for message in collected)]
 
 
+def explained() -> list[tuple[messages.Message, str]]:
+    """Return each message in the code with its note, "" where it has none."""
+    collected, notes = messages.collect(ROOT / "src"), _notes()
+    return [(each, _note(each, notes)) for each in collected]
+
+
+def _note(message: messages.Message, notes: dict[str, str]) -> str:
+    return " ".join(text for key, text in notes.items() if key in message.text)
+
+
 def _notes() -> dict[str, str]:
     return yaml.safe_load(NOTES.read_text())
 
 
 def statuses() -> str:
     """Return the page of all messages that a status or a failed action can show."""
-    collected, notes = messages.collect(ROOT / "src"), _notes()
+    collected = explained()
     lines = [
         _generated_from("the code and docs/generator/status_notes.yaml"),
         "# Statuses and messages",
@@ -194,12 +204,11 @@ def statuses() -> str:
         " update-status. **blocked**: you have to act.",
     ]
     for title in _ORDER:
-        rows = [message for message in collected if _group(message) == title]
+        rows = [each for each in collected if _group(each[0]) == title]
         if rows:
             lines += ["", f"## {title}", "", "| status | message | |", "|---|---|---|"]
-        for row in dict.fromkeys((message.status, message.text) for message in rows):
-            note = " ".join(text for key, text in notes.items() if key in row[1])
-            lines.append(f"| {row[0]} | `{_cell(row[1].strip())}` | {_cell(note)} |")
+        for row in dict.fromkeys((message.status, message.text, note) for message, note in rows):
+            lines.append(f"| {row[0]} | `{_cell(row[1].strip())}` | {_cell(row[2])} |")
     return "\n".join(lines) + "\n"
 
 

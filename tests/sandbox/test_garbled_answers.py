@@ -1,4 +1,4 @@
-"""The charm whose answers from AWS and the API server are garbled, or stay away.
+"""The charm whose answers from AWS, the API server and relations are garbled, or stay away.
 
 Each test takes a share of all combinations, so that the whole takes a minute; with
 AWS_EFS_FUZZ=all in the environment it takes them all. `pytest -rP` shows the numbers.

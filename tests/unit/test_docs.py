@@ -28,6 +28,30 @@ def test_every_note_on_a_status_belongs_to_a_message() -> None:
     assert pages.stale_notes() == []
 
 
+# What a fix begins with: a command, or the imperative of a verb.
+FIX = re.compile(
+    r"(?:^|[:;.,] |\b(?:and|or|then) )`?(?:juju|kubectl|aws|Add|Adopt|Check|Choose|Correct|Create|"
+    r"Delete|Deploy|Enable|Free|Give|Grant|Keep|Meet|Move|Put|Raise|Relate|Remove|Renew|Reset|Run|"
+    r"See|Set|Shorten|Try|Unset|Wait|is it running)\b"
+    r"|the charm tries again|trying again|update-status continues",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("text", ["nothing works", "the Job failed", "it is not so: gone"])
+def test_a_fact_alone_is_no_fix(text: str) -> None:
+    assert not FIX.search(text)
+
+
+def test_every_message_has_a_fix_or_a_note_with_one() -> None:
+    lacking = {
+        message.text
+        for message, note in pages.explained()
+        if message.status != "active" and not FIX.search(message.text) and not FIX.search(note)
+    }
+    assert not lacking
+
+
 def test_every_option_action_and_parameter_has_a_description() -> None:
     options = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
     actions = yaml.safe_load((ROOT / "actions.yaml").read_text())
