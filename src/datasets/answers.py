@@ -40,9 +40,11 @@ class Progress:
         total: The number of bytes that all pods have to fetch; None where it is unknown.
         files: The number of files that it wrote.
         bytes: The total size of these files.
-        rate: The transfer rate in bytes per second.
+        rate: The rate in bytes per second, of what is done.
         eta: The remaining time in seconds; None where it is unknown.
         waiting: What it waits for, and how long; empty if it waits for nothing.
+        done: The number of bytes of the source whose content is on the volume; None where a loader
+            of an earlier release does not tell it.
     """
 
     state: str
@@ -55,13 +57,19 @@ class Progress:
     rate: float = 0
     eta: float | None = None
     waiting: str = ""
+    done: int | None = None
 
     @property
     def percent(self) -> int | None:
-        """Return the fetched part of the total in percent; None where the total is unknown."""
+        """Return the written part of the total in percent; None where the total is unknown."""
         if not self.total:
             return None
-        return min(100, 100 * self.fetched // self.total)
+        return min(100, 100 * self.written // self.total)
+
+    @property
+    def written(self) -> int:
+        """Return the number of bytes of the source whose content is on the volume."""
+        return self.fetched if self.done is None else self.done
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +143,8 @@ def combine(pods: Sequence[Progress]) -> Progress:
     total = max((pod.total for pod in pods if pod.total is not None), default=None)
     fetched = sum(pod.fetched for pod in pods)
     rate = sum(pod.rate for pod in pods if pod.state == protocol.TRANSFERRING)
-    left = max(0, total - fetched) / rate if total is not None and rate else None
+    written = sum(pod.written for pod in pods)
+    left = max(0, total - written) / rate if total is not None and rate else None
     return Progress(
         state=state,
         seconds=max(pod.seconds for pod in pods),
@@ -146,6 +155,7 @@ def combine(pods: Sequence[Progress]) -> Progress:
         rate=rate,
         eta=left,
         waiting=next((pod.waiting for pod in pods if pod.waiting), ""),
+        done=written if any(pod.done is not None for pod in pods) else None,
     )
 
 
@@ -163,9 +173,9 @@ def format_progress(progress: Progress) -> str:
     parts: list[str] = []
     if progress.state == protocol.TRANSFERRING:
         if progress.percent is not None and progress.total:
-            fetched = format_size(progress.fetched, like=progress.total)
+            written = format_size(progress.written, like=progress.total)
             total = format_size(progress.total)
-            parts.append(f"{progress.percent}% ({fetched} of {total})")
+            parts.append(f"{progress.percent}% ({written} of {total})")
         elif progress.fetched:
             parts.append(f"{format_size(progress.fetched)} fetched")
     if progress.files or progress.state == protocol.TRANSFERRING:

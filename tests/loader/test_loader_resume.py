@@ -128,7 +128,7 @@ def test_a_continued_load_reports_the_files_of_earlier_attempts(
     run = rig.load(source, request="v", unpack="recursive")
 
     line = next(line for line in map(json.loads, run.log.splitlines()) if "verifying" in str(line))
-    assert line["fetched"] == line["total"] == sum(map(len, inner.values()))
+    assert line["done"] == line["fetched"] == line["total"] == sum(map(len, inner.values()))
     assert line["files"] == run.result.files == 18
     assert line["bytes"] == run.result.bytes
 

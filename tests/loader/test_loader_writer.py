@@ -22,6 +22,7 @@ from datasets.loader.tree import files, small_files, tree_writer
 class Listener:
     def add_pending(self, count): pass
     def record_replacement(self, number, path): pass
+    def count_written(self, size): print(size)
     def record_written(self, written): pass
 
 root, task = open_directory.open_root(sys.argv[1]), tasks.Task.from_json(sys.argv[2])
@@ -57,6 +58,7 @@ def test_a_large_file_that_is_late_does_not_land_in_the_next_one_of_its_name(
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert (tmp_path / "d" / "x").read_bytes() == b"second"
+    assert sum(map(int, ran.stdout.split())) == len(b"second") + len(b"first" * 2**20)
 
 
 def test_what_the_system_takes_in_small_pieces_is_written_whole(

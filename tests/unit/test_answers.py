@@ -75,6 +75,18 @@ def test_a_load_is_where_its_pods_are(states: list[str], together: str):
     assert answers.combine([answers.Progress(state) for state in states]).state == together
 
 
+def test_what_counts_is_written_not_fetched():
+    told = {"state": "transferring", "fetched": 10 * GB, "total": 10 * GB, "rate": 1e8}
+    pods = [
+        answers.read_progress(json.dumps({**told, "index": index, "done": done}))
+        for index, done in enumerate((GB, 2 * GB))
+    ]
+    # The total is that of all pods.
+    both = answers.combine([each for each in pods if each])
+    assert (both.percent, both.eta) == (30, 35)
+    assert "30% (3.0 of 10.0 GB)" in answers.format_progress(both)
+
+
 def test_progress_is_formatted_as_text():
     progress = answers.Progress(
         "transferring", fetched=6_500_000_000, total=15 * GB, files=120, rate=3.1e8, eta=27.4

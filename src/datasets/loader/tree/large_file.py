@@ -36,6 +36,7 @@ class LargeFile:
         pool: The threads that write.
         buffers: The memory for data that do not arrive in whole pages.
         executable: Whether it is executable.
+        on_written: Called with the number of bytes that each write put on the volume.
 
     Attributes:
         path: Its path.
@@ -55,6 +56,7 @@ class LargeFile:
         pool: concurrent.futures.Executor,
         buffers: buffer_pool.BufferPool,
         executable: bool = False,
+        on_written: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.path = path
         self.executable = executable
@@ -64,6 +66,7 @@ class LargeFile:
         self._descriptor = -1
         self._is_direct = False
         self._pool = pool
+        self._on_written = on_written
         self._buffers = buffers
         self._changed = threading.Condition()
         self._pending: collections.deque[buffer_pool.Buffer] = collections.deque()
@@ -185,6 +188,7 @@ class LargeFile:
                     size = self._put([each.data for each in buffers])
             except BaseException as error:  # noqa: BLE001 - the thread that uses it raises it
                 self._error = error
+            self._on_written(size)
             for each in buffers:
                 each.release()
             with self._changed:

@@ -27,7 +27,7 @@ class WrittenFile(NamedTuple):
 
 
 class WriteListener(Protocol):
-    """A listener to the writing of files; its last two methods are called in other threads."""
+    """A listener to the writing of files; its last three methods are called in other threads."""
 
     def add_pending(self, count: int) -> None:
         """Count so many more pending files."""
@@ -35,6 +35,10 @@ class WriteListener(Protocol):
 
     def record_replacement(self, number: int, path: str) -> None:
         """Record that what is at this path will be removed; raise where it must stay."""
+        ...
+
+    def count_written(self, size: int) -> None:
+        """Count bytes of a file that are on the volume."""
         ...
 
     def record_written(self, written: Sequence[WrittenFile]) -> None:

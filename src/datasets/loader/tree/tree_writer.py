@@ -70,6 +70,7 @@ class TreeWriter:
             listener.record_replacement(number, path)
 
         def done(digests: Sequence[str]) -> None:
+            listener.count_written(sum(size for _, _, size, _ in described))
             pairs = zip(described, digests)  # noqa: B905 - of 3.9
             listener.record_written(
                 [small_files.WrittenFile(*each, sha256) for each, sha256 in pairs]
@@ -171,6 +172,7 @@ class TreeWriter:
             digests={name: tasks.hasher(name) for name in algorithms},
             pool=self._pool,
             buffers=self._buffers,
+            on_written=listener.count_written,
             executable=new.executable,
         )
 

@@ -73,6 +73,7 @@ class Unpacker:
         """Count received bytes of the archive."""
         self._received += count
         self._limiter.add_received(count)
+        self._run.progress.add_read(count)
 
     def _members(
         self, data: byte_streams.Readable, archive_format: str
@@ -120,11 +121,14 @@ class Unpacker:
             self._link(number, path, member)
 
     def _file(self, number: int, path: str, member: members.File) -> None:
+        progress = self._run.progress
+        progress.add_content(0, files=1)
         chunks = self._written(member.chunks)
         # Of several members of one path any one may have been written last: all are written again.
         if self._run.has_member(number) and path not in self._run.attempt.completed.replaced:
-            for _ in chunks:
-                pass
+            for chunk in chunks:
+                progress.add_written(len(chunk))
+            progress.add_written(0, files=1)
         elif member.size is not None and member.size <= tree_writer.SMALL_BYTES:
             self._batch.add(number, path, tuple(chunks), executable=member.executable)
         else:
@@ -135,6 +139,7 @@ class Unpacker:
     def _written(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             self._limiter.add_written(len(chunk))
+            self._run.progress.add_content(len(chunk))
             yield chunk
 
     def _link(self, number: int, path: str, member: members.Member) -> None:

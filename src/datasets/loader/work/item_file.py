@@ -53,6 +53,9 @@ def load_member(fetch: item_context.ItemFetch, data: object_stream.ObjectStream)
     limiter.add_member()
     limiter.add_received(size)
     limiter.add_written(size)
+    run.progress.add_read(size)
+    if not run.has_member(0):
+        run.progress.add_content(size, files=1)
     if not run.has_member(0) and size > tree_writer.SMALL_BYTES:
         tree.write_large(0, item.path, chunks, run, executable=item.executable)
     elif not run.has_member(0):
@@ -86,6 +89,8 @@ def _load_small(
     digest = item_checksum.hasher(run.item)
     digest.update(content)
     checksum = item_checksum.compare(run.item, fetch.source.url, digest.hexdigest())
+    run.progress.add_content(size, files=1)
+    run.progress.add_read(size)
     batch = fetch.context.tree.new_batch(run)
     batch.add(0, path, (content,), executable=False)
     batch.flush()

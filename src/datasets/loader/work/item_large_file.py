@@ -82,6 +82,7 @@ def _write(
     # A file that is not read from its beginning to its end is read back before it is published.
     algorithm = item_checksum.algorithm(item)
     algorithms = set[str]() if shared else {"sha256", algorithm}
+    run.progress.add_content(0, files=1)
     file = tree.begin_large(0, new, run, start=start, algorithms=algorithms)
     try:
         _copy(run, file, data, fetch.context.limiter)
@@ -114,6 +115,8 @@ def _copy(
     while piece := data.next_piece():
         limiter.add_received(len(piece.data))
         limiter.add_written(len(piece.data))
+        run.progress.add_content(len(piece.data))
+        run.progress.add_read(len(piece.data))
         if data.paged:
             file.write_block(piece)
         else:

@@ -64,6 +64,7 @@ class ItemLoader:
             self._try_once(run, connections)
 
     def _try_once(self, run: item_run.ItemRun, connections: int) -> None:
+        run.progress.begin()
         with contextlib.closing(item_context.open_source(run, self.context)) as source:
             fetch = item_context.ItemFetch(run, source, connections, self.context)
             HANDLERS[run.item.kind](fetch)

@@ -28,6 +28,7 @@ class ItemRun:
         item: The item.
         attempt: The attempt at its shard.
         has_written: Whether this run has written any of its members, or begun to.
+        progress: The progress of the item.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ItemRun:
         self.item = item
         self.attempt = attempt
         self._counter = counter
+        self.progress = progress.ItemProgress(counter)
         self._ended = ended
         self.has_written = False
         self._lock = threading.Lock()
@@ -75,6 +77,10 @@ class ItemRun:
         self.record(journal.REPLACED, number, path)
         self.attempt.journal.flush()
 
+    def count_written(self, size: int) -> None:
+        """Count bytes of a file that are on the volume."""
+        self.progress.add_written(size)
+
     def record_written(self, written: Sequence[small_files.WrittenFile]) -> None:
         """Record members that are on the volume now."""
         # A part of a file is not counted as a file.
@@ -95,6 +101,7 @@ class ItemRun:
                 )
             )
             self._counter.add_files(len(written), sum(each.size for each in written))
+        self.progress.add_written(0, files=len(written))
         self.remove_pending(len(written))
 
     def make_directory(self, tree: tree_writer.TreeWriter, number: int, path: str) -> None:
