@@ -19,7 +19,8 @@ int trace(void) {
     unsigned long long time, bytes;
     unsigned node;
     char direction[8];
-    while (scanf("%llu %u %7s %llu", &time, &node, direction, &bytes) == 4) {
+    int fields;
+    while ((fields = scanf("%llu %u %7s %llu", &time, &node, direction, &bytes)) == 4) {
         Request *request = malloc(sizeof *request);
         bool writes = !strcmp(direction, "write");
         if (node >= MAX_NODES || (!writes && strcmp(direction, "read"))) return 2;
@@ -38,5 +39,5 @@ int trace(void) {
                (unsigned long long)all[at]->due);
     const Usage *usage = limits_usage();
     printf("largest %zu\n", usage->largest);
-    return ferror(stdin) || !feof(stdin) ? 2 : 0;
+    return fields == EOF && !ferror(stdin) ? 0 : 2;
 }

@@ -185,3 +185,10 @@ def test_a_number_of_slots_that_the_program_lacks_is_refused(slots: int):
     refused = subprocess.run(command, input="", capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "--slots is not from 1 to 1024" in refused.stderr
+
+
+@pytest.mark.parametrize("line", ["0 31 write 0", "0 0 append 0", "0 0 write", "soon 0 write 0"])
+def test_a_request_that_makes_no_sense_is_refused(line: str):
+    command = [slow_mount.program(), "--trace", *slow_mount.options_of(NO_LIMITS)]
+    refused = subprocess.run(command, input=line, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
