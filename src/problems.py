@@ -10,6 +10,8 @@ LONGEST_MESSAGE = 16_000
 # Juju's hook commands take no NUL and no lone surrogate as an argument, and a terminal should not
 # obey what an API server or an archive says.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# The user and password of a URL, its query, and a password before a host.
+_SECRETS = re.compile(r"(?<=://).*(?=@)|(?<=\?).+|(?<=:)[^/@\s]*(?=@)", re.DOTALL)
 
 
 class Problem(Exception):  # noqa: N818 - also kept as a value, and shown
@@ -45,7 +47,10 @@ def printable(text: str) -> str:
 def quote(value: str) -> str:
     """Return a user's value quoted, and cut to fit into a status.
 
+    A URL in the place of something else may have a password or a signature in it.
+
     Args:
         value: The value.
     """
+    value = _SECRETS.sub("...", value)
     return repr(value if len(value) <= LONGEST_QUOTE else value[: LONGEST_QUOTE - 3] + "...")

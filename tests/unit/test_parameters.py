@@ -55,6 +55,25 @@ def test_one_source_or_several_are_accepted():
     assert several.to_dataset().schemes == {"https", "s3", "hf"}
 
 
+@pytest.mark.parametrize(
+    "name", ["name", "checksum", "region", "owner", "mode", "max_size", "deadline", "image"]
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://me:hunter2@a.example/x!",
+        "https://a.example/x?sig=hunter2!",
+        "s3://me:hun@t/hunter2@b/k!",
+        "me:hunter2@a.example/x!",
+        "a.example/x?sig=hunter2!",
+    ],
+)
+def test_what_is_secret_in_a_url_in_the_wrong_place_is_not_repeated(name: str, value: str):
+    refused = refusal(**{"source": SOURCE, name: value})
+    assert "..." in refused
+    assert "hunter2" not in refused
+
+
 def test_a_wrong_source_among_several_is_named_by_its_number():
     assert refusal(source=f"{SOURCE} ftp://a.example/x").startswith("source number 2 is not a URL")
     assert refusal(source=f"{SOURCE} {SOURCE}") == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from ..base import failure, file_names
 
@@ -38,6 +39,8 @@ class SourceObject:
 
 
 UNNAMED = "data"
+# What may be secret where a path is another URL by mistake: a password, a query, a fragment.
+SECRETS = re.compile(r"(?<=//).*@|(?<=[?#]).*", re.DOTALL)
 
 
 def file_path(path: str, name: str) -> str:
@@ -83,10 +86,9 @@ def check_path(path: str, owner: str) -> str:
     """
     reason = path_problem(path.removesuffix("/")) if path else ""
     if reason:
-        # It may be another URL by mistake.
-        shown, mark, _ = path.partition("?")
+        shown = failure.quote(SECRETS.sub("", path))
         raise failure.Failure(
-            f"{owner} has the path {failure.quote(shown + mark)}, which cannot be in a data set "
+            f"{owner} has the path {shown}, which cannot be in a data set "
             f"({reason}): use one such as train/images"
         )
     return path
