@@ -32,6 +32,8 @@ UUID = "6f4bf1dd-0000-4000-8000-000000000000"
 SHARE = 1 if os.environ.get("AWS_EFS_FUZZ") == "all" else 16
 ZONES = 3
 STATUSES = ("waiting", "blocked", "active")
+# All combinations of one field, or of one garbling, take up to ten minutes on a busy machine.
+pytestmark = pytest.mark.timeout(1800 if SHARE == 1 else 300)
 TOKEN = "the-units-own-token"
 Databag = dict[str, str]
 
