@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import pathlib
 import shutil
@@ -403,3 +404,35 @@ def test_links_are_stripped_with_what_they_lead_to(
     assert "leads out of it" in rig.refused(out, "y", strip_components=1)
     hard = served.put("h.tar", tar([entry("f", b"1"), link("r/s", "f", hard=True)]))
     assert "leaves nothing" in rig.refused(hard, "y", strip_components=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "kind"),
+    [
+        ("s.tar.Z", b"\x1f\x9d\x90", "compressed by compress"),
+        ("s.taz", b"\x1f\x9d\x90", "compressed by compress"),
+        ("s.tar.lz4", b"\x04\x22\x4d\x18", "compressed by lz4"),
+        ("s.tar.lz4", b"\x02\x21\x4c\x18", "compressed by lz4"),
+        ("s.tar.lz", b"LZIP\1", "compressed by lzip"),
+        ("s.tar.lzo", b"\x89LZO\0\r\n", "compressed by lzop"),
+        ("s.tar.br", b"\x8b\xff\x07\x80", "compressed by brotli"),
+    ],
+)
+def test_what_cannot_be_read_here_is_called_so(
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str, head: bytes, kind: str
+):
+    content = head + os.urandom(3000)
+    source = served.put(name, content)
+    error = rig.refused(source)
+    assert f"'{name}' is {kind}, which cannot be read here" in error
+    assert "unpack=false" in error
+    rig.load(source, unpack=False)
+    assert rig.files() == {name: content}
+
+
+@pytest.mark.parametrize("name", ["s.tar.lzma", "s.tlz", "download"])
+def test_lzma_alone_is_read(rig: loader_rig.Rig, served: origin_server.Origin, name: str):
+    content = lzma.compress(tar([entry(*each) for each in FILES.items()]), lzma.FORMAT_ALONE)
+    assert rig.load(served.put(name, content)).result.archive_format == "tar.lzma"
+    assert rig.files() == FILES
+    assert "in the middle" in rig.refused(served.put("c.tar.lzma", content[:-900]), "y")

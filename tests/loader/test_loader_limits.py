@@ -84,6 +84,27 @@ def test_limits_are_those_of_all_sources_together(
     assert "more than 3 members" in rig.refused(" ".join(plain), limits={"most_members": 3})
 
 
+def test_the_limit_of_bytes_is_that_of_all_pods_together(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    # Each pod writes less than the limit.
+    sources = [served.put(f"{name}.tar", tar([entry(name, bytes(30_000))])) for name in "abcd"]
+    runs = rig.run_pods(" ".join(sources), 2, limits={"most_bytes": 100_000})
+    assert any(run.code and "more than 100000 bytes" in run.error for run in runs)
+    assert not (rig.volume / "datasets/x").is_symlink()
+    assert all(run.code == 0 for run in rig.run_pods(" ".join(sources), 2, "y"))
+
+
+def test_files_whose_sizes_are_known_are_refused_before_any_is_fetched(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    names = [f"{number}.csv" for number in range(3)]
+    sources = " ".join(served.put(name, b"1,2\n" * 10_000) for name in names)
+    run = rig.run_pod(sources, 0, 2, limits={"most_bytes": 100_000})
+    assert "more than 100000 bytes: allow more by max-size=" in run.error
+    assert not any(path.endswith(".csv") for path in rig.all_paths())
+
+
 @pytest.mark.parametrize("archive_format", ["tar", "zip"])
 def test_too_many_entries_are_refused(
     rig: loader_rig.Rig, served: origin_server.Origin, archive_format: str

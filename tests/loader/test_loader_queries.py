@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import pathlib
 import random
 import signal
@@ -315,3 +316,36 @@ def test_a_query_of_another_list_is_not_found(served: origin_server.Origin):
         kept = list_queries.ListQueries(task, client)
         with pytest.raises(failure.StartOver):
             kept.find(0, digest("https://a/x?id=1"))
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        (("*.csv",), (), {"a.csv", "d/b.csv"}),
+        (("d/",), (), {"d/b.csv", "d/c.txt"}),
+        (("d/",), ("*.txt",), {"d/b.csv"}),
+        ((), ("d/*",), {"a.csv"}),
+        (("a.csv", "*c.txt"), (), {"a.csv", "d/c.txt"}),
+    ],
+)
+def test_files_of_a_list_are_selected(
+    rig: loader_rig.Rig,
+    served: origin_server.Origin,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    expected: set[str],
+):
+    digest = hashlib.sha256(b"1").hexdigest()
+    lines = [f"{served.put('a.csv', b'1')}?sig=1", f"{digest}  d/b.csv", f"{digest}  d/c.txt"]
+    served.put("d/b.csv", b"1")
+    served.put("d/c.txt", b"1")
+    listed = {
+        "source_list": served.put("list", "\n".join(lines).encode()),
+        "digest_key": "5e" * 32,
+    }
+    rig.load("", include=include, exclude=exclude, **listed)
+    assert set(rig.files()) == expected
+    asked = {request.target.partition("?")[0][1:] for request in served.requests}
+    assert asked == {"list", *expected}
+    error = rig.refused("", "y", include=("no*",), exclude=exclude, **listed)
+    assert "include= and exclude= leave no file to load" in error

@@ -124,6 +124,24 @@ def test_what_is_only_called_like_parts_is_kept(rig: loader_rig.Rig, served: ori
     }
 
 
+@pytest.mark.parametrize("ending", ["asc", "sig", "md", "br2", "2", "05", "part2", "old", "bk"])
+def test_what_is_beside_an_archive_is_a_file_of_its_own(
+    rig: loader_rig.Rig, served: origin_server.Origin, ending: str
+):
+    names = ["s.zip", f"s.zip.{ending}"]
+    content = loader_rig.archive("zip", FILES)
+    urls = put(served, names, [content, b"other"])
+    rig.load(" ".join(urls))
+    assert rig.files() == {**FILES, names[1]: b"other"}
+
+
+def test_signatures_beside_parts_are_files(rig: loader_rig.Rig, served: origin_server.Origin):
+    parts = [*cut(loader_rig.archive("tar.gz", FILES), 2), b"signature"]
+    names = ["s.tar.gz.aa", "s.tar.gz.ab", "s.tar.gz.asc"]
+    rig.load(" ".join(put(served, names, parts)))
+    assert rig.files() == {**FILES, "s.tar.gz.asc": b"signature"}
+
+
 def test_a_part_that_begins_with_a_member_is_a_part(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import random
 import stat
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -194,3 +196,57 @@ def test_no_changed_bit_of_a_tar_is_unnoticed_but_in_its_contents(format_: int):
     assert len(other) == 8 * sum(map(len, FILES.values()))
     headers = len(ENTRIES) * 512
     assert refused >= 8 * (headers + 1024) - 8 * len(ENTRIES) * 8
+
+
+@pytest.mark.parametrize("damage", [flips, damages])
+def test_no_damage_of_a_zstd_with_a_checksum_changes_anything(
+    monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], Iterable[bytes]]
+):
+    library: Any = pytest.importorskip(
+        "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    )
+    monkeypatch.setitem(sys.modules, "compression.zstd", library)
+    options = {library.CompressionParameter.checksum_flag: 1}
+    content = library.compress(tar(ENTRIES), options=options)
+    same, refused, other = wrong(read_tar("tar.zst"), content, damage(content))
+    assert not other
+    assert same + refused == (8 * len(content) if damage is flips else DAMAGES)
+    assert refused > 0.9 * (same + refused)
+
+
+@pytest.mark.parametrize("damage", [flips, damages])
+def test_damage_of_lzma_that_changes_no_header_is_not_noticed_and_all_other_is(
+    damage: Callable[[bytes], Iterable[bytes]],
+):
+    content = lzma.compress(tar(ENTRIES), lzma.FORMAT_ALONE)
+    same, refused, other = wrong(read_tar("tar.lzma"), content, damage(content))
+    total = 8 * len(content) if damage is flips else DAMAGES
+    assert same + refused == total
+    # It has no checksum; tar has those of its headers.
+    names = {each[1] for each in read_tar("tar.lzma")(content)}
+    for each in other:
+        assert {found[1] for found in read_tar("tar.lzma")(each)} <= names
+    assert refused > 0.6 * total
+
+
+@pytest.mark.parametrize("damage", [flips, damages])
+def test_damage_of_pax_attributes_is_refused_or_read_as_other_attributes(
+    damage: Callable[[bytes], Iterable[bytes]],
+):
+    name = "d/" * 60 + "ü"
+    attributes = formats_rig.pax(("path", name), ("size", "5"), ("mtime", "1.5"))
+    rest = formats_rig.member(b"short", b"12345") + formats_rig.END
+    content = attributes + rest
+    body = len(attributes) - 512
+    changed = (
+        attributes[:512] + each.ljust(body, b"\0")[:body] + rest
+        for each in damage(attributes[512:])
+    )
+    same, refused, other = wrong(read_tar("tar"), content, changed)
+    total = 8 * body if damage is flips else DAMAGES
+    assert same + refused == total
+    assert refused > 0.02 * total
+    for each in other:
+        for found in read_tar("tar")(each):
+            # Attributes have no checksum, but no path leads out.
+            assert ".." not in found[1].split("/") and not found[1].startswith("/")

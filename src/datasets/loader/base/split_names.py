@@ -9,9 +9,8 @@ from typing import NamedTuple
 _ARCHIVE = r"zip|tar\.(?:gz|bz2|xz|zst|lzma)|tar|tgz|tbz2?|txz|tzst|tlz"
 _WHOLE = re.compile(rf"\.(?:{_ARCHIVE})$", re.IGNORECASE)
 # After the name of an archive, as `split` and others write it; letters may follow directly.
-_OF_ARCHIVE = re.compile(
-    rf"(.+\.(?:{_ARCHIVE}))([._-]?(?:part)?[._-]?)([0-9]{{1,6}}|[a-z]{{2,6}})", re.IGNORECASE
-)
+_NUMBER = r"[0-9]{1,6}|[a-z]{2}|a[a-z]{2}|z[a-z]{3}|zz[a-z]{4}"
+_OF_ARCHIVE = re.compile(rf"(.+\.(?:{_ARCHIVE}))([._-]?(?:part)?[._-]?)({_NUMBER})", re.IGNORECASE)
 # After another name, which tells less.
 _OF_OTHER = re.compile(r"(.+?)([._-]part[._-]?|\.)([0-9]{1,6}|[a-z]{2})", re.IGNORECASE)
 

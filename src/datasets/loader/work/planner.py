@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from ..archives import archive_reader, formats, tar_index
-from ..base import byte_streams, failure, file_names, large_memory, tasks
+from ..base import byte_streams, failure, file_names, large_memory, limiter, tasks
 from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
 from . import list_queries, plan, recognition, split_archives
@@ -63,6 +63,23 @@ def items(
         )
         yield from split.add(item, each)
     yield from split.finish()
+
+
+def bounded(items: Iterable[plan.Item], limits: tasks.Limits) -> Iterator[plan.Item]:
+    """Yield items; refuse files that are together larger than all files may be.
+
+    Archives may become larger or smaller when they are unpacked: those are counted then.
+
+    Raises:
+        Failure: They are too large.
+    """
+    total = 0
+    for item in items:
+        if item.kind in {plan.FILE, plan.PART}:
+            total += item.planned_bytes
+            if total > limits.most_bytes:
+                raise limiter.too_large(limits)
+        yield item
 
 
 def _items_of(

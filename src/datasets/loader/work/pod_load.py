@@ -91,7 +91,9 @@ class PodLoad:
             directory = self._directory.directory
             planned = plan.read(directory)
             if planned is None:
-                items = planner.items(self._task, self._client, self._queries)
+                items = planner.bounded(
+                    planner.items(self._task, self._client, self._queries), self._task.limits
+                )
                 planned = plan.write(directory, items, self._queries, indexes=self._task.indexes)
         return planned
 

@@ -65,7 +65,9 @@ class SplitArchives:
             return
         directory = item.path[: item.path.rfind("/") + 1]
         base = candidate.url.partition("?")[0].rpartition("/")[0]
-        key = (base, name.whole, name.mark, directory, str(name.number.isdigit()))
+        # Three letters are never mixed with two.
+        kind = "digits" if name.number.isdigit() else str(len(name.number) % 2)
+        key = (base, name.whole, name.mark, directory, kind)
         self._held.setdefault(key, []).append(_Part(name, item, candidate))
         self._count += 1
         if self._count > MOST_HELD:
@@ -107,18 +109,19 @@ class SplitArchives:
         first = parts[0]
         whole = first.name.whole
         if not first.name.is_first:
-            if first.name.of_archive:
+            # Alone, it may be a signature, or a second download.
+            if first.name.of_archive and len(parts) > 1 and not _gap(parts):
                 raise _missing(whole, f"the first part, before {_shown(first)},")
             yield from self._each(parts)
             return
         with contextlib.closing(self._source(first)) as source:
             begins = self._begins(source, whole if first.name.of_archive else "")
-            if not begins and first.name.of_archive:
+            if not begins and first.name.of_archive and len(parts) > 1:
                 raise _missing(whole, f"the first part, before {_shown(first)},")
             if not begins or (self._is_alone(parts) and _is_whole(source)):
                 yield from self._each(parts)
                 return
-        if gap := split_names.gap([each.name.number for each in parts]):
+        if gap := _gap(parts):
             raise _missing(whole, f"a part between {gap[0]} and {gap[1]}")
         yield self._item(parts)
 
@@ -195,6 +198,10 @@ def _is_whole(source: remote_object.RemoteObject) -> bool:
     with contextlib.closing(source.open_range(start, source.size)) as data:
         tail = byte_streams.read_exactly(data, source.size - start)
     return not any(tail) or END_OF_ZIP in tail
+
+
+def _gap(parts: Iterable[_Part]) -> tuple[str, str] | None:
+    return split_names.gap([each.name.number for each in parts])
 
 
 def _shown(part: _Part) -> str:
