@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -357,24 +358,45 @@ def test_a_list_that_is_not_there_is_refused(served: origin_server.Origin):
     denied(task(source_list="hf://datasets/org/name/list"), "is on the Hub, which lists its files")
 
 
-def test_a_list_is_read_from_a_bucket_and_names_objects_in_others(served: origin_server.Origin):
+def test_a_list_is_read_from_a_bucket_and_names_objects_in_it(served: origin_server.Origin):
     with s3_server.Buckets.start() as s3:
         keys = {"access-key": s3.credentials.access_key, "secret-key": s3.credentials.secret_key}
-        for name in ("private-data", "other-data"):
-            s3.make(name)
+        s3.make("private-data")
         s3.put(
             "private-data",
-            {"d/list": f"{MD5}  a b\ns3://other-data/x\n{served.url}/y".encode(), "d/a b": b"1"},
+            {"d/list": f"{MD5}  a b\n{served.url}/y".encode(), "d/a b": b"1"},
         )
-        s3.put("other-data", {"x": b"2"})
         asked = task(source_list="s3://private-data/d/list", endpoint=s3.url, credentials=keys)
         found = expand(asked)
-        assert [each.auth for each in found] == ["s3", "s3", ""]
-        assert [sources_rig.fetch(asked, each) for each in found[:2]] == [b"1", b"2"]
+        assert [each.auth for each in found] == ["s3", ""]
+        assert sources_rig.fetch(asked, found[0]) == b"1"
         denied(
             task(source_list="s3://private-data/d/", endpoint=s3.url, credentials=keys),
             "is not one object",
         )
+
+
+@pytest.mark.parametrize("place", ["web", "bucket"])
+def test_a_list_does_not_choose_the_buckets_that_the_key_reads(
+    served: origin_server.Origin, place: str
+):
+    lines = b"s3://payroll/x\n"
+    with s3_server.Buckets.start() as s3:
+        keys = {"access-key": s3.credentials.access_key, "secret-key": s3.credentials.secret_key}
+        for name in ("payroll", "shared"):
+            s3.make(name)
+        s3.put("payroll", {"x": b"2"})
+        s3.put("shared", {"list": lines})
+        url = served.put("list", lines) if place == "web" else "s3://shared/list"
+        asked = task(source_list=url, endpoint=s3.url, credentials=keys)
+        denied(asked, "the key is for those only: give base=s3://payroll/")
+        assert not any("payroll" in each.path for each in s3.requests)
+
+        named = dataclasses.replace(asked, list_base="s3://payroll/")
+        other = tasks.Source("s3://payroll/x", path="y")
+        for sources, base in (((), named.list_base), ((other,), "")):
+            allowed = dataclasses.replace(asked, sources=sources, list_base=base)
+            assert sources_rig.fetch(allowed, expand(allowed)[-1]) == b"2"
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from ..base import failure, tasks, urls
 from ..http import http_client, remote_object
@@ -21,6 +21,7 @@ from . import (
 from .source_object import SourceObject
 
 AUTH = "s3"
+SCHEME = "s3://"
 
 
 class S3Reader:
@@ -30,6 +31,8 @@ class S3Reader:
         client: The HTTP client; its signer's name is AUTH.
         service: The service.
         selected: The files that are selected.
+        named: The buckets that the user has named, in which a source list may name objects if
+            requests are signed.
     """
 
     def __init__(
@@ -37,7 +40,9 @@ class S3Reader:
         client: http_client.Client,
         service: s3_service.S3Service,
         selected: selection.Selection | None = None,
+        named: Collection[str] = (),
     ) -> None:
+        self._named = named
         self._selection = selected or selection.Selection()
         self._client = client
         self._service = service
@@ -63,9 +68,17 @@ class S3Reader:
         """Return the object of an s3 URL, without a request for it.
 
         Raises:
-            Failure: It is not one object's URL, or its bucket cannot be located.
+            Failure: It is not one object's URL, its bucket cannot be located, or the user's key
+                is not for it.
         """
         bucket, key = s3_url.bucket_and_key(url)
+        # Whoever writes a list must not choose what the user's key reads.
+        if self._service.signed and bucket not in self._named:
+            raise failure.Failure(
+                f"{urls.redact(url)} is in a bucket that neither source nor source-list nor base "
+                f"names, and the key is for those only: give base=s3://{bucket}/, or leave "
+                "credentials out if the bucket is public"
+            )
         if not key or key.endswith("/"):
             raise failure.Failure(
                 f"{urls.redact(url)} is not one object: name its key, or give it as a source"
@@ -230,7 +243,13 @@ class S3Reader:
 
 def reader(client: http_client.Client, task: tasks.Task) -> S3Reader:
     """Return the reader of a task's s3 sources."""
-    return S3Reader(client, s3_service.of_task(task), selection.of_task(task))
+    named = [*(source.url for source in task.sources), task.source_list, task.list_base]
+    return S3Reader(
+        client,
+        s3_service.of_task(task),
+        selection.of_task(task),
+        {s3_url.bucket_and_key(url)[0] for url in named if url.startswith(SCHEME)},
+    )
 
 
 def signer(task: tasks.Task) -> http_client.Signer:
