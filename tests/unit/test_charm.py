@@ -286,9 +286,7 @@ def cluster(plane: api_server.ApiServer, cloud: aws_cloud.Cloud) -> api_server.A
         ),
         (
             ({}, "no certificate"),
-            testing.BlockedStatus(
-                "the CA from the relation is not a certificate: relate certificates again"
-            ),
+            testing.WaitingStatus("ca of easyrsa/0: no certificate in PEM"),
         ),
         (
             ({"api-endpoints": '["http://127.0.0.1:1"]'}, "any"),
