@@ -323,5 +323,9 @@ def test_an_image_that_no_node_can_pull_blocks_until_it_is_reset(stage: Stage) -
     assert stage.status().name == "blocked"
     assert "no such image: juju config aws-efs loader-image=…" in stage.status().message
     assert claims(stage, "default") == ["aws-efs"]
+    before, blocked = ours(stage), stage.status()
+    stage.model.update_status()
+    assert (stage.status().name, stage.status().message) == (blocked.name, blocked.message)
+    assert ours(stage).keys() == before.keys(), "the pod that waits for its image stays"
     stage.model.reset("aws-efs", "loader-image")
     assert stage.status().name == "active"

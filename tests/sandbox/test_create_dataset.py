@@ -205,6 +205,18 @@ def test_a_loader_image_that_is_not_there_fails_it_with_the_reason_and_the_remed
     assert stage.run("create-dataset", name="iris", source=source).status == "completed"
 
 
+def test_a_custom_loaders_image_that_is_not_there_is_told(stage: Stage) -> None:
+    stage.settle()
+    missing = {"image": "docker.io/missing/missing:1", "command": "true"}
+    stuck = stage.run("create-dataset", name="own", wait=10, **missing)
+    assert stuck.status == "failed", stuck
+    assert "own is stuck: there is no such image" in stuck.message
+    assert "(docker.io/missing/missing:1: not found)" in stuck.message
+    shown = stage.run("show-dataset", name="own")
+    assert "there is no such image" in shown.results["last-error"], shown
+    assert visible(stage) == []
+
+
 def test_a_create_that_was_interrupted_continues_with_the_same_command(
     stage: Stage, server: origin_server.Origin
 ) -> None:

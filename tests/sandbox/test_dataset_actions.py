@@ -458,6 +458,23 @@ def test_a_hook_killed_while_it_made_a_job_does_not_end_the_load(
     published(settled, "flowers", source)
 
 
+def test_a_load_that_reaches_its_deadline_says_so_and_is_continued(
+    settled: Stage, server: origin_server.Origin
+) -> None:
+    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    source = server.put("large.bin", LARGE, faults=half)
+    create(settled, "flowers", source, wait=0)
+    until(lambda: server.requests)
+    reached = {"spec": {"activeDeadlineSeconds": 1}}
+    settled.kube.patch(batch_v1.Job, "dataset-flowers", reached, namespace=APPLICATION)
+    until(lambda: shown(settled, "flowers")["state"] == "failed")
+    error = shown(settled, "flowers")["last-error"]
+    assert error == "the Job was stopped at its deadline: run it again, with a longer deadline="
+    assert listed(settled)[0][:2] == ["flowers", "failed"]
+    server.release()
+    published(settled, "flowers", source, deadline="2d")
+
+
 # --- overwrite and damage
 
 
