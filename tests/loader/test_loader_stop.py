@@ -49,7 +49,11 @@ def skipped_bz2(served: origin_server.Origin) -> Made:
 def sparse_maps(served: origin_server.Origin) -> Made:
     numbers = b"".join(b"%d\n0\n" % (2 * number) for number in range(20_000))
     body = b"20000\n" + numbers
-    fields = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "40000")]
+    fields = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.realsize", "40000"),
+    ]
     fields = [*fields, ("GNU.sparse.name", "f")]
     one = formats_rig.pax(*fields) + formats_rig.member(b"f", body + bytes(-len(body) % 512))
     return served.put("s.tgz", gzip.compress(one * 8, 1) * 2**10), {"limits": UNLIMITED}

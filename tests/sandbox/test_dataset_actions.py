@@ -185,20 +185,20 @@ def test_what_is_shown_has_a_mount_that_works(
 def test_a_running_load_shows_its_progress_in_numbers(
     settled: Stage, server: origin_server.Origin
 ) -> None:
-    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
-    source = server.put("large.bin", LARGE, faults=half)
+    # A smaller file is written once all of it has arrived, and nothing counts before.
+    content = LARGE * 4
+    half = origin_server.Faults(hold_after=len(content) // 2, ranges=False)
+    source = server.put("large.bin", content, faults=half)
     first = create(settled, "large", source, wait=0)
     assert first.results["state"] in IN_PROGRESS, first
-    results = until(
-        lambda: (result := shown(settled, "large")).get("progress", "")[-1:] and result
-    )
-    results = until(
-        lambda: seen if "%" in (seen := shown(settled, "large")).get("progress", "") else None
-    )
+    progress = re.compile(r"transferring: [1-9]\d*% \(\d+\.\d of 16\.8 MB\), 0 files")
+
+    def transferring() -> dict[str, str]:
+        results = shown(settled, "large")
+        return results if progress.match(results.get("progress", "")) else {}
+
+    results = until(transferring)
     assert results["state"] == "transferring"
-    assert re.match(r"transferring: \d+% \(\d\.\d of 4\.2 MB\), 0 files", results["progress"]), (
-        results
-    )
     assert re.match(r"0: transferring: \d+% .* \(on ip-", results["pods"]), results
     again = create(settled, "large", source, wait=0)
     assert again.results["state"] == "transferring"
@@ -209,7 +209,7 @@ def test_a_running_load_shows_its_progress_in_numbers(
     assert name == "large"
     assert re.fullmatch(r"transferring \d+%", state)
     server.release()
-    assert published(settled, "large", source)["bytes"] == str(len(LARGE))
+    assert published(settled, "large", source)["bytes"] == str(len(content))
 
 
 def test_several_pods_share_the_work_and_one_of_them_publishes(
