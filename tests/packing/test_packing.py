@@ -182,4 +182,4 @@ def test_the_packed_charm_runs_a_hook_by_its_dispatch(
         )
         assert done.returncode == 0, done.stderr
         status = next(call for call in machine.calls if call.startswith("status-set "))
-    assert ("the region is not known" if leader else "standby") in status
+    assert ("waiting for Juju to create the peer relation" if leader else "standby") in status

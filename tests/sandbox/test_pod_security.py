@@ -140,16 +140,28 @@ def test_a_load_fails_without_each_of_its_capabilities(
     assert modes == ({0o600} if capability == "CHOWN" else {0o644})
 
 
-@pytest.mark.parametrize("action", ["verify-dataset", "delete-dataset"])
-def test_maintenance_fails_without_its_capability(
-    settled: Stage, server: origin_server.Origin, monkeypatch: pytest.MonkeyPatch, action: str
+@pytest.mark.parametrize(
+    ("action", "capability"),
+    [
+        *(("verify-dataset", each) for each in loader_jobs.MAINTENANCE_CAPABILITIES),
+        *(("delete-dataset", each) for each in loader_jobs.REMOVAL_CAPABILITIES),
+    ],
+)
+def test_maintenance_fails_without_each_of_its_capabilities(
+    settled: Stage,
+    server: origin_server.Origin,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    capability: str,
 ) -> None:
+    removes = action == "delete-dataset"
+    constant = "REMOVAL_CAPABILITIES" if removes else "MAINTENANCE_CAPABILITIES"
     source = server.put("f.tar", ARCHIVE)
     asked = {"source": source, "owner": "1000:1000", "mode": "600"}
     done = settled.run("create-dataset", name="x", **asked, wait=120)
     assert done.results.get("state") == "published", done
     with monkeypatch.context() as patch:
-        patch.setattr(loader_jobs, "MAINTENANCE_CAPABILITIES", ())
+        patch.setattr(loader_jobs, constant, without(getattr(loader_jobs, constant), capability))
         failed = settled.run(action, name="x", wait=120)
     assert failed.status == "failed", failed
     done = settled.run(action, name="x", wait=120)

@@ -28,7 +28,9 @@ PROGRAM = "loader.pyz"
 # Root without capabilities cannot do what other users do not let it. A load gives files to other
 # owners, and opens them again for their other parts; it reads what a custom loader has written.
 LOAD_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE")
-# The other verbs read, or remove, files and directories of any owner and mode.
+# Directories of other owners become root's before they are emptied.
+REMOVAL_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE")
+# The other verbs read files and directories of any owner and mode.
 MAINTENANCE_CAPABILITIES = ("DAC_OVERRIDE",)
 # A custom loader may unpack archives with their owners, and change to a user of its own.
 USERS_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
@@ -137,7 +139,7 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
         main=_container(
             loader,
             verb,
-            capabilities=MAINTENANCE_CAPABILITIES,
+            capabilities=REMOVAL_CAPABILITIES if kind == DELETE else MAINTENANCE_CAPABILITIES,
             env={protocol.TASK: task.to_json()},
         ),
         files={PROGRAM: dataset.zipapp()},
@@ -178,7 +180,7 @@ def _custom_loader(
         _container(
             loader,
             protocol.PREPARE,
-            capabilities=MAINTENANCE_CAPABILITIES,
+            capabilities=REMOVAL_CAPABILITIES,
             secrets=(protocol.TASK,),
         ),
         name=PREPARE,
