@@ -107,11 +107,11 @@ def test_each_verb_has_its_own_capabilities():
     }
     assert added == {
         ("load", "dataset"): ["CHOWN", "DAC_OVERRIDE"],
-        ("custom", "prepare"): ["DAC_OVERRIDE"],
+        ("custom", "prepare"): ["CHOWN", "DAC_OVERRIDE"],
         ("custom", "loader"): ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
         ("custom", "dataset"): ["CHOWN", "DAC_OVERRIDE"],
         ("verify", "dataset"): ["DAC_OVERRIDE"],
-        ("delete", "dataset"): ["DAC_OVERRIDE"],
+        ("delete", "dataset"): ["CHOWN", "DAC_OVERRIDE"],
         ("inventory", "dataset"): ["DAC_OVERRIDE"],
     }
 
