@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from datasets.loader.base import duplicate_names, failure, name_set, tasks
+from datasets.loader.base import failure, name_set, tasks
 from datasets.loader.http import http_client
 from datasets.loader.sources import expansion, source_list, table
 from datasets.loader.sources.source_object import SourceObject
@@ -502,11 +502,11 @@ def test_what_only_looks_alike_is_kept(served: origin_server.Origin, lines: list
 def test_names_are_compared_in_few_bytes_each():
     count = 200_000
     tracemalloc.start()
-    names = duplicate_names.DuplicateNames()
+    names = name_set.NameSet()
     for number in range(count):
         names.add(f"some/long/directory/name/{number}")
     names.add("some/long/directory/name/77")
-    found = names.suspects()
+    found = names.repeated()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "some/long/directory/name/77" in found
@@ -516,9 +516,6 @@ def test_names_are_compared_in_few_bytes_each():
 
 
 def test_names_whose_hashes_are_alike_are_no_duplicates(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(
-        duplicate_names.DuplicateNames, "add", lambda self, _: self._parts[0].append(1)
-    )
     monkeypatch.setattr(name_set, "hash", lambda _: 1, raising=False)
     assert len(expand(task("https://a.example/x", "https://a.example/y"))) == 2
     denied(task("https://a.example/x", "https://b.example/x"), "comes twice")

@@ -19,10 +19,7 @@ class NameSet:
 
     def add(self, name: str) -> None:
         """Add a name."""
-        self.add_hash(hash(name))
-
-    def add_hash(self, value: int) -> None:
-        """Add a name by its hash."""
+        value = hash(name)
         self._parts[value % PARTS].append(value)
 
     def __len__(self) -> int:
@@ -33,6 +30,20 @@ class NameSet:
         """Make the names that were added known to `in`."""
         for number, part in enumerate(self._parts):
             self._parts[number] = array.array("q", sorted(set(part)))
+
+    def repeated(self) -> NameSet:
+        """Return the names that were added twice, known to `in`; call it before `sort`.
+
+        Very rarely, two names with the same hash are among them.
+        """
+        found = NameSet()
+        for number, part in enumerate(self._parts):
+            ordered = sorted(part)
+            found._parts[number].extend(
+                ordered[at] for at in range(1, len(ordered)) if ordered[at - 1] == ordered[at]
+            )
+        found.sort()
+        return found
 
     def __contains__(self, name: str) -> bool:
         value = hash(name)

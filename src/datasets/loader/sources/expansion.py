@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from ..base import duplicate_names, failure, file_names, name_set, tasks, urls
+from ..base import failure, file_names, name_set, tasks, urls
 from ..http import addresses, http_client, remote_object
 from . import selection, source_object, table
 from .source_object import SourceObject
@@ -26,11 +26,11 @@ def expand(task: tasks.Task, client: http_client.Client) -> Iterator[SourceObjec
         Failure: A source cannot be read, or two objects have one path, as is known at the end.
         StartOver: A list changed while it was read.
     """
-    names = duplicate_names.DuplicateNames()
+    names = name_set.NameSet()
     for _, each in _Sources(task, client).objects():
         names.add(_identity(each))
         yield each
-    suspects = names.suspects()
+    suspects = names.repeated()
     if suspects:
         _refuse_duplicates(task, client, suspects)
 

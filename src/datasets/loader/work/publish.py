@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..base import duplicate_names, failure, limiter, name_set, number_set, tasks
+from ..base import failure, limiter, name_set, number_set, tasks
 from ..store import file_list, journal, load_directory, readback, volume
 from ..tree import files
 from . import item_checksum, item_run, links, plan
@@ -82,7 +82,7 @@ class Publication:
 
     def _survey(self) -> None:
         """Collect from the journals all but the files, which are many."""
-        names = duplicate_names.DuplicateNames()
+        names = name_set.NameSet()
         count = 0
         for line in self._lines(files=False):
             count += line.kind in {journal.REPLACED, journal.LINK, journal.DIRECTORY}
@@ -100,14 +100,14 @@ class Publication:
                 names.add(line.path)
             elif line.kind == journal.ENDED and line.text:
                 self._end(line.item, json.loads(line.text))
-        self._set_repeated(names.suspects())
+        self._set_repeated(names.repeated())
         self._executable.sort()
         for path in self._contents:
             if path in self._executable:
                 raise files.path_conflict(path)
         self._check_items()
 
-    def _add_link(self, line: journal.JournalLine, names: duplicate_names.DuplicateNames) -> None:
+    def _add_link(self, line: journal.JournalLine, names: name_set.NameSet) -> None:
         self._has_links = True
         if line.link_kind == links.EXECUTABLE:
             self._executable.add(line.path)
