@@ -137,9 +137,8 @@ class Task:
             for name in ("cluster_networks", "include", "exclude"):
                 fields[name] = tuple(fields.get(name, ()))
             task = cls(**fields, sources=sources, limits=limits)
-            for url in (*(source.url for source in sources), task.source_list, task.list_base):
-                if url:
-                    check_url(url)
+            for url in task.named_urls:
+                check_url(url)
             if not DIGEST_KEY.fullmatch(task.digest_key):
                 raise ValueError("the key is not hexadecimal")
             if task.source_list and not task.digest_key:
@@ -162,6 +161,12 @@ class Task:
     def to_json(self) -> str:
         """Return the task as JSON."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @property
+    def named_urls(self) -> list[str]:
+        """Return the URLs that the user has named: sources, the list, its base."""
+        every = [*(source.url for source in self.sources), self.source_list, self.list_base]
+        return [url for url in every if url]
 
     @property
     def redacted_sources(self) -> str:

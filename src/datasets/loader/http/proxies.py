@@ -8,7 +8,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 
-from ..base import failure
+from ..base import failure, urls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def find_route(url: str, known: Mapping[str, str]) -> Route:
         Failure: The proxy for it is not a URL; the text does not repeat it.
     """
     parts = urllib.parse.urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
+    host = urls.host_of(url)
     path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
     proxy = known.get(parts.scheme, "")
     if not proxy or urllib.request.proxy_bypass(host):

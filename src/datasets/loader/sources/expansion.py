@@ -74,9 +74,8 @@ def signers(
 
 def address_policy(task: tasks.Task) -> addresses.AddressPolicy:
     """Return the addresses that the origins of a task may have: private ones by name only."""
-    named = [*(source.url for source in task.sources), task.source_list, task.list_base]
     return addresses.AddressPolicy(
-        addresses.hosts(url for url in named if url.startswith(urls.WEB)),
+        addresses.hosts(url for url in task.named_urls if url.startswith(urls.WEB)),
         addresses.hosts([task.endpoint, task.hub]),
         task.cluster_networks,
     )

@@ -243,12 +243,11 @@ class S3Reader:
 
 def reader(client: http_client.Client, task: tasks.Task) -> S3Reader:
     """Return the reader of a task's s3 sources."""
-    named = [*(source.url for source in task.sources), task.source_list, task.list_base]
     return S3Reader(
         client,
         s3_service.of_task(task),
         selection.of_task(task),
-        {s3_url.bucket_and_key(url)[0] for url in named if url.startswith(SCHEME)},
+        {s3_url.bucket_and_key(url)[0] for url in task.named_urls if url.startswith(SCHEME)},
     )
 
 

@@ -101,11 +101,11 @@ class Unpacker:
     def _range_archive(self) -> zip_range_reader.RangeArchive | None:
         """Return the archive, readable from any position, if it has ranges."""
         # Another connection reads its list of files.
-        if self._task.connections == 1 or self._run.item.kind == plan.JOINED:
-            return self._ranges
-        if not self._source.confirm_ranges():
+        if self._task.connections == 1:
             return None
-        return _Range(self._source, self._run.item)
+        if self._run.item.kind == plan.JOINED:
+            return self._ranges
+        return _Range(self._source, self._run.item) if self._source.confirm_ranges() else None
 
     def _add(self, number: int, member: members.Member) -> None:
         path = self._path(member.path)

@@ -24,9 +24,7 @@ def load(fetch: item_context.ItemFetch) -> None:
         head = formats.head_of(opened.peek)
         archive_format = formats.recognise(head, item.name, unpack=task.unpack, checked=True)
         divisible = all(each.kind == plan.FILE for each in item.parts)
-        ranges = None
-        if divisible and item.size is not None and task.connections != 1:
-            ranges = _Ranges(fetch, item.size)
+        ranges = _Ranges(fetch, item.size) if divisible and item.size is not None else None
         item_archive.Unpacker(fetch, ranges).unpack(opened, archive_format)
 
 
