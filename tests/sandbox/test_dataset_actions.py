@@ -51,6 +51,15 @@ def published(stage: Stage, name: str, *sources: str, **params: Any) -> dict[str
     return done.results
 
 
+def begin_large(stage: Stage, server: origin_server.Origin) -> str:
+    """Begin to load `large`, whose origin holds its second half; return its source."""
+    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
+    source = server.put("large.bin", LARGE, faults=half)
+    create(stage, "large", source, wait=0)
+    until(lambda: "%" in shown(stage, "large").get("progress", ""))
+    return source
+
+
 def listed(stage: Stage, **params: Any) -> list[list[str]]:
     done = stage.run("list-datasets", **params)
     assert done.status == "completed", done
@@ -276,10 +285,7 @@ def test_a_missing_source_fails_its_load_at_once_and_is_reported(
 def test_a_pod_that_the_cluster_evicts_does_not_count_as_a_failure(
     settled: Stage, server: origin_server.Origin
 ) -> None:
-    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
-    source = server.put("large.bin", LARGE, faults=half)
-    create(settled, "large", source, wait=0)
-    until(lambda: "%" in shown(settled, "large").get("progress", ""))
+    source = begin_large(settled, server)
     (pod,) = (name for name in named(settled, core_v1.Pod) if name.startswith("dataset-large"))
     metadata = meta_v1.ObjectMeta(name=pod, namespace=APPLICATION)
     settled.kube.create(core_v1.PodEviction(metadata=metadata), pod, namespace=APPLICATION)
@@ -292,10 +298,7 @@ def test_a_pod_that_the_cluster_evicts_does_not_count_as_a_failure(
 def test_a_load_goes_on_elsewhere_when_its_node_is_lost_while_its_container_runs_on(
     settled: Stage, server: origin_server.Origin
 ) -> None:
-    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
-    source = server.put("large.bin", LARGE, faults=half)
-    create(settled, "large", source, wait=0)
-    until(lambda: "%" in shown(settled, "large").get("progress", ""))
+    source = begin_large(settled, server)
     # It keeps in the index what it sees.
     assert create(settled, "large", source, wait=0).results["state"] == "transferring"
     (name,) = (each for each in named(settled, core_v1.Pod) if each.startswith("dataset-large"))
@@ -417,10 +420,7 @@ def test_a_data_set_removed_without_the_charm_is_noticed_by_a_refresh(
 def test_a_load_that_lost_its_job_is_reported_and_continued(
     settled: Stage, server: origin_server.Origin
 ) -> None:
-    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
-    source = server.put("large.bin", LARGE, faults=half)
-    create(settled, "large", source, wait=0)
-    until(lambda: "%" in shown(settled, "large").get("progress", ""))
+    source = begin_large(settled, server)
     delete_job(settled, "dataset-large")
     results = shown(settled, "large")
     assert results["state"] == "failed"
@@ -461,18 +461,15 @@ def test_a_hook_killed_while_it_made_a_job_does_not_end_the_load(
 def test_a_load_that_reaches_its_deadline_says_so_and_is_continued(
     settled: Stage, server: origin_server.Origin
 ) -> None:
-    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
-    source = server.put("large.bin", LARGE, faults=half)
-    create(settled, "flowers", source, wait=0)
-    until(lambda: server.requests)
+    source = begin_large(settled, server)
     reached = {"spec": {"activeDeadlineSeconds": 1}}
-    settled.kube.patch(batch_v1.Job, "dataset-flowers", reached, namespace=APPLICATION)
-    until(lambda: shown(settled, "flowers")["state"] == "failed")
-    error = shown(settled, "flowers")["last-error"]
+    settled.kube.patch(batch_v1.Job, "dataset-large", reached, namespace=APPLICATION)
+    until(lambda: shown(settled, "large")["state"] == "failed")
+    error = shown(settled, "large")["last-error"]
     assert error == "the Job was stopped at its deadline: run it again, with a longer deadline="
-    assert listed(settled)[0][:2] == ["flowers", "failed"]
+    assert listed(settled)[0][:2] == ["large", "failed"]
     server.release()
-    published(settled, "flowers", source, deadline="2d")
+    published(settled, "large", source, deadline="2d")
 
 
 # --- overwrite and damage
@@ -591,9 +588,7 @@ def test_a_pod_that_reads_another_data_set_or_has_ended_does_not_prevent_deletio
 def test_deletion_stops_a_load_and_leaves_nothing(
     settled: Stage, server: origin_server.Origin
 ) -> None:
-    half = origin_server.Faults(hold_after=len(LARGE) // 2, ranges=False)
-    create(settled, "large", server.put("large.bin", LARGE, faults=half), wait=0)
-    until(lambda: "%" in shown(settled, "large").get("progress", ""))
+    begin_large(settled, server)
     assert entries(settled) != []
     done = settled.run("delete-dataset", name="large", wait=120)
     assert done.results["state"] == "deleted", done
