@@ -70,6 +70,7 @@ def test_nothing_that_a_user_writes_breaks_out_of_its_quotes(image, environment,
         main_container_annotation="kubectl.kubernetes.io/default-container",
         job_label="batch.kubernetes.io/job-name",
         grace_seconds=30,
+        memory_gib=1,
     )
     pod = manifest["spec"]["template"]["spec"]
     for container in (*pod["containers"], *pod["initContainers"]):

@@ -56,6 +56,7 @@ def rendered(job: job_lifecycle.DesiredJob) -> dict[str, Any]:
         main_container_annotation="kubectl.kubernetes.io/default-container",
         job_label="batch.kubernetes.io/job-name",
         grace_seconds=30,
+        memory_gib=1,
     )
 
 

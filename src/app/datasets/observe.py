@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from app.datasets import index, last_words, loader_jobs
 from cluster import pods
-from cluster.jobs import job_observe, logs, pod_observe
+from cluster.jobs import job_lifecycle, job_observe, logs, pod_observe
 from datasets import answers, dataset, protocol
 from datasets.loader.base import tasks
 
@@ -289,7 +289,7 @@ _LOST = "the loader's pod is lost, and with it its last words"
 
 def _describe_users(termination: pods.Termination) -> str:
     """Return how a custom loader ended; its message may be just the end of its log."""
-    limit = "OOMKilled, its memory is limited to 1 GiB"
+    limit = f"OOMKilled, its memory is limited to {job_lifecycle.MEMORY_GIB} GiB"
     reason = limit if termination.reason == "OOMKilled" else ""
     words = [termination.pod_reason, reason, termination.message]
     said = ": ".join(filter(None, words)) or termination.reason

@@ -22,6 +22,8 @@ FILES_PATH = "/loader"
 
 # A loader that gets SIGTERM saves its journal.
 GRACE_SECONDS = 30
+# The limit of each container.
+MEMORY_GIB = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,4 +298,5 @@ def _manifest(cluster: client.Cluster, job: DesiredJob) -> manifests.Manifest:
         main_container_annotation=pod_observe.MAIN_CONTAINER,
         job_label=job_observe.JOB_NAME,
         grace_seconds=GRACE_SECONDS,
+        memory_gib=MEMORY_GIB,
     )
