@@ -38,6 +38,7 @@ class Faults:
         bytes_per_second: The limit of each connection; None for no limit.
         max_concurrent: The number of concurrent responses; None for no limit.
         busy_status: The status of more concurrent responses.
+        notices_after_seconds: The time until it notices that a response has ended.
         range_status: The status of range requests; 200 to send everything, though the response
             promises ranges. None to support them.
         backends: The number of backends, which answer in turn; each has an ETag of its own.
@@ -56,6 +57,7 @@ class Faults:
     bytes_per_second: float | None = None
     max_concurrent: int | None = None
     busy_status: int = http.HTTPStatus.SERVICE_UNAVAILABLE
+    notices_after_seconds: float = 0
     range_status: int | None = None
     backends: int = 1
     answers: int | None = None
@@ -238,11 +240,24 @@ class Origin:
             try:
                 self._send(connection, resource, span, tag)
             finally:
-                with self._lock:
-                    resource.open -= 1
+                self._end(resource)
         else:
             connection.send_header("Content-Length", "0")
             connection.end_headers()
+
+    def _end(self, resource: _Resource) -> None:
+        """Count a response as ended, now or after a while."""
+
+        def end() -> None:
+            with self._lock:
+                resource.open -= 1
+
+        if resource.faults.notices_after_seconds:
+            timer = threading.Timer(resource.faults.notices_after_seconds, end)
+            timer.daemon = True
+            timer.start()
+        else:
+            end()
 
     def _send(
         self,

@@ -33,6 +33,16 @@ ORIGINS: dict[str, dict[str, Any]] = {
     "a second connection is refused with 403": {"max_concurrent": 1, "busy_status": 403},
     "a second connection is refused with 429": {"max_concurrent": 1, "busy_status": 429},
     "a third connection is refused with 403": {"max_concurrent": 2, "busy_status": 403},
+    "closed connections count for a while": {
+        "max_concurrent": 2,
+        "busy_status": 403,
+        "notices_after_seconds": 0.3,
+    },
+    "a closed connection counts for a while": {
+        "max_concurrent": 1,
+        "busy_status": 401,
+        "notices_after_seconds": 0.3,
+    },
 }
 
 

@@ -65,9 +65,14 @@ class Response:
     def __init__(self, answer: Any, url: str, release: Callable[[bool], None]) -> None:
         self._answer = answer
         self._release = release
+        self._on_close: Callable[[], None] = lambda: None
         self.status: int = answer.status
         self.headers: email_message.Message = answer.headers
         self.url = url
+
+    def on_close(self, call: Callable[[], None]) -> None:
+        """Have a function called when it is closed."""
+        self._on_close = call
 
     def read(self, count: int) -> bytes:
         """Return the next bytes, at most `count`; none at the end.
@@ -92,6 +97,8 @@ class Response:
         complete = self._answer.isclosed()
         self._answer.close()
         self._release(complete)
+        on_close, self._on_close = self._on_close, lambda: None
+        on_close()
 
 
 class Client:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator
 
 from ..base import failure, urls
-from . import redirected_urls, responses
+from . import open_responses, redirected_urls, responses
 
 OPENING_SECONDS, PATIENCE_SECONDS = 25.0, 900.0
 # A host is read without ranges when this many of its objects had to be.
@@ -37,6 +37,7 @@ class Origins:
     Attributes:
         tick: Called now and then in a thread that waits.
         redirects: The targets of redirects.
+        open_responses: The objects that are being read.
         patience_seconds: The longest time without any data for the load.
     """
 
@@ -49,6 +50,7 @@ class Origins:
     ) -> None:
         self.tick: Callable[[], None] = lambda: None
         self.redirects = redirected_urls.RedirectedUrls()
+        self.open_responses = open_responses.OpenResponses(clock)
         self.patience_seconds = patience_seconds
         self._opening_seconds = opening_seconds
         self._clock = clock

@@ -9,14 +9,13 @@ import contextlib
 import http.client
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from email import message as email_message
 
 from ..base import failure, file_names, urls
-from . import header_names, http_client, object_reader, origins
+from . import header_names, http_client, object_reader, object_requests, origins
 
 CHUNK_BYTES = object_reader.CHUNK_BYTES
-NOTHING: Mapping[str, str] = {}
 
 
 class RemoteObject:
@@ -59,7 +58,8 @@ class RemoteObject:
         self.codings: tuple[str, ...] = ()
         self.name = urls.file_name(url)
         self._client = client
-        self._auth = auth
+        self._requests = object_requests.ObjectRequests(client, url, auth)
+        self._stored = bool(auth)
         self._on_received = on_received
         self._on_version_lost = on_version_lost
         self._ranges_tried = False
@@ -73,13 +73,7 @@ class RemoteObject:
             StartOver: It differs from the list's entry.
             Failure: It cannot be fetched.
         """
-        backoff = self.backoff()
-        while True:
-            try:
-                response = self._send()
-                break
-            except http_client.RetryLater as trouble:
-                backoff.wait(trouble)
+        response = self._requests.retried(self._requests.send)
         size, validator = _length(response), validator_of(response.headers)
         if self._is_other(size, validator):
             response.close()
@@ -97,7 +91,7 @@ class RemoteObject:
         )
         self.media_type = header_names.media_type(response.headers)
         # Buckets and Hubs send objects as they are stored: a coding is a property of the file.
-        self.codings = () if self._auth else header_names.codings(response.headers)
+        self.codings = () if self._stored else header_names.codings(response.headers)
         self._first = response
 
     def assume_ranges(self) -> None:
@@ -144,7 +138,7 @@ class RemoteObject:
 
     def backoff(self) -> origins.Backoff:
         """Return the retries that the origin is allowed from now on."""
-        return self._client.backoff(self.url)
+        return self._requests.backoff()
 
     def open_range(
         self, start: int, end: int | None, *, patient: bool = True
@@ -182,7 +176,7 @@ class RemoteObject:
             first, self._first = self._first, None
         if first:
             return first
-        response = self._send()
+        response = self._requests.send()
         size = _length(response)
         if response.status != http.client.OK or self._is_other(size, ""):
             response.close()
@@ -201,34 +195,12 @@ class RemoteObject:
         if self.validator:
             headers["If-Range"] = self.validator
         try:
-            response = self._send(headers)
+            response = self._requests.send(headers)
         except http_client.Refused as refused:
             raise object_reader.NoRanges(self._open_without_ranges, refused) from None
         if not self._is_part(response, start):
             response.close()
             raise object_reader.NoRanges(self._open_without_ranges)
-        return response
-
-    def _send(self, headers: Mapping[str, str] = NOTHING) -> http_client.Response:
-        """Send a request to where an earlier one was redirected, or to its own URL."""
-        redirects = self._client.origins.redirects
-        target = redirects.find(self.url)
-        if target:
-            own = urls.site_of(target) == urls.site_of(self.url)
-            try:
-                return self._client.request(
-                    target,
-                    headers,
-                    auth=self._auth if own else "",
-                    redirected_from=self.url,
-                )
-            except (http_client.Refused, http_client.RetryLater):
-                # The signed link has expired, or there may be another mirror.
-                redirects.forget(self.url, target)
-                raise
-        response = self._client.request(self.url, headers, auth=self._auth)
-        if response.url != self.url:
-            redirects.keep(self.url, response.url)
         return response
 
     def _is_part(self, response: http_client.Response, start: int) -> bool:
@@ -272,12 +244,11 @@ class RemoteObject:
         """Return the instruction to start over without ranges, if it can be read as a whole.
 
         Raises:
-            Refused: It is refused as a whole, too.
-            RetryLater: The origin or the network is in trouble.
+            Failure: It is refused as a whole, too, or the origin stays in trouble.
         """
         self.read_whole()
         if trouble.refused:
-            self.request_whole().close()
+            self._requests.retried(self.request_whole).close()
         return failure.StartOver("changed, or cannot be read in ranges")
 
     def lose_version(self) -> None:

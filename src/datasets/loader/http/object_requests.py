@@ -1,0 +1,86 @@
+"""The requests for one object, which go where an earlier one was redirected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..base import urls
+from . import http_client, origins
+
+NOTHING: Mapping[str, str] = {}
+# How origins refuse a connection more than they allow at once, beside the statuses that say so.
+BUSY = {400, 401, 403, 416}
+
+
+class ObjectRequests:
+    """The requests for one object.
+
+    Args:
+        client: The HTTP client.
+        url: The object's URL.
+        auth: The name of the signer of the requests.
+    """
+
+    def __init__(self, client: http_client.Client, url: str, auth: str) -> None:
+        self._client = client
+        self._url = url
+        self._auth = auth
+
+    def backoff(self) -> origins.Backoff:
+        """Return the retries that the origin is allowed from now on."""
+        return self._client.backoff(self._url)
+
+    def retried(self, send: Callable[[], http_client.Response]) -> http_client.Response:
+        """Send a request; retry while the origin is in trouble.
+
+        Raises:
+            Failure: The origin refuses the request, or stays in trouble.
+        """
+        backoff = self.backoff()
+        while True:
+            try:
+                return send()
+            except http_client.RetryLater as trouble:  # noqa: PERF203 - a request costs more
+                backoff.wait(trouble)
+
+    def send(self, headers: Mapping[str, str] = NOTHING) -> http_client.Response:
+        """Send a request.
+
+        Raises:
+            RetryLater: The origin or the network is in trouble, or the origin serves no further
+                connection now.
+            Refused: The origin refuses the request.
+        """
+        known = self._client.origins.open_responses
+        try:
+            response = self._redirected(headers)
+        except http_client.Refused as refused:
+            # A refused range is left to other connections; the whole is read by this one.
+            if "Range" in headers or refused.status not in BUSY or not known.holds(self._url):
+                raise
+            raise http_client.RetryLater(f"answers {refused.status}") from None
+        known.opened(self._url)
+        response.on_close(lambda: known.closed(self._url))
+        return response
+
+    def _redirected(self, headers: Mapping[str, str]) -> http_client.Response:
+        """Send a request to where an earlier one was redirected, or to its own URL."""
+        redirects = self._client.origins.redirects
+        target = redirects.find(self._url)
+        if target:
+            own = urls.site_of(target) == urls.site_of(self._url)
+            try:
+                return self._client.request(
+                    target,
+                    headers,
+                    auth=self._auth if own else "",
+                    redirected_from=self._url,
+                )
+            except (http_client.Refused, http_client.RetryLater):
+                # The signed link has expired, or there may be another mirror.
+                redirects.forget(self._url, target)
+                raise
+        response = self._client.request(self._url, headers, auth=self._auth)
+        if response.url != self._url:
+            redirects.keep(self._url, response.url)
+        return response
