@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 import problems
 from cluster import errors
@@ -19,9 +21,26 @@ _EVERYWHERE = {("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt"
 # Resources and API groups that only report on others.
 _REPORTS = {"events", "events.events.k8s.io"}
 _REPORTING_GROUP = "apis/metrics.k8s.io/"
-_JOB = "Job"
+# The owners with which an object goes, by API group and kind: our Jobs, and their pods, for which
+# networks keep objects of their own.
+_GOING_OWNERS = (("batch", "Job"), ("", "Pod"))
 
 _Answer = TypeVar("_Answer")
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectOwner:
+    """An owner of an object, as its owner references name it.
+
+    Attributes:
+        group: The API group of its kind; "" for the core group.
+        kind: Its kind.
+        uid: Its uid.
+    """
+
+    group: str
+    kind: str
+    uid: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +51,13 @@ class FoundObject:
         resource: Its resource as kubectl names it, as in "jobs.batch".
         name: Its name.
         uid: Its uid.
-        owners: The kinds and uids of the objects that own it.
+        owners: The objects that own it.
     """
 
     resource: str
     name: str
     uid: str
-    owners: tuple[tuple[str, str], ...] = ()
+    owners: tuple[ObjectOwner, ...] = ()
 
     @property
     def title(self) -> str:
@@ -59,6 +78,44 @@ class NamespaceContents:
     unknown: tuple[str, ...]
 
 
+# What is read of the API server's answers, and of those of servers that extend it.
+
+
+class _Owner(msgspec.Struct, rename="camel"):
+    api_version: str = ""
+    kind: str = ""
+    uid: str = ""
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    name: str = ""
+    uid: str = ""
+    owner_references: list[_Owner] | None = None
+
+
+class _Item(msgspec.Struct):
+    metadata: _Metadata
+
+
+class _PageMetadata(msgspec.Struct, rename={"following": "continue"}):
+    following: str = ""
+
+
+class _Page(msgspec.Struct):
+    items: list[_Item] | None = None
+    metadata: _PageMetadata = msgspec.field(default_factory=_PageMetadata)
+
+
+class _Resource(msgspec.Struct):
+    name: str
+    namespaced: bool = False
+    verbs: list[str] | None = None
+
+
+class _Resources(msgspec.Struct):
+    resources: list[_Resource] | None = None
+
+
 def observe(cluster: client.Cluster, namespace: str) -> NamespaceContents:
     """List a namespace: a call for each API version, and one for each resource.
 
@@ -69,14 +126,14 @@ def observe(cluster: client.Cluster, namespace: str) -> NamespaceContents:
     paths: dict[str, str] = {}
     unknown: list[str] = []
     for version in _versions(cluster):
-        known = _try(_resources, cluster, version)
+        known = _try(cluster, _resources, version, namespace)
         if known is None:
             unknown.append(version.removeprefix("apis/"))
         # A resource that several versions have is listed once.
         paths = {**(known or {}), **paths}
     found: list[FoundObject] = []
     for resource, path in sorted(paths.items()):
-        listed = _try(_list, cluster, path.format(namespace=namespace), resource)
+        listed = _try(cluster, _list, path, resource)
         if listed is None:
             unknown.append(resource)
         found += listed or []
@@ -86,22 +143,27 @@ def observe(cluster: client.Cluster, namespace: str) -> NamespaceContents:
 def find_foreign(contents: NamespaceContents, removed: Collection[str]) -> list[str]:
     """Return the titles of the objects that stay when ours are gone.
 
-    What belongs to Jobs that are gone goes with them: Kubernetes collects it.
+    What belongs to Jobs that are gone, or to their pods, goes with them: Kubernetes collects it.
 
     Args:
         contents: The contents of our namespace.
         removed: The uids of our objects that are deleted, or would be.
     """
     left = [each for each in contents.objects if each.uid not in removed]
-    there = {each.uid for each in left}
-
-    def goes(found: FoundObject) -> bool:
-        return bool(found.owners) and all(
-            kind == _JOB and uid not in there for kind, uid in found.owners
-        )
-
-    titles = [each.title for each in left if not goes(each)]
+    # First the pods of the Jobs go, then what belongs to the pods.
+    for _ in _GOING_OWNERS:
+        there = {each.uid for each in left}
+        left = [each for each in left if not _goes(each, there)]
+    titles = [each.title for each in left]
     return [*titles, *(f"{each} (it cannot be listed)" for each in contents.unknown)]
+
+
+def _goes(found: FoundObject, there: Collection[str]) -> bool:
+    """Return whether Kubernetes collects an object, since all its owners are gone."""
+    return bool(found.owners) and all(
+        (owner.group, owner.kind) in _GOING_OWNERS and owner.uid not in there
+        for owner in found.owners
+    )
 
 
 def _versions(cluster: client.Cluster) -> Iterator[str]:
@@ -117,26 +179,31 @@ def _versions(cluster: client.Cluster) -> Iterator[str]:
                 yield path
 
 
-def _try(read: Callable[..., _Answer], *arguments: Any) -> _Answer | None:
-    """Return what was read; None where the API server refuses, or asks a server that is down."""
+def _try(cluster: client.Cluster, read: Callable[..., _Answer], *arguments: str) -> _Answer | None:
+    """Return what was read; None where only this cannot be read.
+
+    The API server refuses it, or hands the question on to a server that extends it and is down,
+    mute, or answers something else.
+    """
     try:
-        return read(*arguments)
+        return read(cluster, *arguments)
     except errors.UnreachableError:
-        raise
+        cluster.check_namespace()
+        return None
     except problems.Problem:
         return None
 
 
-def _resources(cluster: client.Cluster, version: str) -> dict[str, str]:
-    """Return the paths of the resources of a version that can be listed in a namespace."""
-    answer: dict[str, Any] = cluster.read(version) or {}
+def _resources(cluster: client.Cluster, version: str, namespace: str) -> dict[str, str]:
+    """Return the paths of the lists of a namespace, by the resources of a version."""
+    answer = _read(cluster, version, _Resources)
     paths: dict[str, str] = {}
     _, _, group_version = version.partition("/")
     group = group_version.rpartition("/")[0]
-    for each in answer.get("resources", []):
-        name = f"{each['name']}.{group}" if group else each["name"]
-        if each.get("namespaced") and "list" in each.get("verbs", []) and name not in _REPORTS:
-            paths[name] = f"{version}/namespaces/{{namespace}}/{each['name']}"
+    for each in answer.resources or []:
+        name = f"{each.name}.{group}" if group else each.name
+        if each.namespaced and "list" in (each.verbs or []) and name not in _REPORTS:
+            paths[name] = f"{version}/namespaces/{namespace}/{each.name}"
     return paths
 
 
@@ -144,20 +211,34 @@ def _list(cluster: client.Cluster, path: str, resource: str) -> list[FoundObject
     found: list[FoundObject] = []
     following: dict[str, str] = {}
     while True:
-        page: dict[str, Any] = cluster.read(path, accept=_METADATA, limit=_PAGE, **following) or {}
-        items: list[dict[str, Any]] = page.get("items") or []
-        found += [_object(resource, each.get("metadata") or {}) for each in items]
-        metadata: dict[str, str] = page.get("metadata") or {}
-        following = {"continue": metadata.get("continue", "")}
+        page = _read(cluster, path, _Page, accept=_METADATA, limit=_PAGE, **following)
+        found += [_object(resource, each.metadata) for each in page.items or []]
+        following = {"continue": page.metadata.following}
         if not following["continue"]:
             return [each for each in found if (resource, each.name) not in _EVERYWHERE]
 
 
-def _object(resource: str, metadata: Mapping[str, Any]) -> FoundObject:
-    owners: list[dict[str, str]] = metadata.get("ownerReferences") or []
+def _read(
+    cluster: client.Cluster,
+    path: str,
+    kind: type[_Answer],
+    *,
+    accept: str = "application/json",
+    **parameters: str | int,
+) -> _Answer:
+    answer: Any = cluster.read(path, accept=accept, **parameters)
+    with errors.translated(f"read {path}"):
+        return msgspec.convert({} if answer is None else answer, kind)
+
+
+def _object(resource: str, metadata: _Metadata) -> FoundObject:
+    owners = metadata.owner_references or []
     return FoundObject(
         resource=resource,
-        name=metadata.get("name", ""),
-        uid=metadata.get("uid", ""),
-        owners=tuple((each.get("kind", ""), each.get("uid", "")) for each in owners),
+        name=metadata.name,
+        uid=metadata.uid,
+        owners=tuple(
+            ObjectOwner(each.api_version.rpartition("/")[0], each.kind, each.uid)
+            for each in owners
+        ),
     )

@@ -31,6 +31,9 @@ class ApiServer:
     Attributes:
         objects: The objects by resource, namespace and name, as in ("pods", "default", "web").
         refusal: The HTTP status and message that every request gets; None for the answers.
+        answers: The answers to GET requests of other paths than objects', by path.
+        refused: The statuses of GET requests that are refused, by path.
+        mute: The paths of GET requests that are not answered before the server is closed.
         garble: Changes the answer to a request, by its number since `requests` was 0.
         requests: The number of requests.
     """
@@ -38,6 +41,10 @@ class ApiServer:
     def __init__(self, directory: pathlib.Path) -> None:
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.refusal: tuple[int, str] | None = None
+        self.answers: dict[str, Any] = {}
+        self.refused: dict[str, int] = {}
+        self.mute: set[str] = set()
+        self.ended = threading.Event()
         self.garble: Callable[[int, faulty_http_server.Reply], faulty_http_server.Reply] | None = (
             None
         )
@@ -74,6 +81,7 @@ class ApiServer:
 
     def close(self) -> None:
         """End it."""
+        self.ended.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -126,6 +134,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        if path in self.api.mute:
+            self.api.ended.wait(60)
+        if path in self.api.refused:
+            self._reply({"message": "refused"}, self.api.refused[path])
+            return
+        if path in self.api.answers:
+            self._reply(self.api.answers[path])
+            return
         resource, namespace, name = self._key()
         if name:
             found = self.api.objects.get((resource, namespace, name))
@@ -154,7 +171,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _query(self) -> dict[str, list[str]]:
         return urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
 
-    def _reply(self, body: dict[str, Any], status: int = 200) -> None:
+    def _reply(self, body: Any, status: int = 200) -> None:
         if self.api.refusal:
             status, message = self.api.refusal
             body = {"kind": "Status", "apiVersion": "v1", "code": status, "message": message}
