@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 
 from benchmarks import interpreter, processes, shapes, slow_mount
-from datasets import dataset, protocol
+from datasets import dataset, loader_program, protocol, request_ids
 from datasets.loader.base import tasks
 
 NAME = "measured"
@@ -217,7 +217,7 @@ class OurProgram(Contestant):
     def run(self, context: RunContext) -> Measurement:
         """Run all pods at once."""
         loader = context.local / "loader.pyz"
-        loader.write_bytes(dataset.zipapp())
+        loader.write_bytes(loader_program.zipapp())
         commands = self.commands(context, loader)
         completed = processes.run(commands, context.local, sample_memory=True)
         return Measurement(
@@ -260,7 +260,7 @@ class OurLoader(OurProgram):
             unpack=self.unpack,
             parallelism=self.pods,
         )
-        request = dataset.new_request()
+        request = request_ids.new()
         program = () if self.hashed else ("-c", UNHASHED_PROGRAM)
         return [
             processes.Command(
@@ -298,7 +298,7 @@ class OurVerb(OurProgram):
 
     def commands(self, context: RunContext, loader: pathlib.Path) -> list[processes.Command]:
         """Return the command of the pod, whose mount knows nothing of the data set."""
-        task = tasks.Task(NAME, dataset.new_request(), "", root=str(context.mounts[-1]))
+        task = tasks.Task(NAME, request_ids.new(), "", root=str(context.mounts[-1]))
         environ = {
             protocol.TASK: task.to_json(),
             protocol.TERMINATION_LOG: str(context.local / "message"),

@@ -12,7 +12,7 @@ import pydantic
 import juju_values
 import shell_words
 from config import image_name
-from datasets import dataset, protocol
+from datasets import dataset, parameter_values, protocol
 from datasets.loader.base import urls
 from datasets.loader.sources import table
 from juju_values import Flag, Text
@@ -99,7 +99,7 @@ def _sources(value: str) -> tuple[str, ...]:
     for number, source in enumerate(sources, 1):
         where = f"number {number} " if len(sources) > 1 else ""
         try:
-            dataset.validate_source(source)
+            parameter_values.validate_source(source)
         except ValueError as error:
             raise ValueError(f"{where}{error}") from None
         if sources.index(source) != number - 1:
@@ -133,7 +133,7 @@ def _checked(check: Callable[[str], str]) -> Any:
     return pydantic.AfterValidator(lambda value: check(value) if value else "")
 
 
-Name = Annotated[Text, pydantic.AfterValidator(dataset.validate_name)]
+Name = Annotated[Text, pydantic.AfterValidator(parameter_values.validate_name)]
 # A number, which may have a unit.
 Amount = Annotated[Text, pydantic.BeforeValidator(_number)]
 Wait = Annotated[int, juju_values.whole(0, LONGEST_WAIT_SECONDS)]
@@ -144,13 +144,13 @@ class CreateDatasetParams(Parameters):
 
     name: Name
     source: Annotated[tuple[str, ...], pydantic.BeforeValidator(_sources), juju_values.TEXT] = ()
-    source_list: Annotated[Text, _checked(dataset.validate_source)] = ""
-    base: Annotated[Text, _checked(dataset.validate_base)] = ""
+    source_list: Annotated[Text, _checked(parameter_values.validate_source)] = ""
+    base: Annotated[Text, _checked(parameter_values.validate_base)] = ""
     strip_components: Annotated[int, juju_values.whole(0, MOST_COMPONENTS)] = 0
-    checksum: Annotated[Text, _checked(dataset.validate_checksum)] = ""
+    checksum: Annotated[Text, _checked(parameter_values.validate_checksum)] = ""
     unpack: Annotated[str, pydantic.BeforeValidator(_unpack)] = "true"
-    endpoint: Annotated[Text, _checked(dataset.validate_endpoint)] = ""
-    region: Annotated[Text, _checked(dataset.validate_region)] = ""
+    endpoint: Annotated[Text, _checked(parameter_values.validate_endpoint)] = ""
+    region: Annotated[Text, _checked(parameter_values.validate_region)] = ""
     credentials: Annotated[Text, _checked(_secret)] = ""
     requester_pays: Flag = False
     include: Annotated[tuple[str, ...], pydantic.BeforeValidator(_patterns), juju_values.TEXT] = ()
@@ -158,13 +158,17 @@ class CreateDatasetParams(Parameters):
     connections: Annotated[int, juju_values.whole(0, dataset.MOST_CONNECTIONS)] = 0
     parallelism: Annotated[int, juju_values.whole(1, dataset.MOST_PODS)] = 1
     owner: Annotated[
-        str, pydantic.BeforeValidator(juju_values.read_owner), _checked(dataset.validate_owner)
+        str,
+        pydantic.BeforeValidator(juju_values.read_owner),
+        _checked(parameter_values.validate_owner),
     ] = ""
     mode: Annotated[
-        str, pydantic.BeforeValidator(juju_values.read_mode), _checked(dataset.validate_mode)
+        str,
+        pydantic.BeforeValidator(juju_values.read_mode),
+        _checked(parameter_values.validate_mode),
     ] = ""
-    max_size: Annotated[Amount, _checked(dataset.validate_size)] = ""
-    deadline: Annotated[Amount, _checked(dataset.validate_duration)] = ""
+    max_size: Annotated[Amount, _checked(parameter_values.validate_size)] = ""
+    deadline: Annotated[Amount, _checked(parameter_values.validate_duration)] = ""
     image: Annotated[Text, _checked(image_name)] = ""
     command: Annotated[tuple[str, ...], pydantic.BeforeValidator(_words), juju_values.TEXT] = ()
     env: Annotated[dict[str, str], pydantic.BeforeValidator(_environment), juju_values.TEXT] = {}
@@ -181,7 +185,7 @@ class CreateDatasetParams(Parameters):
             )
         elif self.command or self.env:
             raise ValueError("command and env go with image: leave them out with source")
-        several = len(self.source) != 1 and not dataset.are_parts(self.source)
+        several = len(self.source) != 1 and not parameter_values.are_parts(self.source)
         if self.checksum and (several or self.source_list):
             raise ValueError(
                 "checksum goes with one source only, or the parts of one archive: for several, "
@@ -253,8 +257,8 @@ class CreateDatasetParams(Parameters):
             image=self.image,
             command=self.command,
             env=self.env,
-            max_bytes=dataset.size_bytes(self.max_size),
-            deadline_seconds=dataset.duration_seconds(self.deadline),
+            max_bytes=parameter_values.size_bytes(self.max_size),
+            deadline_seconds=parameter_values.duration_seconds(self.deadline),
         )
 
     @property

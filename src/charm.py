@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import logging
 import pathlib
-import re
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import ops.log
 
 import identity
 import log_batch
+import messages
 import problems
 from relations import cloud, control_plane, peers, workers
 
@@ -41,14 +41,6 @@ for _library in ("botocore", "urllib3", "lightkube", "httpx2", "httpcore2", "hpa
 AWS_TIMEOUT_SECONDS = 180
 # An action may take longer, since the user waits for it: `juju run --wait` limits that.
 TEARDOWN_TIMEOUT_SECONDS = 900
-STATUS_LIMIT = 120
-# Linux takes at most 128 KiB in an argument of a program.
-LONGEST_RESULT_BYTES = 120_000
-INTERNAL_ERROR = "internal error: see debug-log"
-_RETRIED = re.compile(
-    "[:,] (the charm tries again|trying again|the next update-status continues)$"
-)
-
 # The other actions are the leader's: they change something, or ask the cluster.
 ACTIONS_OF_ANY_UNIT = {"diagnose", "show-mount"}
 
@@ -100,7 +92,7 @@ class AwsEfsCharm(ops.CharmBase):
 
     def _reconcile(self, *, installing: bool) -> None:
         if peers.load(self).torn_down:
-            raise problems.Blocked(torn_down(self.app.name))
+            raise problems.Blocked(messages.torn_down(self.app.name))
         peers.announce_leader(self)
         # Before the peer relation there is only install. Without it later, as while the
         # application is being removed, nobody knows whether the file system was torn down.
@@ -127,7 +119,7 @@ class AwsEfsCharm(ops.CharmBase):
         for problem in outcome.problems:
             self._report(problem)
         if outcome.summary:
-            self._statuses.append(ops.ActiveStatus(_shorten(outcome.summary)))
+            self._statuses.append(ops.ActiveStatus(messages.shorten(outcome.summary)))
 
     # --- actions
 
@@ -154,11 +146,13 @@ class AwsEfsCharm(ops.CharmBase):
                     f"{self.unit.name} is not the leader: run it on {self.app.name}/leader"
                 )
             results = handlers.get(action, self._data_set)(params, event)
-            event.set_results({name: fit_result(value) for name, value in results.items()})
+            event.set_results(
+                {name: messages.fit_result(value) for name, value in results.items()}
+            )
         except pydantic.ValidationError as error:
             event.fail(problems.printable(config.format_error(error)))
         except problems.Problem as problem:
-            event.fail(describe_failure(problem))
+            event.fail(messages.describe_failure(problem))
         except Exception as error:  # noqa: BLE001 - Juju would show its traceback to the user
             event.fail(self._report_bug(error))
 
@@ -244,7 +238,7 @@ class AwsEfsCharm(ops.CharmBase):
             return {"would-delete": lines}
         peers.save(self, peers.PeerRecord(region=context.aws.region, torn_down=True))
         self._control_plane.publish([])
-        self._report(problems.Blocked(torn_down(self.app.name)))
+        self._report(problems.Blocked(messages.torn_down(self.app.name)))
         return {"deleted": lines}
 
     # --- inputs from Juju
@@ -319,9 +313,9 @@ class AwsEfsCharm(ops.CharmBase):
 
     def _report(self, problem: problems.Problem) -> None:
         status = ops.BlockedStatus if isinstance(problem, problems.Blocked) else ops.WaitingStatus
-        if len(problem.message) > STATUS_LIMIT:
+        if len(problem.message) > messages.STATUS_LIMIT:
             logger.warning("%s", problem.message)
-        self._statuses.append(status(_shorten(problem.message)))
+        self._statuses.append(status(messages.shorten(problem.message)))
 
     def _report_bug(self, error: Exception) -> str:
         """Log an error that nobody foresaw, and report it; return the message.
@@ -330,8 +324,8 @@ class AwsEfsCharm(ops.CharmBase):
         """
         stack = "".join(traceback.format_tb(error.__traceback__))
         logger.error("internal error: %s\n%s", type(error).__name__, stack)
-        self._report(problems.Blocked(INTERNAL_ERROR))
-        return INTERNAL_ERROR
+        self._report(problems.Blocked(messages.INTERNAL_ERROR))
+        return messages.INTERNAL_ERROR
 
     def _tell(self, notice: str) -> None:
         logger.warning("%s", notice)
@@ -348,48 +342,9 @@ class AwsEfsCharm(ops.CharmBase):
             if not self._notices:
                 event.add_status(status)
                 continue
-            text = _shorten("; ".join([*self._notices, status.message]))
+            text = messages.shorten("; ".join([*self._notices, status.message]))
             event.add_status(ops.StatusBase.from_name(status.name, text))
         self._log.release()
-
-
-def _shorten(message: str) -> str:
-    if len(message) <= STATUS_LIMIT:
-        return message
-    return message[: STATUS_LIMIT - 3] + "..."
-
-
-def describe_failure(problem: problems.Problem) -> str:
-    """Return the message of a failed action, which nothing runs again by itself.
-
-    Args:
-        problem: The problem that ended it.
-    """
-    if not isinstance(problem, problems.Waiting):
-        return problem.message
-    text = _RETRIED.sub("", problem.message)
-    return text if text.endswith("again") else f"{text}: run the action again"
-
-
-def fit_result(value: str) -> str:
-    """Return an action's result as an argument that action-set can take.
-
-    Args:
-        value: The result.
-    """
-    encoded = problems.printable(value).encode()
-    if len(encoded) <= LONGEST_RESULT_BYTES:
-        return encoded.decode()
-    kept = encoded[:LONGEST_RESULT_BYTES].decode(errors="ignore")
-    return f"{kept}\n... {len(encoded):,} bytes: the rest does not fit into a result"
-
-
-def torn_down(application: str) -> str:
-    """Return the status message after a teardown."""
-    return (
-        f"torn down: juju run {application}/leader setup creates it again, "
-        f"or juju remove-application {application}"
-    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from datasets import dataset
+from datasets import parameter_values
 
 _KINDS = {"bool": "true or false", "list": "a list", "dict": "a map"}
 _FLAGS = {"true": True, "false": False}
@@ -85,7 +85,7 @@ def _quoted(info: pydantic.ValidationInfo, text: str) -> str:
 
 def _is_mode(value: str) -> bool:
     try:
-        dataset.validate_mode(value)
+        parameter_values.validate_mode(value)
     except ValueError:
         return False
     return True

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from unittest import mock
 
-from datasets import answers, dataset
+from datasets import answers, loader_program, request_ids
 from datasets.loader import program
 from datasets.loader.base import tasks
 from datasets.loader.work import planner
@@ -103,7 +103,7 @@ class Rig:
         self.volume = path / "volume"
         self.volume.mkdir()
         self._loader = path / "loader.pyz"
-        self._loader.write_bytes(dataset.zipapp())
+        self._loader.write_bytes(loader_program.zipapp())
         self._runs = 0
         self._started: dict[int, int] = {}
 
@@ -156,7 +156,7 @@ class Rig:
         made_from = [source.partition("?")[0], checksum, unpack, repr(parameters)]
         return tasks.Task(
             name=name,
-            request=request or dataset.new_request(),
+            request=request or request_ids.new(),
             fingerprint=hashlib.sha256(repr(made_from).encode()).hexdigest(),
             sources=sources,
             unpack=unpack,
@@ -226,7 +226,7 @@ class Rig:
 
     def run_pods(self, source: str, count: int, name: str = "x", **parameters: Any) -> list[Run]:
         """Run several pods of one load at once; return them in the order of their index."""
-        parameters.setdefault("request", dataset.new_request())
+        parameters.setdefault("request", request_ids.new())
         processes = [
             self.start(
                 source,

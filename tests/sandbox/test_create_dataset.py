@@ -13,7 +13,7 @@ from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
 from cluster.jobs import job_inputs
-from datasets import dataset
+from datasets import dataset, loader_program
 from sandbox.juju import hook_process
 from sandbox.servers import origin_server
 from sandbox.stage import Stage
@@ -242,11 +242,11 @@ def test_a_create_that_was_interrupted_and_met_another_release_continues_with_th
         patch.setattr(job_inputs, "share_files", killed)
         assert stage.run("create-dataset", name="iris", source=source).status == "failed"
     monkeypatch.setattr(dataset, "MAIN", f"{dataset.MAIN}# of another release\n")
-    dataset.zipapp.cache_clear()
+    loader_program.zipapp.cache_clear()
     try:
         done = stage.run("create-dataset", name="iris", source=source)
     finally:
-        dataset.zipapp.cache_clear()
+        loader_program.zipapp.cache_clear()
     assert done.status == "completed", done
     assert done.results["state"] == "published"
 

@@ -15,7 +15,7 @@ SRC = ROOT / "src"
 # The imports from src that each module beside the packages may have.
 MAY_IMPORT = {
     "charm": {
-        *("action_params", "config", "identity", "log_batch", "polling", "problems"),
+        *("action_params", "config", "identity", "log_batch", "messages", "polling", "problems"),
         *("app", "aws", "cluster", "relations"),
     },
     "action_params": {"config", "datasets", "juju_values", "problems", "shell_words"},
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "juju_values": {"datasets"},
     "label_syntax": {"problems"},
     "log_batch": set[str](),
+    "messages": {"problems"},
     "polling": set[str](),
     "problems": set[str](),
     "shell_words": set[str](),

@@ -14,6 +14,7 @@ import yaml
 from ops import testing
 
 import charm
+import messages
 import problems
 from relations import peers as peers_module
 from sandbox.aws import aws_cloud
@@ -514,7 +515,7 @@ def test_a_record_that_somebody_else_wrote_is_a_status(
     ids=["NUL", "terminal", "lines", "long"],
 )
 def test_a_result_is_made_fit_for_juju(value: str, shown: str) -> None:
-    fit = charm.fit_result(value)
+    fit = messages.fit_result(value)
     assert fit == shown
     # Linux takes at most 128 KiB in an argument, and no NUL.
     subprocess.run(["/bin/true", f"result={fit}"], check=True)
@@ -524,7 +525,7 @@ def test_a_result_is_made_fit_for_juju(value: str, shown: str) -> None:
 def test_a_problem_is_fit_for_juju(message: str) -> None:
     problem = problems.Waiting(message)
     subprocess.run(["/bin/true", problem.message], check=True)
-    subprocess.run(["/bin/true", charm.describe_failure(problem)], check=True)
+    subprocess.run(["/bin/true", messages.describe_failure(problem)], check=True)
 
 
 @pytest.mark.parametrize(
@@ -548,7 +549,7 @@ def test_a_problem_is_fit_for_juju(message: str) -> None:
 def test_a_failed_action_is_not_said_to_be_tried_again(
     problem: problems.Problem, shown: str
 ) -> None:
-    assert charm.describe_failure(problem) == shown
+    assert messages.describe_failure(problem) == shown
 
 
 # --- leaders
@@ -647,7 +648,7 @@ def test_a_report_is_bounded_whatever_it_meets(
     before = state(*relations, secret=secret, tags=f"a={'x' * 200_000}")
     context.run(context.on.action("diagnose"), before)
     report = str((context.action_results or {})["report"])
-    assert len(report.encode()) < charm.LONGEST_RESULT_BYTES
+    assert len(report.encode()) < messages.LONGEST_RESULT_BYTES
     assert "does not fit into a result" not in report
     # No line of others looks like one of ours, and the last part is there.
     assert not any(line.startswith("root:") for line in report.split("\n"))

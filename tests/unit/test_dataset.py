@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from datasets import dataset, loader, protocol
+from datasets import dataset, loader, loader_program, parameter_values, protocol, request_ids
 from datasets.loader.base import tasks
 
 LOADER = pathlib.Path(loader.__file__).parent
@@ -21,7 +21,7 @@ KEY, OTHER_KEY = "5e" * 32, "77" * 32
 
 @pytest.mark.parametrize("name", ["x", "imagenet-1k", "0", "a" * 50])
 def test_a_name_of_letters_digits_and_dashes_is_accepted(name: str):
-    assert dataset.validate_name(name) == name
+    assert parameter_values.validate_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_a_name_of_letters_digits_and_dashes_is_accepted(name: str):
 )
 def test_any_other_name_is_refused(name: str):
     with pytest.raises(ValueError, match="use 1 to 50 lower-case letters") as refused:
-        dataset.validate_name(name)
+        parameter_values.validate_name(name)
     assert len(str(refused.value)) < 130
 
 
@@ -46,7 +46,7 @@ def test_any_other_name_is_refused(name: str):
     ],
 )
 def test_a_source_that_can_be_read_is_accepted(source: str):
-    assert dataset.validate_source(source) == source
+    assert parameter_values.validate_source(source) == source
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_source_that_can_be_read_is_accepted(source: str):
 )
 def test_a_source_that_is_not_a_readable_url_is_refused(source: str):
     with pytest.raises(ValueError, match=r"use [sh]\w+://|write them as %20|write \? and #"):
-        dataset.validate_source(source)
+        parameter_values.validate_source(source)
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ def test_a_source_that_is_not_a_readable_url_is_refused(source: str):
 )
 def test_credentials_in_a_source_are_refused_and_not_repeated(source: str):
     with pytest.raises(ValueError, match=r"credentials|URL|blanks") as refused:
-        dataset.validate_source(source)
+        parameter_values.validate_source(source)
     assert "hunter2" not in str(refused.value)
     assert refused.value.__cause__ is None
 
 
 def test_a_checksum_is_accepted_in_either_case():
-    assert dataset.validate_checksum("SHA256:" + "AB" * 32) == "sha256:" + "ab" * 32
-    assert dataset.validate_checksum("md5:" + "0" * 32) == "md5:" + "0" * 32
-    assert dataset.validate_checksum("sha512:" + "0" * 128) == "sha512:" + "0" * 128
+    assert parameter_values.validate_checksum("SHA256:" + "AB" * 32) == "sha256:" + "ab" * 32
+    assert parameter_values.validate_checksum("md5:" + "0" * 32) == "md5:" + "0" * 32
+    assert parameter_values.validate_checksum("sha512:" + "0" * 128) == "sha512:" + "0" * 128
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_checksum_is_accepted_in_either_case():
 )
 def test_an_invalid_checksum_is_refused(checksum: str):
     with pytest.raises(ValueError, match="hex digits"):
-        dataset.validate_checksum(checksum)
+        parameter_values.validate_checksum(checksum)
 
 
 def test_parameters_that_change_the_data_change_the_fingerprint():
@@ -255,37 +255,37 @@ def test_the_task_is_one_that_the_loader_reads():
     ("owner", "taken"), [("0", "0:0"), ("1000", "1000:1000"), ("1:2", "1:2"), (str(2**31), None)]
 )
 def test_an_owner_is_a_number_or_two(owner: str, taken: str | None):
-    assert dataset.validate_owner(owner) == (taken or f"{owner}:{owner}")
+    assert parameter_values.validate_owner(owner) == (taken or f"{owner}:{owner}")
 
 
 @pytest.mark.parametrize("owner", ["", "root", "-1", "1:", ":1", "1:2:3", str(2**31 + 1), "1.5"])
 def test_an_invalid_owner_is_refused(owner: str):
     with pytest.raises(ValueError, match="use uid or uid:gid"):
-        dataset.validate_owner(owner)
+        parameter_values.validate_owner(owner)
 
 
 @pytest.mark.parametrize("mode", ["644", "0640", "600", "444", "666", "664"])
 def test_a_mode_that_data_can_have_is_accepted(mode: str):
-    assert dataset.validate_mode(mode) == mode.zfill(4)
+    assert parameter_values.validate_mode(mode) == mode.zfill(4)
 
 
 # YAML reads 0644 as 420.
 @pytest.mark.parametrize("mode", ["", "420", "755", "044", "244", "464", "9", "1644", "rw", "6"])
 def test_a_mode_that_data_cannot_have_is_refused(mode: str):
     with pytest.raises(ValueError, match="three octal digits"):
-        dataset.validate_mode(mode)
+        parameter_values.validate_mode(mode)
 
 
 def test_a_version_contains_the_time_of_its_request():
-    assert abs(dataset.requested_at(dataset.new_request()) - time.time()) < 5
-    assert dataset.requested_at(dataset.new_request() + "-2") > 0
-    assert dataset.requested_at("v1") == 0
+    assert abs(request_ids.time_of(request_ids.new()) - time.time()) < 5
+    assert request_ids.time_of(request_ids.new() + "-2") > 0
+    assert request_ids.time_of("v1") == 0
 
 
 def test_the_loader_is_one_program_whose_bytes_depend_on_its_code_alone(tmp_path: pathlib.Path):
-    first = dataset.zipapp()
-    dataset.zipapp.cache_clear()
-    assert dataset.zipapp() == first
+    first = loader_program.zipapp()
+    loader_program.zipapp.cache_clear()
+    assert loader_program.zipapp() == first
     # It is shipped in a ConfigMap, which holds at most 1 MiB.
     assert len(first) < 700_000
     code = tmp_path / "loader.pyz"
@@ -330,32 +330,34 @@ def test_the_loader_needs_nothing_but_an_old_python(path: pathlib.Path):
     ],
 )
 def test_a_size_may_have_a_unit(size: str, count: int):
-    assert dataset.size_bytes(dataset.validate_size(size)) == count
+    assert parameter_values.size_bytes(parameter_values.validate_size(size)) == count
 
 
 def test_without_a_size_or_a_deadline_the_defaults_hold():
-    assert dataset.size_bytes("") == 16 * 2**40
-    assert dataset.duration_seconds("") == 7 * 86400
+    assert parameter_values.size_bytes("") == 16 * 2**40
+    assert parameter_values.duration_seconds("") == 7 * 86400
 
 
 @pytest.mark.parametrize(
     ("duration", "seconds"), [("3", 3 * 86400), ("12h", 12 * 3600), ("90m", 5400), ("2d", 172_800)]
 )
 def test_a_deadline_is_in_days_or_has_a_unit(duration: str, seconds: int):
-    assert dataset.duration_seconds(dataset.validate_duration(duration)) == seconds
+    assert (
+        parameter_values.duration_seconds(parameter_values.validate_duration(duration)) == seconds
+    )
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "G", "5 G", "5X", "9" * 30, "1s", "0h"])
 def test_a_size_or_a_deadline_that_makes_no_sense_is_refused(text: str):
     with pytest.raises(ValueError, match="use a number of"):
-        dataset.validate_size(text)
+        parameter_values.validate_size(text)
     with pytest.raises(ValueError, match="use a number of"):
-        dataset.validate_duration(text)
+        parameter_values.validate_duration(text)
 
 
 def test_a_deadline_is_a_year_at_most():
     with pytest.raises(ValueError, match="use 366 days at most"):
-        dataset.validate_duration("367")
+        parameter_values.validate_duration("367")
 
 
 def test_the_task_has_the_largest_size():

@@ -10,7 +10,7 @@ import problems
 from app.datasets import index, loader_jobs, observe, update_index
 from cluster import digest_key, service_networks
 from cluster.jobs import job_lifecycle, job_observe
-from datasets import answers, dataset
+from datasets import answers, dataset, request_ids
 
 
 def create(
@@ -150,7 +150,7 @@ def _start(
     credentials: Mapping[str, str],
     secrets: Mapping[str, str],
 ) -> None:
-    cluster, request = loader.cluster, dataset.new_request()
+    cluster, request = loader.cluster, request_ids.new()
     job = _job(loader, desired, request, credentials, secrets)
     # There may also be a Job of this name that belongs to a former file system.
     if job_lifecycle.remove(cluster, job.name):

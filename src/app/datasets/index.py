@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import pydantic
 
 from cluster import records
-from datasets import dataset, protocol
+from datasets import dataset, parameter_values, protocol
 
 if TYPE_CHECKING:
     from cluster import client
@@ -187,7 +187,7 @@ def read_record(name: str, content: str) -> DatasetRecord:
         MalformedError: It is not a record; the message completes "the record ...".
     """
     try:
-        dataset.validate_name(name)
+        parameter_values.validate_name(name)
     except ValueError:
         raise MalformedError("has a name that no data set can have") from None
     if len(content.encode(errors="replace")) > MOST_BYTES:

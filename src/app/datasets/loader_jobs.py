@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from app.datasets import index
 from cluster import pods
 from cluster.jobs import job_lifecycle, pod_options
-from datasets import dataset, protocol
+from datasets import dataset, loader_program, protocol, request_ids
 from datasets.loader.base import tasks
 from datasets.loader.store import volume
 
@@ -103,7 +103,7 @@ def load_job(
         main=main,
         init_containers=_custom_loader(loader, desired, request, secrets) if desired.image else (),
         secrets={**secrets, **own},
-        files={PROGRAM: dataset.zipapp()},
+        files={PROGRAM: loader_program.zipapp()},
         annotations={
             protocol.DATASET_ANNOTATION: desired.name,
             protocol.FINGERPRINT_ANNOTATION: desired.fingerprint(),
@@ -126,7 +126,7 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
         name: The data set's name; empty for all.
     """
     # The loader requires a name in its task, also for an inventory.
-    task = tasks.Task(name or kind, dataset.new_request(), "", root=job_lifecycle.MOUNT_PATH)
+    task = tasks.Task(name or kind, request_ids.new(), "", root=job_lifecycle.MOUNT_PATH)
     verb = {
         VERIFY: protocol.VERIFY,
         DELETE: protocol.DELETE,
@@ -142,7 +142,7 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
             capabilities=REMOVAL_CAPABILITIES if kind == DELETE else MAINTENANCE_CAPABILITIES,
             env={protocol.TASK: task.to_json()},
         ),
-        files={PROGRAM: dataset.zipapp()},
+        files={PROGRAM: loader_program.zipapp()},
         keep_seconds=KEPT_DELETION_SECONDS if kind == DELETE else None,
         annotations={protocol.DATASET_ANNOTATION: name} if name else {},
         options=loader.options,

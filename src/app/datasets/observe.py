@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from app.datasets import index, last_words, loader_jobs
 from cluster import pods
 from cluster.jobs import job_lifecycle, job_observe, logs, pod_observe
-from datasets import answers, dataset, protocol
+from datasets import answers, protocol, request_ids
 from datasets.loader.base import tasks
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def after_job(
         published = job.ended or time.time()
         if result.existing:
             known = record.published if record.version == result.version else 0
-            published = known or dataset.requested_at(result.version)
+            published = known or request_ids.time_of(result.version)
         after = dataclasses.replace(
             record,
             state=index.PUBLISHED,
