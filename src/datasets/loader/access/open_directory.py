@@ -143,16 +143,23 @@ class OpenDirectory:
             NotRegularError: It is not a regular file.
             OSError: It cannot be opened.
         """
+        return self.open_with_status(name, flags, mode)[0]
+
+    def open_with_status(
+        self, name: str, flags: int = os.O_RDONLY, mode: int = 0
+    ) -> tuple[int, os.stat_result]:
+        """Open a regular file as `open_file` does; return its descriptor and its status."""
         try:
             descriptor = os.open(_checked(name), flags | _FILE, mode, dir_fd=self._descriptor)
         except OSError as error:
             if error.errno in _NOT_REGULAR:
                 raise _not_regular(name) from None
             raise
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise _not_regular(name)
-        return descriptor
+        return descriptor, status
 
     # --- any entries
 

@@ -20,6 +20,9 @@ MOST_SHOWN = 3
 FINGERPRINT = re.compile(r"[0-9a-f]*")
 DIGEST_KEY = re.compile(r"(?:[0-9a-f]{2})*")
 CHECKSUM = re.compile(rf"(?:{'|'.join(protocol.DIGEST_DIGITS)}):[0-9a-f]+")
+# To hash more than this at once, Python releases its interpreter lock, and getting it back takes
+# longer than hashing a small file.
+QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,3 +247,10 @@ class Result:
 def hasher(algorithm: str) -> Any:
     """Return a new hash; MD5 detects damage here, not forgery, so it may be used."""
     return hashlib.new(algorithm, usedforsecurity=False)
+
+
+def update(digest: Any, data: bytes | memoryview) -> None:
+    """Add data to a hash; of a small file without releasing Python's interpreter lock."""
+    step = len(data) if len(data) > HASHED_AT_ONCE_BYTES else QUIET_BYTES
+    for at in range(0, len(data), step):
+        digest.update(data[at : at + step])

@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from ..access import open_directory, ownership
 
 NAME = "file-list"
 # All may read it.
 MODE = 0o644
+# Lines are compared in spans: to hand over each by itself would cost more than to compare it.
+SPAN_LINES, SPAN_BYTES = 16, 2**18
 
 
 def format_file(path: str, size: int, sha256: str, *, executable: bool) -> str:
@@ -47,13 +49,70 @@ def create(work: open_directory.OpenDirectory) -> TextIO:
     return os.fdopen(work.create_anew(NAME, MODE), "w", encoding="ascii")
 
 
-def read(home: open_directory.OpenDirectory, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a list.
+class Span(NamedTuple):
+    """Some neighbouring lines of a list.
+
+    Attributes:
+        start: The position in bytes where they begin.
+        end: The position where they end.
+        directories: The paths of the directories of their entries.
+    """
+
+    start: int
+    end: int
+    directories: frozenset[str]
+
+
+class FileList:
+    """A list that is read.
+
+    Args:
+        home: The directory that it is in.
+        name: Its name.
 
     Raises:
         NotOwnError: Others could have written it.
         FileNotFoundError: There is none.
     """
-    with os.fdopen(ownership.open_own_file(home, name), encoding="ascii") as lines:
-        for line in lines:
+
+    def __init__(self, home: open_directory.OpenDirectory, name: str) -> None:
+        self._file = os.fdopen(ownership.open_own_file(home, name), "rb")
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield all lines."""
+        self._file.seek(0)
+        for line in self._file:
             yield json.loads(line)
+
+    def spans(self) -> Iterator[Span]:
+        """Yield all lines in spans of a few files, or of one that is large."""
+        self._file.seek(0)
+        start = end = count = size = 0
+        directories: set[str] = set()
+        for line in self._file:
+            fields = json.loads(line)
+            end += len(line)
+            count += 1
+            size += fields.get("bytes", 0)
+            directories.add(fields["path"].rpartition("/")[0])
+            if count >= SPAN_LINES or size >= SPAN_BYTES:
+                yield Span(start, end, frozenset(directories))
+                start, count, size = end, 0, 0
+                directories.clear()
+        if count:
+            yield Span(start, end, frozenset(directories))
+
+    def read(self, start: int, end: int) -> list[dict[str, Any]]:
+        """Return the lines of a span; many threads and processes may read at once."""
+        data = bytearray(end - start)
+        at = 0
+        while at < len(data):
+            count = os.preadv(self._file.fileno(), [memoryview(data)[at:]], start + at)
+            if not count:
+                raise EOFError("a file list became shorter")
+            at += count
+        return [json.loads(line) for line in data.splitlines()]

@@ -98,7 +98,7 @@ def sha256(descriptor: int, most: int) -> tuple[int, str]:
     digest = tasks.hasher("sha256")
     size = 0
     while chunk := os.read(descriptor, min(CHUNK_BYTES, most + 1 - size)):
-        digest.update(chunk)
+        tasks.update(digest, chunk)
         size += len(chunk)
     return size, digest.hexdigest()
 

@@ -30,9 +30,6 @@ SOON, LATER, HOPELESS, UNKNOWN = "soon", "later", "hopeless", "unknown"
 BUFFER_BYTES = 2**18
 # The main process has priority: the others depend on its data.
 NICE = 5
-# To hash more than this at once, Python releases its interpreter lock, and getting it back takes
-# longer than hashing a small file.
-QUIET_BYTES, HASHED_AT_ONCE_BYTES = 2047, 2**16
 
 
 def serve(connection: socket.socket, tree_files: files.TreeFiles, threads: int) -> NoReturn:
@@ -142,9 +139,7 @@ class WorkerProcess:
 
 def _sha256(data: memoryview) -> str:
     digest = tasks.hasher("sha256")
-    step = len(data) if len(data) > HASHED_AT_ONCE_BYTES else QUIET_BYTES
-    for at in range(0, len(data), step):
-        digest.update(data[at : at + step])
+    tasks.update(digest, data)
     return digest.hexdigest()
 
 

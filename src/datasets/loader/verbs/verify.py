@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
 import threading
 
 from ... import protocol
 from ..access import open_directory, ownership
 from ..base import failure, report, tasks
-from ..store import file_list, readback, versions, volume
-from ..work import comparison
+from ..store import file_list, versions, volume
+from ..work import comparison, list_comparison
 
 # The number of differences that the log names; all of them are counted.
 MOST_NAMED = 1000
@@ -35,27 +35,28 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
     listed = f"{current.version}{versions.FILE_LIST_SUFFIX}"
     try:
         compared = _comparison(home, current, task)
-        compared.learn(file_list.read(home, listed))
+        listing = file_list.FileList(home, listed)
     except (FileNotFoundError, ownership.NotOwnError):
         raise failure.Failure(
             f"the file list of {task.name} is missing: run create-dataset with overwrite=true"
         ) from None
     differences = _Differences(reporter)
     files = size = 0
-    progress = functools.partial(dict[str, int], files=0, bytes=0)
+
+    def tick() -> None:
+        reporter.write_progress(protocol.VERIFYING, lambda: {"files": files, "bytes": size})
+
     reporter.write_state(protocol.VERIFYING, files=0, bytes=0)
-    for fields, difference in readback.map_concurrently(
-        lambda each: (each, compared.compare(each)), file_list.read(home, listed)
-    ):
-        files += "bytes" in fields or "same" in fields
-        size += int(fields.get("bytes", 0))
-        if difference:
-            differences.add(fields["path"], difference)
-        progress = functools.partial(dict[str, int], files=files, bytes=size)
-        reporter.write_progress(protocol.VERIFYING, progress)
-    compared.find_others(
-        differences.add, lambda: reporter.write_progress(protocol.VERIFYING, progress)
-    )
+    with contextlib.closing(listing):
+        compared.learn(listing.lines())
+        with contextlib.closing(list_comparison.ListComparison(listing, compared)) as lines:
+            for span in lines.run(tick):
+                files += span.files
+                size += span.bytes
+                for path, difference in span.differences:
+                    differences.add(path, difference)
+                tick()
+    compared.find_others(differences.add, tick)
     if differences.count:
         raise failure.Failure(
             f"{differences.count} of {max(files, differences.count)} files of {task.name} are not "

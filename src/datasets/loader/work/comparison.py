@@ -5,6 +5,8 @@ Whoever owns the files may change them meanwhile: nothing is followed, and nothi
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +18,8 @@ from ..store import readback
 
 # The parents of this many paths are remembered, as neighbours have the same ones.
 MOST_PARENTS = 10_000
+# What is listed of one directory in advance: the kernel keeps it for a few seconds only.
+MOST_LISTED = 4096
 NOT_LISTED, NOT_A_FILE = "is not in the file list", "is not a file"
 
 
@@ -33,6 +37,16 @@ class Comparison:
         self._task = task
         self._names = name_set.NameSet()
         self._largest = 0
+
+    def look_ahead(self, directory: str) -> None:
+        """List a directory whose entries are compared next.
+
+        The listing has the status of each: otherwise `lstat` takes a round trip for every file.
+        """
+        with contextlib.suppress(OSError):
+            entries = self._directories.get(directory).entries()
+            for _ in itertools.islice(entries, MOST_LISTED):
+                pass
 
     def compare(self, fields: Mapping[str, Any]) -> str:
         """Compare an entry with its line of the list; return the difference, empty for none."""
@@ -59,16 +73,17 @@ class Comparison:
         # Only a file is opened: to open a device may have effects.
         if not stat.S_ISREG(status.st_mode):
             return NOT_A_FILE
-        descriptor = directory.open_file(name)
+        descriptor, status = directory.open_with_status(name)
         try:
-            return self._compare_file(descriptor, fields)
+            return self._compare_file(descriptor, status, fields)
         finally:
             os.close(descriptor)
 
-    def _compare_file(self, descriptor: int, fields: Mapping[str, Any]) -> str:
+    def _compare_file(
+        self, descriptor: int, status: os.stat_result, fields: Mapping[str, Any]
+    ) -> str:
         if "same" in fields:
             return self._compare_copies(descriptor, fields["same"])
-        status = os.fstat(descriptor)
         if status.st_size != fields["bytes"]:
             return f"has {status.st_size} bytes, not {fields['bytes']}"
         if readback.sha256(descriptor, fields["bytes"]) != (fields["bytes"], fields["sha256"]):
