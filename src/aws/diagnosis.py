@@ -99,8 +99,7 @@ def _is_served_by_address(
     desired: resources.DesiredFileSystem, observed: resources.ObservedFileSystem
 ) -> bool:
     """Tell whether machines of all zones mount one target, so that no zone needs its own."""
-    available = any(target.life_cycle == "available" for target in observed.mount_targets)
-    return available and not desired.by_name
+    return not desired.by_name and any(target.mountable for target in observed.mount_targets)
 
 
 def _zone_problems(vpc: network.Network, placed: placement.Placement) -> list[problems.Problem]:

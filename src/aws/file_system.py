@@ -282,8 +282,7 @@ def _outcome(
         addresses={
             target.zone: target.address
             for target in observed.mount_targets
-            # An update does not affect mounts, and a volume's address should not change for it.
-            if target.life_cycle in ("available", "updating")
+            if target.mountable  # a volume's address should not change for an update
         },
         vpc_id=vpc.vpc_id if vpc else "",
         security_group_id=vpc.group.id if vpc and vpc.group else "",

@@ -177,6 +177,11 @@ class MountTarget:
     interface_id: str
     groups: frozenset[str] | None
 
+    @property
+    def mountable(self) -> bool:
+        """Tell whether nodes can mount its address: an update does not affect mounts."""
+        return self.life_cycle in ("available", "updating")
+
 
 @dataclasses.dataclass(frozen=True)
 class ObservedFileSystem:

@@ -691,6 +691,13 @@ def test_a_zone_without_mount_target_is_no_problem_where_an_address_is_mounted(k
     end = converged(desired, world)
     assert [target.zone for target in end.mount_targets] == [ZONES[0]]
     assert diagnosis.find_problems(desired, end) == []
+    # An update, as of its security groups, does not affect who mounts it.
+    (target,) = end.mount_targets
+    updating = dataclasses.replace(target, life_cycle="updating")
+    busy = dataclasses.replace(end, mount_targets=(updating,))
+    assert only(diagnosis.find_problems(desired, busy)).startswith(
+        "us-east-1a: mount target fsmt-us-east-1a is updating"
+    )
     # Without any mount target there is no address either.
     if kind != "one zone":
         alone = dataclasses.replace(desired, addresses=frozenset({"10.0.1.7"}))
