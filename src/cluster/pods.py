@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -53,6 +54,8 @@ class OurContainers:
 # The container of our Jobs that runs the image of a custom loader.
 USERS_CONTAINER = "loader"
 
+# The kubelet's words where image pull secrets that a pod names do not exist.
+_UNREAD_SECRETS = re.compile(r"image pull secrets \(([^)]*)\)")
 # Reasons of a container that cannot start before somebody has changed something.
 _START_FAILURES = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 
@@ -118,6 +121,10 @@ def _pull_failure(
     event = _latest_event(pod, events, "Failed", f'Failed to pull image "{status.image}"')
     if event is not None and not pod_images.strip_preamble(said):
         said = event.message or ""
+    unread = _latest_event(pod, events, "FailedToRetrieveImagePullSecret", "")
+    if match := _UNREAD_SECRETS.search((unread and unread.message) or ""):
+        secret = f"create secret {match[1]} in namespace {objects.meta(pod).namespace}"
+        fix = dataclasses.replace(fix, login=secret)
     text, blocked = pod_images.explain(reason, said, status.image, _node(pod), fix)
     return Cause(text, blocked=blocked)
 

@@ -212,6 +212,100 @@ RUNNING = {"running": core_v1.ContainerStateRunning()}
             f"the image is not made for the processor of juju-1: {FIX}",
             True,
         ),
+        # Docker, by dockershim or cri-dockerd.
+        (
+            "Error response from daemon: pull access denied for library/python, repository does "
+            "not exist or may require 'docker login': denied: requested access to the resource "
+            "is denied",
+            f"the registry wants a login for this image, or has none of its name: {LOGIN}",
+            True,
+        ),
+        (
+            "Error response from daemon: manifest for {image} not found: manifest unknown: "
+            "manifest unknown",
+            f"there is no such image: {FIX}",
+            True,
+        ),
+        (
+            'Error response from daemon: Get "https://registry-1.docker.io/v2/": net/http: '
+            "request canceled while waiting for connection (Client.Timeout exceeded)",
+            f"juju-1 does not reach the image's registry: check its network, or {FIX}",
+            True,
+        ),
+        (
+            "image operating system windows cannot be used on this platform",
+            f"the image is not made for the processor of juju-1: {FIX}",
+            True,
+        ),
+        (
+            'failed to retrieve credentials: error getting credentials - err: exec: "x": '
+            "executable file not found in $PATH",
+            f"the registry wants a login for this image, or has none of its name: {LOGIN}",
+            True,
+        ),
+        # CRI-O.
+        (
+            'Failed to inspect image "": short-name "python:9" '
+            "did not resolve to an alias and no unqualified-search registries are defined",
+            f"the image's name has no registry, and juju-1 knows no default: {FIX}",
+            True,
+        ),
+        (
+            "choosing image instance: no image found in image index for architecture arm64",
+            f"the image is not made for the processor of juju-1: {FIX}",
+            True,
+        ),
+        (
+            "image pull failed for {image} because the registry is unavailable",
+            f"juju-1 does not reach the image's registry: check its network, or {FIX}",
+            True,
+        ),
+        (
+            "Source image rejected: A signature was required, but no signature exists",
+            f"juju-1 does not accept the image's signature: {FIX}",
+            True,
+        ),
+        # A proxy or mirror between node and registry.
+        (
+            CONTAINERD + 'failed to do request: Head "https://x": Proxy Authentication Required',
+            f"juju-1's proxy wants a login for the image's registry: check its proxy, or {FIX}",
+            True,
+        ),
+        (
+            'failed to pull and unpack image "{image}": failed to unpack image on snapshotter '
+            "overlayfs: unexpected media type text/html for sha256:1: not found",
+            f"juju-1 does not reach the image's registry: check its network, or {FIX}",
+            True,
+        ),
+        (
+            CONTAINERD + "unexpected status from HEAD request to https://x: 504 Gateway Time-out",
+            f"juju-1 does not reach the image's registry: check its network, or {FIX}",
+            True,
+        ),
+        (
+            CONTAINERD + 'failed to do request: Head "https://x": dial tcp 10.1.1.1:443: '
+            "connect: permission denied",
+            f"juju-1 does not reach the image's registry: check its network, or {FIX}",
+            True,
+        ),
+        (
+            CONTAINERD + 'failed to do request: Head "https://x": tls: failed to verify '
+            "certificate: x509: certificate has expired or is not yet valid: current time 1970",
+            "the registry's certificate is out of date, or the clock of juju-1: renew it",
+            True,
+        ),
+        (
+            CONTAINERD + "unexpected status from HEAD request to https://x: 429 Quota exceeded",
+            f"the registry's rate limit is reached: {LOGIN}, or a mirror by {FIX}",
+            True,
+        ),
+        # The node's own trouble is no login that is missing.
+        (
+            'failed to pull and unpack image "{image}": failed to extract layer sha256:1: mkdir '
+            "/var/lib/containerd/x: permission denied",
+            f"the image cannot be pulled: {FIX}",
+            True,
+        ),
         ("pull QPS exceeded", "juju-1 pulls too many images at once: it tries again", False),
         ("something new", f"the image cannot be pulled: {FIX}", True),
     ],
@@ -239,6 +333,40 @@ def test_an_image_that_cannot_be_pulled_is_told_with_its_cause_and_the_fix_first
     assert words.rpartition(": ")[2].replace("{image}", IMAGE) in found.sentence
     # It is the state as it is now: it does not have to occur again to be believed.
     assert (found.blocked, found.stamp) == (blocked, "")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "ghcr.io/acme/authentication-loader:1",
+        "registry.corp:5000/timeout/certificates@sha256:1f",
+        "toomanyrequests.example/signature:rate-limit",
+        "docker.io/acme/denied",
+    ],
+)
+def test_the_words_in_an_images_name_are_no_cause(image: str):
+    for words in (
+        CONTAINERD.replace("{image}", image) + f"{image}: not found",
+        f"Error response from daemon: manifest for {image.partition('/')[2]} not found",
+    ):
+        stuck = pod(containerStatuses=[container("dataset", image, **waiting(words))])
+        found = pods.find_cause(stuck, [], "efs", OURS)
+        assert found is not None
+        assert found.sentence.startswith(f"there is no such image: {FIX}")
+        assert image in found.sentence
+
+
+def test_a_pull_secret_that_does_not_exist_is_told_where_a_login_is_wanted():
+    told = (
+        "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may "
+        "not succeed."
+    )
+    unread = event(told, reason="FailedToRetrieveImagePullSecret")
+    for words, named in (("401 Unauthorized", True), ("x: no such host", False)):
+        stuck = pod(containerStatuses=[container("dataset", **waiting(words))])
+        found = pods.find_cause(stuck, [unread], "efs", OURS)
+        assert found is not None
+        assert ("create secret regcred in namespace aws-efs" in found.sentence) is named
 
 
 def test_an_image_whose_failure_is_in_an_event_only_is_told_apart_too():
