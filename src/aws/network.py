@@ -173,6 +173,7 @@ def _instances(aws: session.Aws, name: str, values: list[str]) -> Iterator[Insta
                             for interface in interfaces
                             for address in interface.get("PrivateIpAddresses", [])
                         }
+                        - {""}
                     ),
                     groups=frozenset(
                         group.get("GroupId", "") for group in instance.get("SecurityGroups", [])

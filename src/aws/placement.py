@@ -70,8 +70,8 @@ def place(
     unplaced: list[str] = []
     ranges = [(ipaddress.IPv4Network(subnet.cidr), subnet) for subnet in vpc.subnets]
     for address in sorted(desired.addresses - foreign):
-        if ":" in address or desired.node_instances.get(address) in nodes:
-            continue  # mount targets are IPv4 only; a node's instance tells where it is
+        if not address or ":" in address or desired.node_instances.get(address) in nodes:
+            continue  # no or no IPv4 address, or a node's instance tells where it is
         parsed = _ipv4(address)
         subnet = next((subnet for cidr, subnet in ranges if parsed and parsed in cidr), None)
         if subnet:

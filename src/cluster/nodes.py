@@ -15,6 +15,7 @@ _APPLICATION = "juju-application"
 _OS = "kubernetes.io/os"
 
 NOT_READY, CORDONED, NOT_LINUX, LEAVING = "not ready", "cordoned", "not Linux", "being removed"
+VIRTUAL = "virtual"
 
 # What the cluster itself says of a node that takes no pods now. All other taints are the user's:
 # they keep pods for GPUs, teams or tests apart, and such pods need the volume, too.
@@ -28,6 +29,25 @@ _UNREADY_TAINTS = frozenset(
         "node.kubernetes.io/pid-pressure",
         "node.cloudprovider.kubernetes.io/uninitialized",
         "karpenter.sh/unregistered",
+        "node.cluster.x-k8s.io/uninitialized",
+    }
+)
+# Taints that a node has until its network, its storage or its hooks are there.
+_STARTING_TAINT = re.compile(
+    r".+/agent-not-ready|startup-taint\.cluster-autoscaler\.kubernetes\.io/.+"
+)
+_HANDLER_TAINTS = "aws-node-termination-handler/"
+# A virtual node stands for a service that runs pods, such as Fargate; it mounts no NFS volume.
+_VIRTUAL_TAINTS = (
+    "virtual-kubelet.io/",
+    "virtual-node.",
+    "eks.amazonaws.com/compute-type",
+)
+_VIRTUAL_LABELS = frozenset(
+    {
+        ("type", "virtual-kubelet"),
+        ("liqo.io/type", "virtual-node"),
+        ("eks.amazonaws.com/compute-type", "fargate"),
     }
 )
 _LEAVING_TAINTS = frozenset(
@@ -106,13 +126,18 @@ def _closed(node: core_v1.Node) -> str:
     if system != "linux":
         return NOT_LINUX
     taints = _taints(node)
-    if taints & _LEAVING_TAINTS or objects.meta(node).deletionTimestamp is not None:
+    virtual = any(key.startswith(_VIRTUAL_TAINTS) for key in taints)
+    if virtual or _VIRTUAL_LABELS & objects.labels_of(node).items():
+        return VIRTUAL
+    handled = any(key.startswith(_HANDLER_TAINTS) for key in taints)
+    if handled or taints & _LEAVING_TAINTS or objects.meta(node).deletionTimestamp is not None:
         return LEAVING
     if node.spec and node.spec.unschedulable:
         return CORDONED
     conditions = (node.status and node.status.conditions) or []
     ready = any(each.type == "Ready" and each.status == "True" for each in conditions)
-    return "" if ready and not taints & _UNREADY_TAINTS else NOT_READY
+    starting = taints & _UNREADY_TAINTS or any(map(_STARTING_TAINT.fullmatch, taints))
+    return "" if ready and not starting else NOT_READY
 
 
 def _taints(node: core_v1.Node) -> set[str]:

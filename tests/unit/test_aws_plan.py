@@ -437,7 +437,9 @@ def test_addresses_in_no_subnet_are_named_where_no_machine_is_served() -> None:
 
 
 def test_addresses_in_no_subnet_are_no_problem_while_one_machine_is_served() -> None:
-    desired = make_desired(addresses=frozenset({"10.0.0.7", "252.7.0.1", "192.168.0.9"}))
+    # A node may have an address of IPv6 only, or none.
+    addresses = frozenset({"10.0.0.7", "252.7.0.1", "192.168.0.9", "fd00::9", ""})
+    desired = make_desired(addresses=addresses)
     end = converged(desired, world_of())
     assert diagnosis.find_problems(desired, end) == []
     assert end.network
