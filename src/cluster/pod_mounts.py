@@ -17,6 +17,7 @@ _STILL_NO_NAME = (
     "cannot resolve the file system's name for 3 minutes: juju config {application} server=address"
 )
 _NO_ANSWER = "gets no answer on port 2049: check the VPC's network ACLs and routes"
+_NO_MODULE = "has no NFS in its kernel: juju exec --application {workers} -- sudo modprobe nfs"
 _OPTIONS = "refuses mount-options: juju config {application} --reset mount-options"
 _NO_FILES = "its program was deleted from the cluster: run the action again"
 _DENIED = "is denied access: check the file system's policy in AWS"
@@ -29,12 +30,22 @@ _FAILURES = (
     ("unknown filesystem type", _NO_CLIENT, True),
     ("need a /sbin/mount.", _NO_CLIENT, True),
     ("wrong fs type", _NO_CLIENT, True),
+    # util-linux from 2.40 on: the kernel's words to a mount without the helper.
+    ("mount program didn't pass remote address", _NO_CLIENT, True),
+    ("No such device", _NO_MODULE, True),
     (_UNRESOLVED, _NO_NAME, False),
     ("incorrect mount option", _OPTIONS, True),
+    ("Invalid argument", _OPTIONS, True),
+    # As of nfsvers=3 or proto=udp, which EFS does not serve.
+    ("rotocol not supported", _OPTIONS, True),
+    ("transport protocol is not supported", _OPTIONS, True),
+    ("rpc.statd is not running", _OPTIONS, True),
     ("access denied", _DENIED, True),
     ("Connection refused", _NO_ANSWER, True),
     ("timed out", _NO_ANSWER, True),
     ("No route to host", _NO_ANSWER, True),
+    ("Network is unreachable", _NO_ANSWER, True),
+    ("Connection reset by peer", _NO_ANSWER, True),
 )
 _PREAMBLE = re.compile(r'^MountVolume\.SetUp failed for volume "[^"]*" : (mount failed: )?')
 # DNS takes 90 s to know a new mount target.

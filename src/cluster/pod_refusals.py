@@ -24,14 +24,27 @@ _TAINTED = "taints keep the pod off all nodes: juju config {application} tolerat
 _SELECTED = (
     "no node has the labels that the pod asks for: juju config {application} node-selector=…"
 )
+_UNFIT = (
+    "taints or labels keep the pod off all nodes: juju config {application} tolerations=… or "
+    "node-selector=…"
+)
+_CORDONED = "the nodes are cordoned: kubectl uncordon …"
+# The scheduler names no taints from Kubernetes 1.34 on: they may be those of nodes that are down.
+_UNNAMED = (
+    "taints keep the pod off all nodes: juju config {application} tolerations=…, or see kubectl "
+    "get nodes"
+)
 _UNREADY = "the nodes are not ready: kubectl get nodes"
 _UNPLACED = "no node takes the pod"
 # Words of the scheduler, in the order in which to look for them: a pattern, our message.
 _PLACEMENTS = (
-    ("Insufficient|Too many pods", _CAPACITY),
-    (r"untolerated taint\S* \{(?!node\.kubernetes\.io/)", _TAINTED),
+    ("Insufficient|Too many pods|no nodes available", _CAPACITY),
+    (r"(?=.* taint).*node affinity/selector", _UNFIT),
+    (r" taint\S* \{(?!node\.kubernetes\.io/)", _TAINTED),
     ("node affinity/selector", _SELECTED),
-    ("untolerated taint", _UNREADY),
+    (r" taint\S* \{", _UNREADY),
+    (" taint", _UNNAMED),
+    ("were unschedulable", _CORDONED),
     ("", _UNPLACED),
 )
 

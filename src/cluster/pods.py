@@ -72,9 +72,8 @@ def find_cause(
         ours: The names of our containers.
     """
     main = find_state(pod, ours.main)
-    if pod.status is None or pod.status.phase in ("Succeeded", "Failed"):
-        return None
-    if main and (main.running or main.terminated):
+    begun = main and (main.running or main.terminated)
+    if pod.status is None or pod.status.phase in ("Succeeded", "Failed") or begun:
         return None
     for status in _all_statuses(pod):
         waiting = status.state and status.state.waiting
@@ -83,6 +82,8 @@ def find_cause(
         if waiting and waiting.reason in _START_FAILURES:
             said = " ".join((waiting.message or waiting.reason or "").split())
             return Cause(f"container {status.name} cannot start: {said}", blocked=True)
+    if held := _held_by_others(pod, ours):
+        return held
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
             said = condition.message or condition.reason or "no node accepts it"
@@ -104,6 +105,27 @@ def find_refusal(owner: Any, events: Iterable[core_v1.Event], application: str) 
         return None
     sentence, blocked = pod_refusals.explain(event.message or "", application)
     return Cause(sentence, blocked=blocked, stamp=_stamp(event))
+
+
+def _held_by_others(pod: core_v1.Pod, ours: OurContainers) -> Cause | None:
+    """Return the cause of a container of others that has to do its work before ours can run.
+
+    It is an init container that has not ended, or a native sidecar that does not start.
+    """
+    init = (pod.status and pod.status.initContainerStatuses) or []
+    sidecars = {
+        each.name for each in (pod.spec and pod.spec.initContainers) or [] if each.restartPolicy
+    }
+    for status in init:
+        if status.name in ours.names or status.state is None:
+            continue
+        title = f"container {status.name}, which is not the charm's,"
+        log = f"kubectl -n {objects.meta(pod).namespace} logs {objects.name(pod)} -c {status.name}"
+        if status.state.waiting and status.state.waiting.reason == "CrashLoopBackOff":
+            return Cause(f"{title} fails again and again before ours: see {log}", blocked=True)
+        if status.state.running and not (status.name in sidecars and status.started):
+            return Cause(f"{title} has to finish before ours: see {log}", blocked=False)
+    return None
 
 
 def _pull_failure(

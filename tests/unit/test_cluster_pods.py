@@ -49,6 +49,27 @@ def event(
             True,
         ),
         (
+            "mount: /var/x: fsconfig() failed: NFS: mount program didn't pass remote address.\n"
+            "       dmesg(1) may have more information after failed mount system call.",
+            "no NFS client; juju exec",
+            True,
+        ),
+        ("mount.nfs: No such device", "has no NFS in its kernel: juju exec", True),
+        (
+            "mount.nfs: requested NFS version or transport protocol is not supported for /var/x",
+            "refuses mount-options: juju config efs",
+            True,
+        ),
+        ("mount.nfs: Protocol not supported", "refuses mount-options: juju config efs", True),
+        (
+            "mount.nfs: rpc.statd is not running but is required for remote locking.\n"
+            "mount.nfs: Either use '-o nolock' to keep locks local, or start statd.",
+            "refuses mount-options: juju config efs",
+            True,
+        ),
+        ("mount.nfs: mount(2): Invalid argument", "refuses mount-options: juju config", True),
+        ("mount.nfs: Network is unreachable", "gets no answer on port 2049", True),
+        (
             "mount.nfs: Failed to resolve server fs-1.efs.us-east-1.amazonaws.com: "
             "Name or service not known",
             "cannot resolve the file system's name yet",
@@ -398,6 +419,44 @@ def test_the_fix_of_an_image_is_where_that_image_was_asked_for(name: str, fix: s
     assert found.sentence.startswith(f"there is no such image: {fix}")
 
 
+@pytest.mark.parametrize(
+    ("restarts", "started", "state", "sentence", "blocked"),
+    [
+        # An agent that waits for what it never gets, and a mesh whose control plane is down.
+        ("", False, RUNNING, "has to finish before ours: see kubectl", False),
+        ("Always", False, RUNNING, "has to finish before ours: see kubectl", False),
+        (
+            "Always",
+            False,
+            waiting("back-off 5m0s restarting failed container", "CrashLoopBackOff"),
+            "fails again and again before ours: see kubectl",
+            True,
+        ),
+        ("Always", True, RUNNING, "", False),
+        ("", False, ended(0), "", False),
+        ("", False, waiting("", "PodInitializing"), "", False),
+    ],
+)
+def test_a_container_of_others_that_keeps_ours_from_running_is_named(
+    restarts: str, started: bool, state, sentence: str, blocked: bool
+):
+    theirs = container("proxy", **state)
+    theirs.started = started
+    held = pod(
+        initContainerStatuses=[theirs, container("prepare", **waiting("", "PodInitializing"))],
+        containerStatuses=[container("dataset", **waiting("", "PodInitializing"))],
+    )
+    assert held.spec is not None
+    held.spec.initContainers = [core_v1.Container("proxy", restartPolicy=restarts or None)]
+    found = pods.find_cause(held, [], "efs", OURS)
+    if not sentence:
+        assert found is None
+        return
+    assert found is not None
+    named = f"container proxy, which is not the charm's, {sentence} -n aws-efs logs probe -c proxy"
+    assert (found.sentence, found.blocked) == (named, blocked)
+
+
 @pytest.mark.parametrize("state", [RUNNING, ended(0), ended(1)])
 def test_a_sidecar_that_cannot_start_says_nothing_about_a_container_that_could(state):
     mixed = pod(
@@ -432,6 +491,35 @@ def test_a_sidecar_that_cannot_start_says_nothing_about_a_container_that_could(s
             "{node.kubernetes.io/not-ready: }. preemption: x",
             "the nodes are not ready: kubectl get nodes (1 node(s) had untolerated taint "
             "{node.kubernetes.io/not-ready: })",
+        ),
+        # Kubernetes until 1.23, and from 1.34 on.
+        (
+            "0/1 nodes are available: 1 node(s) had taint {nvidia.com/gpu: true}, that the pod "
+            "didn't tolerate.",
+            "taints keep the pod off all nodes: juju config efs tolerations=… (1 node(s) had "
+            "taint {nvidia.com/gpu: true}, that the pod didn't tolerate)",
+        ),
+        (
+            "0/2 nodes are available: 2 node(s) had untolerated taint(s). no new claims to "
+            "deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful.",
+            "taints keep the pod off all nodes: juju config efs tolerations=…, or see kubectl get "
+            "nodes (2 node(s) had untolerated taint(s))",
+        ),
+        (
+            "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 "
+            "node(s) had untolerated taint(s).",
+            "taints or labels keep the pod off all nodes: juju config efs tolerations=… or "
+            "node-selector=… (1 node(s) didn't match Pod's node affinity/selector, 2 node(s) had "
+            "untolerated taint(s))",
+        ),
+        (
+            "0/1 nodes are available: 1 node(s) were unschedulable.",
+            "the nodes are cordoned: kubectl uncordon … (1 node(s) were unschedulable)",
+        ),
+        (
+            "no nodes available to schedule pods",
+            "no node has room for the pod: add a worker, or free some (no nodes available to "
+            "schedule pods)",
         ),
         (
             'persistentvolumeclaim "efs" is being deleted',
