@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 from collections.abc import Generator
 
@@ -15,6 +16,10 @@ import problems
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 400, 401, 403, 404
 CONFLICT, INVALID = 409, 422
 SERVER_ERROR = 500
+# The API server's words about a webhook that refuses.
+_WEBHOOK = "denied the request"
+# The object, which is named already.
+_NAMED = re.compile(r'^[a-z.]+ "[^"]*" is forbidden: ')
 
 
 class UnreachableError(problems.Waiting):
@@ -84,6 +89,9 @@ def translate_refusal(doing: str, status: int, message: str) -> problems.Problem
         status: The HTTP status.
         message: The server's message.
     """
+    message = _NAMED.sub("", message)
+    if _WEBHOOK in message:
+        status = FORBIDDEN  # it chooses the status itself: 401 is not our token's
     if status == UNAUTHORIZED:
         return problems.Blocked(
             "Kubernetes refuses our token: remove the kube-control relation and relate it again"
@@ -95,7 +103,9 @@ def translate_refusal(doing: str, status: int, message: str) -> problems.Problem
     if "exceeded quota" in message:
         return problems.Blocked(f"{doing}: {message[message.index('exceeded quota') :]}")
     if status in (FORBIDDEN, INVALID):
-        return problems.Blocked(f"{doing}: Kubernetes refuses: {message}")
+        limit = "a LimitRange refuses it: change that, or claim-capacity"
+        why = limit if "per PersistentVolumeClaim is" in message else "Kubernetes refuses"
+        return problems.Blocked(f"{doing}: {why}: {message}")
     return problems.Waiting(f"{doing}: Kubernetes answers {status}: {message}")
 
 
