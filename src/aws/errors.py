@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import urllib.parse
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,11 @@ _THROTTLED = {
     "TooManyRequestsException",
 }
 _ADVICE = {
+    "Blocked": "the account is blocked: ask AWS Support",
+    "NotSignedUp": "the account's registration is not complete: finish it in AWS's console",
+    "PendingVerification": "AWS is still verifying the account: wait for its mail, about a day",
+    "SubscriptionRequiredException": "the account's registration is not complete: finish it in "
+    "AWS's console",
     "FileSystemLimitExceeded": "the account's quota is reached: raise it, or delete a file system",
     "NetworkInterfaceLimitExceeded": "the quota of network interfaces is reached: raise it",
     "NoFreeAddressesInSubnet": "its subnet has no free address: free one, or add a subnet",
@@ -71,6 +77,9 @@ _RETRY_ANSWERS = {
     "TooManyRequests",
 }
 _HTTP_SERVER_ERROR = 500
+_HTTP_TOO_MANY = 429
+# What http.client says of a proxy's answer to CONNECT.
+_PROXY_REFUSES = re.compile(r"Tunnel connection failed: (\d{3})")
 _TIMEOUTS = (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError)
 
 
@@ -125,7 +134,9 @@ def _translate_refusal(operation: str, error: botocore.exceptions.ClientError) -
         return refusals.explain_denial(error)
     if name in refusals.BAD_CREDENTIALS:
         return refusals.explain_credentials(error)
-    if name in _THROTTLED:
+    # A proxy's answer has no other name than its status.
+    throttled = _http_status(error) == _HTTP_TOO_MANY and name not in _ADVICE
+    if throttled or name in _THROTTLED:
         return problems.Waiting(
             f"AWS throttles the account's requests, cannot {operation}: the charm tries again"
         )
@@ -159,9 +170,9 @@ def _translate_failure(
             "no AWS credentials: juju trust the application, or set its option credentials"
         )
     if isinstance(error, botocore.exceptions.ProxyConnectionError):
-        return problems.Waiting(
-            f"the proxy does not answer, cannot {operation}: check the model's proxies"
-        )
+        match = _PROXY_REFUSES.search(str(error.kwargs.get("error", "")))
+        does = f"refuses ({match[1]})" if match else "does not answer"
+        return problems.Waiting(f"the proxy {does}, cannot {operation}: check the model's proxies")
     if isinstance(error, botocore.exceptions.SSLError):
         return problems.Blocked(
             f"AWS's certificate does not verify, cannot {operation}: check the model's proxies"

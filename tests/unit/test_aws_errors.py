@@ -76,6 +76,25 @@ def translated(error: Exception) -> problems.Problem:
             (refusal(code), problems.Waiting, "AWS throttles the account's requests")
             for code in ("ThrottlingException", "Throttling", "TooManyRequestsException")
         ),
+        (refusal("429", status=429), problems.Waiting, "AWS throttles"),
+        (refusal("PendingVerification"), problems.Blocked, "AWS is still verifying the account"),
+        (refusal("Blocked"), problems.Blocked, "the account is blocked: ask AWS Support"),
+        (
+            refusal("SubscriptionRequiredException"),
+            problems.Blocked,
+            "the account's registration is not complete",
+        ),
+        *(
+            (
+                botocore.exceptions.ProxyConnectionError(
+                    proxy_url="http://proxy.example:3128",
+                    error=OSError(f"Tunnel connection failed: {status}"),
+                ),
+                problems.Waiting,
+                f"the proxy refuses ({status[:3]}), cannot create the file system: check",
+            )
+            for status in ("407 Proxy Authentication Required", "403 Forbidden")
+        ),
         (refusal("RequestLimitExceeded", status=503), problems.Waiting, "AWS throttles"),
         (refusal("FileSystemLimitExceeded"), problems.Blocked, "raise it"),
         (refusal("NoFreeAddressesInSubnet"), problems.Blocked, "add a subnet"),
