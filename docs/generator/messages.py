@@ -53,10 +53,16 @@ def collect(sources: pathlib.Path) -> list[Message]:
         for name, value in _assignments(tree.body)
         if name.isupper()
     }
+    functions = {
+        f"{pathlib.PurePosixPath(module).stem}.{node.name}": node
+        for module, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
     messages = (
         message
         for module, tree in trees.items()
-        for message in _Module(tree, kinds, shared).find(module)
+        for message in _Module(tree, kinds, shared, functions).find(module)
     )
     return list(dict.fromkeys(messages))
 
@@ -75,10 +81,15 @@ class _Module:
     """The syntax tree of a module, and the values that its names can have."""
 
     def __init__(
-        self, tree: ast.Module, kinds: dict[str, str], shared: dict[str, ast.expr]
+        self,
+        tree: ast.Module,
+        kinds: dict[str, str],
+        shared: dict[str, ast.expr],
+        functions: dict[str, ast.FunctionDef],
     ) -> None:
         self._kinds = kinds
         self._constants = {**shared, **dict(_assignments(tree.body))}
+        self._shared_functions = functions
         self._functions = {
             node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
         }
@@ -178,12 +189,19 @@ class _Module:
         return [self._constants[name]] if name in self._constants else []
 
     def _returned(self, call: ast.Call, scope: ast.FunctionDef, depth: int) -> list[str]:
-        """Return the possible texts of a call of this module's function or of `format`."""
+        """Return the possible texts of a call of `format`, or of a function of any module."""
         name = _last(call.func)
         if isinstance(call.func, ast.Attribute) and name == "format":
             texts = self._texts(call.func.value, scope, depth + 1)
             return [text.replace("{", "<").replace("}", ">") for text in texts]
-        if function := self._functions.get(name):
+        function = self._functions.get(name)
+        match call.func:
+            # Within a text, its name says more than what another module puts there.
+            case ast.Attribute(ast.Name(module), _) if not depth:
+                function = self._shared_functions.get(f"{module}.{name}", function)
+            case _:
+                pass
+        if function:
             returned = [
                 self._texts(each.value, function, depth + 1)
                 for each in ast.walk(function)
