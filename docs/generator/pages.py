@@ -153,8 +153,12 @@ def iam_policy_page(policy: str) -> str:
             f" of the file system has set the tag `{permissions.ADOPTABLE_TAG}` on it: see"
             " [adopt a file system](../how-to/adopt.md).",
             f"- The charm itself does not call these: {on_behalf}. EFS calls them on its behalf,"
-            " and the policy allows them through AWS services only. A mount target is a network"
-            " interface in your subnet; the first file system of an account needs"
+            " and the policy allows them through AWS services only: EFS uses [forward access"
+            " sessions](https://docs.aws.amazon.com/efs/latest/ug/"
+            "security_iam_service-with-iam.html), whose requests [carry `aws:ViaAWSService`]"
+            "(https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html)."
+            " AWS's documentation says so; it was not tried on AWS itself. A mount target is a"
+            " network interface in your subnet; the first file system of an account needs"
             " `iam:CreateServiceLinkedRole`; a [`kms-key`](options.md#kms-key) of your own needs"
             " the `kms:` actions, and a key policy that lets these credentials describe it and"
             " create grants.",

@@ -120,6 +120,13 @@ def delete(region: Region, params: Params) -> Answer:
             f"{system.number_of_mount_targets} mount targets.",
             409,
         )
+    # AWS's user guide wants them deleted first; its API reference does not say so.
+    if region.efs.describe_access_points(None, system.file_system_id):
+        raise Refused(
+            "FileSystemInUse",
+            f"File system '{system.file_system_id}' is in use: it has access points.",
+            409,
+        )
     if region.account.replication(system.file_system_id):
         raise Refused(
             "FileSystemInUse",

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from aws import resources
     from cluster import client
 
+# Of the users of the file system, the most that get a line of their own.
+_MOST_NAMED = 50
+
 
 def run(
     context: reconcile.Context,
@@ -58,7 +61,7 @@ def run(
             _check_obstacles(context, connection, standing, users, force=params.force)
             if connection.cluster is not None:
                 _await_users(connection.cluster, timeout_seconds, report, stopped)
-        for each in users:
+        for each in _first(users):
             report_line(f"used by {each}")
         if params.dry_run:
             _report_plan(connection.cluster, standing, report_line)
@@ -75,6 +78,12 @@ def run(
         for line in teardown.spared(standing):
             report_line(line)
     return lines
+
+
+def _first(users: list[str]) -> list[str]:
+    """Return the users that get a line each; the last line counts the others."""
+    more = len(users) - _MOST_NAMED
+    return [*users[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
 
 
 def _await_users(

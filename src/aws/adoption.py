@@ -29,7 +29,7 @@ def check_option(
     """
     if key.changed:
         recorded, option = key.record.file_system_id, key.option or "empty"
-        if existing is None:
+        if existing is None or lookup.is_unrecorded(key, existing):
             purpose = "adopt it" if key.option else "create one"
             raise problems.Blocked(
                 f"{recorded} is gone from AWS, file-system-id is {option}: run setup to {purpose}"

@@ -25,6 +25,8 @@ class Inventory:
         other_targets: Those that somebody else created.
         groups: The application's security groups.
         look_alikes: Security groups with the application's tags or name that are not its own.
+        unrecorded: A file system that has the application's creation token while another one is
+            on record; None without one.
     """
 
     key: resources.ResourceKey
@@ -33,6 +35,7 @@ class Inventory:
     other_targets: tuple[resources.MountTarget, ...]
     groups: tuple[security_groups.SecurityGroup, ...]
     look_alikes: tuple[security_groups.SecurityGroup, ...]
+    unrecorded: resources.FileSystem | None = None
 
     @property
     def own_file_system(self) -> resources.FileSystem | None:
@@ -76,7 +79,9 @@ def observe(aws: session.Aws, key: resources.ResourceKey) -> Inventory:
         problems.Blocked: The file system with the application's token is somebody else's, or the
             credentials are of another account.
     """
-    file_system = lookup.find(aws, key)
+    file_system, unrecorded = lookup.find(aws, key), None
+    if file_system and lookup.is_unrecorded(key, file_system):
+        file_system, unrecorded = None, file_system
     if file_system and not key.adopted_id:
         ownership.check(key.owner, file_system.id, file_system.tags)
     targets = lookup.list_mount_targets(aws, file_system.id) if file_system else ()
@@ -98,6 +103,7 @@ def observe(aws: session.Aws, key: resources.ResourceKey) -> Inventory:
         other_targets=tuple(target for target in targets if target not in ours),
         groups=groups,
         look_alikes=tuple(group for group in similar.values() if group not in groups),
+        unrecorded=unrecorded,
     )
 
 

@@ -33,6 +33,15 @@ def find_by_token(aws: session.Aws, key: resources.ResourceKey) -> resources.Fil
     return _describe(aws, CreationToken=ownership.creation_token(key.owner))
 
 
+def is_unrecorded(key: resources.ResourceKey, found: resources.FileSystem) -> bool:
+    """Return whether a file system has the application's creation token, but another one's place.
+
+    Token and tags can be given to any file system when the recorded one is gone, as by whoever
+    restores a backup. Only the record tells whether the charm has created it.
+    """
+    return key.record.file_system_id not in ("", found.id)
+
+
 def check_account(
     aws: session.Aws, record: resources.ResourceRecord, existing: resources.FileSystem | None
 ) -> None:

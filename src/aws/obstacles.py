@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import problems
-from aws import errors, security_groups
+from aws import answers, errors, security_groups
 
 if TYPE_CHECKING:
     from aws import inventory, resources, session
+
+# A message names only some access points.
+_MOST_NAMED = 5
 
 
 def find(aws: session.Aws, standing: inventory.Inventory) -> list[problems.Problem]:
@@ -28,9 +31,35 @@ def find(aws: session.Aws, standing: inventory.Inventory) -> list[problems.Probl
             for target in standing.other_targets
         ]
         found += _replications(aws, file_system)
+        found += _access_points(aws, file_system)
     for group in standing.groups:
         found += _users(aws, standing, group)
     return found
+
+
+def _access_points(aws: session.Aws, file_system: resources.FileSystem) -> list[problems.Problem]:
+    """Return the access points of the file system: the charm has made none.
+
+    Clients mount by them, and AWS's user guide wants them deleted before the file system.
+    """
+    with errors.translated("look at the access points"):
+        pages = aws.efs.get_paginator("describe_access_points").paginate(
+            FileSystemId=file_system.id
+        )
+        ids = sorted(
+            point.get("AccessPointId", "")
+            for page in answers.bounded(pages)
+            for point in page["AccessPoints"]
+            if point.get("LifeCycleState") not in ("deleting", "deleted")
+        )
+    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
+    return [
+        problems.Blocked(
+            f"the charm did not create access point {', '.join(ids[:_MOST_NAMED])}{more}: "
+            f"aws efs delete-access-point --access-point-id {ids[0]}"
+        )
+        for _ in ids[:1]
+    ]
 
 
 def _replications(aws: session.Aws, file_system: resources.FileSystem) -> list[problems.Problem]:

@@ -15,6 +15,7 @@ EFS_ACTIONS = (
     "elasticfilesystem:CreateMountTarget",
     "elasticfilesystem:DeleteFileSystem",
     "elasticfilesystem:DeleteMountTarget",
+    "elasticfilesystem:DescribeAccessPoints",
     "elasticfilesystem:DescribeFileSystems",
     "elasticfilesystem:DescribeMountTargets",
     "elasticfilesystem:DescribeReplicationConfigurations",

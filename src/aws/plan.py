@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import problems
-from aws import adoption, ownership, placement, security_groups, steps
+from aws import adoption, lookup, ownership, placement, security_groups, steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,16 +124,17 @@ def _check_new(key: resources.ResourceKey) -> None:
 
 def _check_existing(key: resources.ResourceKey, file_system: resources.FileSystem) -> None:
     known_id = key.record.file_system_id
+    if lookup.is_unrecorded(key, file_system):
+        raise problems.Blocked(
+            f"{known_id} is gone, {file_system.id} has its token: adopt it (file-system-id, "
+            "setup) or delete it"
+        )
     if not key.adopted_id:
         ownership.check(key.owner, file_system.id, file_system.tags)
         ownership.check_not_tearing_down(file_system.id, file_system.tags)
     elif ownership.STATE_TAG in file_system.tags:
         raise problems.Blocked(
             f"{file_system.id} is marked by a teardown of its own application: adopt another one"
-        )
-    if known_id not in ("", file_system.id):
-        raise problems.Blocked(
-            f"{known_id} is on record, AWS has {file_system.id}: run teardown to start over"
         )
     if file_system.life_cycle in ("deleting", "error"):
         if file_system.life_cycle == "deleting" and not known_id and not key.adopted_id:

@@ -58,6 +58,11 @@ def spared(standing: inventory.Inventory) -> list[str]:
         "but is another one"
         for group in standing.look_alikes
     ]
+    if unrecorded := standing.unrecorded:
+        lines.append(
+            f"stays: file system {unrecorded.id}, it has the creation token of "
+            f"{standing.key.record.file_system_id} but is another one"
+        )
     if standing.file_system and standing.key.adopted_id:
         lines.append(f"stays: file system {standing.file_system.id}, it was adopted")
         lines += [f"stays: {_title(target)}" for target in standing.other_targets]

@@ -245,6 +245,8 @@ class Cluster(connection.Connection):
         # A claim that is ours was observed.
         if desired.kind is core_v1.PersistentVolumeClaim or not self.owns(existing):
             hint = _ANOTHER_NAME.get(desired.kind.__name__, _ANOTHER_APPLICATION)
+            if desired.namespace == self.namespace:
+                hint = "delete it"
             raise problems.Blocked(
                 f"{desired.title} exists and is not ours: "
                 + hint.format(application=self.owner.application)

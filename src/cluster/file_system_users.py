@@ -7,8 +7,10 @@ mount targets. What mounts it outside Kubernetes, or by a name of the user's own
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import posixpath
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -212,7 +214,8 @@ def _directory(source: Any, pattern: re.Pattern[str], options: Iterable[str] = (
     """Return the directory of the file system that a volume shows; "" if it is not on it."""
     kinds = [kind for kind in _SOURCES if getattr(source, kind, None)]
     texts = [text for kind in kinds for text in _texts(getattr(source, kind).to_dict())]
-    if not any(map(pattern.search, [*texts, *(options if kinds else ())])):
+    addresses = map(_plain_address, texts)
+    if not any(map(pattern.search, [*texts, *addresses, *(options if kinds else ())])):
         return ""
     if source.nfs:
         return _normal(source.nfs.path)
@@ -224,6 +227,22 @@ def _directory(source: Any, pattern: re.Pattern[str], options: Iterable[str] = (
         if not access_point and "path" not in (source.csi.volumeAttributes or {}):
             return _normal(directory)
     return "/"
+
+
+def _plain_address(text: str) -> str:
+    """Return an IPv4 address as AWS writes it; "" for what is none.
+
+    The system's resolver takes it with fewer numbers too, with hexadecimal or octal ones, and as
+    a part of an IPv6 address.
+    """
+    try:
+        return str(ipaddress.IPv6Address(text.strip("[]")).ipv4_mapped or "")
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(text.rstrip(".")))
+    except (OSError, ValueError):
+        return ""
 
 
 def _texts(value: Any) -> Iterator[str]:

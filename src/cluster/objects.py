@@ -124,13 +124,18 @@ def annotations_of(resource: Any) -> dict[str, str]:
 
 
 def job_uid(pod: Any) -> str:
-    """Return the uid of the Job that controls a pod; "" where none does.
+    """Return the uid of the Job that controls a pod; "" where none does, or one of another group.
 
     Args:
         pod: The pod.
     """
     owners = meta(pod).ownerReferences or []
-    return next((each.uid for each in owners if each.controller and each.kind == "Job"), "")
+    jobs = (
+        each.uid
+        for each in owners
+        if each.controller and each.kind == "Job" and each.apiVersion.startswith("batch/")
+    )
+    return next(jobs, "")
 
 
 def storage(quantities: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightkube.resources import core_v1
 
+import problems
 from cluster import client, manifests, objects
 from cluster.jobs import job_observe
 
@@ -60,7 +61,16 @@ def save(cluster: client.Cluster, kind: str, name: str, content: str) -> None:
         labels={**cluster.labels, job_observe.KIND: kind},
         record=content,
     )
-    client.repeat(lambda: cluster.apply(manifests.resource(manifest)))
+    resource = manifests.resource(manifest)
+    try:
+        client.repeat(lambda: cluster.apply(resource))
+    except problems.Blocked:
+        found = cluster.find_own(core_v1.ConfigMap, f"{kind}-{name}")
+        if found is None or not found.immutable:
+            raise
+        # Somebody forbade to change it for good: only a new one can take its place.
+        cluster.remove(objects.reference(found))
+        client.repeat(lambda: cluster.apply(resource))
 
 
 def delete(cluster: client.Cluster, kind: str, name: str) -> None:

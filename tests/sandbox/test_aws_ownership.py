@@ -266,6 +266,73 @@ def test_a_replication_is_named_before_anything_is_deleted(bare: Stage) -> None:
     completed(bare)
 
 
+def test_access_points_are_named_before_anything_is_deleted(bare: Stage) -> None:
+    (made,) = bare.cloud.file_systems()
+    efs = rig.administrator(bare, "efs")
+    points = sorted(
+        efs.create_access_point(ClientToken=f"{number}", FileSystemId=made.id)["AccessPointId"]
+        for number in range(7)
+    )
+    refused(bare, ", ".join(points[:5]) + " and 2 more:", f"--access-point-id {points[0]}")
+    for point in points[1:]:
+        efs.delete_access_point(AccessPointId=point)
+    refused(bare, f"access point {points[0]}: aws efs delete-access-point")
+    efs.delete_access_point(AccessPointId=points[0])
+    completed(bare)
+
+
+# --- A file system that has our token and our tags, but is not the one on record
+
+
+def replaced(stage: Stage) -> tuple[str, str]:
+    """Put a file system with token and tags of the charm's in its place; return both ids."""
+    (lost,) = stage.cloud.file_systems()
+    lose(stage)
+    owner = identity.Owner(stage.model.uuid, APPLICATION)
+    made = rig.administrator(stage, "efs").create_file_system(
+        CreationToken=ownership.creation_token(owner),
+        Tags=ownership.to_list(ownership.tags(owner, {})),
+    )
+    stage.cloud.skip(60)
+    stage.cloud.reset_calls()
+    return lost.id, made["FileSystemId"]
+
+
+def test_another_file_system_with_our_token_and_tags_is_not_ours(bare: Stage) -> None:
+    lost, theirs = replaced(bare)
+    bare.model.update_status(APPLICATION)
+    is_blocked(bare, f"{lost} is gone, {theirs} has its token", "(file-system-id, setup)")
+    done = bare.run("setup")
+    assert done.status == "failed", done
+    assert f"{theirs} has the creation token of {lost} but is another file system" in done.message
+    done = bare.run("teardown", confirm=theirs, force=True)
+    assert done.status == "failed", done
+    assert f"confirm={lost}" in done.message
+    assert bare.writes() == []
+    assert [each.id for each in bare.cloud.file_systems()] == [theirs]
+
+
+def test_a_teardown_leaves_another_file_system_with_our_token_and_tags(bare: Stage) -> None:
+    lost, theirs = replaced(bare)
+    done = bare.run("teardown", confirm=lost, force=True)
+    assert done.status == "completed", done
+    stays = f"stays: file system {theirs}, it has the creation token of {lost} but is another one"
+    assert stays in done.results["deleted"]
+    assert [each.id for each in bare.cloud.file_systems()] == [theirs]
+    assert not [each for each in bare.cloud.security_groups() if "aws-efs" in each.name]
+
+
+def test_another_file_system_with_our_token_and_tags_can_be_adopted(bare: Stage) -> None:
+    lost, theirs = replaced(bare)
+    bare.model.config(APPLICATION, {"file-system-id": theirs})
+    is_blocked(bare, f"{lost} is gone from AWS", "run setup to adopt it")
+    assert bare.run("setup").status == "completed"
+    is_blocked(bare, f"{theirs} ready in us-east-1")
+    done = bare.run("teardown", confirm=theirs, force=True)
+    assert done.status == "completed", done
+    assert [each.id for each in bare.cloud.file_systems()] == [theirs]
+
+
 def test_a_mount_target_of_somebody_else_is_named_and_used_as_it_is() -> None:
     with sandbox_aws.Cloud.start(sandbox_aws.Latencies.none()) as cloud:
         stage = Stage(cloud)

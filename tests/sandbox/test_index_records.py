@@ -241,6 +241,16 @@ def test_a_malformed_record_holds_neither_the_result_of_a_load_nor_a_teardown(
     assert loaded.run("teardown", confirm=only.id).status == "completed"
 
 
+def test_a_record_that_somebody_made_immutable_is_replaced(loaded: Stage) -> None:
+    labels = {"labels": {"aws-efs/noted": None}}
+    loaded.kube.patch(batch_v1.Job, "dataset-flowers", {"metadata": labels}, namespace=APPLICATION)
+    body = {"immutable": True, "data": {"record": '{"state": 1}'}}
+    loaded.kube.patch(core_v1.ConfigMap, "dataset-flowers", body, namespace=APPLICATION)
+    loaded.model.update_status()
+    assert loaded.status().name == "active", loaded.status()
+    assert record(loaded)["state"] == "published"
+
+
 def test_a_config_map_that_is_no_record_of_ours_is_told_and_stays(loaded: Stage) -> None:
     found = loaded.kube.get(core_v1.ConfigMap, "dataset-flowers", namespace=APPLICATION)
     assert found.metadata

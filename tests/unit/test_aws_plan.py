@@ -513,7 +513,7 @@ def test_more_tags_than_fit_are_reported() -> None:
     ("change", "found", "message"),
     [
         ({"known_id": "fs-9"}, None, "fs-9 is gone from AWS: adopt a restored one"),
-        ({"known_id": "fs-9"}, {}, "fs-9 is on record, AWS has fs-1"),
+        ({"known_id": "fs-9"}, {}, "fs-9 is gone, fs-1 has its token: adopt it"),
         ({}, {"tags": {}}, "fs-1 has this application's name but not its tags"),
         ({}, {"life_cycle": "error"}, "fs-1 is in state error"),
         ({"known_id": "fs-1"}, {"life_cycle": "deleting"}, "fs-1 is in state deleting"),

@@ -82,7 +82,7 @@ class Kubernetes:
         assert existing is None or (existing.server, existing.path, existing.claim) == (
             self.desired.server,
             pair.path,
-            pair.claim,
+            "" if existing.vacant else pair.claim,
         ), "422: immutable"
         self.volumes[pair.volume] = volume_resources.ObservedVolume(
             name=pair.volume,
@@ -287,6 +287,25 @@ def test_what_the_user_deletes_comes_back(desired, hit, what):
     world.settle()
 
     converge(world)
+    assert served(world) == expected(desired)
+
+
+@FREE
+@hypothesis.given(desired_volumes(), st.sets(st.sampled_from(["aws-efs", *"abcd"])))
+def test_a_volume_whose_reference_to_its_claim_was_removed_gets_it_back_and_stays(desired, hit):
+    world = Kubernetes(desired, all_namespaces())
+    converge(world)
+    pods = dict.fromkeys(world.claims, ("pod-1",))
+    world = Kubernetes(desired, dataclasses.replace(world.observed(with_users=True), users=pods))
+    before = dict(world.volumes)
+    for name, volume in before.items():
+        if volume.namespace in hit:
+            removed = dataclasses.replace(volume, claim="", claim_uid="", vacant=True)
+            world.volumes[name] = removed
+
+    converge(world)  # a volume that was deleted would stay in deletion
+
+    assert world.volumes == before
     assert served(world) == expected(desired)
 
 

@@ -82,6 +82,20 @@ SOURCES = {
     "the name in another partition": nfs(f"{FS}.efs.cn-north-1.amazonaws.com.cn"),
     "the FIPS name": nfs(f"{FS}.efs-fips.us-east-1.amazonaws.com"),
     "the address of a mount target": nfs(ADDRESS),
+    "that address with a dot at the end": nfs(f"{ADDRESS}."),
+    "that address with fewer numbers": nfs("10.0.260"),
+    "that address as one number": nfs("167772420"),
+    "that address in hexadecimal": nfs("0x0a.0.0x1.0x4"),
+    "that address in octal": nfs("012.0.01.04"),
+    "that address in IPv6": nfs(f"::ffff:{ADDRESS}"),
+    "that address in IPv6, in hexadecimal": nfs("::FFFF:0a00:0104"),
+    "that address in IPv6, in brackets": nfs("[::ffff:a00:104]"),
+    "the name of one zone's mount target in other letters": nfs(f"US-EAST-1A.{SERVER.upper()}."),
+    "the EFS driver in other letters": csi(FS.upper()),
+    "the EFS driver with an address": csi("fs-x", mounttargetip=ADDRESS),
+    "the NFS driver with an address": csi("x", "nfs.csi.k8s.io", server="0xa000104", share="/"),
+    "a driver's secret name": csi("x", "theirs.example.com", source=f"nfs://{SERVER}/srv"),
+    "an ARN": csi(f"arn:aws:elasticfilesystem:us-east-1:123456789012:file-system/{FS}"),
     "a directory of it": nfs(path="/srv"),
     "the EFS driver": csi(FS),
     "the EFS driver with a directory": csi(f"{FS}:/srv"),
@@ -98,6 +112,11 @@ OTHERS = {
     "a name that ends so": nfs(f"my-{FS}.example.internal"),
     "a longer address": nfs("110.0.1.4"),
     "another address": nfs("10.0.1.40"),
+    "another address in IPv6": nfs("::ffff:10.0.1.40"),
+    "an IPv6 address": nfs("2001:db8::10:0:1:4"),
+    "another address as one number": nfs("167772421"),
+    "no address": nfs("10.0.260\x00"),
+    "an empty name": nfs(""),
     "another EFS": csi("fs-0a1b2c3d"),
     "a disk": {"awsElasticBlockStore": {"volumeID": FS}},
     "a directory of the node": {"hostPath": {"path": f"/{FS}"}},
@@ -213,6 +232,23 @@ def test_a_pod_sees_a_data_set_where_its_directories_overlap(path, mount, sees):
 def test_a_directory_of_the_efs_driver_that_is_unknown_may_be_any(handle, attributes, sees):
     found = users([volume(csi(handle, **attributes))], [pod(claimed())])
     assert found.seeing(["/datasets/x"]) == (["research/reader"] if sees else [])
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        {"apiVersion": "batch.volcano.sh/v1alpha1", "kind": "Job"},
+        {"apiVersion": "theirs.test/v1", "kind": "Job"},
+        {"apiVersion": "v1", "kind": "Job"},
+        {"apiVersion": "batch/v1", "kind": "CronJob"},
+        {"apiVersion": "batch/v1", "kind": "Job", "controller": False},
+    ],
+)
+def test_the_pod_of_a_job_of_another_group_is_a_user_whatever_its_labels(owner):
+    owners = [{"controller": True, "name": "load", "uid": "1", **owner}]
+    marked = {"labels": ownership.labels(OWNER), "ownerReferences": owners}
+    found = users([], [pod(nfs(), OWNER.application, **marked)])
+    assert [each.title for each in found.pods] == ["aws-efs/reader"]
 
 
 def test_only_the_pods_of_our_jobs_are_left_out_and_no_copy_of_their_labels():

@@ -251,6 +251,7 @@ def _volume(owner: identity.Owner, volume: Any) -> volume_resources.ObservedVolu
         file_system=objects.annotations_of(volume).get(ownership.FILE_SYSTEM, ""),
         path=spec.nfs.path if spec.nfs else "",
         view=volume_resources.is_view(volume.metadata.name),
+        vacant=spec.claimRef is None,
     )
 
 

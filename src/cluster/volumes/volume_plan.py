@@ -215,7 +215,8 @@ def _volume_fits(
 ) -> bool:
     """Tell whether the volume can stay: all that differs can be changed in place."""
     source = (volume.name, volume.server, volume.path)
-    fixed = (*source, volume.storage_class, volume.claim, volume.deleting)
+    claim = pair.claim if volume.vacant else volume.claim
+    fixed = (*source, volume.storage_class, claim, volume.deleting)
     desired_source = (pair.volume, desired.server, pair.path)
     return fixed == (*desired_source, pair.storage_class, pair.claim, False)
 
@@ -260,6 +261,7 @@ def _differs(
         or volume.policy != "Retain"
         or (volume.addresses, volume.file_system) != (pair.addresses, pair.file_system)
         or not volume.labelled
+        or volume.vacant
     )
 
 

@@ -17,8 +17,12 @@ from cluster.volumes import volume_observe, volume_resources
 if TYPE_CHECKING:
     from cluster import client
 
-# Of the objects that stay in our namespace, the most that are named.
+# Of the objects that stay in our namespace, and of the copies elsewhere, the most that are named.
 _MOST_NAMED = 50
+# Finalizers of Kubernetes' own end by themselves.
+_BUILT_IN = "kubernetes.io"
+# The conditions of a namespace that tell what keeps it.
+_KEPT = {"NamespaceContentRemaining", "NamespaceFinalizersRemaining"}
 
 
 def remove(
@@ -114,8 +118,11 @@ class _Removal:
         elif namespace is not None:
             self._tell(f"namespace {namespace.name}, which is not ours")
         self._wait_until_gone()
-        for title in look_alikes.find(cluster, self._removed):
+        copies = look_alikes.find(cluster, self._removed)
+        for title in copies[:_MOST_NAMED]:
             self._tell(f"{title}, which only has our labels")
+        if len(copies) > _MOST_NAMED:
+            self._tell(f"{len(copies) - _MOST_NAMED} more objects that only have our labels")
 
     def _delete_all(self, observed: volume_resources.ObservedVolumes, kind: type[Any]) -> None:
         going = {(claim.namespace, claim.name) for claim in observed.claims if claim.deleting}
@@ -170,14 +177,36 @@ class _Removal:
         if self._dry_run:
             return
 
-        def remaining() -> list[str]:
+        def remaining() -> list[objects.Reference]:
             observed = volume_observe.observe(self._cluster, [self._cluster.namespace])
             left = observed.references.values()
-            return [each.title for each in left if each.uid in self._removed]
+            return [each for each in left if each.uid in self._removed]
 
         left = polling.poll(remaining, lambda each: not each, self._deadline - time.monotonic())
         if left:
-            raise problems.Waiting(f"{left[0]} is still being deleted: run it again")
+            found = self._cluster.find(left[0].kind, left[0].name, left[0].namespace)
+            raise problems.Waiting(explain_stay(left[0].title, found))
+
+
+def explain_stay(title: str, found: Any) -> str:
+    """Return what keeps an object that was deleted, and what to do; no I/O.
+
+    Args:
+        title: Its name in our messages.
+        found: The object; None where it is gone by now.
+    """
+    conditions: list[Any] = (found and found.status and found.status.conditions) or []
+    kept = [each.message for each in conditions if each.type in _KEPT and each.status == "True"]
+    held = [
+        each
+        for each in ((found and objects.meta(found).finalizers) or [])
+        if not each.partition("/")[0].endswith(_BUILT_IN)
+    ]
+    if held:
+        return f"{title} keeps finalizer {', '.join(held)}: remove it there, then run it again"
+    if kept:
+        return f"{title} is still being deleted: {' '.join(kept)}: run it again"
+    return f"{title} is still being deleted: run it again"
 
 
 def _wait_for_pods(

@@ -146,6 +146,7 @@ class ObservedVolume:
         file_system: The file system that is kept with it.
         path: The directory of the file system that it shows.
         view: Whether it was made for the read-only claim with the data sets.
+        vacant: Whether it names no claim at all, since somebody removed the reference.
     """
 
     name: str
@@ -163,6 +164,7 @@ class ObservedVolume:
     file_system: str = ""
     path: str = ROOT
     view: bool = False
+    vacant: bool = False
 
     @property
     def group(self) -> str:

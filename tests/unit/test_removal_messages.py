@@ -1,0 +1,53 @@
+"""What teardown says of an object that was deleted and does not go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lightkube.resources import core_v1
+
+from cluster.volumes import volume_removal
+
+PROTECTION = "kubernetes.io/pvc-protection"
+
+
+def claim(*finalizers: str) -> core_v1.PersistentVolumeClaim:
+    metadata: dict[str, Any] = {"name": "aws-efs", "finalizers": list(finalizers)}
+    return core_v1.PersistentVolumeClaim.from_dict({"metadata": metadata})
+
+
+def namespace(*conditions: tuple[str, str, str]) -> core_v1.Namespace:
+    told = [
+        {"type": kind, "status": status, "message": message}
+        for kind, status, message in conditions
+    ]
+    return core_v1.Namespace.from_dict(
+        {"metadata": {"name": "aws-efs"}, "status": {"conditions": told}}
+    )
+
+
+@pytest.mark.parametrize("found", [None, claim(), claim(PROTECTION), namespace()])
+def test_what_goes_by_itself_takes_another_run(found):
+    text = volume_removal.explain_stay("claim default/aws-efs", found)
+    assert text == "claim default/aws-efs is still being deleted: run it again"
+
+
+def test_a_finalizer_of_others_is_named_since_no_further_run_ends_it():
+    found = claim(PROTECTION, "example.com/backup", "theirs")
+    assert volume_removal.explain_stay("claim default/aws-efs", found) == (
+        "claim default/aws-efs keeps finalizer example.com/backup, theirs: remove it there, then "
+        "run it again"
+    )
+
+
+def test_what_keeps_a_namespace_is_told_in_kubernetes_words():
+    found = namespace(
+        ("NamespaceDeletionDiscoveryFailure", "False", "all resources successfully discovered"),
+        ("NamespaceContentRemaining", "True", "pods. has 1 resource instances"),
+        ("NamespaceFinalizersRemaining", "True", "example.com/x in 1 resource instances"),
+    )
+    assert volume_removal.explain_stay("namespace aws-efs", found) == (
+        "namespace aws-efs is still being deleted: pods. has 1 resource instances "
+        "example.com/x in 1 resource instances: run it again"
+    )
