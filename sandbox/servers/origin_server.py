@@ -41,6 +41,7 @@ class Faults:
         notices_after_seconds: The time until it notices that a response has ended.
         range_status: The status of range requests; 200 to send everything, though the response
             promises ranges. None to support them.
+        range_body: "shifted" or "whole" for ranges with other bytes than they say.
         backends: The number of backends, which answer in turn; each has an ETag of its own.
         answers: The number of responses with content, after which there is only 403; None for all.
     """
@@ -59,6 +60,7 @@ class Faults:
     busy_status: int = http.HTTPStatus.SERVICE_UNAVAILABLE
     notices_after_seconds: float = 0
     range_status: int | None = None
+    range_body: str = ""
     backends: int = 1
     answers: int | None = None
 
@@ -126,9 +128,12 @@ class Origin:
     Attributes:
         url: The origin's URL, without a trailing slash.
         requests: The requests so far.
+        limit: The limit of all concurrent responses; only the faults of that kind count.
     """
 
     def __init__(self) -> None:
+        self.limit = Faults()
+        self._open = 0
         self.requests: list[OriginRequest] = []
         self._resources: dict[str, _Resource] = {}
         self._lock = threading.Lock()
@@ -221,6 +226,8 @@ class Origin:
             status = http.HTTPStatus(faults.status)
         elif faults.max_concurrent is not None and resource.open >= faults.max_concurrent:
             status = http.HTTPStatus(faults.busy_status)
+        elif self.limit.max_concurrent is not None and self._open >= self.limit.max_concurrent:
+            status = http.HTTPStatus(self.limit.busy_status)
         elif "range" in headers and faults.range_status not in {None, http.HTTPStatus.OK}:
             status = http.HTTPStatus(faults.range_status or 0)
         elif not self._occurs(resource, "answered", faults.answers):
@@ -237,6 +244,7 @@ class Origin:
         if resource and status in {http.HTTPStatus.OK, http.HTTPStatus.PARTIAL_CONTENT}:
             with self._lock:
                 resource.open += 1
+                self._open += 1
             try:
                 self._send(connection, resource, span, tag)
             finally:
@@ -251,9 +259,11 @@ class Origin:
         def end() -> None:
             with self._lock:
                 resource.open -= 1
+                self._open -= 1
 
-        if resource.faults.notices_after_seconds:
-            timer = threading.Timer(resource.faults.notices_after_seconds, end)
+        seconds = max(resource.faults.notices_after_seconds, self.limit.notices_after_seconds)
+        if seconds:
+            timer = threading.Timer(seconds, end)
             timer.daemon = True
             timer.start()
         else:
@@ -281,6 +291,9 @@ class Origin:
             connection.send_header("Transfer-Encoding", "chunked")
         connection.end_headers()
         end = last + 1
+        if span and faults.range_body:
+            start = max(0, start - 1) if faults.range_body == "shifted" else 0
+            end = start + last + 1 - span[0]
         if faults.drop_after is not None and self._occurs(resource, "dropped", faults.drop_times):
             end = min(end, start + faults.drop_after)
             connection.close_connection = True
@@ -294,7 +307,7 @@ class Origin:
             )
             if faults.bytes_per_second:
                 time.sleep(len(chunk) / faults.bytes_per_second)
-        if not faults.length and end == last + 1:
+        if not faults.length and end - start == last + 1 - (span or (0,))[0]:
             connection.wfile.write(b"0\r\n\r\n")
 
     def _held(self, chunks: Iterator[bytes]) -> Iterator[bytes]:

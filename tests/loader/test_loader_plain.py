@@ -44,6 +44,9 @@ ORIGINS: dict[str, dict[str, Any]] = {
         "notices_after_seconds": 0.3,
     },
 }
+# The same for each request of a range, for ever.
+for status in (429, 500, 503):
+    ORIGINS[f"ranges are answered with {status}"] = {"range_status": status}
 
 
 @functools.cache
@@ -85,3 +88,77 @@ def test_a_connection_that_drops_begins_anew_and_goes_on_with_the_same_bytes(
     rig.load(source).result  # noqa: B018
     assert rig.files() == ({"s.bin": LARGE} if name == "s.bin" else FILES)
     assert len(rig.versions()) == 1
+
+
+@pytest.mark.parametrize("part", ["shifted", "whole"])
+@pytest.mark.parametrize("name", ["s.bin", "s.tar", "s.zip"])
+def test_a_range_with_other_bytes_than_it_says_is_not_used(
+    rig: loader_rig.Rig, served: origin_server.Origin, part: str, name: str
+):
+    contents = {"s.bin": LARGE, "s.tar": packed("tar"), "s.zip": packed("zip")}
+    faults = origin_server.Faults(range_body=part)
+    rig.load(served.put(name, contents[name], faults=faults)).result  # noqa: B018
+    assert rig.files() == ({"s.bin": LARGE} if name == "s.bin" else FILES)
+
+
+def test_a_part_that_nobody_asked_for_is_not_taken_for_the_whole(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    headers = {"Content-Range": "bytes 0-3/9"}
+    source = served.put("s.bin", b"part", headers=headers, faults=origin_server.Faults(status=206))
+    assert "answers with a part only" in rig.refused(source, patience=0.3)
+
+
+# --- limits of a host, however many objects are asked for
+
+LIMITS: dict[str, dict[str, Any]] = {
+    "one connection, 403": {"max_concurrent": 1, "busy_status": 403},
+    "one connection, 429": {"max_concurrent": 1, "busy_status": 429},
+    "one connection, 400, noticed late": {
+        "max_concurrent": 1,
+        "busy_status": 400,
+        "notices_after_seconds": 0.2,
+    },
+    "two connections, 401": {"max_concurrent": 2, "busy_status": 401},
+    "two connections, 503, noticed late": {
+        "max_concurrent": 2,
+        "busy_status": 503,
+        "notices_after_seconds": 0.2,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_several_objects_of_a_host_that_allows_few_connections_are_loaded(
+    rig: loader_rig.Rig, served: origin_server.Origin, kind: str
+):
+    contents = {"t.bin": b"tiny", "m.bin": NOISE * 6, "n.bin": NOISE * 3, "l.bin": LARGE}
+    served.limit = origin_server.Faults(**LIMITS[kind])
+    sources = [served.put(name, content) for name, content in contents.items()]
+    sources.append(served.put("s.zip", packed("zip")))
+    rig.load(" ".join(sources), patience=30).result  # noqa: B018
+    assert rig.files() == {**contents, **FILES}
+
+
+def test_what_is_secret_is_told_while_others_are_read(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    secret = served.put("secret", b"1", faults=origin_server.Faults(status=403))
+    held = served.put("held.bin", LARGE, faults=origin_server.Faults(bytes_per_second=2**22))
+    error = rig.load(f"{held} {secret}", patience=60).error
+    assert "/secret answers 403: it requires credentials" in error
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize(
+    "headers",
+    [{"Retry-After": "1"}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}],
+    ids=["Retry-After", "X-RateLimit"],
+)
+def test_a_refusal_that_tells_until_when_is_waited_for(
+    rig: loader_rig.Rig, served: origin_server.Origin, status: int, headers: dict[str, str]
+):
+    faults = origin_server.Faults(status=status, status_times=1)
+    assert (
+        rig.load(served.put("s.bin", b"1,2\n", headers=headers, faults=faults)).result.bytes == 4
+    )

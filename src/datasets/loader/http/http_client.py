@@ -182,6 +182,11 @@ class Client:
                 shown = urls.redact_redirected(named, url)
             elif response.status not in responses.DATA_STATUSES:
                 raise self._refusal(response, url, auth, shown)
+            elif "Range" not in headers and not responses.is_whole(
+                response.status, response.headers
+            ):
+                response.close()
+                raise RetryLater("answers with a part only, though all was asked for")
             else:
                 return response
         raise responses.too_many_redirects(shown)

@@ -130,9 +130,15 @@ class RangeReader(_Reader):
     def _request(self) -> http_client.Response:
         return self._remote.request_range(self.position, self._end)
 
+    def _advance(self, data: memoryview) -> None:
+        self._remote.count_range()
+        super()._advance(data)
+
     def _wait(self, trouble: http_client.RetryLater) -> None:
         if self.position == self._start and not self._patient:
             raise trouble
+        if self.position == self._start:
+            self._remote.doubt_ranges()
         if self.position > self._start and not self._remote.validator:
             raise failure.StartOver(trouble.reason) from None
         super()._wait(trouble)
@@ -153,6 +159,7 @@ class WholeReader(_Reader):
         self._in_vain = 0
 
     def _advance(self, data: memoryview) -> None:
+        self._remote.remember(self.position, data)
         if self._digest:
             self._digest.update(data)
             if self.position >= HASHED_BYTES and self._remote.has_ranges:

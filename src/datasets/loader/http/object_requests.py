@@ -10,6 +10,8 @@ from . import http_client, origins
 NOTHING: Mapping[str, str] = {}
 # How origins refuse a connection more than they allow at once, beside the statuses that say so.
 BUSY = {400, 401, 403, 416}
+# How S3 and the Hub say that they refuse the object itself.
+REASON, REASON_HEADER = b"<Code>", "X-Error-Code"
 
 
 class ObjectRequests:
@@ -52,14 +54,23 @@ class ObjectRequests:
             Refused: The origin refuses the request.
         """
         known = self._client.origins.open_responses
+        # Those that wait have no connection.
+        self._client.origins.wait_for_host(self._url, self._client.check)
+        known.requested(self._url)
         try:
             response = self._redirected(headers)
         except http_client.Refused as refused:
+            known.failed(self._url)
             # A refused range is left to other connections; the whole is read by this one.
-            if "Range" in headers or refused.status not in BUSY or not known.holds(self._url):
+            if "Range" in headers or not _may_be_busy(refused) or not known.is_busy(self._url):
                 raise
-            raise http_client.RetryLater(f"answers {refused.status}") from None
-        known.opened(self._url)
+            raise http_client.RetryLater(
+                f"answers {refused.status}", soon=known.ends_soon(self._url)
+            ) from None
+        except BaseException:
+            known.failed(self._url)
+            raise
+        known.began(self._url)
         response.on_close(lambda: known.closed(self._url))
         return response
 
@@ -84,3 +95,9 @@ class ObjectRequests:
         if response.url != self._url:
             redirects.keep(self._url, response.url)
         return response
+
+
+def _may_be_busy(refused: http_client.Refused) -> bool:
+    """Tell whether a refusal may be that of a connection, and not of the object."""
+    told = REASON in refused.content or REASON_HEADER in refused.headers
+    return refused.status in BUSY and not told

@@ -37,7 +37,7 @@ class Origins:
     Attributes:
         tick: Called now and then in a thread that waits.
         redirects: The targets of redirects.
-        open_responses: The objects that are being read.
+        open_responses: The hosts that objects are being read from.
         patience_seconds: The longest time without any data for the load.
     """
 
@@ -106,6 +106,8 @@ class Origins:
         left = self._not_before.get(host, 0) - self._clock()
         if left > 0:
             self.wait(left, f"{host} allows no more requests now", check)
+        while (left := self.open_responses.left_seconds(url)) > 0:
+            self.wait(min(left, TICK_SECONDS), "", check)
 
     def wait(self, seconds: float, reason: str, check: Callable[[], None]) -> None:
         """Wait, and show meanwhile what for.
@@ -175,7 +177,7 @@ class Backoff:
         check: Raises if the load has ended.
     """
 
-    FIRST_SECONDS, LONGEST_SECONDS = 0.1, 15.0
+    FIRST_SECONDS, SOON_SECONDS, LONGEST_SECONDS = 0.1, 1.0, 15.0
 
     def __init__(self, origins: Origins, url: str, check: Callable[[], None]) -> None:
         self._origins = origins
@@ -205,7 +207,8 @@ class Backoff:
                 "seconds: check the source and the model's proxy settings, then run "
                 "create-dataset again"
             )
-        grown = min(self.FIRST_SECONDS * 2**self._waits, self.LONGEST_SECONDS, left)
+        most = self.SOON_SECONDS if trouble.soon else self.LONGEST_SECONDS
+        grown = min(self.FIRST_SECONDS * 2**self._waits, most, left)
         self._waits += 1
         reason = f"{urls.host_of(self._url)} {trouble.reason}"
         self._origins.wait(max(grown, asked), reason, self._check)

@@ -22,16 +22,22 @@ REMAINING, RESET, WINDOW = ("r", "remaining"), ("t", "reset"), ("w",)
 
 def asked_seconds(headers: email_message.Message) -> float:
     """Return the wait that a refusal asks for; 0 for none."""
-    after = headers.get("Retry-After", "").strip()
-    if after:
-        seconds = _number(after)
-        return _until(after) if seconds is None else seconds
-    if exhausted := exhausted_seconds(headers):
-        return exhausted
+    seconds = refused_seconds(headers)
+    if seconds or headers.get("Retry-After", "").strip():
+        return seconds
     # It refuses although it names no limit that is used up: the shortest one may be.
     limits = [_value(each, RESET) for each in _limits(headers, "RateLimit")]
     windows = [_value(each, WINDOW) for each in _limits(headers, "RateLimit-Policy")]
     return min(filter(None, limits), default=0) or min(filter(None, windows), default=0)
+
+
+def refused_seconds(headers: email_message.Message) -> float:
+    """Return the time until requests are allowed again, as a refusal tells it; 0 if not."""
+    after = headers.get("Retry-After", "").strip()
+    if not after:
+        return exhausted_seconds(headers)
+    seconds = _number(after)
+    return _until(after) if seconds is None else seconds
 
 
 def exhausted_seconds(headers: email_message.Message) -> float:

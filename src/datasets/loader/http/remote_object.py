@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import re
 import threading
 from collections.abc import Callable
 from email import message as email_message
 
 from ..base import failure, file_names, urls
-from . import header_names, http_client, object_reader, object_requests, origins
+from . import (
+    header_names,
+    http_client,
+    object_reader,
+    object_requests,
+    origins,
+    responses,
+)
 
 CHUNK_BYTES = object_reader.CHUNK_BYTES
+# The first bytes, which are compared with those of a range.
+BEGINNING_BYTES = 64
+# An origin that is in trouble so often may be so for each request of a range.
+MOST_RANGE_TROUBLES = 3
 
 
 class RemoteObject:
@@ -62,7 +72,9 @@ class RemoteObject:
         self._stored = bool(auth)
         self._on_received = on_received
         self._on_version_lost = on_version_lost
-        self._ranges_tried = False
+        self._ranges_tried = self._ranges_served = self._ranges_assumed = False
+        self._range_troubles = 0
+        self._beginning = b""
         self._first: http_client.Response | None = None
         self._lock = threading.Lock()
 
@@ -74,7 +86,10 @@ class RemoteObject:
             Failure: It cannot be fetched.
         """
         response = self._requests.retried(self._requests.send)
-        size, validator = _length(response), validator_of(response.headers)
+        size, validator = (
+            responses.content_length(response.headers),
+            validator_of(response.headers),
+        )
         if self._is_other(size, validator):
             response.close()
             # The entity tags of some services differ from those in their lists.
@@ -96,25 +111,58 @@ class RemoteObject:
 
     def assume_ranges(self) -> None:
         """Take it for granted, without a request, that the origin serves ranges of it."""
-        self.ranges = self._ranges_tried = True
+        self.ranges = self._ranges_tried = self._ranges_assumed = True
 
     def confirm_ranges(self) -> bool:
         """Return whether it has ranges of one version; try that once, if it seems so.
 
         The response of `probe` stays open meanwhile: a link may be good for one request only.
         """
-        if self.divisible and not self._ranges_tried:
+        # While another object has the host to itself, it waits with no response open.
+        busy = self._client.origins.open_responses.left_seconds(self.url) > 0
+        if self.divisible and not self._ranges_tried and not busy:
             self._ranges_tried = True
-            last = (self.size or 1) - 1
             try:
-                with contextlib.closing(self.request_range(last, last + 1)) as response:
-                    response.read(1)
+                if not self._try_range():
+                    self.read_whole()
             except object_reader.NoRanges:
                 self.read_whole()
             except http_client.RetryLater:
                 # An origin that serves few connections at once may serve ranges all the same.
                 pass
         return self.divisible
+
+    def _try_range(self) -> bool:
+        """Request a few bytes that were read before; tell whether they are the same."""
+        end = len(self._beginning) or (self.size or 1)
+        start = min(1, end - 1) if self._beginning else end - 1
+        found = b""
+        with contextlib.closing(self.request_range(start, end)) as response:
+            while len(found) <= end - start and (chunk := response.read(end - start + 1)):
+                found += chunk
+        self._ranges_served = bool(found)
+        # Some origins send other bytes than they say.
+        return not found or found == (self._beginning[start:] or found[:1])
+
+    def remember(self, position: int, data: memoryview) -> None:
+        """Keep its first bytes, to compare a range with them."""
+        if position == len(self._beginning) < BEGINNING_BYTES:
+            self._beginning += data[: BEGINNING_BYTES - position]
+
+    def count_range(self) -> None:
+        """Record that bytes of a range have come."""
+        self._ranges_served = True
+
+    def doubt_ranges(self) -> None:
+        """Record that the only connection was in trouble before the first byte of a range.
+
+        Raises:
+            NoRanges: It was so again and again, and no range has ever come: all of it may.
+        """
+        self._range_troubles += 1
+        doubtful = not self._ranges_served and not self._ranges_assumed
+        if doubtful and self._range_troubles >= MOST_RANGE_TROUBLES:
+            raise object_reader.NoRanges(self._open_without_ranges)
 
     def _is_other(self, size: int | None, validator: str) -> bool:
         if self.size is not None and size is not None and size != self.size:
@@ -177,8 +225,8 @@ class RemoteObject:
         if first:
             return first
         response = self._requests.send()
-        size = _length(response)
-        if response.status != http.client.OK or self._is_other(size, ""):
+        size = responses.content_length(response.headers)
+        if self._is_other(size, ""):
             response.close()
             raise failure.StartOver("changed while it was read")
         return response
@@ -198,20 +246,20 @@ class RemoteObject:
             response = self._requests.send(headers)
         except http_client.Refused as refused:
             raise object_reader.NoRanges(self._open_without_ranges, refused) from None
-        if not self._is_part(response, start):
+        if not self._is_part(response, start, end):
             response.close()
             raise object_reader.NoRanges(self._open_without_ranges)
         return response
 
-    def _is_part(self, response: http_client.Response, start: int) -> bool:
-        span = re.fullmatch(
-            r"bytes (\d{1,19})-\d+/(\d+|\*)", response.headers.get("Content-Range", "")
-        )
+    def _is_part(self, response: http_client.Response, start: int, end: int | None) -> bool:
+        span = responses.content_range(response.headers)
         return (
             response.status == http.client.PARTIAL_CONTENT
             and span is not None
-            and int(span[1]) == start
-            and (self.size is None or span[2] in {str(self.size), "*"})
+            and span.start == start
+            # It may have fewer bytes than were asked for.
+            and (end is None or span.end <= end)
+            and (self.size is None or span.size in {self.size, None})
             and validator_of(response.headers) in {self.validator, ""}
         )
 
@@ -272,8 +320,3 @@ def validator_of(headers: email_message.Message) -> str:
     # If-Range allows no weak entity tag (RFC 9110, 13.1.5).
     tag = headers.get("ETag", "")
     return tag if tag.startswith('"') else headers.get("Last-Modified", "")
-
-
-def _length(response: http_client.Response) -> int | None:
-    length = response.headers.get("Content-Length", "")
-    return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import urllib.parse
 from email import message as email_message
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..base import failure, urls
 from . import header_names, rate_limits
@@ -15,6 +16,8 @@ from . import header_names, rate_limits
 # All others, as 202 (the data are being prepared, or a browser is asked for), bring no data.
 DATA_STATUSES = {200, 203, 206}
 RETRIED_STATUSES = {202, 408, 425, 429, 500, 502, 503, 504, 507, 509}
+# Some origins limit requests by these, and tell in the headers until when.
+LIMITING_STATUSES = {400, 403, 416}
 # The first match counts. socket.timeout and ssl.SSLError are OSErrors of their own in 3.9.
 TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((socket.gaierror,), "cannot be reached: the host {host} does not resolve"),
@@ -27,8 +30,23 @@ LOGIN = (
     "it requires credentials, or a signed link has expired; use a link that needs no login or is "
     "signed anew, or give credentials=secret:<id> with a header or token for its host"
 )
+CONTENT_RANGE = re.compile(r"bytes[ =](\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.IGNORECASE)
 # The error codes of S3, which answers 400, for credentials that have expired.
 EXPIRED = (b"<Code>ExpiredToken<", b"<Code>TokenRefreshRequired<", b"<Code>RequestExpired<")
+
+
+class ContentRange(NamedTuple):
+    """The bytes of an object that a response has.
+
+    Attributes:
+        start: The position of the first one.
+        end: The position after the last one.
+        size: The bytes of the object; None if it is not known.
+    """
+
+    start: int
+    end: int
+    size: int | None
 
 
 class RetryLater(Exception):  # noqa: N818 - not an error, an instruction
@@ -37,12 +55,14 @@ class RetryLater(Exception):  # noqa: N818 - not an error, an instruction
     Args:
         reason: What happened, as the end of a sentence about the source.
         wait_seconds: The wait that the origin asked for.
+        soon: Whether it may be over soon.
     """
 
-    def __init__(self, reason: str, *, wait_seconds: float = 0) -> None:
+    def __init__(self, reason: str, *, wait_seconds: float = 0, soon: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait_seconds = wait_seconds
+        self.soon = soon
 
 
 class Refused(failure.Failure):
@@ -81,6 +101,33 @@ class Refused(failure.Failure):
         if self.status not in {401, 403}:
             return self
         return self.explained(f"{self.source} answers {self.status}: {advice}")
+
+
+def content_range(headers: email_message.Message) -> ContentRange | None:
+    """Return the range that a response has; None if it does not tell, or contradicts itself."""
+    found = CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if not found:
+        return None
+    start, end = int(found[1]), int(found[2]) + 1
+    size = None if found[3] == "*" else int(found[3])
+    length = content_length(headers)
+    if end <= start or length not in {None, end - start} or (size is not None and end > size):
+        return None
+    return ContentRange(start, end, size)
+
+
+def content_length(headers: email_message.Message) -> int | None:
+    """Return the number of bytes of a response; None if it does not tell."""
+    length = headers.get("Content-Length", "")
+    return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None
+
+
+def is_whole(status: int, headers: email_message.Message) -> bool:
+    """Tell whether a response has all of an object, of which no range was asked for."""
+    if status != http.client.PARTIAL_CONTENT or "Content-Range" not in headers:
+        return True
+    span = content_range(headers)
+    return span is not None and (span.start, span.end) == (0, span.size)
 
 
 def redirect_target(url: str, location: str, shown: str) -> str:
@@ -127,10 +174,11 @@ def refusal(status: int, headers: email_message.Message, content: bytes, source:
         content: The beginning of its body.
         source: What was requested, without what may be secret.
     """
-    if status in RETRIED_STATUSES:
+    seconds = rate_limits.refused_seconds(headers) if status in LIMITING_STATUSES else 0
+    if status in RETRIED_STATUSES or seconds:
         return RetryLater(
             f"answers {status} ({http.client.responses.get(status, 'unknown')})",
-            wait_seconds=rate_limits.asked_seconds(headers),
+            wait_seconds=seconds or rate_limits.asked_seconds(headers),
         )
     if status == 403 and b"<Code>InvalidObjectState<" in content:
         sentence = f"{source} is archived: restore it in its bucket first, then run it again"
