@@ -43,11 +43,11 @@ _THROTTLED = {
     "TooManyRequestsException",
 }
 _ADVICE = {
-    "Blocked": "the account is blocked: ask AWS Support",
-    "NotSignedUp": "the account's registration is not complete: finish it in AWS's console",
+    "Blocked": "the account is blocked: see its messages in AWS's console",
+    "NotSignedUp": "the account's registration is not complete: see it in AWS's console",
     "PendingVerification": "AWS is still verifying the account: wait for its mail, about a day",
-    "SubscriptionRequiredException": "the account's registration is not complete: finish it in "
-    "AWS's console",
+    "SubscriptionRequiredException": "the account's registration is not complete: see it in AWS's "
+    "console",
     "FileSystemLimitExceeded": "the account's quota is reached: raise it, or delete a file system",
     "NetworkInterfaceLimitExceeded": "the quota of network interfaces is reached: raise it",
     "NoFreeAddressesInSubnet": "its subnet has no free address: free one, or add a subnet",

@@ -103,7 +103,7 @@ def translate_refusal(doing: str, status: int, message: str) -> problems.Problem
     if "exceeded quota" in message:
         return problems.Blocked(f"{doing}: {message[message.index('exceeded quota') :]}")
     if status in (FORBIDDEN, INVALID):
-        limit = "a LimitRange refuses it: change that, or claim-capacity"
+        limit = "a LimitRange refuses it: change that, or set claim-capacity"
         why = limit if "per PersistentVolumeClaim is" in message else "Kubernetes refuses"
         return problems.Blocked(f"{doing}: {why}: {message}")
     return problems.Waiting(f"{doing}: Kubernetes answers {status}: {message}")

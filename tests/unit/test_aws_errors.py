@@ -78,7 +78,7 @@ def translated(error: Exception) -> problems.Problem:
         ),
         (refusal("429", status=429), problems.Waiting, "AWS throttles"),
         (refusal("PendingVerification"), problems.Blocked, "AWS is still verifying the account"),
-        (refusal("Blocked"), problems.Blocked, "the account is blocked: ask AWS Support"),
+        (refusal("Blocked"), problems.Blocked, "the account is blocked: see its messages"),
         (
             refusal("SubscriptionRequiredException"),
             problems.Blocked,
