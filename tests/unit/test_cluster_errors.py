@@ -26,7 +26,7 @@ def test_a_webhook_that_refuses_is_heard_whatever_status_it_chooses(status: int)
             403,
             NAMED + "maximum storage usage per PersistentVolumeClaim is 5Gi, but request is 100Gi",
             problems.Blocked,
-            "a LimitRange refuses it: change that, or set claim-capacity: maximum storage usage per",
+            "a LimitRange refuses it: change that, or set claim-capacity: maximum storage usage",
         ),
         (
             403,
