@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import tempfile
 
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from datasets.loader.access import open_directory
 from datasets.loader.base import tasks
 from datasets.loader.http import http_client
-from datasets.loader.work import list_queries, plan
+from datasets.loader.work import list_queries, plan, planner
+from sandbox.servers import origin_server
+from tests.loader import loader_rig, nested_rig
 
 MIB = 2**20
 NO_QUERIES = list_queries.ListQueries(tasks.Task("x", "v", "f"), http_client.Client(1))
@@ -50,3 +53,21 @@ def test_what_is_a_little_more_than_the_shards_hold_is_no_one_pod_s_to_do(
     ]
     assert planned.shards == 20
     assert max(shares) < 1.02 * min(shares)
+
+
+def test_archives_are_looked_into_side_by_side_for_the_plan(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    held = origin_server.Faults(hold_after=0)
+    urls = [
+        served.put(f"{number}.tar", nested_rig.NESTED, faults=held)
+        for number in range(planner.PROBED_AT_ONCE)
+    ]
+    started = rig.start(" ".join(urls), unpack="recursive", timeout=60, patience=60)
+    with contextlib.ExitStack() as stack:
+        stack.callback(loader_rig.kill, started)
+        # All are asked for before one of them has answered.
+        loader_rig.wait_until(lambda: len({each.target for each in served.requests}) == len(urls))
+        served.release()
+        assert rig.wait(started).code == 0
+    assert set(rig.files().values()) == set(nested_rig.UNPACKED.values())

@@ -100,6 +100,21 @@ def test_no_pod_has_more_than_its_work_needs(name: str):
     assert not any("emptyDir" in volume or "hostPath" in volume for volume in spec["volumes"])
 
 
+def test_the_pods_of_a_load_are_spread_over_the_nodes_but_run_where_there_is_room():
+    constraints = template("load")["spec"]["topologySpreadConstraints"]
+    assert {each["topologyKey"] for each in constraints} == {
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    }
+    for each in constraints:
+        assert (each["maxSkew"], each["whenUnsatisfiable"]) == (1, "ScheduleAnyway")
+        # The load's own pods only.
+        assert each["labelSelector"] == {
+            "matchLabels": {"batch.kubernetes.io/job-name": JOBS["load"].name}
+        }
+    assert "topologySpreadConstraints" not in template("custom")["spec"]
+
+
 def test_each_verb_has_its_own_capabilities():
     added = {
         (name, key): each["securityContext"]["capabilities"].get("add", [])

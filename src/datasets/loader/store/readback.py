@@ -124,14 +124,25 @@ def are_same(one: int, other: int) -> bool:
 
 
 def map_concurrently(
-    function: Callable[[Argument], Outcome], items: Iterable[Argument]
+    function: Callable[[Argument], Outcome],
+    items: Iterable[Argument],
+    *,
+    at_once: int = FILES_AT_ONCE,
+    ahead: int = FILES_AHEAD,
 ) -> Iterator[Outcome]:
-    """Yield a function's result for each item, in order, while many run at once."""
-    with concurrent.futures.ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+    """Yield a function's result for each item, in order, while many run at once.
+
+    Args:
+        function: The function.
+        items: The items.
+        at_once: The most calls at once.
+        ahead: The most calls whose results wait for earlier ones.
+    """
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         waiting: collections.deque[concurrent.futures.Future[Outcome]] = collections.deque()
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > FILES_AHEAD:
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

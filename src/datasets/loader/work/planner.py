@@ -12,10 +12,13 @@ from ..archives import archive_reader, formats, tar_index
 from ..base import byte_streams, failure, file_names, large_memory, limiter, tasks
 from ..http import http_client, object_stream, remote_object
 from ..sources import expansion, source_object
+from ..store import readback
 from . import list_queries, plan, recognition, split_archives
 
 # The most sources that are probed for the plan.
 MOST_PROBED = 64
+# The sources that are probed side by side, each by a request at a time.
+PROBED_AT_ONCE = 8
 PARTS_PER_POD = 4
 LEAST_PART_BYTES = 64 * 2**20
 PART_MULTIPLE_BYTES = 4 * 2**20
@@ -48,21 +51,31 @@ def items(
     split = split_archives.SplitArchives(
         task, client, functools.partial(_items_of, task=task, client=client, probe=probe)
     )
-    for each in itertools.chain(first, objects):
-        url, query = queries.split(each) if each.in_list else (each.url, -1)
-        item = plan.Item(
-            plan.SOURCE,
-            url="" if each.source >= 0 else url,
-            source=each.source,
-            query=query,
-            path=each.path,
-            size=each.size,
-            validator=each.validator,
-            checksum=each.checksum,
-            auth=each.auth,
-        )
-        yield from split.add(item, each)
+    found = (split.add(_item_of(each, queries), each) for each in itertools.chain(first, objects))
+    if probe:
+        most = min(PROBED_AT_ONCE, task.connections or PROBED_AT_ONCE)
+        found = readback.map_concurrently(list[plan.Item], found, at_once=most, ahead=most)
+    yield from itertools.chain.from_iterable(found)
     yield from split.finish()
+
+
+def _item_of(
+    candidate: source_object.SourceObject, queries: list_queries.ListQueries
+) -> plan.Item:
+    """Return the item of an object that is loaded as a whole."""
+    listed = candidate.in_list
+    url, query = queries.split(candidate) if listed else (candidate.url, -1)
+    return plan.Item(
+        plan.SOURCE,
+        url="" if candidate.source >= 0 else url,
+        source=candidate.source,
+        query=query,
+        path=candidate.path,
+        size=candidate.size,
+        validator=candidate.validator,
+        checksum=candidate.checksum,
+        auth=candidate.auth,
+    )
 
 
 def bounded(items: Iterable[plan.Item], limits: tasks.Limits) -> Iterator[plan.Item]:

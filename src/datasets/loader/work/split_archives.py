@@ -55,14 +55,13 @@ class SplitArchives:
         self._held: dict[tuple[str, ...], list[_Part]] = {}
         self._count = 0
 
-    def add(self, item: plan.Item, candidate: source_object.SourceObject) -> Iterator[plan.Item]:
-        """Add an object; yield the items of those that are no parts."""
+    def add(self, item: plan.Item, candidate: source_object.SourceObject) -> Iterable[plan.Item]:
+        """Add an object; return the items of those that are no parts, for any thread."""
         name = None
         if self._task.unpack != "false" and not candidate.listed:
             name = split_names.parse(urls.file_name(candidate.url))
         if name is None:
-            yield from self._whole(item, candidate)
-            return
+            return self._whole(item, candidate)
         directory = item.path[: item.path.rfind("/") + 1]
         base = candidate.url.partition("?")[0].rpartition("/")[0]
         # Three letters are never mixed with two.
@@ -70,8 +69,7 @@ class SplitArchives:
         key = (base, name.whole, name.mark, directory, kind)
         self._held.setdefault(key, []).append(_Part(name, item, candidate))
         self._count += 1
-        if self._count > MOST_HELD:
-            yield from self._release()
+        return [*self._release()] if self._count > MOST_HELD else ()
 
     def _release(self) -> Iterator[plan.Item]:
         """Yield the items of candidates that are alone; of all of them if there are too many."""
