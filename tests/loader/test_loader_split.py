@@ -135,11 +135,14 @@ def test_what_is_beside_an_archive_is_a_file_of_its_own(
     assert rig.files() == {**FILES, names[1]: b"other"}
 
 
-def test_signatures_beside_parts_are_files(rig: loader_rig.Rig, served: origin_server.Origin):
-    parts = [*cut(loader_rig.archive("tar.gz", FILES), 2), b"signature"]
-    names = ["s.tar.gz.aa", "s.tar.gz.ab", "s.tar.gz.asc"]
+@pytest.mark.parametrize("ending", ["asc", "md", "py", "BK"])
+def test_other_files_beside_parts_are_files(
+    rig: loader_rig.Rig, served: origin_server.Origin, ending: str
+):
+    parts = [*cut(loader_rig.archive("tar.gz", FILES), 2), b"text"]
+    names = ["s.tar.gz.aa", "s.tar.gz.ab", f"s.tar.gz.{ending}"]
     rig.load(" ".join(put(served, names, parts)))
-    assert rig.files() == {**FILES, "s.tar.gz.asc": b"signature"}
+    assert rig.files() == {**FILES, f"s.tar.gz.{ending}": b"text"}
 
 
 def test_a_part_that_begins_with_a_member_is_a_part(
@@ -183,3 +186,19 @@ def test_what_follows_a_number(numbers: str):
 @pytest.mark.parametrize("numbers", ["00 02", "aa ac", "9 11", "00 00", "89 9001", "zz aaa"])
 def test_what_does_not_follow(numbers: str):
     assert split_names.gap(numbers.split()) is not None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "length"),
+    [
+        ("aa", 1),
+        ("aa ab md py", 2),
+        ("aa ab ad ae", 4),
+        ("aa af", 1),
+        ("ay az ba bb", 4),
+        ("aa aaa", 2),
+        ("00 01 99", 3),
+    ],
+)
+def test_how_many_numbers_belong_together(numbers: str, length: int):
+    assert split_names.sequence_length(numbers.split()) == length

@@ -53,6 +53,21 @@ def order(number: str) -> tuple[int, str]:
     return len(number), number.lower()
 
 
+def sequence_length(numbers: Sequence[str]) -> int:
+    """Return how many of the sorted numbers, from the first one on, may belong together.
+
+    Two letters far behind the others are the ending of another file, such as `md` behind `ab`:
+    more numbers are missing between them than there are.
+    """
+    for at in range(1, len(numbers)):
+        before, after = numbers[at - 1].lower(), numbers[at].lower()
+        if len(before) == len(after) == 2 and (before + after).isalpha():
+            missing = int(after, 36) - int(before, 36) - 10 * (ord(after[0]) - ord(before[0])) - 1
+            if missing > len(numbers):
+                return at
+    return len(numbers)
+
+
 def gap(numbers: Sequence[str]) -> tuple[str, str] | None:
     """Return the first two sorted numbers between which others are missing; None if none are."""
     for at in range(1, len(numbers)):

@@ -89,6 +89,9 @@ class SplitArchives:
         """
         for parts in self._held.values():
             parts.sort(key=lambda each: split_names.order(each.name.number))
+            end = split_names.sequence_length([each.name.number for each in parts])
+            yield from self._each(parts[end:])
+            del parts[end:]
             if len(parts) == 1 and not parts[0].name.of_archive:
                 yield from self._each(parts)
             else:
