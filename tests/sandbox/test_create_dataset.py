@@ -13,7 +13,7 @@ from lightkube.models import meta_v1
 from lightkube.resources import batch_v1, core_v1
 
 from cluster.jobs import job_inputs
-from datasets import dataset, loader_program
+from datasets import loader_program
 from sandbox.juju import hook_process
 from sandbox.servers import origin_server
 from sandbox.stage import Stage
@@ -229,8 +229,9 @@ def test_a_create_that_was_interrupted_continues_with_the_same_command(
     assert done.results["state"] == "published"
 
 
+@pytest.mark.parametrize("queued", [False, True])
 def test_a_create_that_was_interrupted_and_met_another_release_continues_with_that(
-    stage: Stage, server: origin_server.Origin, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, server: origin_server.Origin, monkeypatch: pytest.MonkeyPatch, *, queued: bool
 ) -> None:
     stage.settle()
     source = server.put("iris.csv", b"5.1,3.5")
@@ -238,12 +239,24 @@ def test_a_create_that_was_interrupted_and_met_another_release_continues_with_th
     def killed(*_arguments: Any) -> None:
         raise hook_process.Killed
 
+    def admit() -> None:
+        resumed = {"spec": {"suspend": False}}
+        stage.kube.patch(batch_v1.Job, "dataset-iris", resumed, namespace="aws-efs")
+
+    if queued:
+        stage.model.config("aws-efs", {"job-labels": "kueue.x-k8s.io/queue-name=team-a"})
     with monkeypatch.context() as patch:
         patch.setattr(job_inputs, "share_files", killed)
         assert stage.run("create-dataset", name="iris", source=source).status == "failed"
-    monkeypatch.setattr(dataset, "MAIN", f"{dataset.MAIN}# of another release\n")
+    if queued:
+        admit()
+    monkeypatch.setattr(loader_program, "MAIN", f"{loader_program.MAIN}# of another release\n")
     loader_program.zipapp.cache_clear()
     try:
+        if queued:
+            held = stage.run("create-dataset", name="iris", source=source, wait=1)
+            assert "the Job waits in queue team-a" in held.message
+            admit()
         done = stage.run("create-dataset", name="iris", source=source)
     finally:
         loader_program.zipapp.cache_clear()
