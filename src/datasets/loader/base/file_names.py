@@ -10,6 +10,8 @@ PROGRAM_NAME = re.compile(
     r"\.(php\d?|phtml|f?cgi|pl|aspx?|ashx|axd|jspx?|do|action|cfm|dll|[sx]?html?)$", re.IGNORECASE
 )
 PAGE_NAME = re.compile(r"\.[sx]?html?$", re.IGNORECASE)
+# Signed links may have their signature in the path.
+TOKEN = re.compile(r"[0-9a-f]{32,}|(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w~=+.-]{32,}", re.ASCII)
 ENDING = re.compile(r"\.[A-Za-z]\w{0,9}$")
 # With a name of 255 bytes, and the path of the tree itself, it is as long as Linux allows.
 LONGEST_PATH = 3700
@@ -33,12 +35,13 @@ def best(attachment: str, final: str, first: str) -> str:
     Args:
         attachment: The name that the origin gives it; it counts first.
         final: The name in the URL after redirects.
-        first: The name in the URL before them; it counts if it is a file's, and the other is not.
+        first: The name in the URL before them; it counts if it is a file's, and the other is not,
+            or if the other may be a signature.
     """
     for name in (attachment, final, first):
         if name and (name == attachment or is_file_name(name)):
             return name
-    return final or first
+    return first if first and TOKEN.fullmatch(final) else final or first
 
 
 def is_file_name(name: str) -> bool:
