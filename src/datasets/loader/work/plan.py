@@ -7,6 +7,7 @@ source list, by its number.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import json
 import os
@@ -115,6 +116,12 @@ class Plan:
             while file.tell() < end:
                 yield number, _item(json.loads(file.readline()))
                 number += 1
+
+    def find(self, number: int) -> Item:
+        """Return the item of a number."""
+        firsts = [first for _, _, first in self.spans]
+        shard = bisect.bisect_right(firsts, number) - 1
+        return next(item for each, item in self.read(shard) if each == number)
 
     def with_query(self, item: Item, queries: list_queries.ListQueries) -> Item:
         """Return an item with its whole URL, which is not to be written anywhere.

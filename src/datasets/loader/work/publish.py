@@ -50,7 +50,8 @@ class Publication:
         self._fetched = 0
         self._formats: set[str] = set()
         self._checksums: set[str] = set()
-        self._to_read_back: dict[str, plan.Item] = {}
+        # The files that pods wrote in parts: none of them has read all of one.
+        self._divided = name_set.NameSet()
         self._files = self._bytes = 0
         self._journals = directory.journals(planned.shards)
         self._has_links = False
@@ -134,15 +135,19 @@ class Publication:
             )
 
     def _check_items(self) -> None:
-        """Check that all items are done, and find the files that must be read back."""
+        """Check that all items are done, and find the files that were written in parts."""
+        for number, item in self._items():
+            if item.kind != plan.PART and number not in self._ended:
+                raise failure.Failure(
+                    "journal incomplete: run delete-dataset, then create-dataset again"
+                )
+            if _is_first_part(item):
+                self._divided.add(item.path)
+        self._divided.sort()
+
+    def _items(self) -> Iterator[tuple[int, plan.Item]]:
         for shard in range(self._plan.shards):
-            for number, item in self._plan.read(shard):
-                if item.kind == plan.PART:
-                    self._to_read_back[item.path] = item
-                elif number not in self._ended:
-                    raise failure.Failure(
-                        "journal incomplete: run delete-dataset, then create-dataset again"
-                    )
+            yield from self._plan.read(shard)
 
     def _end(self, item: int, result: Mapping[str, Any]) -> None:
         """Add an item's result."""
@@ -163,7 +168,7 @@ class Publication:
             if line.kind == journal.FILE and line.path in self._contents:
                 self._check_content(line)
                 continue
-            if line.path in self._to_read_back and line.kind == journal.FILE and line.text:
+            if line.kind == journal.FILE and line.text and line.path in self._divided:
                 raise _two_sources(line.path)
             if not self._is_repeated(line):
                 yield self._line(line)
@@ -175,8 +180,10 @@ class Publication:
                 if self._is_repeated(line) and hash(line.path) % parts == part:
                     self._keep_last(last, line)
             yield from map(self._line, last.values())
-        for path, item in self._to_read_back.items():
-            yield self._file(journal.JournalLine(journal.FILE, 0, 0, path, item.size or 0))
+        for number, item in self._items() if self._divided else ():
+            if _is_first_part(item):
+                line = journal.JournalLine(journal.FILE, number, 0, item.path, item.size or 0)
+                yield self._file(line, item)
 
     def _entries(self) -> Iterator[journal.JournalLine]:
         """Yield the lines of files, links and directories."""
@@ -215,8 +222,8 @@ class Publication:
         elif line.number > before.number:
             duplicates[line.path] = line
 
-    def _file(self, line: journal.JournalLine) -> str:
-        sha256 = line.text or self._read_back(line)
+    def _file(self, line: journal.JournalLine, item: plan.Item | None = None) -> str:
+        sha256 = line.text or self._read_back(line, item or self._plan.find(line.item))
         self._files += 1
         self._bytes += line.size
         # Each pod has counted only what it wrote itself.
@@ -233,9 +240,8 @@ class Publication:
             return file_list.format_hard_link(line.path, line.text)
         return file_list.format_symbolic_link(line.path, directory.readlink(name))
 
-    def _read_back(self, line: journal.JournalLine) -> str:
+    def _read_back(self, line: journal.JournalLine, item: plan.Item) -> str:
         """Return the checksum of a file that was not hashed as it was written."""
-        item = self._to_read_back.get(line.path) or self._item(line.item)
         algorithm = item_checksum.algorithm(item)
         descriptor = self._tree.open(line.path, os.O_RDONLY)
         try:
@@ -256,14 +262,6 @@ class Publication:
         self._add_checksum(checksum)
         return digests["sha256"]
 
-    def _item(self, number: int) -> plan.Item:
-        return next(
-            item
-            for shard in range(self._plan.shards)
-            for each, item in self._plan.read(shard)
-            if each == number
-        )
-
     def _result(self) -> tasks.Result:
         return tasks.Result(
             files=self._files,
@@ -276,6 +274,10 @@ class Publication:
             archive_format=self._formats.pop() if len(self._formats) == 1 else "many",
             shards=self._plan.shards,
         )
+
+
+def _is_first_part(item: plan.Item) -> bool:
+    return item.kind == plan.PART and not item.start
 
 
 def _kept_bytes(line: journal.JournalLine) -> int:
