@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import random
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -52,7 +53,8 @@ def test_an_origin_that_is_in_trouble_for_ever_is_given_up(
 ):
     error = rig.refused(broken(served, status=status), patience=0.5)
     assert f"answers {status}" in error
-    assert "even after 0.5 seconds: check the source" in error
+    # On a busy machine the last answer may come later.
+    assert re.search(r"even after [0-9.]+ seconds: check the source", error)
     assert len(served.requests) > 1
 
 
