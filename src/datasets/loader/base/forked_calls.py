@@ -16,13 +16,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
-from . import failure
+from . import failure, forked_processes
 
 PROCESSES, THREADS = 8, 8
 # More calls than threads, so that the next one is there when one ends.
 MOST_CALLS = 128
 TICK_SECONDS = 0.5
-END_SECONDS, POLL_SECONDS = 1.0, 0.001
 # The longest argument or answer, in bytes: more do not fit into the socket with all the others.
 MOST_BYTES = 2**13
 # What an answer begins with: the function returned, or raised an error.
@@ -104,11 +103,9 @@ class ForkedCalls:
         self._socket.close()
         for process in self._processes:
             os.kill(process, signal.SIGKILL)
-        # One that waits for the volume may not end now; it ends with the pod.
-        deadline = time.monotonic() + END_SECONDS
+        deadline = time.monotonic() + forked_processes.END_SECONDS
         for process in self._processes:
-            while os.waitpid(process, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
-                time.sleep(POLL_SECONDS)
+            forked_processes.await_end(process, deadline)
 
     def _check(self) -> None:
         for process in tuple(self._processes):
@@ -119,9 +116,7 @@ class ForkedCalls:
 
 def _serve(connection: socket.socket, function: Callable[[str], str]) -> NoReturn:
     """Call the function for each argument, until the loader closes the connection or ends."""
-    # SIGTERM is for the main process; this one ends with it.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forked_processes.leave_signals()
 
     def serve() -> NoReturn:
         try:
@@ -145,8 +140,4 @@ def _answer(function: Callable[[str], str], argument: str) -> bytes:
 
 
 def _killed() -> failure.Failure:
-    return failure.Later(
-        "a process of the loader was killed, probably because the node is out of memory: try "
-        "again",
-        soon=True,
-    )
+    return forked_processes.killed("try again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -61,11 +62,16 @@ def sequence_length(numbers: Sequence[str]) -> int:
     """
     for at in range(1, len(numbers)):
         before, after = numbers[at - 1].lower(), numbers[at].lower()
-        if len(before) == len(after) == 2 and (before + after).isalpha():
-            missing = int(after, 36) - int(before, 36) - 10 * (ord(after[0]) - ord(before[0])) - 1
-            if missing > len(numbers):
-                return at
+        two_letters = len(before) == len(after) == 2 and (before + after).isalpha()
+        if two_letters and _rank(after) - _rank(before) - 1 > len(numbers):
+            return at
     return len(numbers)
+
+
+def _rank(letters: str) -> int:
+    """Return the place of two letters from `aa` on."""
+    first, second = map(string.ascii_lowercase.index, letters)
+    return first * len(string.ascii_lowercase) + second
 
 
 def gap(numbers: Sequence[str]) -> tuple[str, str] | None:

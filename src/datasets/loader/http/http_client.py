@@ -211,14 +211,9 @@ class Client:
             Refused: The origin refuses the request.
             Failure: It is too large, or the origin stays in trouble.
         """
-        backoff = self.backoff(url)
-        while True:
-            try:
-                body = self._body(url, headers, auth, limit_bytes)
-                self.origins.received()
-                return body
-            except RetryLater as trouble:  # noqa: PERF203 - a request costs more
-                backoff.wait(trouble)
+        body = self.backoff(url).retried(lambda: self._body(url, headers, auth, limit_bytes))
+        self.origins.received()
+        return body
 
     def _body(self, url: str, headers: Mapping[str, str], auth: str, limit_bytes: int) -> Body:
         with contextlib.closing(self.request(url, headers, auth=auth)) as response:
@@ -230,9 +225,7 @@ class Client:
                         f"{urls.redact(url)} answers with more than {limit_bytes} bytes where a "
                         "list was expected: check the source"
                     )
-            length = response.headers.get("Content-Length", "")
-            # More digits than any size has: int() refuses very many.
-            if length.isdecimal() and len(length) < 20 and len(content) < int(length):
+            if len(content) < (responses.content_length(response.headers) or 0):
                 raise RetryLater("breaks off in the middle")
             return Body(bytes(content), response.headers, response.status, response.url)
 

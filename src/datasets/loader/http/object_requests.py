@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ..base import urls
-from . import http_client, origins
+from . import http_client
 
 NOTHING: Mapping[str, str] = {}
 # How origins refuse a connection more than they allow at once, beside the statuses that say so.
@@ -27,23 +27,6 @@ class ObjectRequests:
         self._client = client
         self._url = url
         self._auth = auth
-
-    def backoff(self) -> origins.Backoff:
-        """Return the retries that the origin is allowed from now on."""
-        return self._client.backoff(self._url)
-
-    def retried(self, send: Callable[[], http_client.Response]) -> http_client.Response:
-        """Send a request; retry while the origin is in trouble.
-
-        Raises:
-            Failure: The origin refuses the request, or stays in trouble.
-        """
-        backoff = self.backoff()
-        while True:
-            try:
-                return send()
-            except http_client.RetryLater as trouble:  # noqa: PERF203 - a request costs more
-                backoff.wait(trouble)
 
     def send(self, headers: Mapping[str, str] = NOTHING) -> http_client.Response:
         """Send a request.

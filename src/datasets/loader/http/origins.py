@@ -10,9 +10,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator
+from typing import TypeVar
 
 from ..base import failure, urls
 from . import open_responses, redirected_urls, responses
+
+Answer = TypeVar("Answer")
 
 OPENING_SECONDS, PATIENCE_SECONDS = 25.0, 900.0
 # A host is read without ranges when this many of its objects had to be.
@@ -185,6 +188,18 @@ class Backoff:
         self._check = check
         self._waits = 0
         self._began = time.monotonic()
+
+    def retried(self, send: Callable[[], Answer]) -> Answer:
+        """Send a request; retry while the origin is in trouble.
+
+        Raises:
+            Failure: The origin refuses the request, or stays in trouble.
+        """
+        while True:
+            try:
+                return send()
+            except responses.RetryLater as trouble:  # noqa: PERF203 - a request costs more
+                self.wait(trouble)
 
     def wait(self, trouble: responses.RetryLater) -> None:
         """Wait before another attempt.

@@ -72,7 +72,7 @@ class RemoteObject:
         self._stored = bool(auth)
         self._on_received = on_received
         self._on_version_lost = on_version_lost
-        self._ranges_tried = self._ranges_served = self._ranges_assumed = False
+        self._ranges_tried = self._ranges_served = False
         self._range_troubles = 0
         self._beginning = b""
         self._first: http_client.Response | None = None
@@ -85,7 +85,7 @@ class RemoteObject:
             StartOver: It differs from the list's entry.
             Failure: It cannot be fetched.
         """
-        response = self._requests.retried(self._requests.send)
+        response = self.backoff().retried(self._requests.send)
         size, validator = (
             responses.content_length(response.headers),
             validator_of(response.headers),
@@ -111,7 +111,7 @@ class RemoteObject:
 
     def assume_ranges(self) -> None:
         """Take it for granted, without a request, that the origin serves ranges of it."""
-        self.ranges = self._ranges_tried = self._ranges_assumed = True
+        self.ranges = self._ranges_tried = self._ranges_served = True
 
     def confirm_ranges(self) -> bool:
         """Return whether it has ranges of one version; try that once, if it seems so.
@@ -160,8 +160,7 @@ class RemoteObject:
             NoRanges: It was so again and again, and no range has ever come: all of it may.
         """
         self._range_troubles += 1
-        doubtful = not self._ranges_served and not self._ranges_assumed
-        if doubtful and self._range_troubles >= MOST_RANGE_TROUBLES:
+        if not self._ranges_served and self._range_troubles >= MOST_RANGE_TROUBLES:
             raise object_reader.NoRanges(self._open_without_ranges)
 
     def _is_other(self, size: int | None, validator: str) -> bool:
@@ -186,7 +185,7 @@ class RemoteObject:
 
     def backoff(self) -> origins.Backoff:
         """Return the retries that the origin is allowed from now on."""
-        return self._requests.backoff()
+        return self._client.backoff(self.url)
 
     def open_range(
         self, start: int, end: int | None, *, patient: bool = True
@@ -296,7 +295,7 @@ class RemoteObject:
         """
         self.read_whole()
         if trouble.refused:
-            self._requests.retried(self.request_whole).close()
+            self.backoff().retried(self.request_whole).close()
         return failure.StartOver("changed, or cannot be read in ranges")
 
     def lose_version(self) -> None:

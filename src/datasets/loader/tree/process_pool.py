@@ -18,11 +18,10 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from ..base import failure, pending_work
+from ..base import failure, forked_processes, pending_work
 from . import directory_queue, files, worker_process
 
 PROCESSES = 4
-END_SECONDS, POLL_SECONDS = 1.0, 0.001
 
 
 class Command(NamedTuple):
@@ -131,10 +130,8 @@ class _Worker:
         os.kill(self._process, signal.SIGKILL)
 
     def close(self) -> None:
-        # A process that waits for the volume may not end now; it ends with the pod.
-        deadline = time.monotonic() + END_SECONDS
-        while os.waitpid(self._process, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
+        deadline = time.monotonic() + forked_processes.END_SECONDS
+        forked_processes.await_end(self._process, deadline)
         self._connection.close()
 
     def _send(self, head: Sequence[Any], data: Sequence[bytes] = ()) -> None:
@@ -183,8 +180,4 @@ def _failure(severity: str, sentence: str) -> BaseException:
 
 
 def _killed() -> failure.Failure:
-    return failure.Later(
-        "a process of the loader was killed, probably because the node is out of memory: run "
-        "create-dataset again",
-        soon=True,
-    )
+    return forked_processes.killed("run create-dataset again")

@@ -10,13 +10,12 @@ import functools
 import json
 import os
 import queue
-import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from ..base import failure, tasks
+from ..base import failure, forked_processes, tasks
 from . import directory_queue, files
 
 T = TypeVar("T")
@@ -40,9 +39,7 @@ def serve(connection: socket.socket, tree_files: files.TreeFiles, threads: int) 
         tree_files: Creates the files.
         threads: The most files that are created at once.
     """
-    # SIGTERM is for the main process; this one ends with it.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forked_processes.leave_signals()
     os.nice(NICE)
     # Any error was reported; the work that is still pending has no recipient.
     with contextlib.suppress(BaseException):

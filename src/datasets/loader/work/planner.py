@@ -63,8 +63,7 @@ def _item_of(
     candidate: source_object.SourceObject, queries: list_queries.ListQueries
 ) -> plan.Item:
     """Return the item of an object that is loaded as a whole."""
-    listed = candidate.in_list
-    url, query = queries.split(candidate) if listed else (candidate.url, -1)
+    url, query = queries.split(candidate) if candidate.in_list else (candidate.url, -1)
     return plan.Item(
         plan.SOURCE,
         url="" if candidate.source >= 0 else url,
