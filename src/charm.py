@@ -41,6 +41,7 @@ for _library in ("botocore", "urllib3", "lightkube", "httpx2", "httpcore2", "hpa
 AWS_TIMEOUT_SECONDS = 180
 # An action may take longer, since the user waits for it: `juju run --wait` limits that.
 TEARDOWN_TIMEOUT_SECONDS = 900
+
 # The other actions are the leader's: they change something, or ask the cluster.
 ACTIONS_OF_ANY_UNIT = {"diagnose", "show-mount"}
 

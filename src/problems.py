@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 LONGEST_QUOTE = 30
 LONGEST_MESSAGE = 16_000
@@ -42,6 +43,29 @@ def printable(text: str) -> str:
         text: The text.
     """
     return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def name_some(names: Sequence[str], most: int) -> str:
+    """Return names as a message has them: the first ones, and the number of others.
+
+    Args:
+        names: The names.
+        most: The most that are named.
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def list_some(lines: Sequence[str], most: int, rest: str = "{} more") -> list[str]:
+    """Return the first lines, and one with the number of others if there are any.
+
+    Args:
+        lines: The lines.
+        most: The most that are returned as they are.
+        rest: The last line, with {} for the number.
+    """
+    more = len(lines) - most
+    return [*lines[:most], *([rest.format(more)] if more > 0 else [])]
 
 
 def quote(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import problems
 from cluster import probe
 
 # AWS advises 15 MiB; Linux reads 128 KiB ahead on NFS since 5.4.
@@ -32,9 +33,7 @@ def find(proof: probe.ProbeOutcome, unplaced: Collection[str]) -> dict[str, str]
     unserved = [f"{address}: in no subnet of the VPC" for address in sorted(unplaced)]
     unserved += [f"{node}: {reason}" for node, reason in sorted(proof.unserved.items())]
     if unserved:
-        more = len(unserved) - _MOST_NAMED
-        lines = [*unserved[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
-        found["not-served"] = "\n".join(lines)
+        found["not-served"] = "\n".join(problems.list_some(unserved, _MOST_NAMED, "and {} more"))
     slow = {node: kib for node, kib in proof.read_ahead_kib.items() if kib < READ_AHEAD_KIB}
     if slow:
         least = min(slow.values())

@@ -61,7 +61,7 @@ def run(
             _check_obstacles(context, connection, standing, users, force=params.force)
             if connection.cluster is not None:
                 _await_users(connection.cluster, timeout_seconds, report, stopped)
-        for each in _first(users):
+        for each in problems.list_some(users, _MOST_NAMED):
             report_line(f"used by {each}")
         if params.dry_run:
             _report_plan(connection.cluster, standing, report_line)
@@ -78,12 +78,6 @@ def run(
         for line in teardown.spared(standing):
             report_line(line)
     return lines
-
-
-def _first(users: list[str]) -> list[str]:
-    """Return the users that get a line each; the last line counts the others."""
-    more = len(users) - _MOST_NAMED
-    return [*users[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
 
 
 def _await_users(

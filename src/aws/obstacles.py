@@ -52,13 +52,13 @@ def _access_points(aws: session.Aws, file_system: resources.FileSystem) -> list[
             for point in page["AccessPoints"]
             if point.get("LifeCycleState") not in ("deleting", "deleted")
         )
-    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
+    if not ids:
+        return []
     return [
         problems.Blocked(
-            f"the charm did not create access point {', '.join(ids[:_MOST_NAMED])}{more}: "
+            f"the charm did not create access point {problems.name_some(ids, _MOST_NAMED)}: "
             f"aws efs delete-access-point --access-point-id {ids[0]}"
         )
-        for _ in ids[:1]
     ]
 
 

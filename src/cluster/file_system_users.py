@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lightkube.resources import core_v1
 
+import problems
 from cluster import objects, ownership
 from cluster.volumes import volume_observe
 
@@ -172,8 +173,7 @@ def name_some(users: Sequence[str]) -> str:
     Args:
         users: Their titles.
     """
-    more = len(users) - _MOST_NAMED
-    return ", ".join(users[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return problems.name_some(users, _MOST_NAMED)
 
 
 def _volumes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightkube.resources import core_v1, storage_v1
@@ -119,10 +119,10 @@ class _Removal:
             self._tell(f"namespace {namespace.name}, which is not ours")
         self._wait_until_gone()
         copies = look_alikes.find(cluster, self._removed)
-        for title in copies[:_MOST_NAMED]:
-            self._tell(f"{title}, which only has our labels")
-        if len(copies) > _MOST_NAMED:
-            self._tell(f"{len(copies) - _MOST_NAMED} more objects that only have our labels")
+        self._tell_some(
+            [f"{title}, which only has our labels" for title in copies],
+            "{} more objects that only have our labels",
+        )
 
     def _delete_all(self, observed: volume_resources.ObservedVolumes, kind: type[Any]) -> None:
         going = {(claim.namespace, claim.name) for claim in observed.claims if claim.deleting}
@@ -148,10 +148,10 @@ class _Removal:
             return
         for record in found:
             self._delete(record, record.title)
-        for title in foreign[:_MOST_NAMED]:
-            self._tell(f"{title} in namespace {name}")
-        if len(foreign) > _MOST_NAMED:
-            self._tell(f"{len(foreign) - _MOST_NAMED} more objects in namespace {name}")
+        self._tell_some(
+            [f"{title} in namespace {name}" for title in foreign],
+            f"{{}} more objects in namespace {name}",
+        )
         self._tell(
             f"namespace {name}, since not all in it is ours: kubectl delete namespace {name}"
         )
@@ -167,6 +167,10 @@ class _Removal:
 
     def _tell(self, what: str) -> None:
         self._add(f"stays in the cluster: {what}")
+
+    def _tell_some(self, lines: Sequence[str], rest: str) -> None:
+        for line in problems.list_some(lines, _MOST_NAMED, rest):
+            self._tell(line)
 
     def _add(self, line: str) -> None:
         self.lines.append(line)

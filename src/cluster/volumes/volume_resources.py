@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import problems
+
 if TYPE_CHECKING:
     import identity
     from cluster import objects
@@ -363,5 +365,4 @@ def format_pods(pods: Sequence[str]) -> str:
     Args:
         pods: Their names.
     """
-    more = f" and {len(pods) - 2} more" if len(pods) > 2 else ""
-    return f"pod {', '.join(pods[:2])}{more}"
+    return f"pod {problems.name_some(pods, 2)}"
