@@ -329,6 +329,35 @@ def test_a_block_is_a_header_by_its_checksum():
     assert not tar_reader.is_header(block[:148] + b"x" * 8 + block[156:])
 
 
+@pytest.mark.parametrize(
+    ("field", "total"),
+    [
+        (bytes(8), 0),
+        (b" " * 8, 0),
+        (b"-0000010", -8),
+        (b"+0000010", 8),
+        (b"00_00_10", 8),
+        (b"0000008\0", 8),
+        (b"\x80" + bytes(6) + b"\x09", 9),
+    ],
+)
+def test_a_block_without_a_checksum_is_no_header(field: bytes, total: int):
+    """A compressed archive's first bytes were: zeros, and signed bytes that add up to zero."""
+    assert tar_reader.is_header(_block(b"0000010\0", 8))
+    assert not tar_reader.is_header(_block(field, total))
+
+
+def _block(field: bytes, total: int) -> bytes:
+    """Return a block with such a checksum field, whose signed bytes add up to a sum."""
+    rest = bytearray(504)
+    left = total - 8 * ord(" ")
+    for at in range(1, 504):
+        step = max(-128, min(127, left))
+        rest[at] = step % 256
+        left -= step
+    return bytes(rest[:148]) + field + bytes(rest[148:])
+
+
 @pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_small_members_are_read_fast(format_: int):
     content = os.urandom(4096)
