@@ -3,9 +3,9 @@
 It is run by path with the bare interpreter (`python -I -S`), so it uses only the standard library
 and the specification (JSON) on its standard input. It stays as the container's supervisor: it
 forwards SIGTERM to the container, kills it on SIGUSR1, and exits with the container's status. A
-container that exceeds its memory limit is killed, and the supervisor ends by SIGUSR2. If the
-container cannot be started, the reason goes to the file descriptor `report` of the
-specification, which is closed when the command starts.
+container that exceeds its memory limit is killed, and the supervisor ends by SIGUSR2. A sub-path
+that is removed becomes stale (see stale_mount.py). If the container cannot be started, the reason
+goes to the file descriptor `report` of the specification, which is closed when the command starts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE = 1024, 2048, 4096, 16384
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
 CAPABILITY_VERSION = 0x20080522
 LAST_CAPABILITY = pathlib.Path("/proc/sys/kernel/cap_last_cap")
-MEMORY_CHECK_SECONDS = 0.1
+CHECK_SECONDS = 0.1
+STALE_MOUNT = pathlib.Path(__file__).with_name("stale_mount.py")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,13 +46,14 @@ def main() -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.set_inheritable(spec["report"], False)
     _unshare(spec["isolation"])
+    isolated = spec["isolation"] != "none"
+    sub_paths = _open_sub_paths(spec) if isolated else {}
     child = os.fork()
     if child == 0:
         _become(spec, signals)
     os.close(spec["report"])
-    isolated = spec["isolation"] != "none"
     while True:
-        arrived = _next_signal(signals, child, spec["memory_bytes"])
+        arrived = _next_signal(signals, child, spec["memory_bytes"], sub_paths)
         if arrived == signal.SIGUSR2:
             _kill(child, isolated=isolated)
             os.waitpid(child, 0)
@@ -61,27 +63,56 @@ def main() -> int:
         elif arrived == signal.SIGUSR1:
             _kill(child, isolated=isolated)
         else:
-            pid, status = os.waitpid(child, os.WNOHANG)
-            if pid:
+            status = _wait_for(child)
+            if status is not None:
                 if not isolated:  # with a PID namespace, the end of PID 1 has ended all others
                     _kill(child, isolated=False)
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
 
 
-def _next_signal(signals: set[signal.Signals], child: int, memory_bytes: int) -> int:
+def _wait_for(child: int) -> int | None:
+    """Return the status of the child if it has ended, after waiting for all that ended.
+
+    PID 1 ends only when all others of its namespace were waited for.
+    """
+    while True:
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended in {0, child}:
+            return status if ended else None
+
+
+def _next_signal(
+    signals: set[signal.Signals], child: int, memory_bytes: int, sub_paths: dict[str, int]
+) -> int:
     """Wait for a signal; SIGUSR2 stands for a container that exceeds its memory limit."""
-    if not memory_bytes:
+    if not memory_bytes and not sub_paths:
         return signal.sigwait(signals)
     while True:
-        arrived = signal.sigtimedwait(signals, MEMORY_CHECK_SECONDS)
+        arrived = signal.sigtimedwait(signals, CHECK_SECONDS)
         if arrived:
             return arrived.si_signo
         # What forked processes share counts once, which only the slower of the two looks tells.
-        if _memory(child, "status", "RssAnon") > memory_bytes and (
-            _memory(child, "smaps_rollup", "Pss_Anon") > memory_bytes
+        if (
+            memory_bytes
+            and _memory(child, "status", "RssAnon") > memory_bytes
+            and (_memory(child, "smaps_rollup", "Pss_Anon") > memory_bytes)
         ):
             return signal.SIGUSR2
+        for mount_point, descriptor in tuple(sub_paths.items()):
+            if not os.fstat(descriptor).st_nlink:
+                os.close(sub_paths.pop(mount_point))
+                command = [sys.executable, "-I", "-S", str(STALE_MOUNT), mount_point]
+                os.posix_spawn(sys.executable, command, os.environ)
+
+
+def _open_sub_paths(spec: dict[str, typing.Any]) -> dict[str, int]:
+    """Return the sub-paths that somebody else may remove: their mount points and descriptors."""
+    return {
+        spec["root"] + mount["target"]: os.open(mount["source"], os.O_PATH | os.O_CLOEXEC)
+        for mount in spec["mounts"]
+        if mount["sub_path"]
+    }
 
 
 def _memory(pid: int, file: str, field: str) -> int:

@@ -78,11 +78,13 @@ class Mount:
         source: The path on this machine.
         target: The path in the container.
         read_only: Whether the mount is read-only.
+        sub_path: Whether it is a directory in a volume, which others may remove.
     """
 
     source: pathlib.Path
     target: str
     read_only: bool = False
+    sub_path: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +221,7 @@ def _launch_spec(
         "links": links,
         "programs": _image_programs(),
         "mounts": [
-            {"source": str(mount.source), "target": mount.target, "read_only": mount.read_only}
+            {**dataclasses.asdict(mount), "source": str(mount.source)}
             # A mount inside the target of another one must come after it.
             for mount in sorted(program.mounts, key=lambda mount: mount.target.count("/"))
         ],

@@ -231,7 +231,8 @@ class Volumes:
                 raise VolumeError(f"failed to create {where}")
             _make_directories(source, volume)
         read_only = name in self._read_only or mount.get("readOnly", False)
-        return container_process.Mount(source, mount["mountPath"], read_only)
+        sub_path = bool(mount.get("subPath"))
+        return container_process.Mount(source, mount["mountPath"], read_only, sub_path)
 
 
 def _make_directories(path: pathlib.Path, volume: pathlib.Path) -> None:

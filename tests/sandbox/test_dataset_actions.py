@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -104,6 +105,7 @@ def read_by(
     claim: str = APPLICATION,
     command: str = "sleep 600",
     phase: str = "Running",
+    restart_policy: str = "Never",
 ) -> None:
     mount = models.VolumeMount(
         name="data", mountPath="/data", subPath=sub_path or None, readOnly=True
@@ -111,13 +113,14 @@ def read_by(
     container = models.Container(
         name="main",
         image="docker.io/library/busybox:1",
-        command=command.split(),
+        command=command.split(maxsplit=2),
+        terminationMessagePolicy="FallbackToLogsOnError",
         volumeMounts=[mount],
     )
     source = models.PersistentVolumeClaimVolumeSource(claimName=claim)
     spec = models.PodSpec(
         automountServiceAccountToken=False,
-        restartPolicy="Never",
+        restartPolicy=restart_policy,
         containers=[container],
         volumes=[models.Volume(name="data", persistentVolumeClaim=source)],
     )
@@ -496,6 +499,38 @@ def test_overwrite_loads_again_once_the_publication_was_reported(
     published(settled, "flowers", source, overwrite=True)
     assert shown(settled, "flowers")["version"] != version
     assert (settled.volume() / "datasets/flowers/rose.txt").read_bytes() == TULIP
+
+
+@pytest.mark.skipif(
+    not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="the sandbox needs it for ESTALE"
+)
+def test_a_container_keeps_its_version_until_the_second_overwrite(
+    settled: Stage, server: origin_server.Origin
+) -> None:
+    source = server.put("rose.txt", ROSE)
+    published(settled, "flowers", source)
+    script = "cat /data/rose.txt; until ls /data 2>&1 | grep Stale; do sleep 0.1; done; exit 1"
+    read_by(
+        settled,
+        "reader",
+        sub_path="datasets/flowers",
+        command=f"sh -c {script}",
+        restart_policy="Always",
+    )
+
+    def reader() -> models.ContainerStatus:
+        status = settled.kube.get(core_v1.Pod, "reader", namespace="default").status
+        assert status and status.containerStatuses
+        return status.containerStatuses[0]
+
+    server.put("rose.txt", TULIP)
+    published(settled, "flowers", source, overwrite=True)
+    assert reader().restartCount == 0
+    published(settled, "flowers", source, overwrite=True)
+    ended = until(lambda: reader().lastState and reader().lastState.terminated)
+    assert ended.message == "redls: cannot access '/data': Stale file handle\n"
+    # It starts again, and reads what is there now.
+    assert "".join(settled.kube.log("reader", namespace="default")) == "yellow\n"
 
 
 def test_a_running_overwrite_is_one_request_until_its_result_was_reported(

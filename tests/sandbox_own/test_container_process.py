@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -266,3 +267,35 @@ def eventually(condition: Callable[[], object]) -> None:
         wait=tenacity.wait_exponential(multiplier=0.02, exp_base=1.3, max=0.5),
         stop=tenacity.stop_after_delay(10),
     )(condition)
+
+
+def test_a_sub_path_that_is_removed_is_stale(directory: pathlib.Path, level: Isolation) -> None:
+    """Its server does not know the handle any more; what is open stays readable."""
+    if level is Isolation.NONE or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("without mounts, or without /dev/fuse, it reads as an empty directory")
+    version = directory / "volume" / "version"
+    version.mkdir()
+    (version / "a").write_text("1\n")
+    (directory / "volume" / "other").mkdir()
+    mounts = (
+        container_process.Mount(version, "/data", read_only=True, sub_path=True),
+        container_process.Mount(directory / "volume" / "other", "/other", sub_path=True),
+    )
+    script = """
+        exec 3< /data/a; cat /data/a
+        until ls /data/a 2>&1 | grep 'Stale file handle'; do sleep 0.05; done
+        cat /data/a; ls /data; ls /other && cat <&3
+    """
+    program = container_process.Program(("sh", "-c", script), {"PATH": os.defpath}, mounts=mounts)
+    log = directory / "log"
+    running = container_process.ContainerProcess(program, directory / "root", log, level)
+    tenacity.Retrying(
+        stop=tenacity.stop_after_delay(20),
+        wait=tenacity.wait_fixed(0.05),
+        retry=tenacity.retry_if_result(lambda text: text != "1\n"),
+    )(log.read_text)
+    shutil.rmtree(version)
+    assert running.wait() == 0
+    first, *stale, last = log.read_text().splitlines()
+    assert (first, last) == ("1", "1")
+    assert [line.rpartition(": ")[2] for line in stale] == ["Stale file handle"] * 3
