@@ -181,6 +181,9 @@ def test_a_page_is_not_data(
         ("data.bin", b"\0\1<html>", HTML),
         ("data.bin", b"\0\1\2", {"Content-Type": "text/plain"}),
         ("data.csv", b"a,b\n", {"Content-Type": "text/plain"}),
+        ("README.md", b'<h1 align="center">A model</h1>\n', {"Content-Type": "text/plain"}),
+        ("App.vue", b"<script setup>", {}),
+        ("log.xml", b"<meta><a/></meta>", {"Content-Type": "text/xml"}),
     ],
 )
 def test_what_only_looks_like_a_page_is_data(
@@ -205,6 +208,25 @@ def test_a_text_about_an_error_is_not_data(
     # Whoever knows its checksum knows what it is.
     checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
     assert rig.load(source, checksum=checksum).result.files == 1
+
+
+@pytest.mark.parametrize("name", ["README.md", "log.xml"])
+def test_a_page_is_none_of_the_texts_that_may_begin_alike(
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str
+):
+    assert "is a web page" in rig.refused(served.put(name, b"<html><p>"))
+    assert "is a web page" in rig.refused(served.put(name, b"<h1>Gone</h1>", headers=HTML))
+
+
+@pytest.mark.parametrize("name", ["x.csv", "data", "model.bin", "set.tar.gz"])
+@pytest.mark.parametrize("unpack", ["true", "false"])
+def test_a_pointer_of_git_lfs_is_not_data(
+    rig: loader_rig.Rig, served: origin_server.Origin, name: str, unpack: str
+):
+    digest = hashlib.sha256(b"the data").hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize 8\n"
+    source = served.put(name, pointer.encode(), headers={"Content-Type": "text/plain"})
+    assert "is a pointer of Git LFS, not the data: " in rig.refused(source, unpack=unpack)
 
 
 def test_a_redirect_to_a_page_is_not_data(rig: loader_rig.Rig, served: origin_server.Origin):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Collection
 
 from ..base import failure, file_names
 
@@ -20,9 +21,14 @@ PAGE_ELEMENTS = {
     b"style",
     b"h1",
 }
+# Files with these endings may begin with any element but those that make a page.
+WITH_ELEMENTS = re.compile(r"\.(md|markdown|mdx|rmd|vue|svelte|astro|xml)$", re.IGNORECASE)
+PAGE_ROOTS = {b"html", b"head", b"body"}
 # Of what is called a page, it is enough that one of these is near its beginning.
 PAGE_BYTES = 4096
 PAGE_PARTS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title")
+# What stands in a Git repository for a file whose content is elsewhere.
+LFS_POINTER, LFS_DIGEST = b"version https://git-lfs.github.com/spec/v", b"\noid sha256:"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DOCTYPE = re.compile(rb"<!doctype[ \t\r\n]+html\b", re.IGNORECASE)
 ELEMENT = re.compile(rb"[A-Za-z][A-Za-z0-9]*")
@@ -51,9 +57,15 @@ def check(head: bytes, names: tuple[str, ...], media_type: str) -> None:
     Raises:
         Failure: It is a web page, or a text where something else should be.
     """
+    if head.startswith(LFS_POINTER) and LFS_DIGEST in head[:PAGE_BYTES]:
+        raise failure.Failure(
+            "the source is a pointer of Git LFS, not the data: use the link to the file itself, "
+            "on GitHub https://media.githubusercontent.com/media/OWNER/REPOSITORY/BRANCH/PATH"
+        )
     if any(map(file_names.PAGE_NAME.search, names[1:] or names)):
         return
-    if is_page(head, media_type):
+    elements = PAGE_ROOTS if any(map(WITH_ELEMENTS.search, names)) else PAGE_ELEMENTS
+    if is_page(head, media_type, elements):
         raise failure.Failure(
             "the source is a web page (HTML), not the data: use the link to the file itself, and "
             "one that needs no login; a page that is the data needs a name with .html"
@@ -65,11 +77,17 @@ def check(head: bytes, names: tuple[str, ...], media_type: str) -> None:
         )
 
 
-def is_page(head: bytes, media_type: str) -> bool:
-    """Tell whether an answer is a web page."""
+def is_page(head: bytes, media_type: str, elements: Collection[bytes] = PAGE_ELEMENTS) -> bool:
+    """Tell whether an answer is a web page.
+
+    Args:
+        head: Its first bytes.
+        media_type: Its type.
+        elements: The elements that a page of another type begins with.
+    """
     element = _first_element(head)
     if media_type not in PAGE_TYPES:
-        return element in PAGE_ELEMENTS
+        return element in elements
     if head.startswith(b"<?xml") and element not in PAGE_ELEMENTS:
         return False
     beginning = head[:PAGE_BYTES].lower()
