@@ -277,16 +277,22 @@ def test_a_sparse_file_gets_its_holes_back(
     assert rig.files() == {"sparse": made.read_bytes()}
 
 
+@pytest.mark.parametrize("front", [b"#!/bin/sh\nexit\n", b"PK00", b"MZ" + bytes(60_000)])
 def test_a_zip_may_have_something_in_front_and_a_comment_behind(
-    rig: loader_rig.Rig, served: origin_server.Origin
+    rig: loader_rig.Rig, served: origin_server.Origin, front: bytes
 ):
-    buffer = io.BytesIO(b"#!/bin/sh\nexit\n")
+    buffer = io.BytesIO(front)
     with zipfile.ZipFile(buffer, "a") as packed:
         packed.writestr("a", b"1")
         packed.comment = b"PK\5\6 is no end"
-    # Only the name is an archive's: the file does not begin with a zip signature.
-    error = rig.refused(served.put("set.zip", buffer.getvalue()))
-    assert "is not the archive that its name says" in error
+    rig.load(served.put("set.zip", buffer.getvalue())).result  # noqa: B018
+    assert rig.files() == {"a": b"1"}
+    # Only its name tells that it is one.
+    rig.load(served.put("setup.exe", buffer.getvalue()), "y").result  # noqa: B018
+    assert rig.files("y") == {"setup.exe": buffer.getvalue()}
+    plain = origin_server.Faults(ranges=False)
+    error = rig.refused(served.put("z.zip", buffer.getvalue(), faults=plain), "z")
+    assert "other data before its files" in error
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
@@ -436,3 +442,32 @@ def test_lzma_alone_is_read(rig: loader_rig.Rig, served: origin_server.Origin, n
     assert rig.load(served.put(name, content)).result.archive_format == "tar.lzma"
     assert rig.files() == FILES
     assert "in the middle" in rig.refused(served.put("c.tar.lzma", content[:-900]), "y")
+
+
+# --- empty files
+
+
+def test_files_of_a_list_may_be_empty(rig: loader_rig.Rig, served: origin_server.Origin):
+    files = {f"label-{number}.txt": b"" for number in range(5)} | {"z.bin": os.urandom(9 * 2**20)}
+    for name, content in files.items():
+        served.put(name, content)
+    listed = served.put("list", "\n".join(files).encode())
+    runs = rig.run_pods("", 2, source_list=listed, digest_key="5e" * 32)
+    assert {run.code for run in runs} == {0}
+    assert rig.files() == files
+    # That an empty file has no ranges says nothing about its host.
+    ranges = {each.target for each in served.requests if "range" in each.headers}
+    assert ranges == {"/z.bin"}
+    assert rig.load(" ".join(f"{served.url}/{name}" for name in files), "y").result.files == 6
+
+
+def test_a_source_that_is_empty_needs_its_checksum(
+    rig: loader_rig.Rig, served: origin_server.Origin
+):
+    empty = served.put("x.txt", b"")
+    assert "is empty: check that it is the right one" in rig.refused(empty)
+    checksum = f"sha256:{hashlib.sha256(b'').hexdigest()}"
+    assert rig.load(empty, checksum=checksum).result.bytes == 0
+    assert rig.files() == {"x.txt": b""}
+    listed = served.put("list", served.put("x.tar.gz", b"").encode())
+    assert "is empty" in rig.refused("", "y", source_list=listed, digest_key="5e" * 32)

@@ -92,6 +92,7 @@ def test_no_more_is_read_than_it_takes_to_recognise_a_source(archive_format: str
         (gzip.compress(b"1" * 600, mtime=0), "train-images.gz", "file"),
         (gzip.compress(bytes(600), mtime=0), "empty.tgz", "tar.gz"),
         (b"<!DOCTYPE html><p>", "page.html", "file"),
+        *((b"text", f"set.tar.{ending}", "file") for ending in ("md5", "sha256", "idx", "json")),
     ],
 )
 def test_what_is_no_archive_is_a_file(head: bytes, name: str, archive_format: str):
@@ -194,7 +195,7 @@ def test_a_member_of_a_zip_may_be_of_zstd(with_zstd: Any):
 
 
 def test_without_zstd_the_message_names_the_remedy(without_zstd: None):
-    head = formats.ZSTD_MAGIC + bytes(600)
+    head = decompress.ZSTD + bytes(600)
     for name in ("set.tar.zst", "set.tzst"):
         with pytest.raises(failure.Failure) as caught:
             formats.recognise(head, name, unpack="true")
@@ -294,7 +295,7 @@ def test_a_compressed_archive_that_is_damaged_at_its_beginning_is_no_file():
 
 
 def test_an_inner_archive_of_zstd_is_not_kept_where_it_cannot_be_read(without_zstd: None):
-    content = loader_rig.archive("tar", {"in.tar.zst": formats.ZSTD_MAGIC + bytes(600)})
+    content = loader_rig.archive("tar", {"in.tar.zst": decompress.ZSTD + bytes(600)})
     with pytest.raises(failure.Failure, match=r"python:3\.14-slim"):
         unpacked(content)
 
@@ -491,6 +492,18 @@ def test_frames_of_zstd_that_are_to_be_skipped_may_follow(with_zstd: Any):
     content = with_zstd.compress(tar([entry("a", b"1")]))
     skipped = b"\x5a\x2a\x4d\x18" + (9).to_bytes(4, "little") + b"123456789"
     assert unpacked(content + skipped + content, "tar.zst") == {"a": b"1"}
+
+
+def test_a_skipped_frame_of_zstd_may_come_first(with_zstd: Any):
+    """The parallel zstd writes one in front of each other frame."""
+    packed = tar([entry("a", b"1")])
+    content = b"".join(
+        b"\x50\x2a\x4d\x18\4\0\0\0" + len(frame).to_bytes(4, "little") + frame
+        for frame in map(with_zstd.compress, (packed[:700], packed[700:]))
+    )
+    for name in ("set.tar.zst", "set"):
+        assert formats.recognise(content, name, unpack="true") == "tar.zst"
+    assert unpacked(content, "tar.zst") == {"a": b"1"}
 
 
 def test_nothing_follows_lzma():

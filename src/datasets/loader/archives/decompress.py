@@ -21,8 +21,9 @@ BESIDE_WINDOW_BYTES = 2 * 2**20
 
 # The first bytes of gzip, bzip2, xz and zstd: another stream may follow one of them.
 GZIP, BZIP2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
-# The end of the magic of zstd's frames that are to be skipped.
-SKIPPED_FRAME = b"\x2a\x4d\x18"
+# The magic of zstd's frames that are to be skipped; pzstd writes one in front of each other one.
+SKIPPED_FRAMES = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
+KINDS = ((GZIP,), (BZIP2,), (XZ,), (ZSTD, *SKIPPED_FRAMES))
 MAGIC_BYTES = 6
 ERRORS = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError)
 # Parts of the messages of lzma and zstd.
@@ -180,9 +181,7 @@ class DecompressedStream:
 
 def _may_follow(magic: bytes, data: bytes) -> bool:
     """Tell whether data that follow an ended stream are another one of its kind."""
-    kind = next((each for each in (GZIP, BZIP2, XZ, ZSTD) if magic.startswith(each)), b"")
-    skipped = kind == ZSTD and 0x50 <= data[0] <= 0x5F and data[1:4] == SKIPPED_FRAME
-    return bool(kind) and (data.startswith(kind) or skipped)
+    return any(magic.startswith(kind) and data.startswith(kind) for kind in KINDS)
 
 
 def step(decompressor: Any, data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from . import answers, decompress, members, tar_reader
 # A decompressor may return nothing before a whole block is read: bzip2's blocks have up to 900 kB.
 HEAD_BYTES = 2**20
 FILE, TAR, ZIP = "file", "tar", "zip"
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+LOCAL_HEADER = b"PK\3\4"
 
 
 class Recogniser(Protocol):
@@ -64,7 +64,7 @@ class ArchiveFormat(NamedTuple):
 FORMATS = (
     ArchiveFormat(
         ZIP,
-        (b"PK\3\4", b"PK\5\6"),
+        (LOCAL_HEADER, b"PK\5\6"),
         (".zip",),
         "zip_stream_reader",
         range_reader="zip_range_reader",
@@ -81,7 +81,7 @@ FORMATS = (
     ArchiveFormat(
         "tar.bz2",
         (b"BZh",),
-        (".tar.bz2", ".tbz", ".tbz2"),
+        (".tar.bz2", ".tbz", ".tbz2", ".tb2", ".tz2"),
         "tar_reader",
         begins_tar,
         decompress.bz2_decompressor,
@@ -99,7 +99,7 @@ FORMATS = (
     ),
     ArchiveFormat(
         "tar.zst",
-        (ZSTD_MAGIC,),
+        (decompress.ZSTD, *decompress.SKIPPED_FRAMES),
         (".tar.zst", ".tzst"),
         "tar_reader",
         begins_tar,
@@ -232,6 +232,7 @@ def recognise(
     others: tuple[str, ...] = (),
     media_type: str = "",
     checked: bool = False,
+    may_be_empty: bool = False,
 ) -> str:
     """Return the format of a source.
 
@@ -243,6 +244,7 @@ def recognise(
         others: The names that the user gave it: in its URL, and as its path.
         media_type: Its type, as its origin tells it; empty if it does not.
         checked: Whether a checksum decides that it is the right one.
+        may_be_empty: Whether it is one of many, of which some may be empty.
 
     Returns:
         The name of a format in FORMATS; or `file` if it stays as it is.
@@ -250,15 +252,21 @@ def recognise(
     Raises:
         Failure: Its content does not fit its name, or cannot be read.
     """
-    if not head:
-        raise failure.Failure("the source is empty: check that it is the right one")
+    archive_names = [each for each in (name, *others) if file_names.ARCHIVE_NAME.search(each)]
+    if not head and not (checked or (may_be_empty and not archive_names)):
+        raise failure.Failure(
+            "the source is empty: check that it is the right one; if it is, give its checksum"
+        )
     if unpack in BY_NAME:
         return _required(head, name, unpack)
-    archive_names = [each for each in (name, *others) if file_names.ARCHIVE_NAME.search(each)]
     kept = OTHER_ENDING.search(name) and not file_names.PROGRAM_NAME.search(name)
     archive_format = FILE
     if unpack != "false" and (archive_names or not kept):
         archive_format = _archive(head, named=bool(archive_names))
+    zip_names = (each for each in archive_names if each.lower().endswith(BY_NAME[ZIP].endings))
+    if archive_format == FILE and unpack != "false" and any(zip_names) and LOCAL_HEADER in head:
+        # Other data may precede a zip, as in an archive that unpacks itself.
+        return ZIP
     if archive_format == FILE and not checked:
         answers.check(head, (name, *others), media_type)
     if archive_format == FILE and archive_names and unpack != "false":
@@ -269,7 +277,7 @@ def recognise(
 def _required(head: bytes, name: str, required: str) -> str:
     """Return the format that the user asked for, if the source has it."""
     if required == ZIP:
-        # Other data may precede it, as in an archive that unpacks itself.
+        # What precedes it may be of any length.
         return ZIP
     found = _archive(head, named=True)
     if found == required or (required == TAR and BY_NAME.get(found, BY_NAME[ZIP]).recogniser):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-ARCHIVE_NAME = re.compile(r"\.(zip|tar(\.\w+)?|tgz|tbz2?|txz|tzst|tlz|taz|7z|rar)$", re.IGNORECASE)
+# Beside an archive are files such as set.tar.md5: not every ending after .tar is a compression.
+ARCHIVE_NAME = re.compile(
+    r"\.(zip|tar(\.(gz|gzip|bz2?|bzip2|xz|zstd?|lzma|lz[4o]?|z|br|zip|7z|rar))?"
+    r"|tgz|tbz2?|tb2|tz2|txz|tzst|tlz|taz|7z|rar)$",
+    re.IGNORECASE,
+)
 # The endings of programs that answer requests, and of pages: they tell nothing of the content.
 PROGRAM_NAME = re.compile(
     r"\.(php\d?|phtml|f?cgi|pl|aspx?|ashx|axd|jspx?|do|action|cfm|dll|[sx]?html?)$", re.IGNORECASE

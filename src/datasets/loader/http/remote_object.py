@@ -175,8 +175,8 @@ class RemoteObject:
 
     @property
     def divisible(self) -> bool:
-        """Return whether it has such ranges, and their number is known."""
-        return self.has_ranges and self.size is not None and not self.codings
+        """Return whether it has such ranges, and their number is known: an empty one has none."""
+        return self.has_ranges and bool(self.size) and not self.codings
 
     @property
     def shown(self) -> str:

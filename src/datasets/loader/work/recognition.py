@@ -32,4 +32,6 @@ def recognise(
         others=(chosen, urls.file_name(source.url)),
         media_type=source.media_type,
         checked=bool(item.checksum),
+        # Lists have empty files, such as labels of pictures that show nothing.
+        may_be_empty=item.source < 0 or len(task.sources) > 1,
     )
