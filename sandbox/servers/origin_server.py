@@ -44,6 +44,7 @@ class Faults:
         range_body: "shifted" or "whole" for ranges with other bytes than they say.
         backends: The number of backends, which answer in turn; each has an ETag of its own.
         answers: The number of responses with content, after which there is only 403; None for all.
+        range_answers: The same of responses with a range.
     """
 
     status: int = 0
@@ -63,6 +64,7 @@ class Faults:
     range_body: str = ""
     backends: int = 1
     answers: int | None = None
+    range_answers: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +232,9 @@ class Origin:
             status = http.HTTPStatus(self.limit.busy_status)
         elif "range" in headers and faults.range_status not in {None, http.HTTPStatus.OK}:
             status = http.HTTPStatus(faults.range_status or 0)
-        elif not self._occurs(resource, "answered", faults.answers):
+        elif not self._occurs(resource, "answered", faults.answers) or (
+            "range" in headers and not self._occurs(resource, "ranges", faults.range_answers)
+        ):
             status = http.HTTPStatus.FORBIDDEN
         else:
             span = resource.span(headers, tag)

@@ -35,6 +35,18 @@ def test_an_archive_of_archives_is_unpacked_into_a_directory_for_each(
     assert (result.files, result.bytes) == (len(UNPACKED), sum(map(len, UNPACKED.values())))
 
 
+@pytest.mark.parametrize("answers", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_archive_of_archives_may_lose_its_ranges(
+    rig: loader_rig.Rig, served: origin_server.Origin, answers: int, count: int
+):
+    faults = origin_server.Faults(range_answers=answers)
+    source = served.put("set.tar", NESTED, faults=faults)
+    run = rig.run_pod(source, 0, count, unpack="recursive")
+    assert run.result.files == len(UNPACKED)
+    assert rig.files() == UNPACKED
+
+
 def test_without_recursive_the_inner_archives_stay_files(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):

@@ -107,6 +107,23 @@ def test_a_part_that_is_missing_is_called_so(
     assert len(rig.files()) == 3
 
 
+@pytest.mark.parametrize("answers", [1, 2, 3])
+def test_parts_may_lose_their_ranges(
+    rig: loader_rig.Rig, served: origin_server.Origin, answers: int
+):
+    content = loader_rig.archive("tar", {"f": os.urandom(300_000)})
+    faults = origin_server.Faults(range_answers=answers)
+    names = [f"s.tar.0{number}" for number in range(3)]
+    urls = [
+        served.put(name, part, faults=faults)
+        for name, part in zip(names, cut(content, 3), strict=True)
+    ]
+    rig.load(" ".join(urls)).result  # noqa: B018
+    assert list(rig.files()) == ["f"]
+    alone = served.put("t.tar.00", content, faults=faults)
+    assert rig.load(alone, "y").result.archive_format == "tar"
+
+
 def test_what_is_only_called_like_parts_is_kept(rig: loader_rig.Rig, served: origin_server.Origin):
     tables = {f"t.csv.{n:02}": b"%d,2\n" % n for n in range(3)}
     whole = {f"set.{n:02}": tar([entry(f"f{n}", b"1")]) for n in range(3)}

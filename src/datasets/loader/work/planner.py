@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from ..archives import archive_reader, formats, tar_index
 from ..base import byte_streams, failure, file_names, large_memory, limiter, tasks
-from ..http import http_client, object_stream, remote_object
+from ..http import http_client, object_reader, object_stream, remote_object
 from ..sources import expansion, source_object
 from ..store import readback
 from . import list_queries, plan, recognition, split_archives
@@ -188,6 +188,10 @@ def _inner(item: plan.Item, source: remote_object.RemoteObject) -> Iterable[plan
         # All are read before the first is returned: NotPlain may be raised at the very end.
         every = [*first, *scanned]
     except tar_index.NotPlain:
+        return None
+    except object_reader.NoRanges:
+        # Its origin serves no more of them: few requests, or only the first.
+        source.read_whole()
         return None
     paths = [archive_reader.nested_directory(each.path) for each in every if not each.directory]
     if len(set(paths)) < len(paths):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..archives import formats
 from ..base import byte_streams, failure, large_memory, split_names, tasks, urls
-from ..http import http_client, object_stream, remote_object
+from ..http import http_client, object_reader, object_stream, remote_object
 from ..sources import source_object
 from ..store import readback
 from . import plan
@@ -196,8 +196,12 @@ def _is_whole(source: remote_object.RemoteObject) -> bool:
     if not source.confirm_ranges() or source.size is None:
         return True
     start = max(0, source.size - TAIL_BYTES)
-    with contextlib.closing(source.open_range(start, source.size)) as data:
-        tail = byte_streams.read_exactly(data, source.size - start)
+    try:
+        with contextlib.closing(source.open_range(start, source.size)) as data:
+            tail = byte_streams.read_exactly(data, source.size - start)
+    except object_reader.NoRanges:
+        source.read_whole()
+        return True
     return not any(tail) or END_OF_ZIP in tail
 
 
