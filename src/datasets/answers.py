@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from datasets import protocol
 from datasets.loader.base import tasks
@@ -14,6 +14,8 @@ from datasets.loader.base import tasks
 Result = tasks.Result
 
 WAITING = re.compile(r"[ -~]{1,200}")
+# No count of bytes or files, and no time, is greater.
+_GREATEST = 2**63
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -116,9 +118,12 @@ def read_outcome(message: str) -> Result | Progress | Failed:
             return _progress(fields)
         if state == protocol.PUBLISHED:
             try:
-                return Result.from_fields(fields)
+                result = Result.from_fields(fields)
             except TypeError:
                 break
+            # The index checks what it saves; these two decide before that.
+            known = isinstance(result.version, str) and isinstance(result.existing, bool)
+            return result if known else Failed()
     return Failed()
 
 
@@ -144,7 +149,7 @@ def combine(pods: Sequence[Progress]) -> Progress:
     fetched = sum(pod.fetched for pod in pods)
     rate = sum(pod.rate for pod in pods if pod.state == protocol.TRANSFERRING)
     written = sum(pod.written for pod in pods)
-    left = max(0, total - written) / rate if total is not None and rate else None
+    left = max(0, total - written) / rate if total is not None and rate >= 1 else None
     return Progress(
         state=state,
         seconds=max(pod.seconds for pod in pods),
@@ -164,7 +169,8 @@ def read_inventory(log: str) -> list[InventoryEntry] | None:
     lines = _lines(log)
     if not lines or lines[-1].get("state") != protocol.INVENTORIED:
         return None
-    entries = [_entry(each) for each in lines if each.get("state") == protocol.LISTED]
+    listed = (each for each in lines if each.get("state") == protocol.LISTED)
+    entries = [_entry(each) for each in listed if isinstance(each.get("name"), str)]
     return entries if len(entries) == lines[-1].get("count") else None
 
 
@@ -249,8 +255,19 @@ def _lines(text: str) -> list[dict[str, Any]]:
 
 
 def _object(line: str) -> dict[str, Any] | None:
+    """Return the values in a line that an answer can have; None where it is no JSON object."""
     try:
         fields: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return fields if isinstance(fields, dict) else None  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(fields, dict):
+        return None
+    known = cast("dict[str, object]", fields)
+    return {name: value for name, value in known.items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value is a text, a truth value, or a number that can be reckoned with."""
+    if isinstance(value, (int, float)):
+        return abs(value) <= _GREATEST  # neither infinite nor NaN
+    return isinstance(value, str)

@@ -147,3 +147,47 @@ def test_the_pod_that_has_published_reports_all_and_has_not_ended_yet():
     ]
     together = answers.combine(pods)
     assert (together.state, together.files, together.bytes) == ("verifying", 5, 50)
+
+
+STATES = ("preparing", "transferring", "verifying", "done", "published", "failed", "listed")
+FIELDS = (
+    *("state", "index", "seconds", "fetched", "total", "files", "bytes", "rate", "eta", "done"),
+    *("waiting", "error", "version", "existing", "checksum", "name", "published", "dataset"),
+)
+VALUES = (
+    *("null", "true", "-1", "1e400", "-1e400", "NaN", "5e-324", "1" + 400 * "0"),
+    *('""', '"x"', '"\\u202e"', "[]", "{}", '[{"a": []}]'),
+)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("field", FIELDS)
+def test_whatever_a_log_has_in_a_field_it_is_read_and_formatted(state: str, field: str):
+    answer = {
+        **dataclasses.asdict(RESULT),
+        "state": state,
+        "fetched": 5,
+        "total": 10,
+        "rate": 2.5,
+        "name": "x",
+        "done": 4,
+    }
+    for value in VALUES:
+        others = json.dumps({name: text for name, text in answer.items() if name != field})
+        line = f'{others[:-1]}, "{field}": {value}}}'
+        progress = answers.read_progress(line)
+        for each in [progress, answers.combine([progress, progress])] if progress else []:
+            answers.format_progress(each)
+        outcome = answers.read_outcome(line)
+        if isinstance(outcome, answers.Result):
+            assert type(outcome.version) is str
+            assert type(outcome.existing) is bool
+        listed = answers.read_inventory(f'{line}\n{{"state": "inventoried", "count": 1}}')
+        assert all(type(entry.name) is str for entry in listed or [])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"state":' * 100_000, "9" * 100_000])
+def test_a_log_that_is_nested_or_long_is_no_answer(text: str):
+    assert answers.read_progress(text) is None
+    assert answers.read_outcome(text) == answers.Failed()
+    assert answers.read_inventory(text) is None
