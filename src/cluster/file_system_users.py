@@ -40,7 +40,7 @@ class UserVolume:
         name: Its name.
         claim: The namespace and name of its claim; None without one.
         directory: The directory of the file system that it shows; "/" also where that is unknown.
-        ours: Whether it is ours.
+        ours: Whether it is ours, and names no claim of another namespace than its own.
     """
 
     name: str
@@ -116,7 +116,7 @@ class FileSystemUsers:
 def observe(
     cluster: client.Cluster, file_system_id: str, addresses: Iterable[str] = ()
 ) -> FileSystemUsers:
-    """Observe the users of a file system: two calls, and one for each further page.
+    """Observe the users of a file system: three calls, and one for each further page.
 
     Args:
         cluster: The cluster.
@@ -125,23 +125,30 @@ def observe(
             volume.
     """
     volumes = cluster.select(core_v1.PersistentVolume, {})
+    claims = cluster.select(core_v1.PersistentVolumeClaim, {})
     pods = cluster.select(core_v1.Pod, {})
     known = volume_observe.kept_addresses(cluster.owner, volumes)
-    return find_users(cluster.owner, [file_system_id, *addresses, *known], volumes, pods)
+    names = [file_system_id, *addresses, *known]
+    return find_users(cluster.owner, names, volumes, claims, pods)
 
 
 def find_users(
     owner: identity.Owner,
     names: Iterable[str],
     volumes: Iterable[core_v1.PersistentVolume],
+    claims: Iterable[core_v1.PersistentVolumeClaim],
     pods: Iterable[core_v1.Pod],
 ) -> FileSystemUsers:
     """Return the users of a file system among volumes and pods; no I/O.
+
+    A pod keeps what it has mounted, whatever claim its volume names by now: so a claim stands for
+    the volume that names it, and for the one that it names.
 
     Args:
         owner: The application.
         names: The id of the file system, and the addresses of its mount targets.
         volumes: The volumes of the cluster.
+        claims: The claims of the cluster.
         pods: The pods of the cluster.
     """
     alternatives = "|".join(map(re.escape, filter(None, names)))
@@ -150,6 +157,12 @@ def find_users(
     by_claim: dict[tuple[str, str] | None, list[UserVolume]] = {}
     for volume in on_it:
         by_claim.setdefault(volume.claim, []).append(volume)
+    by_name = {volume.name: volume for volume in on_it}
+    for claim in claims:
+        named = by_name.get((claim.spec and claim.spec.volumeName) or "")
+        key = objects.meta(claim).namespace or "", objects.name(claim)
+        if named and named.claim != key:
+            by_claim.setdefault(key, []).append(named)
     users: list[UserPod] = []
     for pod in pods:
         ended = pod.status is not None and pod.status.phase in _ENDED
@@ -187,7 +200,8 @@ def _volumes(
                 name=objects.name(volume),
                 claim=(named.namespace or "", named.name or "") if named else None,
                 directory=directory,
-                ours=volume_observe.owns_volume(owner, volume),
+                ours=volume_observe.owns_volume(owner, volume)
+                and not volume_observe.names_elsewhere(owner, volume),
             )
 
 

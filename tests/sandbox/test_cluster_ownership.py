@@ -104,6 +104,10 @@ def uid(resource: Any) -> str:
     return resource.metadata.uid
 
 
+def name_of(resource: Any) -> str:
+    return resource.metadata.name
+
+
 # --- two models
 
 
@@ -509,3 +513,54 @@ def test_copies_of_our_volume_and_storage_class_are_left_alone_and_told(loaded: 
     assert "stays in the cluster: volume copy, which only has our labels" in lines
     assert "stays in the cluster: storage class copy, which only has our labels" in lines
     assert "deleted storage class efs" in lines
+
+
+def give_away(stage: Stage) -> str:
+    """Bind our volume to a claim in another namespace; return the volume's name."""
+    spec = stage.claim("default").spec
+    assert spec and spec.volumeName
+    stage.create_namespace("other")
+    claim = copied(stage.claim("default"), "taken", "other")
+    claim.metadata.annotations = None
+    taken = stage.kube.create(claim)
+    reference = {"namespace": "other", "name": "taken", "uid": uid(taken)}
+    given = {"spec": {"claimRef": {**reference, "resourceVersion": None}}}
+    stage.kube.patch(core_v1.PersistentVolume, spec.volumeName, given)
+    until(lambda: bound(stage.kube.get(core_v1.PersistentVolumeClaim, "taken", namespace="other")))
+    return spec.volumeName
+
+
+def test_a_volume_of_ours_that_was_given_to_another_claim_is_told_and_its_pods_protected(
+    loaded: Stage,
+) -> None:
+    loaded.hold_claim()
+    volume = give_away(loaded)
+    refused = loaded.run("delete-dataset", name="flowers")
+    assert "in use by pod default/reader" in refused.message, refused
+    (only,) = loaded.cloud.file_systems()
+    refused = loaded.run("teardown", confirm=only.id)
+    assert refused.status == "failed"
+    assert refused.message == (
+        "nothing was deleted: others use the file system, too: delete pod default/reader, volume "
+        f"{volume} (claim other/taken), or set force=true"
+    )
+    loaded.model.update_status()
+    assert loaded.status().name == "blocked"
+    assert loaded.status().message == (
+        f"volume {volume} was given to claim other/taken: delete that claim"
+    )
+    loaded.kube.delete(core_v1.PersistentVolumeClaim, "taken", namespace="other")
+    loaded.model.update_status()
+    assert loaded.status().name == "active", loaded.status()
+    assert (loaded.volume() / "datasets/flowers/rose.txt").read_bytes() == ROSE
+
+
+def test_data_stay_when_a_claim_goes_whose_volume_somebody_has_recycled(loaded: Stage) -> None:
+    spec = loaded.claim("default").spec
+    assert spec and spec.volumeName
+    policy = {"spec": {"persistentVolumeReclaimPolicy": "Recycle"}}
+    loaded.kube.patch(core_v1.PersistentVolume, spec.volumeName, policy)
+    loaded.model.config(APPLICATION, {"namespaces": "elsewhere"})
+    assert (loaded.volume() / "datasets/flowers/rose.txt").read_bytes() == ROSE
+    pods = loaded.kube.list(core_v1.Pod, namespace="*")
+    assert not [each for each in pods if name_of(each).startswith("recycler-")]

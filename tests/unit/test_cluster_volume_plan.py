@@ -60,6 +60,9 @@ class Kubernetes:
         elif isinstance(step, volume_plan.Rebind):
             bound = dataclasses.replace(self.volumes[step.volume], claim_uid=step.uid)
             self.volumes[step.volume] = bound
+        elif isinstance(step, volume_plan.Retain):
+            kept = dataclasses.replace(self.volumes[step.volume], policy="Retain")
+            self.volumes[step.volume] = kept
         elif isinstance(step, volume_plan.Delete):
             self.delete(step)
         elif isinstance(step, volume_plan.Check):
@@ -128,6 +131,8 @@ class Kubernetes:
         else:
             key = step.namespace, step.name
             assert not self.users.get(key), "a claim in use was deleted"
+            volume = self.volumes.get(self.claims[key].volume)
+            assert volume is None or volume.policy == "Retain", "the recycler deletes all files"
             self.claims[key] = dataclasses.replace(self.claims[key], deleting=True)
 
     def settle(self) -> None:
@@ -307,6 +312,21 @@ def test_a_volume_whose_reference_to_its_claim_was_removed_gets_it_back_and_stay
 
     assert world.volumes == before
     assert served(world) == expected(desired)
+
+
+@FREE
+@hypothesis.given(desired_volumes(), desired_volumes(), st.sampled_from(["Recycle", "Delete", ""]))
+def test_no_claim_is_deleted_while_its_volume_has_another_policy_than_to_keep_the_data(
+    first, second, policy
+):
+    world = Kubernetes(first, all_namespaces())
+    converge(world)
+    world = Kubernetes(second, world.observed(with_users=True))
+    for name, volume in world.volumes.items():
+        world.volumes[name] = dataclasses.replace(volume, policy=policy)
+    converge(world)
+    assert served(world) == expected(second)
+    assert {volume.policy for volume in world.volumes.values()} == {"Retain"}
 
 
 @pytest.mark.parametrize("terminating", [False, True], ids=["missing", "terminating"])

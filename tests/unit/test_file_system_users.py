@@ -68,10 +68,21 @@ def claimed(name: str = "data") -> dict[str, Any]:
     return {"persistentVolumeClaim": {"claimName": name}}
 
 
+def asking(volume_name: str | None, namespace: str, name: str) -> core_v1.PersistentVolumeClaim:
+    return core_v1.PersistentVolumeClaim.from_dict(
+        {
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"volumeName": volume_name},
+        }
+    )
+
+
 def users(
-    volumes: list[core_v1.PersistentVolume], pods: list[core_v1.Pod]
+    volumes: list[core_v1.PersistentVolume],
+    pods: list[core_v1.Pod],
+    claims: list[core_v1.PersistentVolumeClaim] | None = None,
 ) -> file_system_users.FileSystemUsers:
-    return file_system_users.find_users(OWNER, [FS, ADDRESS], volumes, pods)
+    return file_system_users.find_users(OWNER, [FS, ADDRESS], volumes, claims or [], pods)
 
 
 SOURCES = {
@@ -186,6 +197,40 @@ def test_our_volume_and_its_pods_are_not_foreign():
     found = users([ours], [pod(claimed("aws-efs"), "default")])
     assert found.foreign() == []
     assert found.seeing(["/datasets/x"]) == ["default/reader"]
+
+
+@pytest.mark.parametrize(
+    "given_to", [None, ("other", "taken"), ("default", "taken")], ids=["none", "there", "here"]
+)
+def test_a_pod_keeps_what_it_has_mounted_whatever_claim_its_volume_names_by_now(given_to):
+    found = users(
+        [volume(nfs(), OURS, given_to, marked=True)],
+        [pod(claimed("aws-efs"), "default")],
+        [asking(OURS, "default", "aws-efs"), asking(None, "default", "theirs")],
+    )
+    assert found.seeing(("/datasets/x",)) == ["default/reader"]
+
+
+def test_our_volume_that_was_given_to_a_claim_elsewhere_is_an_obstacle_with_its_pods():
+    found = users(
+        [volume(nfs(), OURS, ("other", "taken"), marked=True)],
+        [pod(claimed("taken"), "other"), pod(claimed("aws-efs"), "default")],
+        [asking(OURS, "default", "aws-efs"), asking(OURS, "other", "taken")],
+    )
+    assert found.foreign() == [
+        "pod default/reader",
+        "pod other/reader",
+        f"volume {OURS} (claim other/taken)",
+    ]
+
+
+def test_a_claim_that_only_asks_for_our_volume_makes_nobody_foreign():
+    found = users(
+        [volume(nfs(), OURS, ("default", "aws-efs"), marked=True)],
+        [pod(claimed("theirs"), "other")],
+        [asking(OURS, "default", "aws-efs"), asking(OURS, "other", "theirs")],
+    )
+    assert found.foreign() == []
 
 
 def test_a_copy_of_our_volume_is_foreign():

@@ -107,6 +107,20 @@ def owns_volume(owner: identity.Owner, volume: Any) -> bool:
     )
 
 
+def names_elsewhere(owner: identity.Owner, volume: Any) -> str:
+    """Return the claim in another namespace that a volume of ours was given to; "" for none.
+
+    Args:
+        owner: The application.
+        volume: The volume.
+    """
+    named = volume.spec.claimRef
+    made_for = volume_resources.volume_namespace(owner, objects.name(volume))
+    if named is None or not named.namespace or named.namespace == made_for:
+        return ""
+    return f"{named.namespace}/{named.name}"
+
+
 def kept_addresses(owner: identity.Owner, volumes: Iterable[Any]) -> set[str]:
     """Return the addresses of mount targets that are kept with our Jobs' volume.
 
@@ -252,6 +266,7 @@ def _volume(owner: identity.Owner, volume: Any) -> volume_resources.ObservedVolu
         path=spec.nfs.path if spec.nfs else "",
         view=volume_resources.is_view(volume.metadata.name),
         vacant=spec.claimRef is None,
+        elsewhere=names_elsewhere(owner, volume),
     )
 
 

@@ -19,6 +19,8 @@ NAMESPACE = "Namespace"
 STORAGE_CLASS = "StorageClass"
 VOLUME = "PersistentVolume"
 CLAIM = "PersistentVolumeClaim"
+# The policy of our volumes.
+RETAIN = "Retain"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +66,16 @@ class Rebind(Step):
 
     volume: str
     uid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Retain(Step):
+    """Have Kubernetes keep the data of a volume whose claim is about to be deleted.
+
+    With a policy that somebody has changed to Recycle, it would delete all files of the volume.
+    """
+
+    volume: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +270,7 @@ def _differs(
     return (
         size(volume.capacity) != size(pair.capacity)
         or volume.mount_options != desired.mount_options
-        or volume.policy != "Retain"
+        or volume.policy != RETAIN
         or (volume.addresses, volume.file_system) != (pair.addresses, pair.file_system)
         or not volume.labelled
         or volume.vacant
@@ -345,6 +357,7 @@ def _deletions(
 ) -> tuple[Step, ...]:
     """Delete claims first: Kubernetes keeps a volume until its claim is gone."""
     return (
+        *(Retain(v.group, v.name) for v in volumes if claims and v.policy != RETAIN),
         *(Delete(c.group, CLAIM, c.name) for c in claims if not c.deleting),
         *(Delete(v.group, VOLUME, v.name) for v in volumes if not v.deleting),
     )

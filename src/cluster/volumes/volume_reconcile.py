@@ -121,7 +121,7 @@ class _Attempt:
         failures = {**dict(self._planned.problems), **self._conflicts, **self._refused}
         for group, namespace, name in self._pending():
             if group not in failures:
-                failures[group] = self._unsettled(namespace, name)
+                failures[group] = self._unsettled(group, namespace, name)
         name = self._desired.claim_name
         claims = {c.namespace: c for c in self._observed.own_claims if c.name == name}
         existing = [claims[n] for n in self._desired.namespaces if n in claims]
@@ -142,7 +142,10 @@ class _Attempt:
         waiting = (desired - bound) | obsolete
         return sorted(each for each in waiting if each[0] not in stopped)
 
-    def _unsettled(self, namespace: str, name: str) -> problems.Problem:
+    def _unsettled(self, group: str, namespace: str, name: str) -> problems.Problem:
+        for volume in self._observed.volumes:
+            if volume.group == group and volume.elsewhere:
+                return volume_resources.given_away(volume.name, volume.elsewhere)
         claims = {(c.namespace, c.name): c for c in self._observed.claims}
         claim = claims.get((namespace, name))
         phase = claim.phase if claim else "missing"
@@ -177,6 +180,9 @@ class _Attempt:
             self._patch(claim, body, core_v1.PersistentVolumeClaimStatus)
         elif isinstance(step, volume_plan.Rebind):
             body = {"spec": {"claimRef": {"uid": step.uid, "resourceVersion": None}}}
+            self._patch((volume_plan.VOLUME, "", step.volume), body, core_v1.PersistentVolume)
+        elif isinstance(step, volume_plan.Retain):
+            body = {"spec": {"persistentVolumeReclaimPolicy": volume_plan.RETAIN}}
             self._patch((volume_plan.VOLUME, "", step.volume), body, core_v1.PersistentVolume)
         elif isinstance(step, volume_plan.ClearJobs):
             job_lifecycle.remove(self._cluster, ended_only=step.ended_only)

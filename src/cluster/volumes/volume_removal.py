@@ -12,7 +12,7 @@ import polling
 import problems
 from cluster import digest_key, look_alikes, namespace_contents, objects, records
 from cluster.jobs import job_observe
-from cluster.volumes import volume_observe, volume_resources
+from cluster.volumes import volume_observe, volume_plan, volume_resources
 
 if TYPE_CHECKING:
     from cluster import client
@@ -108,6 +108,7 @@ class _Removal:
             self._delete(objects.reference(job), "" if going else f"job {objects.name(job)}")
         if not self._dry_run:
             _wait_for_pods(cluster, observed, self._deadline, self._report)
+            self._retain(observed)
         self._delete_all(observed, core_v1.PersistentVolumeClaim)
         # Kubernetes looks again only after 8 s at a deleted namespace in which it found a claim.
         self._wait_until_gone()
@@ -123,6 +124,14 @@ class _Removal:
             [f"{title}, which only has our labels" for title in copies],
             "{} more objects that only have our labels",
         )
+
+    def _retain(self, observed: volume_resources.ObservedVolumes) -> None:
+        """Keep the data: with a policy that somebody changed to Recycle, Kubernetes deletes it."""
+        body = {"spec": {"persistentVolumeReclaimPolicy": volume_plan.RETAIN}}
+        for volume in observed.volumes:
+            if volume.policy != volume_plan.RETAIN:
+                key = volume_plan.VOLUME, "", volume.name
+                self._cluster.patch(observed.references[key], body)
 
     def _delete_all(self, observed: volume_resources.ObservedVolumes, kind: type[Any]) -> None:
         going = {(claim.namespace, claim.name) for claim in observed.claims if claim.deleting}
@@ -199,7 +208,10 @@ def explain_stay(title: str, found: Any) -> str:
         title: Its name in our messages.
         found: The object; None where it is gone by now.
     """
-    conditions: list[Any] = (found and found.status and found.status.conditions) or []
+    if isinstance(found, core_v1.PersistentVolume) and (claim := _bound_claim(found)):
+        return f"{title} is bound to claim {claim}: delete that claim, then run it again"
+    # Some kinds have no status, or none with conditions.
+    conditions: list[Any] = getattr(getattr(found, "status", None), "conditions", None) or []
     kept = [each.message for each in conditions if each.type in _KEPT and each.status == "True"]
     held = [
         each
@@ -211,6 +223,13 @@ def explain_stay(title: str, found: Any) -> str:
     if kept:
         return f"{title} is still being deleted: {' '.join(kept)}: run it again"
     return f"{title} is still being deleted: run it again"
+
+
+def _bound_claim(volume: core_v1.PersistentVolume) -> str:
+    """Return the claim that keeps a volume: ours are gone before; "" where none does."""
+    claim = volume.spec and volume.spec.claimRef
+    bound = volume.status is not None and volume.status.phase == "Bound"
+    return f"{claim.namespace}/{claim.name}" if claim and bound else ""
 
 
 def _wait_for_pods(

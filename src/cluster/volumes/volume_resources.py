@@ -149,6 +149,7 @@ class ObservedVolume:
         path: The directory of the file system that it shows.
         view: Whether it was made for the read-only claim with the data sets.
         vacant: Whether it names no claim at all, since somebody removed the reference.
+        elsewhere: The claim in another namespace that somebody gave it to; "" for none.
     """
 
     name: str
@@ -167,6 +168,7 @@ class ObservedVolume:
     path: str = ROOT
     view: bool = False
     vacant: bool = False
+    elsewhere: str = ""
 
     @property
     def group(self) -> str:
@@ -338,6 +340,16 @@ def volume_namespace(owner: identity.Owner, name: str) -> str:
     """
     prefix = volume_name(owner, "")
     return name.removeprefix(prefix).removesuffix(_VIEW) if name.startswith(prefix) else ""
+
+
+def given_away(volume: str, claim: str) -> problems.Blocked:
+    """Return the problem that a volume of ours is bound to a claim in another namespace.
+
+    Args:
+        volume: The volume's name.
+        claim: The claim's namespace and name.
+    """
+    return problems.Blocked(f"volume {volume} was given to claim {claim}: delete that claim")
 
 
 def is_view(name: str) -> bool:
