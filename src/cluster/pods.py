@@ -56,6 +56,11 @@ USERS_CONTAINER = "loader"
 
 # The kubelet's words where image pull secrets that a pod names do not exist.
 _UNREAD_SECRETS = re.compile(r"image pull secrets \(([^)]*)\)")
+# The most that is read of a message: Kubernetes' own are shorter, and the patterns that look for
+# causes take a time that grows with the square of the length.
+_MOST_CHARACTERS = 4096
+# Registries take names of 255 characters.
+_LONGEST_IMAGE = 512
 # Reasons of a container that cannot start before somebody has changed something.
 _START_FAILURES = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 
@@ -80,13 +85,13 @@ def find_cause(
         if waiting and waiting.reason in pod_images.FAILURES:
             return _pull_failure(pod, status, events, _image_fix(status.name, application, ours))
         if waiting and waiting.reason in _START_FAILURES:
-            said = " ".join((waiting.message or waiting.reason or "").split())
+            said = " ".join(_cut(waiting.message or waiting.reason).split())
             return Cause(f"container {status.name} cannot start: {said}", blocked=True)
     if held := _held_by_others(pod, ours):
         return held
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
-            said = condition.message or condition.reason or "no node accepts it"
+            said = _cut(condition.message or condition.reason) or "no node accepts it"
             explained = pod_refusals.explain_placement(said, application)
             return Cause(explained, blocked=False, unscheduled=True)
     return _mount_failure(pod, events, application) or _sandbox_failure(pod, events)
@@ -103,7 +108,7 @@ def find_refusal(owner: Any, events: Iterable[core_v1.Event], application: str) 
     event = _latest_event(owner, events, "FailedCreate", "")
     if event is None:
         return None
-    sentence, blocked = pod_refusals.explain(event.message or "", application)
+    sentence, blocked = pod_refusals.explain(_cut(event.message), application)
     return Cause(sentence, blocked=blocked, stamp=_stamp(event))
 
 
@@ -139,15 +144,16 @@ def _pull_failure(
     Before Kubernetes 1.32 the registry's words are in an event only.
     """
     waiting = status.state and status.state.waiting
-    reason, said = (waiting and waiting.reason) or "", (waiting and waiting.message) or ""
+    reason, said = _cut(waiting and waiting.reason), _cut(waiting and waiting.message)
     event = _latest_event(pod, events, "Failed", f'Failed to pull image "{status.image}"')
     if event is not None and not pod_images.strip_preamble(said):
-        said = event.message or ""
+        said = _cut(event.message)
     unread = _latest_event(pod, events, "FailedToRetrieveImagePullSecret", "")
-    if match := _UNREAD_SECRETS.search((unread and unread.message) or ""):
+    if match := _UNREAD_SECRETS.search(_cut(unread and unread.message)):
         secret = f"create secret {match[1]} in namespace {objects.meta(pod).namespace}"
         fix = dataclasses.replace(fix, login=secret)
-    text, blocked = pod_images.explain(reason, said, status.image, _node(pod), fix)
+    image = status.image[:_LONGEST_IMAGE]
+    text, blocked = pod_images.explain(reason, said, image, _node(pod), fix)
     return Cause(text, blocked=blocked)
 
 
@@ -168,7 +174,7 @@ def _mount_failure(
     if event is None:
         return None
     return pod_mounts.explain(
-        event.message or "",
+        _cut(event.message),
         _node(pod),
         application,
         stamp=_stamp(event),
@@ -188,9 +194,13 @@ def _sandbox_failure(pod: core_v1.Pod, events: Iterable[core_v1.Event]) -> Cause
     event = _latest_event(pod, events, "FailedCreatePodSandBox", "")
     if event is None:
         return None
-    said = pod_images.strip_preamble((event.message or "").partition(": ")[2])
+    said = pod_images.strip_preamble(_cut(event.message).partition(": ")[2])
     text = f"cannot start pods: {said}"
     return Cause(f"{_node(pod)}: {text}", blocked=False, stamp=_stamp(event), about_node=text)
+
+
+def _cut(text: str | None) -> str:
+    return (text or "")[:_MOST_CHARACTERS]
 
 
 def _node(pod: core_v1.Pod) -> str:
@@ -256,7 +266,7 @@ def find_termination(pod: core_v1.Pod, ours: OurContainers) -> Termination | Non
 def _termination(
     container: str, ended: core_v1.ContainerStateTerminated, pod_reason: str
 ) -> Termination:
-    message = (ended.message or "").strip()
+    message = _cut(ended.message).strip()
     return Termination(message, container, ended.exitCode, ended.reason or "", pod_reason)
 
 
@@ -266,11 +276,11 @@ def _pod_reason(pod: core_v1.Pod) -> str:
     if status is None:
         return ""
     disruptions = [
-        f"{condition.reason or ''}: {condition.message or ''}"
+        f"{_cut(condition.reason)}: {_cut(condition.message)}"
         for condition in status.conditions or []
         if condition.type == "DisruptionTarget" and condition.status == "True"
     ]
-    said = f"{status.reason or ''}: {status.message or ''}"
+    said = f"{_cut(status.reason)}: {_cut(status.message)}"
     return next((each.strip(": ") for each in (said, *disruptions) if each.strip(": ")), "")
 
 

@@ -117,13 +117,16 @@ def read_outcome(message: str) -> Result | Progress | Failed:
         if state in {protocol.DONE, protocol.VERIFIED, protocol.DELETED}:
             return _progress(fields)
         if state == protocol.PUBLISHED:
+            # The index checks what it saves; these two decide before that.
+            if (
+                type(fields.get("version")) is not str
+                or type(fields.get("existing", False)) is not bool
+            ):
+                break
             try:
-                result = Result.from_fields(fields)
+                return Result.from_fields(fields)
             except TypeError:
                 break
-            # The index checks what it saves; these two decide before that.
-            known = isinstance(result.version, str) and isinstance(result.existing, bool)
-            return result if known else Failed()
     return Failed()
 
 

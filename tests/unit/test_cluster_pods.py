@@ -675,3 +675,43 @@ def test_a_pod_that_kubernetes_ended_tells_why(status, reason: str):
     found = pods.find_termination(killed, OURS)
     assert found is not None
     assert found.pod_reason == reason
+
+
+LONG = 1_000_000
+# With each of these the search for a cause takes a time that grows with the square of the length.
+ENDLESS = [
+    "a" * LONG,
+    "image pull secrets (" * (LONG // 20),
+    " taint" * (LONG // 6),
+    "rpc error: code = a desc = " * (LONG // 27),
+]
+
+
+@pytest.mark.parametrize("said", ENDLESS, ids=["word", "secrets", "taints", "preambles"])
+def test_of_a_message_of_any_length_its_beginning_is_read(said):
+    waiting = core_v1.ContainerStateWaiting(reason="ErrImagePull", message=said)
+    status = core_v1.ContainerStatus(
+        image=said,
+        imageID="",
+        name="prepare",
+        ready=False,
+        restartCount=0,
+        state=core_v1.ContainerState(waiting=waiting),
+    )
+    unplaced = core_v1.PodCondition("False", "PodScheduled", message=said)
+    found = [
+        pods.find_cause(pod(initContainerStatuses=[status]), [], "efs", OURS),
+        pods.find_cause(
+            pod(initContainerStatuses=[status]),
+            [event(said, reason="FailedToRetrieveImagePullSecret"), event(said, reason="Failed")],
+            "efs",
+            OURS,
+        ),
+        pods.find_cause(pod(conditions=[unplaced]), [], "efs", OURS),
+        pods.find_cause(pod(), [event(f"{PREFIX}{said}")], "efs", OURS),
+        pods.find_cause(pod(), [event(said, reason="FailedCreatePodSandBox")], "efs", OURS),
+        pods.find_refusal(pod(), [event(said, reason="FailedCreate")], "efs"),
+    ]
+    for cause in found:
+        assert cause is not None
+        assert len(cause.sentence) < 20_000

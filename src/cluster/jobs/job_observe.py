@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,10 @@ STARTED = "aws-efs/started"
 QUEUED, RUNNING = pod_observe.QUEUED, pod_observe.RUNNING
 SUCCEEDED, FAILED = pod_observe.SUCCEEDED, pod_observe.FAILED
 
+# Our Jobs have at most 64 indexes; a user can scale them.
+_MOST_INDEXES = 1000
+_MOST_CHARACTERS = 4096
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 _QUEUE = f"{pod_options.QUEUES}queue-name"
 
 
@@ -178,8 +183,8 @@ def _observed_job(
         ended=max(ended, default=0),
         parallelism=_completions(job),
         pods=newest,
-        failed=_indexes(job.status and job.status.failedIndexes),
-        completed=_indexes(job.status and job.status.completedIndexes),
+        failed=_indexes(job, job.status and job.status.failedIndexes),
+        completed=_indexes(job, job.status and job.status.completedIndexes),
         cause=cause,
         labels=objects.labels_of(job),
         annotations=objects.annotations_of(job),
@@ -252,13 +257,16 @@ def _conditions(job: batch_v1.Job) -> list[batch_models.JobCondition]:
     return (job.status and job.status.conditions) or []
 
 
-def _indexes(text: str | None) -> frozenset[int]:
-    """Return the numbers in "0-2,5"."""
-    numbers: set[int] = set()
-    for part in filter(None, (text or "").split(",")):
-        first, _, last = part.partition("-")
-        numbers.update(range(int(first), int(last or first) + 1))
-    return frozenset(numbers)
+def _indexes(job: batch_v1.Job, text: str | None) -> frozenset[int]:
+    """Return the indexes of a Job in "0-2,5"; what is no range, or beyond its last, is none."""
+    end = min(_completions(job), _MOST_INDEXES)
+    ranges = map(_RANGE.fullmatch, (text or "")[:_MOST_CHARACTERS].split(","))
+    return frozenset(
+        index
+        for each in ranges
+        if each
+        for index in range(int(each[1]), min(int(each[2] or each[1]) + 1, end))
+    )
 
 
 def _seconds(when: Any) -> float:
