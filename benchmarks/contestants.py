@@ -235,12 +235,12 @@ class OurLoader(OurProgram):
 
     Attributes:
         checked: Whether it gets the checksum of the source.
-        hashed: Whether it computes checksums; in production it always does.
+        program: The Python code that changes the loader and runs it; empty for no change.
         unpack: The parameter of create-dataset.
     """
 
     checked: bool = False
-    hashed: bool = True
+    program: str = ""
     unpack: str = "true"
 
     @property
@@ -261,7 +261,7 @@ class OurLoader(OurProgram):
             parallelism=self.pods,
         )
         request = request_ids.new()
-        program = () if self.hashed else ("-c", UNHASHED_PROGRAM)
+        program = ("-c", self.program) if self.program else ()
         return [
             processes.Command(
                 [interpreter.path(), *program, str(loader)],
@@ -282,10 +282,12 @@ class OurVerb(OurProgram):
 
     Attributes:
         verb: The verb, as `protocol` names it.
+        program: As that of OurLoader.
     """
 
     nodes: Sequence[int] = COLD
     verb: str = protocol.VERIFY
+    program: str = ""
 
     @property
     def removes(self) -> bool:
@@ -303,7 +305,8 @@ class OurVerb(OurProgram):
             protocol.TASK: task.to_json(),
             protocol.TERMINATION_LOG: str(context.local / "message"),
         }
-        return [processes.Command([interpreter.path(), str(loader), self.verb], environ)]
+        program = ("-c", self.program) if self.program else ()
+        return [processes.Command([interpreter.path(), *program, str(loader), self.verb], environ)]
 
 
 def _remark(logs: Sequence[str]) -> str:

@@ -8,9 +8,10 @@ path, directory         a directory; those that are part of another path may be 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from ..access import open_directory, ownership
@@ -20,6 +21,8 @@ NAME = "file-list"
 MODE = 0o644
 # Lines are compared in spans: to hand over each by itself would cost more than to compare it.
 SPAN_LINES, SPAN_BYTES = 16, 2**18
+# Lines are parsed together, which takes a fifth of the time.
+PARSED_LINES = 64
 
 
 def format_file(path: str, size: int, sha256: str, *, executable: bool) -> str:
@@ -84,17 +87,13 @@ class FileList:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield all lines."""
-        self._file.seek(0)
-        for line in self._file:
-            yield json.loads(line)
+        return (fields for _, fields in self._parsed())
 
     def spans(self) -> Iterator[Span]:
         """Yield all lines in spans of a few files, or of one that is large."""
-        self._file.seek(0)
         start = end = count = size = 0
         directories: set[str] = set()
-        for line in self._file:
-            fields = json.loads(line)
+        for line, fields in self._parsed():
             end += len(line)
             count += 1
             size += fields.get("bytes", 0)
@@ -115,4 +114,13 @@ class FileList:
             if not count:
                 raise EOFError("a file list became shorter")
             at += count
-        return [json.loads(line) for line in data.splitlines()]
+        return _parse(bytes(data).splitlines())
+
+    def _parsed(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        self._file.seek(0)
+        while batch := list(itertools.islice(self._file, PARSED_LINES)):
+            yield from zip(batch, _parse(batch))  # noqa: B905 - of 3.9
+
+
+def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    return json.loads(b"[%s]" % b",".join(lines))

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import itertools
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from ..access import open_directory, ownership
@@ -24,6 +25,8 @@ VERSION, POSITION, ENDED = "version", "position", "ended"
 _FILE_START = f'["{FILE}"'
 # The part of each journal that is read ahead into memory.
 BUFFER_BYTES = 2**15
+# Lines are parsed together, which takes a fifth of the time.
+PARSED_LINES = 64
 
 
 class JournalLine(NamedTuple):
@@ -142,13 +145,30 @@ def _open(load: open_directory.OpenDirectory, path: str) -> TextIO:
 
 
 def _lines(file: TextIO, *, files: bool) -> Iterator[JournalLine]:
-    for text in file:
-        if not files and text.startswith(_FILE_START):
-            continue
-        # Lines that a lost node had not written are missing, or zeros.
-        with contextlib.suppress(ValueError, TypeError):
-            fields: list[Any] = json.loads(text)
-            yield JournalLine(*fields)
+    while batch := list(itertools.islice(file, PARSED_LINES)):
+        if not files:
+            batch = [text for text in batch if not text.startswith(_FILE_START)]
+        for fields in _parse(batch):
+            with contextlib.suppress(TypeError):
+                yield JournalLine(*fields)
+
+
+def _parse(lines: Sequence[str]) -> Iterable[Any]:
+    """Return what each line stands for, without lines that are not whole."""
+    # Of whole lines each is one value; a string that is not closed does not go on in a new line.
+    if all(line.startswith('["') and line.endswith("]\n") for line in lines):
+        with contextlib.suppress(ValueError):
+            parsed: list[Any] = json.loads(f"[{','.join(lines)}]")
+            if len(parsed) == len(lines):
+                return parsed
+    return [each for line in lines for each in _whole(line)]
+
+
+def _whole(line: str) -> list[Any]:
+    # What a lost node had not written is missing, or zeros.
+    with contextlib.suppress(ValueError):
+        return [json.loads(line)]
+    return []
 
 
 class CompletedWork:

@@ -60,13 +60,11 @@ class ListComparison:
             Failure: A process was killed.
         """
         for answer in self._calls.map(self._arguments(), tick):
-            start, end, differences = json.loads(answer)
-            lines = self._listing.read(start, end)
-            yield ComparedSpan(
-                sum("bytes" in line or "same" in line for line in lines),
-                sum(line.get("bytes", 0) for line in lines),
-                [(lines[int(at)]["path"], differences[at]) for at in differences],
-            )
+            start, end, files, size, differences = json.loads(answer)
+            # The paths may be too long for an answer.
+            lines = self._listing.read(start, end) if differences else []
+            named = [(lines[int(at)]["path"], differences[at]) for at in differences]
+            yield ComparedSpan(files, size, named)
 
     def _arguments(self) -> Iterator[str]:
         for span in readback.map_concurrently(self._look_ahead, self._listing.spans()):
@@ -83,8 +81,9 @@ class ListComparison:
     def _compare(self, argument: str) -> str:
         """Compare a span, in one of the processes."""
         start, end = json.loads(argument)
-        differences: dict[int, str] = {}
-        for at, line in enumerate(self._listing.read(start, end)):
-            if difference := self._compared.compare(line):
-                differences[at] = difference
-        return json.dumps([start, end, differences])
+        lines = self._listing.read(start, end)
+        files = sum("bytes" in line or "same" in line for line in lines)
+        size = sum(line.get("bytes", 0) for line in lines)
+        compared = [(at, self._compared.compare(line)) for at, line in enumerate(lines)]
+        differences = {at: difference for at, difference in compared if difference}
+        return json.dumps([start, end, files, size, differences])
