@@ -119,7 +119,9 @@ def start(cluster: client.Cluster, job: DesiredJob) -> None:
     volume_observe.check_own_claim(cluster, job.file_system)
     observed = cluster.find(batch_v1.Job, job.name, cluster.namespace)
     if observed is not None and not cluster.owns(observed):
-        raise problems.Blocked(f"job {cluster.namespace}/{job.name} exists and is not ours")
+        raise problems.Blocked(
+            f"job {cluster.namespace}/{job.name} exists and is not ours: delete it"
+        )
     if observed is not None and _is_outdated(observed, job):
         remove(cluster, job.name)
         wait_gone(cluster, job.name)
