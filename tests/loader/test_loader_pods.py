@@ -216,6 +216,30 @@ def test_pods_share_one_large_file_by_ranges(
     assert len(ranges) > 3
 
 
+@pytest.mark.parametrize(
+    "faults",
+    [
+        *({"range_status": status} for status in (403, 429, 500, 503)),
+        {"backends": 2},
+        {"backends": 3},
+    ],
+    ids=str,
+)
+def test_what_has_no_ranges_that_last_is_not_divided(
+    rig: loader_rig.Rig, served: origin_server.Origin, faults: dict[str, int]
+):
+    content = RANDOM.randbytes(5 * 2**20)
+    kind = origin_server.Faults(**faults)  # type: ignore[arg-type]
+    source = served.put("big.bin", content, faults=kind)
+    with loader_rig.small_parts():
+        assert rig.run_pod(source, 0, 2).result.files == 1
+    assert rig.files() == {"big.bin": content}
+    source = served.put("set.tar", NESTED, faults=kind)
+    run = rig.run_pod(source, 0, 2, unpack="recursive", overwrite=True)
+    assert run.result.files == len(UNPACKED)
+    assert rig.files() == UNPACKED
+
+
 def test_several_sources_go_each_to_its_place(rig: loader_rig.Rig, served: origin_server.Origin):
     one = served.put("one.tar", loader_rig.archive("tar", {"a/1": b"1", "README": b"one"}))
     two = served.put("two.csv", b"2,2")

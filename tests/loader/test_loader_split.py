@@ -124,6 +124,27 @@ def test_parts_may_lose_their_ranges(
     assert rig.load(alone, "y").result.archive_format == "tar"
 
 
+@pytest.mark.parametrize(
+    "faults", [*({"range_status": status} for status in (403, 429, 503)), {"backends": 2}], ids=str
+)
+@pytest.mark.parametrize("archive_format", ["tar", "zip"])
+def test_parts_that_have_no_ranges_that_last_are_joined(
+    rig: loader_rig.Rig,
+    served: origin_server.Origin,
+    faults: dict[str, int],
+    archive_format: str,
+):
+    content = loader_rig.archive(archive_format, {"f": os.urandom(300_000)})
+    names = [f"s.{archive_format}.0{number}" for number in range(3)]
+    kind = origin_server.Faults(**faults)  # type: ignore[arg-type]
+    urls = [
+        served.put(name, part, faults=kind)
+        for name, part in zip(names, cut(content, 3), strict=True)
+    ]
+    rig.load(" ".join(urls)).result  # noqa: B018
+    assert list(rig.files()) == ["f"]
+
+
 def test_what_is_only_called_like_parts_is_kept(rig: loader_rig.Rig, served: origin_server.Origin):
     tables = {f"t.csv.{n:02}": b"%d,2\n" % n for n in range(3)}
     whole = {f"set.{n:02}": tar([entry(f"f{n}", b"1")]) for n in range(3)}

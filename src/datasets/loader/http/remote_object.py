@@ -132,6 +132,20 @@ class RemoteObject:
                 pass
         return self.divisible
 
+    def await_ranges(self) -> bool:
+        """Return whether it surely has ranges: wait for one if the origin was in trouble.
+
+        The response of `probe` is closed then: the origin may serve few connections at once.
+        """
+        if self.divisible and not self._ranges_served:
+            self.close()
+            try:
+                with contextlib.closing(self.open_range(0, 1)) as data:
+                    data.read(1)
+            except (object_reader.NoRanges, failure.Later):
+                self.read_whole()
+        return self.divisible
+
     def _try_range(self) -> bool:
         """Request a few bytes that were read before; tell whether they are the same."""
         end = len(self._beginning) or (self.size or 1)
@@ -177,6 +191,11 @@ class RemoteObject:
     def divisible(self) -> bool:
         """Return whether it has such ranges, and their number is known: an empty one has none."""
         return self.has_ranges and bool(self.size) and not self.codings
+
+    @property
+    def lasting_validator(self) -> str:
+        """Return the validator of this version; empty if its origin has another one each time."""
+        return "" if self._client.origins.reads_whole(self.url) else self.validator
 
     @property
     def shown(self) -> str:

@@ -145,11 +145,13 @@ def _probe(
     )
     with contextlib.closing(source):
         source.probe()
-        item = dataclasses.replace(item, size=source.size, validator=source.validator)
         opened = object_stream.open_whole(source)
         with contextlib.closing(opened):
             head = formats.head_of(opened.peek)
-            divisible = source.confirm_ranges()
+            source.confirm_ranges()
+        # Other pods take for granted what is found here.
+        divisible = source.await_ranges()
+        item = dataclasses.replace(item, size=source.size, validator=source.lasting_validator)
         if source.codings:
             # It is recognised when its codings are undone.
             yield item

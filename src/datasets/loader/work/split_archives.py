@@ -175,9 +175,10 @@ class SplitArchives:
                     f"{_shown(part)} is sent compressed (Content-Encoding), so it cannot be "
                     "joined: have its origin send it as it is"
                 )
-            kind = plan.FILE if source.confirm_ranges() else plan.SOURCE
+            source.confirm_ranges()
+            kind = plan.FILE if source.await_ranges() else plan.SOURCE
             return dataclasses.replace(
-                part.item, kind=kind, size=source.size, validator=source.validator
+                part.item, kind=kind, size=source.size, validator=source.lasting_validator
             )
 
     def _source(self, part: _Part) -> remote_object.RemoteObject:
