@@ -99,6 +99,9 @@ def refusal(text: str | bytes) -> str:
             f"sha256:{SHA256}",
         ),
         (f"MD5(x)= {MD5}", "https://a.example/lists/x", "", f"md5:{MD5}"),
+        ("https://b.example/x   # the test set", "https://b.example/x", "", ""),
+        (f"x {MD5} #1", "https://a.example/lists/x", "", f"md5:{MD5}"),
+        (f"{MD5}  #x", "https://a.example/lists/%23x", "", f"md5:{MD5}"),
         (f"SHA512 (x) = {SHA512}", "https://a.example/lists/x", "", f"sha512:{SHA512}"),
     ],
 )

@@ -224,6 +224,9 @@ class _Reader:
             rest = path.strip()
         elif NAMED_CHECKSUM.fullmatch(word):
             raise self._failure("has a checksum of another length than its algorithm's")
+        if rest.startswith("#"):
+            # A comment behind the URL.
+            rest = ""
         if ABSOLUTE.match(url):
             return self._absolute(url, checksum, self._path(rest))
         relative = urllib.parse.unquote(url)
