@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
+from email import message as email_message
 from typing import Any
+from urllib import parse
 
 import pytest
 
 from datasets import dataset
 from datasets.loader.archives import formats
+from datasets.loader.http import header_names
 from sandbox.servers import origin_server
 from tests.loader import loader_rig
 from tests.loader.loader_rig import entry, tar
@@ -85,6 +88,9 @@ def test_a_file_is_called_by_its_origin_then_by_its_last_url_then_by_its_first(
         ('attachment; filename="100%.csv"', "100%.csv"),
         ("attachment; filename*=nonsense''x.csv", "x.csv"),
         (raw('attachment; filename="../é.csv"'), "é.csv"),
+        (raw("attachment; filename=\"x.csv\"; filename*=UTF-8''%FF%FE.csv"), "x.csv"),
+        (raw('attachment; filename="表\u3000一.csv"'), "表\u3000一.csv"),
+        (raw('attachment; filename="a\u00a0b.csv"'), "a\u00a0b.csv"),
     ],
 )
 def test_a_name_in_a_header_is_read_as_its_origin_meant_it(
@@ -92,6 +98,32 @@ def test_a_name_in_a_header_is_read_as_its_origin_meant_it(
 ):
     source = served.put("get", b"1,2\n", headers={"Content-Disposition": header})
     assert rig.load(source).code == 0
+    assert rig.files() == {name: b"1,2\n"}
+
+
+def test_of_two_headers_the_one_with_a_name_counts():
+    headers = email_message.Message()
+    headers["Content-Disposition"] = "attachment"
+    headers["Content-Disposition"] = 'attachment; filename="x.csv"'
+    assert header_names.attachment(headers) == "x.csv"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a%C2%A0b.csv", "a\u00a0b.csv"),
+        ("%E3%80%80.csv", "\u3000.csv"),
+        ("x.csv%20", "x.csv"),
+        ("x%09y.csv", "data"),
+        ("x.csv;jsessionid=0123ABCD.node1", "x.csv"),
+        ("x.csv;v=1", "x.csv;v=1"),
+    ],
+)
+def test_a_name_in_a_url_is_kept_if_it_can_be_a_file_s(
+    rig: loader_rig.Rig, served: origin_server.Origin, path: str, name: str
+):
+    served.put(parse.unquote(path), b"1,2\n")
+    assert rig.load(f"{served.url}/{path}").result.files == 1
     assert rig.files() == {name: b"1,2\n"}
 
 

@@ -32,6 +32,9 @@ JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkw.{SIGNATURE}"
             "imagenet-object-detection-challenge-2012",
         ),
         ("", SIGNATURE, "", SIGNATURE),
+        ("", f"{HEX * 8}.bin", "c.zip", "c.zip"),
+        ("", "é" * 128, "c", "c"),
+        ("é" * 130, "b.zip", "c.zip", "b.zip"),
     ],
 )
 def test_the_name_of_an_object(attachment: str, final: str, first: str, name: str):

@@ -19,7 +19,7 @@ PAGE_NAME = re.compile(r"\.[sx]?html?$", re.IGNORECASE)
 TOKEN = re.compile(r"[0-9a-f]{32,}|(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w~=+.-]{32,}", re.ASCII)
 ENDING = re.compile(r"\.[A-Za-z]\w{0,9}$")
 # With a name of 255 bytes, and the path of the tree itself, it is as long as Linux allows.
-LONGEST_PATH = 3700
+LONGEST_NAME, LONGEST_PATH = 255, 3700
 # Each directory of a path takes memory while the path is created.
 MOST_DIRECTORIES = 255
 LONGEST_TARGET = 4095
@@ -44,9 +44,14 @@ def best(attachment: str, final: str, first: str) -> str:
             or if the other may be a signature.
     """
     for name in (attachment, final, first):
-        if name and (name == attachment or is_file_name(name)):
+        if name and _fits(name) and (name == attachment or is_file_name(name)):
             return name
-    return first if first and TOKEN.fullmatch(final) else final or first
+    signature = TOKEN.fullmatch(final) or not _fits(final)
+    return first if first and signature else final or first
+
+
+def _fits(name: str) -> bool:
+    return len(name.encode(errors="replace")) <= LONGEST_NAME
 
 
 def is_file_name(name: str) -> bool:

@@ -24,6 +24,10 @@ SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 
+# Control characters, and bytes that are no text; blanks of all alphabets are letters of names.
+UNSAFE = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+# What Java's servers add to a path: it is another one for each visitor.
+SESSION = re.compile(r";jsessionid=[^/]*$", re.IGNORECASE)
 # The parameters of a query that may have the name of a file.
 NAME_PARAMETERS = {"file", "filename", "file_name", "fname", "name", "path", "f", "download"}
 
@@ -154,7 +158,7 @@ def file_name(url: str) -> str:
     Where that is a program, as in `get.php?file=x.zip`, its parameter may have the name.
     """
     parts = urllib.parse.urlsplit(url)
-    name = safe_name(urllib.parse.unquote(parts.path))
+    name = safe_name(urllib.parse.unquote(SESSION.sub("", parts.path)))
     if parts.query and not file_names.is_file_name(name):
         for key, value in urllib.parse.parse_qsl(parts.query):
             if key.lower() in NAME_PARAMETERS and file_names.is_file_name(safe_name(value)):
@@ -164,5 +168,5 @@ def file_name(url: str) -> str:
 
 def safe_name(path: str) -> str:
     """Return the last part of a path as a file name; empty if it cannot be one."""
-    name = posixpath.basename(path.replace("\\", "/")).strip()
-    return name if name.isprintable() and name not in {".", ".."} else ""
+    name = posixpath.basename(path.replace("\\", "/")).strip(" \t\r\n")
+    return "" if UNSAFE.search(name) or name in {".", ".."} else name

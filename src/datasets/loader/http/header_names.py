@@ -6,6 +6,7 @@ import contextlib
 import email.errors
 import email.header
 import email.utils
+import itertools
 import urllib.parse
 from email import message as email_message
 
@@ -35,22 +36,36 @@ def location(value: str) -> str:
 
 
 def attachment(headers: email_message.Message) -> str:
-    """Return the file name in a Content-Disposition header; empty if there is none."""
-    if "Content-Disposition" not in headers:
-        return ""
+    """Return the file name in the Content-Disposition headers; empty if there is none."""
+    found = headers.get_all("Content-Disposition", [])
+    # A name that is not in its charset goes after those that are.
+    for errors in ("strict", "replace"):
+        for value in itertools.chain.from_iterable(map(_parameters, found)):
+            with contextlib.suppress(ValueError, LookupError, email.errors.MessageError):
+                name = _safe(email.utils.collapse_rfc2231_value(value, errors))
+                if name:
+                    return name
+    return ""
+
+
+def _parameters(value: str) -> list[str | tuple[str | None, str | None, str]]:
+    """Return the values of the file names in a header."""
     parsed = email_message.Message()
-    parsed["Content-Disposition"] = text(headers["Content-Disposition"]).replace("\n", " ")
+    parsed["Content-Disposition"] = text(value).replace("\n", " ")
     try:
-        values = [
+        named = [
             value
             for key, value in parsed.get_params([], "Content-Disposition")
             if key.lower() == "filename"
         ]
-        # The one with a charset goes before the one for old clients (RFC 6266).
-        values.sort(key=lambda value: not isinstance(value, tuple))
-        name = _decoded(email.utils.collapse_rfc2231_value(values[0])) if values else ""
     except (ValueError, LookupError, email.errors.MessageError):
-        return ""
+        return []
+    # The one with a charset goes before the one for old clients (RFC 6266).
+    return sorted(named, key=lambda value: not isinstance(value, tuple))
+
+
+def _safe(name: str) -> str:
+    name = _decoded(name)
     if "%" in name:
         # Not allowed, but some origins do it, and browsers decode it.
         with contextlib.suppress(UnicodeError):
