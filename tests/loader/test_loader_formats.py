@@ -399,6 +399,22 @@ def test_leading_directories_are_stripped(
     assert "holds no files" in rig.refused(source, "z", strip_components=3)
 
 
+def test_stripping_makes_no_file_of_several(rig: loader_rig.Rig, served: origin_server.Origin):
+    files = {"train/0.jpg": b"1", "test/0.jpg": b"2", "test/LICENSE": b"3", "train/LICENSE": b"3"}
+    for archive_format in ("tar", "zip"):
+        source = served.put(f"s.{archive_format}", loader_rig.archive(archive_format, files))
+        error = rig.load(source, strip_components=1, unpack="recursive").error
+        assert "strip-components=1 makes one file '0.jpg' of several" in error
+    inner = {f"{name}.tar": loader_rig.archive("tar", {"0": name.encode()}) for name in "ab"}
+    source = served.put("n.tar", loader_rig.archive("tar", inner))
+    error = rig.load(source, "y", strip_components=1, unpack="recursive").error
+    assert "makes one file '0' of several" in error
+    del files["test/0.jpg"]
+    source = served.put("same.tar", loader_rig.archive("tar", files))
+    assert rig.load(source, "z", strip_components=1).result.files == 2
+    assert rig.files("z") == {"0.jpg": b"1", "LICENSE": b"3"}
+
+
 def test_links_are_stripped_with_what_they_lead_to(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):

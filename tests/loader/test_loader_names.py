@@ -165,7 +165,7 @@ def test_another_format_than_the_required_one_is_refused(
     zipped = served.put("x.zip", loader_rig.archive("zip", FILES))
     assert f"'x.zip' is not a {unpack} archive: " in rig.refused(zipped, unpack=unpack)
     assert "is not a tar archive: " in rig.refused(served.put("x", b"text"), unpack="tar")
-    assert ": " in rig.refused(served.put("x", b"text"), unpack="zip")
+    assert "or not a zip archive; " in rig.refused(served.put("x", b"text"), unpack="zip")
 
 
 def test_what_can_be_required_are_the_formats_that_are_read():

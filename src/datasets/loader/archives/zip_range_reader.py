@@ -108,7 +108,7 @@ def _end(tail: bytes) -> int:
     size = zip_headers.END.size
     at = last = tail.rfind(zip_headers.END_SIGNATURE, 0, len(tail) - size + 4)
     if at < 0:
-        raise byte_streams.truncated()
+        raise byte_streams.no_list()
     while at >= 0:
         if at + size + int.from_bytes(tail[at + size - 2 : at + size], "little") == len(tail):
             return at

@@ -119,6 +119,14 @@ def truncated() -> Truncated:
     )
 
 
+def no_list() -> Truncated:
+    """Return the failure of a zip archive without its list of files."""
+    return Truncated(
+        "the archive has no list of files at its end: it is cut off, or not a zip archive; check "
+        "the source"
+    )
+
+
 def other_data() -> BadEnd:
     """Return the failure of an archive with other data after its end."""
     return BadEnd(

@@ -219,8 +219,15 @@ class Publication:
         if before.item != line.item:
             if not _are_same(before, line):
                 raise _two_sources(line.path)
-        elif line.number > before.number:
-            duplicates[line.path] = line
+        elif line.number != before.number:
+            count = self._task.strip_components
+            if count and not _are_same(before, line):
+                # Their names were different ones: both are wanted.
+                raise failure.Failure(
+                    f"strip-components={count} makes one file {failure.quote(line.path)} of "
+                    "several in the archive: use a smaller number"
+                )
+            duplicates[line.path] = max(before, line, key=lambda each: each.number)
 
     def _file(self, line: journal.JournalLine, item: plan.Item | None = None) -> str:
         sha256 = line.text or self._read_back(line, item or self._plan.find(line.item))
