@@ -162,10 +162,11 @@ class MountTarget:
         zone: The name of its availability zone.
         subnet_id: The subnet of its address.
         vpc_id: That subnet's VPC.
-        address: Its IPv4 address.
+        address: Its IPv4 address; the IPv6 one where it has no other.
         life_cycle: creating, available, updating, deleting, deleted or error.
         interface_id: Its network interface; "" until it has one.
         groups: The interface's security groups; None if it has no interface yet.
+        ipv6_address: Its IPv6 address; "" without one, as those that the charm creates.
     """
 
     id: str
@@ -176,6 +177,7 @@ class MountTarget:
     life_cycle: str
     interface_id: str
     groups: frozenset[str] | None
+    ipv6_address: str = ""
 
     @property
     def mountable(self) -> bool:

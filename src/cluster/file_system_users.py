@@ -151,7 +151,7 @@ def find_users(
         claims: The claims of the cluster.
         pods: The pods of the cluster.
     """
-    alternatives = "|".join(map(re.escape, filter(None, names)))
+    alternatives = "|".join(map(_alternative, filter(None, names)))
     pattern = re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE)
     on_it = tuple(_volumes(owner, pattern, volumes))
     by_claim: dict[tuple[str, str] | None, list[UserVolume]] = {}
@@ -243,14 +243,22 @@ def _directory(source: Any, pattern: re.Pattern[str], options: Iterable[str] = (
     return "/"
 
 
-def _plain_address(text: str) -> str:
-    """Return an IPv4 address as AWS writes it; "" for what is none.
+def _alternative(name: str) -> str:
+    """Return the pattern of an id or address; an IPv6 address is no part of a longer one."""
+    if ":" not in name:
+        return re.escape(name)
+    return rf"(?<![0-9a-f]:){re.escape(_plain_address(name) or name)}(?!:[0-9a-f])"
 
-    The system's resolver takes it with fewer numbers too, with hexadecimal or octal ones, and as
-    a part of an IPv6 address.
+
+def _plain_address(text: str) -> str:
+    """Return an address as AWS writes it; "" for what is none.
+
+    The system's resolver takes an IPv4 address with fewer numbers too, with hexadecimal or octal
+    ones, and as a part of an IPv6 address, which may have a zone.
     """
     try:
-        return str(ipaddress.IPv6Address(text.strip("[]")).ipv4_mapped or "")
+        address = ipaddress.IPv6Address(text.strip("[]").partition("%")[0])
+        return str(address.ipv4_mapped or address)
     except ValueError:
         pass
     try:

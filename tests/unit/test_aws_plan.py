@@ -808,3 +808,26 @@ def test_a_rule_is_described_in_words() -> None:
         security_groups.Rule("-1", None, None, "::/0").describe(),
     ]
     assert described == ["tcp 22 from 0.0.0.0/0", "udp 1-9 from sg-1", "all traffic from ::/0"]
+
+
+@pytest.mark.parametrize(
+    ("address", "cidrs", "told"),
+    [
+        ("10.0.0.9", (), 1),
+        ("10.0.0.9", ("::/0", "2001:db8::/64"), 1),
+        ("10.0.0.9", ("::/0", "10.0.0.0/16"), 0),
+        ("2001:db8::9", (), 0),
+        ("2001:db8::9", ("10.0.0.0/16",), 0),
+    ],
+)
+def test_rules_for_ipv4_are_asked_for_where_a_mount_target_has_an_ipv4_address(
+    address: str, cidrs: tuple[str, ...], told: int
+) -> None:
+    rules = frozenset(map(security_groups.Rule.nfs, cidrs))
+    theirs = group(id="sg-2", tags={}, rules=rules)
+    target = mount_target(ZONES[0], "subnet-0", groups=frozenset({"sg-2"}), address=address)
+    world = dataclasses.replace(world_of(target, group=group()), other_groups={"sg-2": theirs})
+    desired = make_desired(option="fs-1", addresses=frozenset({"10.0.0.7"}))
+    assert world.network
+    placed = plan.place(desired, world, world.network)
+    assert len(adoption.find_problems(desired, world, placed)) == told

@@ -14,6 +14,7 @@ OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", applic
 FS = "fs-0a1b2c3d4e5f60718"
 SERVER = f"{FS}.efs.us-east-1.amazonaws.com"
 ADDRESS = "10.0.1.4"
+IPV6_ADDRESS = "2001:0DB8::1:0:0:5"
 OURS = "aws-efs-6f4bf1dd-default"
 
 
@@ -82,7 +83,9 @@ def users(
     pods: list[core_v1.Pod],
     claims: list[core_v1.PersistentVolumeClaim] | None = None,
 ) -> file_system_users.FileSystemUsers:
-    return file_system_users.find_users(OWNER, [FS, ADDRESS], volumes, claims or [], pods)
+    return file_system_users.find_users(
+        OWNER, [FS, ADDRESS, IPV6_ADDRESS], volumes, claims or [], pods
+    )
 
 
 SOURCES = {
@@ -101,6 +104,11 @@ SOURCES = {
     "that address in IPv6": nfs(f"::ffff:{ADDRESS}"),
     "that address in IPv6, in hexadecimal": nfs("::FFFF:0a00:0104"),
     "that address in IPv6, in brackets": nfs("[::ffff:a00:104]"),
+    "the IPv6 address of a mount target": nfs("2001:db8::1:0:0:5"),
+    "that IPv6 address in full": nfs("2001:0db8:0000:0000:0001:0000:0000:0005"),
+    "that IPv6 address in brackets": nfs("[2001:DB8:0:0:1::5]"),
+    "that IPv6 address in brackets, with a zone": nfs("[2001:db8::1:0:0:5%eth0]"),
+    "that IPv6 address before a path": csi("2001:db8::1:0:0:5:/srv", "nfs.csi.k8s.io"),
     "the name of one zone's mount target in other letters": nfs(f"US-EAST-1A.{SERVER.upper()}."),
     "the EFS driver in other letters": csi(FS.upper()),
     "the EFS driver with an address": csi("fs-x", mounttargetip=ADDRESS),
@@ -125,6 +133,9 @@ OTHERS = {
     "another address": nfs("10.0.1.40"),
     "another address in IPv6": nfs("::ffff:10.0.1.40"),
     "an IPv6 address": nfs("2001:db8::10:0:1:4"),
+    "another IPv6 address": nfs("2001:db8::1:0:0:6"),
+    "an IPv6 address that begins so": csi("[2001:db8::1:0:0:5:6]:/srv", "x"),
+    "an IPv6 address that ends so": csi("[1:2001:db8::1:0:0:5]:/srv", "x"),
     "another address as one number": nfs("167772421"),
     "no address": nfs("10.0.260\x00"),
     "an empty name": nfs(""),
