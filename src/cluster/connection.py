@@ -150,7 +150,7 @@ class Connection:
         """
         scoped = issubclass(kind, lightkube.core.resource.NamespacedResource)
         with errors.translated(f"list {lightkube.core.resource.api_info(kind).plural}"):
-            return list(
+            found: list[_Kind] = list(
                 self._api.list(
                     kind,
                     namespace=(namespace or "*") if scoped else None,
@@ -159,6 +159,9 @@ class Connection:
                     fields=dict(fields or {}),
                 )
             )
+            for each in found:
+                objects.check(each)
+        return found
 
     def find(self, kind: type[_Kind], name: str, namespace: str = "") -> _Kind | None:
         """Return the object of that name, ours or not; None where there is none.
@@ -175,6 +178,7 @@ class Connection:
                 if errors.http_status(error) != errors.NOT_FOUND:
                     raise
                 return None
+            objects.check(resource)
             if objects.name(resource) != name:
                 raise errors.UnreadableError(f"read {name}", "another object")
         return resource

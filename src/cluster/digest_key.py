@@ -6,7 +6,6 @@ Such a digest may be read by everybody: without the key nobody can try out what 
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 from typing import Any
 
@@ -61,5 +60,5 @@ def _decode(secret: Any) -> bytes:
     data: dict[str, str] = secret.data or {}
     try:
         return base64.b64decode(data.get("key", ""), validate=True)
-    except binascii.Error:
+    except ValueError:
         return b""

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
+import re
 from typing import Any, cast
 
 from lightkube.models import meta_v1
 
+_SPECIFIED = {"PersistentVolume", "PersistentVolumeClaim", "Pod"}
+_IN_NAMESPACES = {"PersistentVolumeClaim", "Pod"}
+_QUANTITY = re.compile(
+    r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][0-9]{1,2}|[A-Za-z]{0,2})"
+)
 _KIND_TITLES = {
     "ConfigMap": "config map",
     "Job": "job",
@@ -76,6 +83,33 @@ def title(kind: type[Any], name: str, namespace: str = "") -> str:
     return f"{kind_title} {namespace}/{name}" if namespace else f"{kind_title} {name}"
 
 
+def check(resource: Any) -> None:
+    """Refuse an object whose untyped fields are not what Kubernetes lets them be.
+
+    An API server checks them, so the answer is garbled, or not that of an API server.
+
+    Args:
+        resource: Any object.
+
+    Raises:
+        ValueError: It is none.
+    """
+    spec, status = getattr(resource, "spec", None), getattr(resource, "status", None)
+    kind, metadata = type(resource).__name__, cast("Any", meta(resource))
+    if not metadata.name or (kind in _SPECIFIED and spec is None):
+        raise ValueError("no name, or no specification")
+    if kind in _IN_NAMESPACES and not metadata.namespace:
+        raise ValueError("no namespace")
+    texts = (metadata.labels, metadata.annotations, getattr(resource, "data", None))
+    for each in filter(None, texts):
+        if not all(isinstance(value, str) for value in each.values()):
+            raise ValueError("a value that is no text")
+    requested = getattr(getattr(spec, "resources", None), "requests", None)
+    for each in (requested, getattr(spec, "capacity", None), getattr(status, "capacity", None)):
+        if (size := storage(each)) and not _QUANTITY.fullmatch(size):
+            raise ValueError("no quantity")
+
+
 def meta(resource: Any) -> meta_v1.ObjectMeta:
     """Return an object's metadata; an API server always sends some.
 
@@ -92,6 +126,19 @@ def name(resource: Any) -> str:
         resource: Any object.
     """
     return meta(resource).name or ""
+
+
+def seconds(when: datetime.datetime | None) -> float:
+    """Return a time in seconds since 1970; 0 for none, and for those before.
+
+    Args:
+        when: The time; Kubernetes writes it in UTC.
+    """
+    if when is None:
+        return 0
+    return max(
+        0.0, (when if when.tzinfo else when.replace(tzinfo=datetime.timezone.utc)).timestamp()
+    )
 
 
 def event_time(event: Any) -> str:

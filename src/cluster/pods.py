@@ -186,7 +186,7 @@ def _seconds_until(pod: core_v1.Pod, event: core_v1.Event) -> float:
     """Return the time from the start of a pod on its node to what happened last; 0 if unknown."""
     started = pod.status and pod.status.startTime
     last = event.lastTimestamp or event.eventTime
-    return (last - started).total_seconds() if started and last else 0
+    return objects.seconds(last) - objects.seconds(started) if started and last else 0
 
 
 def _sandbox_failure(pod: core_v1.Pod, events: Iterable[core_v1.Event]) -> Cause | None:

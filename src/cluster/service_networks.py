@@ -26,9 +26,13 @@ def find(cluster: connection.Connection) -> tuple[str, ...]:
         return tuple(cidr for each in ranges for cidr in (each.spec and each.spec.cidrs) or [])
     service = cluster.find(core_v1.Service, _DEFAULT, "default")
     known = (service and service.spec and service.spec.clusterIPs) or []
-    return tuple(_around(address) for address in known)
+    return tuple(filter(None, map(_around, known)))
 
 
 def _around(address: str) -> str:
-    bits = _LEAST_BITS[ipaddress.ip_address(address).version]
+    """Return the network around an address; "" for what is none, as that of a headless Service."""
+    try:
+        bits = _LEAST_BITS[ipaddress.ip_address(address).version]
+    except ValueError:
+        return ""
     return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))

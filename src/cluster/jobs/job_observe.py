@@ -175,11 +175,11 @@ def _observed_job(
                 "the Job was stopped at its deadline: run it again, with a longer deadline=",
                 blocked=True,
             )
-    ended = [_seconds(c.lastTransitionTime) for c in _conditions(job) if _is_end(c)]
+    ended = [objects.seconds(c.lastTransitionTime) for c in _conditions(job) if _is_end(c)]
     return ObservedJob(
         name=objects.name(job),
         phase=phase,
-        created=_seconds(objects.meta(job).creationTimestamp),
+        created=objects.seconds(objects.meta(job).creationTimestamp),
         ended=max(ended, default=0),
         parallelism=_completions(job),
         pods=newest,
@@ -267,7 +267,3 @@ def _indexes(job: batch_v1.Job, text: str | None) -> frozenset[int]:
         if each
         for index in range(int(each[1]), min(int(each[2] or each[1]) + 1, end))
     )
-
-
-def _seconds(when: Any) -> float:
-    return when.timestamp() if when else 0

@@ -212,7 +212,11 @@ def explain_stay(title: str, found: Any) -> str:
         return f"{title} is bound to claim {claim}: delete that claim, then run it again"
     # Some kinds have no status, or none with conditions.
     conditions: list[Any] = getattr(getattr(found, "status", None), "conditions", None) or []
-    kept = [each.message for each in conditions if each.type in _KEPT and each.status == "True"]
+    kept = [
+        each.message or each.reason or each.type
+        for each in conditions
+        if each.type in _KEPT and each.status == "True"
+    ]
     held = [
         each
         for each in ((found and objects.meta(found).finalizers) or [])
