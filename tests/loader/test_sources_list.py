@@ -275,6 +275,17 @@ def test_metalink_3_is_read():
     ]
 
 
+def test_a_torrent_of_a_file_is_not_the_file():
+    torrent = '<url type="bittorrent" preference="100">https://b.example/x.torrent</url>'
+    only, both = (
+        f'<metalink version="3.0"><files><file name="x"><resources>{urls}</resources></file>'
+        "</files></metalink>"
+        for urls in (torrent, f'{torrent}<url type="https">https://b.example/x</url>')
+    )
+    assert [each.url for each in parse(both)] == ["https://b.example/x"]
+    assert "has a file without an http, https or s3 URL" in refusal(only)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -582,12 +593,15 @@ def test_a_list_for_googles_transfer_service_is_read():
         "https://b.example/x\t1357\t1B2M2Y8AsgTpgAmY7PhCfg==",
         "https://b.example/y\t3",
         "https://b.example/z",
+        "https://b.example/without-size\t\t1B2M2Y8AsgTpgAmY7PhCfg==",
     ]
     assert sized("\r\n".join(lines)) == [
         ("https://b.example/x", "", 1357, "md5:d41d8cd98f00b204e9800998ecf8427e"),
         ("https://b.example/y", "", 3, ""),
         ("https://b.example/z", "", None, ""),
+        ("https://b.example/without-size", "", None, "md5:d41d8cd98f00b204e9800998ecf8427e"),
     ]
+    assert "has a URL with blanks" in refusal("https://b.example/a b.csv\t1357")
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,13 @@ def files(chunks: Iterable[bytes]) -> Iterator[MetalinkFile]:
 
 
 def _url(file: xml_reader.Element) -> str:
-    mirrors = [(_rank(each), each.text.strip()) for each in file.all("url")]
-    mirrors += [(_rank(each), each.text.strip()) for each in file.all("resources", "url")]
+    found = [*file.all("url"), *file.all("resources", "url")]
+    # In version 3 a torrent of the file has a URL among those of the file.
+    mirrors = [
+        (_rank(each), each.text.strip())
+        for each in found
+        if each.attributes.get("type", "").lower() != "bittorrent"
+    ]
     known = [
         each for each in mirrors if each[1].partition(":")[0].lower() in table.LISTABLE_SCHEMES
     ]

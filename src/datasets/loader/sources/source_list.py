@@ -180,15 +180,18 @@ class _Reader:
         else:
             sized = True
         sizes = [column for column in columns if SIZE.fullmatch(column)]
-        if not sized or not sizes or (len(sizes) > 1 and not self._transfer_list):
+        if not sized or (len(sizes) != 1 and not self._transfer_list):
             return None
-        columns.remove(sizes[0])
+        if " " in url:
+            raise self._failure("has a URL with blanks: write them as %20")
+        if sizes:
+            columns.remove(sizes[0])
         digests = [column for column in columns if self._digest(column)]
         paths = [column for column in columns if column not in {"", "-"} and column not in digests]
         if len(digests) > 1 or len(paths) > 1:
             raise self._failure("has more columns than a URL, a size, a checksum and a path")
         line = " ".join([url, *map(self._digest, digests), *paths])
-        return dataclasses.replace(self._url_line(line), size=int(sizes[0]))
+        return dataclasses.replace(self._url_line(line), size=int(sizes[0]) if sizes else None)
 
     def _digest(self, text: str) -> str:
         """Return a checksum as it is written in a line of this list; empty if it is none."""
