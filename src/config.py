@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import stat
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pydantic
@@ -18,6 +19,9 @@ UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 LARGEST_CAPACITY_BYTES = 2**63 - 1
 # EFS allows 50 tags per file system (Tag restrictions in its user guide); the charm needs some.
 MOST_TAGS = 40
+NO_TEXTS = frozenset({"encrypted", "throughput_mibps"})
+# Lists of tags are shorter, and reading a much longer text takes seconds.
+LONGEST_VALUE = 32_768
 LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
 TAG_KEY = re.compile(r"[\w.:/+@-]([\w .:/+@-]*[\w.:/+@-])?")
@@ -138,7 +142,7 @@ def _rate(value: int) -> int:
 
 def _secret(value: str) -> str:
     # The error does not repeat the value: one that is not a secret's URI may be the secret itself.
-    if value and not re.fullmatch(r"secret:[\w/-]+", value):
+    if value and not re.fullmatch(r"secret:[A-Za-z0-9_/-]+", value):
         raise ValueError("is not the secret: URI that juju add-secret printed: set that")
     return value
 
@@ -215,7 +219,7 @@ class Settings(pydantic.BaseModel):
     ]
     throughput_mibps: Annotated[int, pydantic.AfterValidator(_rate)]
     encrypted: bool
-    kms_key: Annotated[str, _matching(r"[\w:/-]+", "the id, ARN or alias of a KMS key")]
+    kms_key: Annotated[str, _matching(r"[A-Za-z0-9_:/-]+", "the id, ARN or alias of a KMS key")]
     tags: Annotated[dict[str, str], pydantic.BeforeValidator(_tags)]
     root_mode: Annotated[
         str,
@@ -236,6 +240,19 @@ class Settings(pydantic.BaseModel):
     pod_annotations: Annotated[
         dict[str, str], pydantic.BeforeValidator(label_syntax.read_annotations)
     ]
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _texts(cls, values: Mapping[str, object]) -> Mapping[str, object]:
+        """Refuse what the validators of single options take for granted."""
+        for name, value in values.items():
+            title = name.replace("_", "-")
+            if name not in NO_TEXTS:
+                if not isinstance(value, str):
+                    raise ValueError(f"{title} is no text: set it in quotes")
+                if len(value) > LONGEST_VALUE:
+                    raise ValueError(f"{title} is longer than {LONGEST_VALUE} characters: cut it")
+        return values
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Settings:

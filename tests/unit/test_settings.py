@@ -183,6 +183,10 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("pod_annotations", '"note=never closed'),
         ("pod_annotations", "note=" + "x" * 200_000),
         ("pod_annotations", "no name=x"),
+        ("kms_key", "alias/\uff41"),
+        ("credentials", "secret:\uff41"),
+        ("tags", "a" * 1_000_000),
+        ("mount_options", "a" * 1_000_000),
     ],
 )
 def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
@@ -191,6 +195,14 @@ def test_what_an_option_does_not_take_is_refused_in_a_sentence_that_names_it(
     message = refusal(**{option: value})
     assert message.startswith(option.replace("_", "-") + " ")
     assert len(message) <= 120
+
+
+@pytest.mark.parametrize("value", [None, True, 7, 1e300, ["a"], {"a": 1}])
+def test_an_option_that_is_no_text_is_named_whatever_it_is(value: Any) -> None:
+    kinds = {name: option["type"] for name, option in OPTIONS.items()}
+    for option in (name for name, kind in kinds.items() if kind == "string"):
+        message = refusal(**{option.replace("-", "_"): value})
+        assert message == f"{option} is no text: set it in quotes"
 
 
 def test_every_region_of_every_partition_with_efs_is_a_region() -> None:
