@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.loader.archives import tar_reader
+from datasets.loader.archives import formats, tar_reader
 from datasets.loader.base import byte_streams
 from tests.loader import loader_rig
 from tests.unit import formats_rig
@@ -345,6 +345,29 @@ def test_a_block_without_a_checksum_is_no_header(field: bytes, total: int):
     """A compressed archive's first bytes were: zeros, and signed bytes that add up to zero."""
     assert tar_reader.is_header(_block(b"0000010\0", 8))
     assert not tar_reader.is_header(_block(field, total))
+
+
+@pytest.mark.parametrize(
+    ("at", "field"),
+    [
+        (0, b"\0"),
+        (100, b"x000644\0"),
+        (100, b"\xd8\0\0\0\x12\0\0\0"),
+        (124, b"\x81" + bytes(11)),
+        (124, b"1,2,3,4,5,6,"),
+    ],
+)
+def test_a_checksum_alone_makes_no_header_of_what_has_no_archives_name(at: int, field: bytes):
+    """Of files of small numbers, one in thirty thousand was one by its checksum."""
+    whole = header(b"a")
+    assert formats.recognise(whole, "labels", unpack="true") == "tar"
+    block = bytearray(whole)
+    block[at : at + len(field)] = field
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    assert tar_reader.is_header(bytes(block))
+    for name in ("labels", "labels.gz"):
+        assert formats.recognise(bytes(block), name, unpack="true") == "file"
 
 
 def _block(field: bytes, total: int) -> bytes:

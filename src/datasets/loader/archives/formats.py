@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from ..base import byte_streams, failure, file_names
-from . import answers, decompress, members, tar_reader
+from . import answers, decompress, members, tar_header, tar_reader
 
 # A decompressor may return nothing before a whole block is read: bzip2's blocks have up to 900 kB.
 HEAD_BYTES = 2**20
@@ -28,8 +28,10 @@ class Recogniser(Protocol):
 def begins_tar(data: bytes, *, named: bool) -> bool:
     """Tell whether these bytes begin a tar archive."""
     block = data[: tar_reader.BLOCK_BYTES]
+    if not named:
+        return tar_header.is_certain(block)
     # A tar archive without members consists of zeros, as other files may.
-    return tar_reader.is_header(block) or (named and block == bytes(tar_reader.BLOCK_BYTES))
+    return tar_header.is_header(block) or block == bytes(tar_reader.BLOCK_BYTES)
 
 
 class ArchiveFormat(NamedTuple):

@@ -97,20 +97,30 @@ def is_header(block: bytes) -> bool:
     return rest - 256 * negative == expected
 
 
+def is_certain(block: bytes) -> bool:
+    """Tell whether a block is a header for sure: the checksum of other data may fit by chance."""
+    try:
+        header = parse(block)
+    except byte_streams.Damaged:
+        return False
+    return header is not None and bool(header.name)
+
+
 def _adler_sum(data: bytes) -> int:
     return (zlib.adler32(data) & 0xFFFF) - 1
 
 
 def number(field: bytes) -> int:
-    """Return the number in a field: octal text or, if the top bit is set, binary.
+    """Return the number in a field: octal text or, behind 0x80 or 0xff, binary.
 
     Raises:
         ValueError: It is not a number.
     """
-    if field[0] & 0x80:
+    if field[0] in {0x80, 0xFF}:
         value = int.from_bytes(field, "big")
         bits = 8 * len(field)
-        # 0x80 means positive and 0xff negative; the top bit itself is not a digit.
+        # 0x80 means positive and 0xff negative; the top bit itself is not a digit. Other bytes
+        # there would make it larger than any number is.
         return value - (1 << bits) if field[0] == 0xFF else value - (0x80 << (bits - 8))
     digits = _digits(field)
     if digits and not digits.isdigit():
