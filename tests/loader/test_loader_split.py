@@ -125,18 +125,24 @@ def test_parts_may_lose_their_ranges(
 
 
 @pytest.mark.parametrize(
-    "faults", [*({"range_status": status} for status in (403, 429, 503)), {"backends": 2}], ids=str
+    "faults",
+    [
+        *({"range_status": status} for status in (403, 429, 503)),
+        *({"range_body": body} for body in ("shifted", "whole")),
+        {"backends": 2},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("archive_format", ["tar", "zip"])
 def test_parts_that_have_no_ranges_that_last_are_joined(
     rig: loader_rig.Rig,
     served: origin_server.Origin,
-    faults: dict[str, int],
+    faults: dict[str, Any],
     archive_format: str,
 ):
     content = loader_rig.archive(archive_format, {"f": os.urandom(300_000)})
     names = [f"s.{archive_format}.0{number}" for number in range(3)]
-    kind = origin_server.Faults(**faults)  # type: ignore[arg-type]
+    kind = origin_server.Faults(**faults)
     urls = [
         served.put(name, part, faults=kind)
         for name, part in zip(names, cut(content, 3), strict=True)

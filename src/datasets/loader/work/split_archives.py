@@ -175,7 +175,10 @@ class SplitArchives:
                     f"{_shown(part)} is sent compressed (Content-Encoding), so it cannot be "
                     "joined: have its origin send it as it is"
                 )
-            source.confirm_ranges()
+            with contextlib.closing(object_stream.open_whole(source)) as opened:
+                # Those bytes are compared with a range.
+                opened.peek(1)
+                source.confirm_ranges()
             kind = plan.FILE if source.await_ranges() else plan.SOURCE
             return dataclasses.replace(
                 part.item, kind=kind, size=source.size, validator=source.lasting_validator
