@@ -1,6 +1,6 @@
 """Measure what the loader's processes are worth: as many as it has, fewer, or threads alone.
 
-`python -m benchmarks.process_count` takes three minutes, and needs root. The origin and the file
+`python -m benchmarks.process_count` takes four minutes, and needs root. The origin and the file
 system run on the same processors as the loader; EFS does not. So the loader also writes to this
 machine's memory (/dev/shm), where only the origin takes a part of them.
 """
