@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import boto3
@@ -22,6 +22,7 @@ from cluster.volumes import volume_reconcile, volume_removal, volume_resources
 from sandbox.aws import aws_cloud
 from sandbox.kubernetes import control_plane
 from sandbox.node import worker_nodes
+from tests.sandbox.waiting import until
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -133,8 +134,12 @@ def job_names(cluster: client.Cluster) -> set[str]:
     return {observed.name for observed in job_observe.observe_all(cluster, probe.KIND)}
 
 
+def assert_probed(cluster: client.Cluster, nodes: Sequence[str]) -> None:
+    """Assert to which nodes probes were sent, each once a pod; events may come a little later."""
+    until(lambda: probed(cluster) == sorted(nodes))
+
+
 def probed(cluster: client.Cluster) -> list[str]:
-    """Return the nodes to which probes were sent, in alphabetical order, each once a pod."""
     events = cluster.select(core_v1.Event, {}, namespace="aws-efs")
     messages = [each.message or "" for each in events if each.reason == "SuccessfulCreate"]
     pods = [each.partition("probe-")[2] for each in messages if "pod: probe-" in each]
@@ -179,7 +184,7 @@ def test_proven_nodes_cost_no_pod_and_no_write_afterwards(
 
     assert job_names(cluster) == set()
     assert versions(admin) == before
-    assert probed(cluster) == ["one", "two"]
+    assert_probed(cluster, ["one", "two"])
 
 
 def versions(admin: lightkube.Client) -> str:
@@ -213,7 +218,7 @@ def test_a_mount_is_proven_again_on_each_node_and_all_else_in_each_zone(
 
     assert (observed.nodes, observed.problems, observed.prepared) == (names, (), True)
     again = names if "mount_options" in change else ("a1", "b1")
-    assert probed(cluster) == sorted([*names, *again])
+    assert_probed(cluster, [*names, *again])
 
 
 def test_only_a_new_node_is_probed_and_one_that_joins_again(cloud, nodes, cluster, file_system):
@@ -221,13 +226,14 @@ def test_only_a_new_node_is_probed_and_one_that_joins_again(cloud, nodes, cluste
     serve(cluster, file_system)
     prove(cluster, file_system)
     add_node(cloud, nodes, ZONES[0], name="new")
-    assert prove(cluster, file_system).nodes == ("new", "old")
-    assert probed(cluster) == ["new", "old"]
+    # A node that is not ready yet is left to the next hook.
+    until(lambda: prove(cluster, file_system).nodes == ("new", "old"))
+    assert_probed(cluster, ["new", "old"])
 
     nodes.remove("old")
     add_node(cloud, nodes, ZONES[0], name="old")
-    assert prove(cluster, file_system).nodes == ("new", "old")
-    assert probed(cluster) == ["new", "old", "old"]
+    until(lambda: prove(cluster, file_system).nodes == ("new", "old"))
+    assert_probed(cluster, ["new", "old", "old"])
 
 
 def test_nodes_are_probed_in_batches_of_bounded_size(
@@ -244,7 +250,7 @@ def test_nodes_are_probed_in_batches_of_bounded_size(
     assert len(job_names(cluster)) <= 2
     assert any("are still to be probed" in problem.message for problem in observed.problems)
     assert prove(cluster, file_system).nodes == tuple(names)
-    assert probed(cluster) == names
+    assert_probed(cluster, names)
 
 
 def test_probes_that_a_killed_hook_left_are_taken_over(cloud, nodes, cluster, file_system):
@@ -255,7 +261,7 @@ def test_probes_that_a_killed_hook_left_are_taken_over(cloud, nodes, cluster, fi
 
     assert prove(cluster, file_system).nodes == ("one", "two")
 
-    assert probed(cluster) == ["one", "two"]
+    assert_probed(cluster, ["one", "two"])
 
 
 def test_a_node_without_nfs_client_is_named_with_its_fix_and_the_others_are_proven(
@@ -308,7 +314,7 @@ def test_a_node_that_got_its_nfs_client_is_proven_by_the_pod_that_waited(
     observed = prove(cluster, file_system)
 
     assert (observed.nodes, observed.problems) == (("bare",), ())
-    assert probed(cluster) == ["bare"]
+    assert_probed(cluster, ["bare"])
 
 
 def test_nodes_that_are_tainted_for_some_pods_are_proven_too(
@@ -333,7 +339,7 @@ def test_a_node_that_takes_no_pods_now_is_left_alone(plane, cloud, nodes, cluste
     observed = prove(cluster, file_system)
 
     assert (observed.nodes, observed.problems, observed.total) == (("good",), (), 1)
-    assert probed(cluster) == ["good"]
+    assert_probed(cluster, ["good"])
 
 
 def test_a_node_without_room_is_no_problem_while_its_zone_is_proven(
