@@ -19,16 +19,19 @@ OURS, IDEAL = "the loader", "ideal writer"
 IDEAL_READER, IDEAL_REMOVER = "ideal reader", "ideal remover"
 # The loader without checksums of what it writes, as the rivals compute none.
 UNHASHED = f"{OURS}, no checksum made"
-UNHASHED_PROGRAM = """
+CHANGED_PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
 from datasets.loader import program
+{change}
+program.run()
+"""
+UNHASHED_CHANGE = """
 from datasets.loader.base import tasks
 class Nothing:
     def update(self, data): pass
     def hexdigest(self): return "0" * 64
 tasks.hasher = lambda algorithm: Nothing()
-program.run()
 """
 IDEAL_THREADS = 128
 # The first mount writes a tree, and the one that is measured has cached nothing of it.
@@ -196,9 +199,14 @@ def _run_ideal(program: str, context: RunContext, *arguments: object) -> Measure
 
 @dataclasses.dataclass(frozen=True)
 class OurProgram(Contestant):
-    """The loader as its pods run it: every pod has its own mount, as on a node of Kubernetes."""
+    """The loader as its pods run it: every pod has its own mount, as on a node of Kubernetes.
+
+    Attributes:
+        change: The Python code that changes the loader before it runs; empty for no change.
+    """
 
     name: str = OURS
+    change: str = ""
 
     @property
     def pods(self) -> int:
@@ -213,6 +221,11 @@ class OurProgram(Contestant):
     @abc.abstractmethod
     def commands(self, context: RunContext, loader: pathlib.Path) -> list[processes.Command]:
         """Return the command of each pod."""
+
+    def words(self, loader: pathlib.Path) -> list[str]:
+        """Return the words of a command that runs the loader."""
+        program = ["-c", CHANGED_PROGRAM.replace("{change}", self.change)] if self.change else []
+        return [interpreter.path(), *program, str(loader)]
 
     def run(self, context: RunContext) -> Measurement:
         """Run all pods at once."""
@@ -235,12 +248,10 @@ class OurLoader(OurProgram):
 
     Attributes:
         checked: Whether it gets the checksum of the source.
-        program: The Python code that changes the loader and runs it; empty for no change.
         unpack: The parameter of create-dataset.
     """
 
     checked: bool = False
-    program: str = ""
     unpack: str = "true"
 
     @property
@@ -261,10 +272,9 @@ class OurLoader(OurProgram):
             parallelism=self.pods,
         )
         request = request_ids.new()
-        program = ("-c", self.program) if self.program else ()
         return [
             processes.Command(
-                [interpreter.path(), *program, str(loader)],
+                self.words(loader),
                 {
                     protocol.TASK: desired.task(request=request, root=str(mount)).to_json(),
                     protocol.INDEX: str(index),
@@ -282,12 +292,10 @@ class OurVerb(OurProgram):
 
     Attributes:
         verb: The verb, as `protocol` names it.
-        program: As that of OurLoader.
     """
 
     nodes: Sequence[int] = COLD
     verb: str = protocol.VERIFY
-    program: str = ""
 
     @property
     def removes(self) -> bool:
@@ -305,8 +313,7 @@ class OurVerb(OurProgram):
             protocol.TASK: task.to_json(),
             protocol.TERMINATION_LOG: str(context.local / "message"),
         }
-        program = ("-c", self.program) if self.program else ()
-        return [processes.Command([interpreter.path(), *program, str(loader), self.verb], environ)]
+        return [processes.Command([*self.words(loader), self.verb], environ)]
 
 
 def _remark(logs: Sequence[str]) -> str:

@@ -92,7 +92,7 @@ def _single_commands() -> list[contestants.Contestant]:
         contestants.Rival("curl -o", "curl -sfo {mount}/{name} {url}"),
         contestants.OurLoader(),
         contestants.OurLoader(f"{contestants.OURS}, checksum given", checked=True),
-        contestants.OurLoader(contestants.UNHASHED, program=contestants.UNHASHED_PROGRAM),
+        contestants.OurLoader(contestants.UNHASHED, change=contestants.UNHASHED_CHANGE),
     ]
 
 

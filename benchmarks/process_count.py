@@ -23,16 +23,13 @@ from benchmarks import cases, check, contestants, origin, shapes, slow_mount
 from datasets import protocol
 
 MEMORY = pathlib.Path("/dev/shm")
-CHANGED = """
-import concurrent.futures, socket, sys, threading
-sys.path.insert(0, sys.argv.pop(1))
-from datasets.loader import program
-from datasets.loader.base import forked_calls
-from datasets.loader.tree import directory_queue, process_pool, worker_process
-{change}
-program.run()
+ONE_WRITER = """
+from datasets.loader.tree import process_pool
+process_pool.PROCESSES = 1
 """
 WRITING_THREADS = """
+import socket, threading
+from datasets.loader.tree import directory_queue, process_pool, worker_process
 class Worker(process_pool._Worker):
     def __init__(self, pool, tree_files, others):
         self._pool, self._commands, self._last = pool, {}, 0
@@ -46,7 +43,13 @@ class Worker(process_pool._Worker):
         self._connection.close()
 process_pool._Worker, process_pool.PROCESSES = Worker, 1
 """
+ONE_READER = """
+from datasets.loader.base import forked_calls
+forked_calls.PROCESSES, forked_calls.THREADS = 1, 64
+"""
 COMPARING_THREADS = """
+import concurrent.futures
+from datasets.loader.base import forked_calls
 class Calls:
     def __init__(self, function):
         self._pool, self._function = concurrent.futures.ThreadPoolExecutor(64), function
@@ -66,12 +69,12 @@ forked_calls.ForkedCalls = Calls
 """
 WRITERS = {
     "4 processes": "",
-    "1 process": "process_pool.PROCESSES = 1",
+    "1 process": ONE_WRITER,
     "threads": WRITING_THREADS,
 }
 READERS = {
     "8 processes": "",
-    "1 process": "forked_calls.PROCESSES, forked_calls.THREADS = 1, 64",
+    "1 process": ONE_READER,
     "threads": COMPARING_THREADS,
 }
 VARIANTS = {protocol.LOAD: WRITERS, protocol.VERIFY: READERS}
@@ -148,10 +151,9 @@ class Machine:
             yield [name, f"{seconds:.2f}", f"{cpu:.1f}", f"{ratio:.2f}x"]
 
     def _run(self, verb: str, volume: str, change: str) -> contestants.Measurement:
-        program = CHANGED.replace("{change}", change)
-        loader: contestants.OurProgram = contestants.OurLoader(program=program)
+        loader: contestants.OurProgram = contestants.OurLoader(change=change)
         if verb != protocol.LOAD:
-            loader = contestants.OurVerb(verb=verb, program=program)
+            loader = contestants.OurVerb(verb=verb, change=change)
         with _volume(volume) as place, tempfile.TemporaryDirectory(dir=self.home) as local:
             context = contestants.RunContext(place.paths, pathlib.Path(local), self.url, self.data)
             place.set_slow(slow=False)

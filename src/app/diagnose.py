@@ -167,7 +167,6 @@ def _others(cluster: client.Cluster, standing: inventory.Inventory) -> Iterator[
     from cluster import file_system_users
 
     if standing.file_system:
-        targets = (*standing.own_targets, *standing.other_targets)
-        addresses = [each for target in targets for each in (target.address, target.ipv6_address)]
-        users = file_system_users.observe(cluster, standing.file_system.id, addresses)
+        id_ = standing.file_system.id
+        users = file_system_users.observe(cluster, id_, standing.target_addresses)
         yield from (f"not touched: {each}" for each in users.foreign())

@@ -101,9 +101,8 @@ def _foreign_users(cluster: client.Cluster | None, standing: inventory.Inventory
         return []
     if not (standing.own_file_system or standing.own_targets):
         return []
-    targets = (*standing.own_targets, *standing.other_targets)
-    addresses = [each for target in targets for each in (target.address, target.ipv6_address)]
-    return file_system_users.observe(cluster, file_system.id, addresses).foreign()
+    users = file_system_users.observe(cluster, file_system.id, standing.target_addresses)
+    return users.foreign()
 
 
 def _check_obstacles(

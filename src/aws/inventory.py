@@ -42,6 +42,12 @@ class Inventory:
         """Return the file system if the charm created it, so that it may delete it."""
         return None if self.key.adopted_id else self.file_system
 
+    @property
+    def target_addresses(self) -> list[str]:
+        """Return the addresses of all mount targets, of both kinds; "" for one that is unknown."""
+        targets = (*self.own_targets, *self.other_targets)
+        return [each for target in targets for each in (target.address, target.ipv6_address)]
+
     def standing(self) -> list[str]:
         """Return what stands of the application's own resources."""
         file_system = self.own_file_system

@@ -19,8 +19,9 @@ NAMESPACE = "Namespace"
 STORAGE_CLASS = "StorageClass"
 VOLUME = "PersistentVolume"
 CLAIM = "PersistentVolumeClaim"
-# The policy of our volumes.
+# The policy of our volumes, and the patch that sets it.
 RETAIN = "Retain"
+RETAIN_PATCH = {"spec": {"persistentVolumeReclaimPolicy": RETAIN}}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -182,8 +182,8 @@ class _Attempt:
             body = {"spec": {"claimRef": {"uid": step.uid, "resourceVersion": None}}}
             self._patch((volume_plan.VOLUME, "", step.volume), body, core_v1.PersistentVolume)
         elif isinstance(step, volume_plan.Retain):
-            body = {"spec": {"persistentVolumeReclaimPolicy": volume_plan.RETAIN}}
-            self._patch((volume_plan.VOLUME, "", step.volume), body, core_v1.PersistentVolume)
+            key = volume_plan.VOLUME, "", step.volume
+            self._patch(key, volume_plan.RETAIN_PATCH, core_v1.PersistentVolume)
         elif isinstance(step, volume_plan.ClearJobs):
             job_lifecycle.remove(self._cluster, ended_only=step.ended_only)
         elif isinstance(step, volume_plan.Delete):

@@ -127,11 +127,10 @@ class _Removal:
 
     def _retain(self, observed: volume_resources.ObservedVolumes) -> None:
         """Keep the data: with a policy that somebody changed to Recycle, Kubernetes deletes it."""
-        body = {"spec": {"persistentVolumeReclaimPolicy": volume_plan.RETAIN}}
         for volume in observed.volumes:
             if volume.policy != volume_plan.RETAIN:
                 key = volume_plan.VOLUME, "", volume.name
-                self._cluster.patch(observed.references[key], body)
+                self._cluster.patch(observed.references[key], volume_plan.RETAIN_PATCH)
 
     def _delete_all(self, observed: volume_resources.ObservedVolumes, kind: type[Any]) -> None:
         going = {(claim.namespace, claim.name) for claim in observed.claims if claim.deleting}
