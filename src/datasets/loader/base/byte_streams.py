@@ -122,8 +122,8 @@ def truncated() -> Truncated:
 def no_list() -> Truncated:
     """Return the failure of a zip archive without its list of files."""
     return Truncated(
-        "the archive has no list of files at its end: it is truncated, or no zip archive; check "
-        "the source"
+        "the archive has no list of files at its end: it is truncated, or not a zip archive; "
+        "check the source"
     )
 
 
