@@ -16,6 +16,7 @@ Result = tasks.Result
 WAITING = re.compile(r"[ -~]{1,200}")
 # No count of bytes or files, and no time, is greater.
 _GREATEST = 2**63
+BAR_WIDTH = 10
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -66,7 +67,8 @@ class Progress:
         """Return the written part of the total in percent; None where the total is unknown."""
         if not self.total:
             return None
-        return min(100, 100 * self.written // self.total)
+        # A log may have any numbers.
+        return int(max(0, min(100, 100 * self.written // self.total)))
 
     @property
     def written(self) -> int:
@@ -178,13 +180,13 @@ def read_inventory(log: str) -> list[InventoryEntry] | None:
 
 
 def format_progress(progress: Progress) -> str:
-    """Return the progress as text: `transferring: 43% (6.5 of 15.0 GB), 120 files, ...`."""
+    """Return the progress as text: `transferring: [#####-----] 43 % (6.5 of 15.0 GB), ...`."""
     parts: list[str] = []
     if progress.state == protocol.TRANSFERRING:
         if progress.percent is not None and progress.total:
             written = format_size(progress.written, like=progress.total)
             total = format_size(progress.total)
-            parts.append(f"{progress.percent}% ({written} of {total})")
+            parts.append(f"{format_percent(progress.percent)} ({written} of {total})")
         elif progress.fetched:
             parts.append(f"{format_size(progress.fetched)} fetched")
     if progress.files or progress.state == protocol.TRANSFERRING:
@@ -198,6 +200,15 @@ def format_progress(progress: Progress) -> str:
     if progress.waiting:
         parts.append(f"waiting: {progress.waiting}")
     return f"{progress.state}: {', '.join(parts)}" if parts else progress.state
+
+
+def format_percent(percent: int) -> str:
+    """Return a percentage from 0 to 100 with a bar: `[#####-----] 43 %`.
+
+    Each tenth that has begun is a #, so that what has begun at all can be seen.
+    """
+    begun = -(-percent * BAR_WIDTH // 100)
+    return f"[{'#' * begun}{'-' * (BAR_WIDTH - begun)}] {percent} %"
 
 
 def format_size(count: float, *, like: float | None = None) -> str:

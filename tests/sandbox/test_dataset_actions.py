@@ -203,7 +203,7 @@ def test_a_running_load_shows_its_progress_in_numbers(
     source = server.put("large.bin", content, faults=half)
     first = create(settled, "large", source, wait=0)
     assert first.results["state"] in IN_PROGRESS, first
-    progress = re.compile(r"transferring: [1-9]\d*% \(\d+\.\d of 16\.8 MB\), 0 files")
+    progress = re.compile(r"transferring: \[#+-+\] [1-9]\d* % \(\d+\.\d of 16\.8 MB\), 0 files")
 
     def transferring() -> dict[str, str]:
         results = shown(settled, "large")
@@ -211,15 +211,15 @@ def test_a_running_load_shows_its_progress_in_numbers(
 
     results = until(transferring)
     assert results["state"] == "transferring"
-    assert re.match(r"0: transferring: \d+% .* \(on ip-", results["pods"]), results
+    assert re.match(r"0: transferring: \[#+-+\] \d+ % .* \(on ip-", results["pods"]), results
     again = create(settled, "large", source, wait=0)
     assert again.results["state"] == "transferring"
     assert int(again.results["percent"]) in range(1, 100)
-    assert "%" in again.results["progress"]
+    assert progress.match(again.results["progress"])
     assert "run create-dataset again" in again.results["next"]
     ((name, state, *_),) = listed(settled)
     assert name == "large"
-    assert re.fullmatch(r"transferring \d+%", state)
+    assert re.fullmatch(r"transferring \[#+-+\] \d+ %", state)
     server.release()
     assert published(settled, "large", source)["bytes"] == str(len(content))
 

@@ -84,7 +84,7 @@ def test_what_counts_is_written_not_fetched():
     # The total is that of all pods.
     both = answers.combine([each for each in pods if each])
     assert (both.percent, both.eta) == (30, 35)
-    assert "30% (3.0 of 10.0 GB)" in answers.format_progress(both)
+    assert "[###-------] 30 % (3.0 of 10.0 GB)" in answers.format_progress(both)
 
 
 def test_progress_is_formatted_as_text():
@@ -92,13 +92,37 @@ def test_progress_is_formatted_as_text():
         "transferring", fetched=6_500_000_000, total=15 * GB, files=120, rate=3.1e8, eta=27.4
     )
     assert answers.format_progress(progress) == (
-        "transferring: 43% (6.5 of 15.0 GB), 120 files, 310 MB/s, 27 s left"
+        "transferring: [#####-----] 43 % (6.5 of 15.0 GB), 120 files, 310 MB/s, 27 s left"
     )
     unknown = answers.Progress("transferring", fetched=1500, files=1)
     assert answers.format_progress(unknown) == "transferring: 1.5 KB fetched, 1 file"
     assert answers.format_progress(answers.Progress("preparing")) == "preparing"
     checked = answers.Progress("verifying", fetched=1, total=2, files=3, bytes=GB, rate=5, eta=1)
     assert answers.format_progress(checked) == "verifying: 3 files, 1.0 GB"
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "percent"),
+    [(5, 10, 50), (2.5, 10, 25), (11, 10, 100), (-1, 10, 0), (4, 5e-324, 100), (4, -5, 0)],
+)
+def test_a_percentage_is_a_whole_number_from_0_to_100(done: int, total: int, percent: int):
+    shown = answers.Progress("transferring", done=done, total=total).percent
+    assert (shown, type(shown)) == (percent, int)
+
+
+@pytest.mark.parametrize(
+    ("percent", "text"),
+    [
+        (0, "[----------] 0 %"),
+        (1, "[#---------] 1 %"),
+        (10, "[#---------] 10 %"),
+        (43, "[#####-----] 43 %"),
+        (90, "[#########-] 90 %"),
+        (100, "[##########] 100 %"),
+    ],
+)
+def test_a_percentage_has_a_bar(percent: int, text: str):
+    assert answers.format_percent(percent) == text
 
 
 @pytest.mark.parametrize(

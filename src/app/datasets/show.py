@@ -126,7 +126,7 @@ def _row(observed: observe.ObservedDataset) -> tuple[str, ...]:
     record, progress = observed.record, observed.progress
     state = record.state
     if progress and progress.percent is not None and state == index.TRANSFERRING:
-        state = f"{state} {progress.percent}%"
+        state = f"{state} {answers.format_percent(progress.percent)}"
     files, size = record.files, record.bytes
     if progress and not record.ended and not record.version:
         files, size = progress.files, progress.bytes
