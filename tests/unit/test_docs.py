@@ -14,9 +14,10 @@ from docs.generator import messages, pages
 ROOT = pages.ROOT
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("sandbox/**/*.md")]
+    for glob in ("*.md", "docs/**/*.md", "sandbox/**/*.md", "terraform/*.md")
+    for path in ROOT.glob(glob)
 )
-TOP = ("src/", "sandbox/", "tests/", "docs/", "benchmarks/", "templates/")
+TOP = ("src/", "sandbox/", "tests/", "docs/", "benchmarks/", "templates/", "terraform/")
 
 
 @pytest.mark.parametrize("path", pages.all_pages())
