@@ -501,6 +501,15 @@ def test_a_record_that_somebody_else_wrote_is_a_status(
     assert after.unit_status.message.startswith("record of the peer relation cannot be read (")
 
 
+@pytest.mark.parametrize("event", ["upgrade_charm", "config_changed"])
+def test_an_older_revision_reads_the_record_of_a_newer_one(
+    context: testing.Context[charm.AwsEfsCharm], event: str
+) -> None:
+    relation = peers(torn_down=True, from_the_future=["x"])
+    after = context.run(getattr(context.on, event)(), state(relation))
+    assert after.unit_status.message.startswith("torn down: ")
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
