@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import signal
 import stat
+import time
 from collections.abc import Callable
 
 import pytest
@@ -434,6 +435,8 @@ def test_who_keeps_adding_to_a_data_set_does_not_keep_it_from_being_deleted(
             os.mkdir(f"d0/{name}")
         if kind == "deeper":
             os.mkdir(f"d0/{name}/deeper")
+        # The loader, too, needs a processor.
+        time.sleep(0.001)
 
     with contextlib.ExitStack() as stack:
         for _ in range(4):

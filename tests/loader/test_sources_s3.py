@@ -215,12 +215,17 @@ def test_more_objects_than_a_page_has_are_found_in_little_memory(served: s3_serv
     served.make("private-data")
     served.put("private-data", {f"p/{number:05}": b"" for number in range(2500)})
     asked = task(served, "s3://private-data/p")
+
+    def pages() -> set[str]:
+        # A page that is late on a busy machine is requested again.
+        return {each.query for each in served.requests}
+
     with sources_rig.client(asked) as client:
         found = expansion.expand(asked, client)
         assert next(found).path == "00000"
-        assert len(served.requests) == 2
+        assert len(pages()) == 2
         assert [each.path for each in found] == [f"{number:05}" for number in range(1, 2500)]
-    assert len(served.requests) == 4
+    assert len(pages()) == 4
 
 
 def test_who_may_not_list_reads_one_object_all_the_same(served: s3_server.Buckets):
