@@ -324,7 +324,9 @@ def test_a_load_goes_on_elsewhere_when_its_node_is_lost_while_its_container_runs
 
 
 def test_a_custom_loader_that_runs_out_of_memory_names_its_limit(settled: Stage) -> None:
-    script = "print('epoch 3', flush=True); kept = b'x' * (1100 << 20); input()"
+    # It is there until it is killed.
+    grow = "kept = b'x' * (1100 << 20); time.sleep(100)"
+    script = f"import time; print('epoch 3', flush=True); {grow}"
     ended = settled.run(
         "create-dataset",
         name="mine",

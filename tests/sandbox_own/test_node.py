@@ -106,7 +106,7 @@ def test_a_container_that_exceeds_its_memory_limit_is_out_of_memory(
     client: lightkube.Client,
 ) -> None:
     limit = {"resources": {"limits": {"memory": "64Mi"}}}
-    script = "kept = b'x' * (200 << 20); input()"
+    script = "import time; kept = b'x' * (200 << 20); time.sleep(100)"
     pod = ended(client, run(client, "pod", "python3", "-c", script, container=limit))
     assert pod["status"]["phase"] == "Failed"
     assert (terminated(pod)["exitCode"], terminated(pod)["reason"]) == (137, "OOMKilled")
