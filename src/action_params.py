@@ -282,6 +282,13 @@ class ShowDatasetParams(Parameters):
     wait: Wait = 40
 
 
+class ListVersionsParams(Parameters):
+    """The parameters of `list-versions`."""
+
+    name: Name
+    wait: Wait = 40
+
+
 class VerifyDatasetParams(Parameters):
     """The parameters of `verify-dataset`."""
 
@@ -301,6 +308,7 @@ DataSetParams = (
     CreateDatasetParams
     | ListDatasetsParams
     | ShowDatasetParams
+    | ListVersionsParams
     | VerifyDatasetParams
     | DeleteDatasetParams
 )
@@ -308,6 +316,7 @@ ACTIONS: Mapping[str, type[Parameters]] = {
     "create-dataset": CreateDatasetParams,
     "list-datasets": ListDatasetsParams,
     "show-dataset": ShowDatasetParams,
+    "list-versions": ListVersionsParams,
     "verify-dataset": VerifyDatasetParams,
     "delete-dataset": DeleteDatasetParams,
     "diagnose": DiagnoseParams,

@@ -171,12 +171,23 @@ def combine(pods: Sequence[Progress]) -> Progress:
 
 def read_inventory(log: str) -> list[InventoryEntry] | None:
     """Return the entries in the log of an inventory; None where the log is incomplete."""
+    listed = read_listed(log, "name")
+    return None if listed is None else [_entry(each) for each in listed]
+
+
+def read_listed(log: str, key: str) -> list[dict[str, Any]] | None:
+    """Return the lines of a log that list something; None where it is incomplete.
+
+    Args:
+        log: The log.
+        key: The field that names what is listed.
+    """
     lines = _lines(log)
     if not lines or lines[-1].get("state") != protocol.INVENTORIED:
         return None
-    listed = (each for each in lines if each.get("state") == protocol.LISTED)
-    entries = [_entry(each) for each in listed if isinstance(each.get("name"), str)]
-    return entries if len(entries) == lines[-1].get("count") else None
+    listed = [each for each in lines if each.get("state") == protocol.LISTED]
+    named = [each for each in listed if isinstance(each.get(key), str)]
+    return named if len(named) == lines[-1].get("count") else None
 
 
 def format_progress(progress: Progress) -> str:

@@ -20,6 +20,7 @@ ALLOWED_NETWORKS = "AWS_EFS_ALLOWED_NETWORKS"
 # The verb is the loader's one argument; LOAD stands for no argument.
 LOAD = ""
 PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
+VERSIONS = "versions"
 # The default mode of a data set's files: everybody can read them.
 PLAIN_MODE = "0644"
 
@@ -35,10 +36,11 @@ STARTING_OVER = "starting over"
 PUBLISHED, DONE = "published", "done"
 DELETING, DELETED = "deleting", "deleted"
 VERIFIED = "verified"
-# An inventory: one line for each data set, then their number.
+# An inventory: one line for each data set, or for each version of one, then their number.
 LISTED, INVENTORIED = "listed", "inventoried"
-# A data set in an inventory is published or unfinished.
-UNFINISHED = "unfinished"
+# A data set in an inventory is published or unfinished; a version is published, or kept for those
+# who still read it.
+UNFINISHED, KEPT = "unfinished", "kept"
 FAILED = "failed"
 
 # --- annotations and labels of a data set's Job

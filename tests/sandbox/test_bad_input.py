@@ -284,6 +284,7 @@ def test_a_value_of_another_type_is_refused_with_the_way_to_write_it(deployed: S
         ("create-dataset", {"name": "x", "source": SOURCE}),
         ("delete-dataset", {"name": "x"}),
         ("list-datasets", {}),
+        ("list-versions", {"name": "x"}),
         ("setup", {}),
         ("show-dataset", {"name": "x"}),
         ("show-mount", {}),

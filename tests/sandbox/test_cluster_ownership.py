@@ -133,6 +133,7 @@ ACTIONS: list[tuple[str, dict[str, Any]]] = [
     ("create-dataset", {"name": "flowers", "source": "https://a.example/x", "overwrite": True}),
     ("verify-dataset", {"name": "flowers"}),
     ("list-datasets", {"refresh": True}),
+    ("list-versions", {"name": "flowers"}),
     ("show-dataset", {"name": "flowers"}),
 ]
 

@@ -33,6 +33,7 @@ ACTIONS = {
     "create-dataset": {"name": "x", "source": "https://a.example/x"},
     "list-datasets": {},
     "show-dataset": {"name": "x"},
+    "list-versions": {"name": "x"},
     "verify-dataset": {"name": "x"},
     "delete-dataset": {"name": "x"},
     "setup": {},

@@ -33,10 +33,7 @@ def load(desired: dataset.Dataset, **secrets: str) -> job_lifecycle.DesiredJob:
 JOBS = {
     "load": load(FETCHED),
     "custom": load(CUSTOM, B="from-juju"),
-    **{
-        kind: loader_jobs.maintenance_job(LOADER, kind, "x")
-        for kind in (loader_jobs.VERIFY, loader_jobs.DELETE, loader_jobs.INVENTORY)
-    },
+    **{kind: loader_jobs.maintenance_job(LOADER, kind, "x") for kind in loader_jobs.MAINTENANCE},
 }
 
 
@@ -129,6 +126,7 @@ def test_each_verb_has_its_own_capabilities():
         ("verify", "dataset"): ["DAC_OVERRIDE"],
         ("delete", "dataset"): ["CHOWN", "DAC_OVERRIDE"],
         ("inventory", "dataset"): ["DAC_OVERRIDE"],
+        ("versions", "dataset"): ["DAC_OVERRIDE"],
     }
 
 
@@ -190,7 +188,7 @@ def test_a_variable_of_the_user_comes_once_and_in_place_of_ours(name: str):
     assert name not in loader.env
 
 
-@pytest.mark.parametrize("name", ["verify", "delete", "inventory"])
+@pytest.mark.parametrize("name", loader_jobs.MAINTENANCE)
 def test_what_needs_no_secret_has_none(name: str):
     assert JOBS[name].secrets == {}
     (container,) = containers(name).values()

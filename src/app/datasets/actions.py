@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import action_params
 import problems
 from app import job_options
-from app.datasets import create, delete, loader_jobs, show, update_index, verify
+from app.datasets import create, delete, list_versions, loader_jobs, show, update_index, verify
 from cluster.volumes import volume_resources
 from datasets import protocol
 from datasets.loader.sources import table, web_header
@@ -81,6 +81,8 @@ def run(context: ActionContext, params: action_params.DataSetParams) -> Results:
             namespaces=context.options.namespaces,
             wait_seconds=params.wait,
         )
+    if isinstance(params, action_params.ListVersionsParams):
+        return list_versions.list_versions(loader, params.name, wait_seconds=params.wait)
     if isinstance(params, action_params.VerifyDatasetParams):
         return verify.verify(loader, params.name, wait_seconds=params.wait)
     return delete.delete(loader, params.name, force=params.force, wait_seconds=params.wait)

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from cluster import client
 
 LOAD, VERIFY, DELETE, INVENTORY = index.KIND, "verify", "delete", "inventory"
+VERSIONS = "versions"
+# The verb of the loader for each kind of Job that maintains data sets.
+MAINTENANCE: Mapping[str, str] = {
+    VERIFY: protocol.VERIFY,
+    DELETE: protocol.DELETE,
+    INVENTORY: protocol.INVENTORY,
+    VERSIONS: protocol.VERSIONS,
+}
 # The container of the loader in all these Jobs.
 CONTAINER = "dataset"
 # The loader's container that runs before a custom loader.
@@ -118,7 +126,7 @@ def load_job(
 
 
 def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.DesiredJob:
-    """Return the Job, of one pod, that verifies or deletes a data set, or lists all of them.
+    """Return the Job, of one pod, that maintains a data set, or lists all of them.
 
     Args:
         loader: The loader's cluster, image and proxies.
@@ -127,18 +135,13 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
     """
     # The loader requires a name in its task, also for an inventory.
     task = tasks.Task(name or kind, request_ids.new(), "", root=job_lifecycle.MOUNT_PATH)
-    verb = {
-        VERIFY: protocol.VERIFY,
-        DELETE: protocol.DELETE,
-        INVENTORY: protocol.INVENTORY,
-    }[kind]
     return job_lifecycle.DesiredJob(
         name=job_name(kind, name) if name else kind,
         kind=kind,
         file_system=loader.file_system,
         main=_container(
             loader,
-            verb,
+            MAINTENANCE[kind],
             capabilities=REMOVAL_CAPABILITIES if kind == DELETE else MAINTENANCE_CAPABILITIES,
             env={protocol.TASK: task.to_json()},
         ),

@@ -1,4 +1,4 @@
-"""Run the Jobs, of one pod each, that verify, delete or list data sets."""
+"""Run the Jobs, of one pod each, that maintain or list data sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import problems
 from app.datasets import loader_jobs, observe
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers
+
+MOST_LINES = 1_000_000
 
 
 def run(
@@ -61,6 +63,18 @@ def read_error(job: job_observe.ObservedJob) -> str:
         job: The Job.
     """
     return observe.last_error(job) or "it failed without a message"
+
+
+def read_log(loader: loader_jobs.Loader, job: job_observe.ObservedJob) -> str:
+    """Return the log of a maintenance Job; "" where its pod is gone.
+
+    Args:
+        loader: The loader's cluster, image and proxies.
+        job: The Job.
+    """
+    pod = job.pods[-1].name if job.pods else ""
+    log = loader.cluster.log
+    return log(pod, loader_jobs.CONTAINER, tail_lines=MOST_LINES) if pod else ""
 
 
 def read_progress(

@@ -12,7 +12,6 @@ from datasets import answers
 
 # The volume may have changed since an older inventory.
 FRESH_SECONDS = 600
-MOST_LINES = 1_000_000
 UNFINISHED = (
     "its load is unfinished, and no pod works on it: continue it by create-dataset with the same "
     "parameters, or remove it by delete-dataset"
@@ -152,8 +151,7 @@ def _run_inventory(
     if job.phase == job_observe.FAILED:
         error = maintenance_jobs.read_error(job)
         raise problems.Blocked(f"the inventory of the volume failed: {error}")
-    pod = job.pods[-1].name if job.pods else ""
-    log = cluster.log(pod, loader_jobs.CONTAINER, tail_lines=MOST_LINES) if pod else ""
+    log = maintenance_jobs.read_log(loader, job)
     job_lifecycle.remove(cluster, job.name)
     entries = answers.read_inventory(log)
     if entries is None:

@@ -44,7 +44,7 @@ def table(loader: loader_jobs.Loader, *, refresh: bool, wait_seconds: float) -> 
         refresh_index.refresh(loader, wait_seconds)
         observed = observe.observe_all(loader.index)
     rows = [_row(observed.there[name]) for name in sorted(observed.there)]
-    table_ = "\n".join(_lines([COLUMNS, *rows])) if rows else NONE
+    table_ = format_table([COLUMNS, *rows]) if rows else NONE
     results = {"datasets": table_, "count": str(len(rows))}
     if not_used:
         results["records-not-used"] = "\n".join(not_used)
@@ -91,7 +91,7 @@ def details(
         "progress": _progress(observed),
         "pods": "\n".join(_pods(observed)),
         "parallelism": str(record.parallelism) if observed.job else "",
-        "created": _format_time(record.created),
+        "created": format_time(record.created),
         "last-error": record.error,
     }
     if record.version:
@@ -102,13 +102,13 @@ def details(
             ),
             "storage-uri": f"pvc://{claim}/{posixpath.relpath(record.path, claim_path)}",
             "namespaces": " ".join(namespaces),
-            "files": _number(record.files),
-            "bytes": _number(record.bytes),
+            "files": format_number(record.files),
+            "bytes": format_number(record.bytes),
             "size": _size(record.bytes),
             "checksum": record.checksum,
             "seconds": str(record.seconds or ""),
-            "published": _format_time(record.published),
-            "verified": _format_time(record.verified),
+            "published": format_time(record.published),
+            "verified": format_time(record.verified),
             "version": record.version,
         }
     results["next"] = _next(observed)
@@ -135,17 +135,10 @@ def _row(observed: observe.ObservedDataset) -> tuple[str, ...]:
         record.name,
         state,
         _size(size) or "-",
-        _number(files) or "-",
+        format_number(files) or "-",
         answers.format_duration(max(0, age)) if record.published or record.created else "-",
         record.source or "-",
     )
-
-
-def _lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
 
 
 def _progress(observed: observe.ObservedDataset) -> str:
@@ -204,13 +197,25 @@ def _next(observed: observe.ObservedDataset) -> str:
     return ""
 
 
-def _number(count: int | None) -> str:
-    return "" if count is None else str(count)
-
-
 def _size(count: int | None) -> str:
     return "" if count is None else answers.format_size(count)
 
 
-def _format_time(seconds: float) -> str:
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as text, each in a line, in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "\n".join(map(str.rstrip, lines))
+
+
+def format_number(count: int | None) -> str:
+    """Return a number as text; empty where it is unknown."""
+    return "" if count is None else str(count)
+
+
+def format_time(seconds: float) -> str:
+    """Return a time as text, in UTC; empty for none."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else ""

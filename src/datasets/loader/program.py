@@ -25,6 +25,7 @@ VERBS = {
     protocol.VERIFY: "verify",
     protocol.DELETE: "delete",
     protocol.INVENTORY: "inventory",
+    protocol.VERSIONS: "list_versions",
 }
 # The pod's Job does not try again after EXIT_FAILED: that would fail the same way.
 EXIT_FAILED, EXIT_TROUBLE, EXIT_STOPPED = 1, 75, 128 + signal.SIGTERM

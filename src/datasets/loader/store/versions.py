@@ -16,7 +16,7 @@ from ..access import open_directory
 from ..base import failure, tasks
 
 LOAD_PREFIX, CUSTOM_PREFIX, TRASH_PREFIX = ".load-", ".custom-", ".trash-"
-RECORD_SUFFIX, FILE_LIST_SUFFIX = ".json", ".files"
+RECORD_SUFFIX, FILE_LIST_SUFFIX, VERIFICATION_SUFFIX = ".json", ".files", ".verified"
 # A request, and a number if the request has several versions.
 VERSION = re.compile(r"[a-z0-9][-a-z0-9]{0,70}")
 
@@ -144,7 +144,7 @@ def _parse(name: str) -> tuple[bool, str]:
         return True, name[len(CUSTOM_PREFIX) :]
     if name.startswith(TRASH_PREFIX):
         return False, ""
-    for suffix in (RECORD_SUFFIX, FILE_LIST_SUFFIX):
+    for suffix in (RECORD_SUFFIX, FILE_LIST_SUFFIX, VERIFICATION_SUFFIX):
         name = name.removesuffix(suffix)
     return False, name
 

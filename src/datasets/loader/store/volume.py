@@ -4,6 +4,7 @@
     /datasets/.versions/<name>/<version>    the files
     /datasets/.versions/<name>/<version>.json    the record: source, parameters, result and time
     /datasets/.versions/<name>/<version>.files   the file list: see file_list
+    /datasets/.versions/<name>/<version>.verified    its last verification: see kept_versions
     /datasets/.versions/<name>/.load-<fingerprint>-<version>     an unfinished load: see
                                                  load_directory
     /datasets/.versions/<name>/.custom-<version>/files     what a custom loader writes

@@ -9,7 +9,7 @@ import threading
 from ... import protocol
 from ..access import open_directory, ownership
 from ..base import failure, report, tasks
-from ..store import file_list, versions, volume
+from ..store import file_list, kept_versions, versions
 from ..work import comparison, list_comparison
 
 # The number of differences that the log names; all of them are counted.
@@ -26,7 +26,7 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
     Raises:
         Failure: There is no such data set, or it differs from its publication.
     """
-    stored = volume.StoredDataSet(task.root, task.name)
+    stored = kept_versions.KeptVersions(task.root, task.name)
     current, home = stored.current(), stored.find_home()
     if current is None or home is None:
         raise failure.Failure(
@@ -57,6 +57,7 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
                     differences.add(path, difference)
                 tick()
     compared.find_others(differences.add, tick)
+    stored.note_verification(current.version, differences.count)
     if differences.count:
         raise failure.Failure(
             f"{differences.count} of {max(files, differences.count)} files of {task.name} are not "

@@ -1,0 +1,69 @@
+"""Report the versions of a data set that are on the volume, whatever the index remembers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import protocol
+from ..base import failure, report, tasks
+from ..store import kept_versions
+from . import custom_loader
+
+CUSTOM = "a custom loader"
+
+
+def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
+    """Report one line for each version that readers may have, the published one first.
+
+    Args:
+        task: Names the data set.
+        reporter: Reports them.
+
+    Raises:
+        Failure: No version is published, or the files of all of them are missing.
+    """
+    stored = kept_versions.KeptVersions(task.root, task.name)
+    # A lock is not made for a data set that was never begun.
+    if stored.find_home() is None:
+        raise unpublished()
+    with stored.locked():
+        found = stored.find()
+        if not found and not stored.current():
+            raise unpublished()
+    if not found:
+        raise failure.Failure(
+            "the files of its versions are missing: run create-dataset with overwrite=true"
+        )
+    for each in found:
+        reporter.write_state(protocol.LISTED, **_fields(each))
+    reporter.write_ended(protocol.INVENTORIED, count=len(found))
+
+
+def unpublished() -> failure.Failure:
+    """Return the failure for a data set that has no published version."""
+    return failure.Failure(
+        "no version of it is published: run list-datasets to see all data sets, or create-dataset "
+        "to load it"
+    )
+
+
+def source_of(kept: kept_versions.KeptVersion) -> str:
+    """Return the source of a version for display, without what may be secret."""
+    record = kept.record
+    custom = record.result and record.result.archive_format == custom_loader.FORMAT
+    return record.source or (CUSTOM if custom else "")
+
+
+def _fields(kept: kept_versions.KeptVersion) -> dict[str, Any]:
+    record, verification = kept.record, kept.verification
+    result = record.result
+    return {
+        "version": record.version,
+        "dataset": protocol.PUBLISHED if kept.is_published else protocol.KEPT,
+        "published": record.published,
+        "files": result.files if result else None,
+        "bytes": result.bytes if result else None,
+        "source": source_of(kept),
+        "verified": verification.verified if verification else 0,
+        "differences": verification.differences if verification else 0,
+    }
