@@ -20,7 +20,7 @@ _NO_ANSWER = "gets no answer on port 2049: check the VPC's network ACLs and rout
 _NO_MODULE = "has no NFS in its kernel: juju exec --application {workers} -- sudo modprobe nfs"
 _OPTIONS = "refuses mount-options: juju config {application} --reset mount-options"
 _NO_FILES = "its program was deleted from the cluster: run the action again"
-_DENIED = "is denied access: check the file system's policy in AWS"
+_DENIED = "is denied access: check the file system's policy, which may demand TLS or IAM"
 
 _UNRESOLVED = "Failed to resolve server"
 # Messages of mount and mount.nfs, in the order in which to look for them: a part of theirs, ours,

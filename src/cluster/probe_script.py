@@ -27,6 +27,13 @@ FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 OWN = ("datasets", "datasets/.versions", ".aws-efs", ".aws-efs/probe")
 MODE, FOREIGN_WRITE = 0o755, 0o022
 MOST_BYTES = 4096
+# EFS squashes root only if the file system's policy grants clients no root access; another policy
+# grants no writes.
+REFUSED = {
+    errno.EACCES: "root is refused on the volume: check the file system's policy in AWS",
+    errno.EPERM: "root is refused on the volume: check the file system's policy in AWS",
+    errno.EROFS: "the volume is read-only: check mount-options and the file system's policy",
+}
 # For a file that probes of other nodes replace at the same time.
 ATTEMPTS = 5
 
@@ -48,8 +55,13 @@ def main() -> int:
         directory = own[OWN[-1]]
         others = _read_others(directory, zone)
         _write_and_read_back(directory, zone, run)
-    except (OSError, ProbeError) as error:
-        _report(f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error))
+    except OSError as error:
+        exact = f"{type(error).__name__}: {error}"
+        cause = REFUSED.get(error.errno or 0)
+        _report(f"{cause} ({exact})" if cause else exact)
+        return 1
+    except ProbeError as error:
+        _report(str(error))
         return 1
     read_ahead = _read_ahead_kib(root)
     measured = f"; read-ahead {read_ahead} KiB" if read_ahead else ""

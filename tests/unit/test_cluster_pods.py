@@ -82,7 +82,16 @@ def event(
         ),
         ("mount.nfs: Connection refused", "gets no answer on port 2049", True),
         ("mount.nfs: Connection timed out", "gets no answer on port 2049", True),
-        ("mount.nfs: access denied by server", "is denied access", True),
+        (
+            "mount.nfs: access denied by server while mounting fs-1.efs.us-east-1.amazonaws.com:/",
+            "is denied access: check the file system's policy, which may demand TLS or IAM",
+            True,
+        ),
+        (
+            "mount.nfs4: access denied by server while mounting 10.0.0.1:/",
+            "is denied access: check the file system's policy, which may demand TLS or IAM",
+            True,
+        ),
         ("mount.nfs: something new", "cannot mount: mount.nfs: something new", False),
         (
             "mount.nfs: new for 10.0.0.1:/ on /var/x\ndmesg(1) may have more information after "

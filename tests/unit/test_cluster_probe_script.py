@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import os
 import pathlib
 import stat
@@ -16,10 +17,10 @@ from cluster import probe
 SCRIPT = pathlib.Path(probe.__file__).with_name("probe_script.py").read_text()
 
 
-def run(root: pathlib.Path, zone: str = "us-east-1a", **environment: str):
+def run(root: pathlib.Path, zone: str = "us-east-1a", *, script: str = SCRIPT, **environment: str):
     log = root.parent / f"{zone}.{environment.get('PROBE_RUN', '')}.log"
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", script],
         env={
             "PROBE_ROOT": str(root),
             "PROBE_ROOT_MODE": "1777",
@@ -47,6 +48,30 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def mode_of(path: pathlib.Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+# What NFS servers answer to root if a policy grants no root access, or no writes.
+@pytest.mark.parametrize("call", ["mkdir", "fchmod"])
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EACCES, "root is refused on the volume: check the file system's policy in AWS ("),
+        (errno.EPERM, "root is refused on the volume: check the file system's policy in AWS ("),
+        (errno.EROFS, "the volume is read-only: check mount-options and the file system's policy"),
+        (errno.EIO, "OSError: [Errno 5]"),
+    ],
+)
+def test_a_server_that_refuses_root_is_told_with_the_policy(root, call, number, message):
+    refusing = (
+        "import os\n"
+        f"def refuse(*args, **kwargs): raise OSError({number}, os.strerror({number}))\n"
+        f"os.{call} = refuse\n"
+        f"exec(compile({SCRIPT!r}, 'probe', 'exec'))"
+    )
+    code, told = run(root, script=refusing)
+    assert code == 1
+    assert told.startswith(message)
+    assert os.strerror(number) in told
 
 
 def test_each_isolated_namespace_has_a_directory_that_its_pods_write_in(root):
