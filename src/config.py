@@ -218,6 +218,7 @@ class Settings(pydantic.BaseModel):
         pydantic.Field(min_length=1),
     ]
     throughput_mibps: Annotated[int, pydantic.AfterValidator(_rate)]
+    backup: Annotated[str, _matching("true|false", "true or false, or leave it empty")]
     encrypted: bool
     kms_key: Annotated[str, _matching(r"[A-Za-z0-9_:/-]+", "the id, ARN or alias of a KMS key")]
     tags: Annotated[dict[str, str], pydantic.BeforeValidator(_tags)]
@@ -276,6 +277,11 @@ class Settings(pydantic.BaseModel):
         if self.kms_key and not self.encrypted:
             raise ValueError("kms-key needs encrypted=true: set it, or unset kms-key")
         return self
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """Return the options that set policies of the file system, by their names, if set."""
+        return {"backup": self.backup} if self.backup else {}
 
     @property
     def isolated(self) -> bool:

@@ -143,6 +143,7 @@ class Region:
         unsupported_zones: The zones in which no mount target can be created.
         resolvable_at: The time from which the name of each available mount target resolves.
         throughput_changed_at: The time of the last change of each file system's throughput mode.
+        backup_status: The status of the backup policy of each file system that ever had one.
     """
 
     def __init__(self, account: Account, name: str) -> None:
@@ -158,6 +159,7 @@ class Region:
         self.unsupported_zones: set[str] = set()
         self.resolvable_at: dict[str, float] = {}
         self.throughput_changed_at: dict[str, float] = {}
+        self.backup_status: dict[str, str] = {}
         self._directories = account.directory
 
     def file_system(self, file_system_id: str) -> FileSystem:
@@ -253,6 +255,16 @@ class Account:
         for backends in (ec2_backends, efs_backends):
             if self.id in backends:
                 del backends[self.id]
+
+
+def require_available(system: FileSystem) -> None:
+    """Refuse a call on a file system that is not available."""
+    if system.life_cycle_state != "available":
+        raise Refused(
+            "IncorrectFileSystemLifeCycleState",
+            f"File system '{system.file_system_id}' is {system.life_cycle_state}, not available.",
+            409,
+        )
 
 
 def entries(params: Params, name: str) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from moto.efs import models as efs_models
 
-from sandbox.aws import aws_resources
+from sandbox.aws import aws_resources, efs_policies
 
 if TYPE_CHECKING:
     from moto.efs.models import FileSystem
@@ -60,7 +60,7 @@ def create(region: Region, params: Params) -> Answer:
         throughput_mode=throughput,
         provisioned_throughput_in_mibps=params.get("ProvisionedThroughputInMibps", 0),
         availability_zone_name=params.get("AvailabilityZoneName", ""),
-        backup=bool(params.get("Backup")),
+        backup=False,  # see efs_policies
     )
     system = cast("FileSystem", created)  # moto's own __new__ hides the type
     system.life_cycle_state = "creating"
@@ -68,6 +68,8 @@ def create(region: Region, params: Params) -> Answer:
     region.efs.file_systems_by_id[system.file_system_id] = system
     region.efs.creation_tokens.add(token)
     region.efs.tag_resource(system.file_system_id, tags)
+    if params.get("Backup"):
+        efs_policies.turn_backup(region, system.file_system_id, on=True)
     region.timeline.after(region.latencies.file_system_seconds, lambda: _settle(system))
     return 201, _described(region, system)
 
@@ -89,7 +91,7 @@ def describe(region: Region, params: Params) -> Answer:
 def update(region: Region, params: Params) -> Answer:
     """Implement UpdateFileSystem, which moto lacks."""
     system = region.file_system(params["FileSystemId"])
-    require_available(system)
+    aws_resources.require_available(system)
     throughput = _throughput_mode(params, system.performance_mode, system.throughput_mode)
     before = system.provisioned_throughput_in_mibps
     rate = params.get("ProvisionedThroughputInMibps") or before
@@ -140,16 +142,6 @@ def delete(region: Region, params: Params) -> Answer:
             lambda: region.efs.delete_file_system(system.file_system_id),
         )
     return 204, {}
-
-
-def require_available(system: FileSystem) -> None:
-    """Refuse a call on a file system that is not available."""
-    if system.life_cycle_state != "available":
-        raise Refused(
-            "IncorrectFileSystemLifeCycleState",
-            f"File system '{system.file_system_id}' is {system.life_cycle_state}, not available.",
-            409,
-        )
 
 
 def check_tags(tags: Mapping[str, str], total: int) -> None:

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sandbox.aws import aws_resources, efs_file_systems
+from sandbox.aws import aws_resources
 
 if TYPE_CHECKING:
     from moto.ec2.models.subnets import Subnet
@@ -23,7 +23,7 @@ MAX_GROUPS = 5
 def create(region: Region, params: Params) -> Answer:
     """Implement CreateMountTarget."""
     system = region.file_system(params["FileSystemId"])
-    efs_file_systems.require_available(system)
+    aws_resources.require_available(system)
     subnet = _subnet(region, params["SubnetId"])
     groups: list[str] = aws_resources.entries(params, "SecurityGroups")
     address: str | None = params.get("IpAddress")

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 
 from moto.core import exceptions as moto_errors
 
-from sandbox.aws import aws_resources, efs_file_systems, efs_mount_targets, efs_replications
+from sandbox.aws import (
+    aws_resources,
+    efs_file_systems,
+    efs_mount_targets,
+    efs_policies,
+    efs_replications,
+)
 
 
 def answer(
@@ -33,7 +39,8 @@ def _tag_resource(region: aws_resources.Region, params: aws_resources.Params) ->
     system = region.file_system(params["ResourceId"])
     new = {tag["Key"]: tag["Value"] for tag in aws_resources.entries(params, "Tags")}
     old = {tag["Key"] for tag in region.efs.list_tags_for_resource(system.file_system_id)}
-    efs_file_systems.check_tags(new, len(old | set(new)))
+    users = {key for key in old | set(new) if not key.startswith("aws:")}
+    efs_file_systems.check_tags(new, len(users))
 
 
 def _check_resource(region: aws_resources.Region, params: aws_resources.Params) -> None:
@@ -47,6 +54,8 @@ _RULES: Mapping[
     "DescribeFileSystems": efs_file_systems.describe,
     "UpdateFileSystem": efs_file_systems.update,
     "DeleteFileSystem": efs_file_systems.delete,
+    "PutBackupPolicy": efs_policies.put_backup,
+    "DescribeBackupPolicy": efs_policies.describe_backup,
     "CreateMountTarget": efs_mount_targets.create,
     "DescribeMountTargets": efs_mount_targets.describe,
     "DeleteMountTarget": efs_mount_targets.delete,

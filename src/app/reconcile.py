@@ -159,6 +159,9 @@ def _record(context: Context, efs: file_system.FileSystemOutcome) -> resources.R
         adopted=bool(context.key.adopted_id),
         security_groups=tuple(sorted(groups)),
         throughput=efs.throughput,
+        policies_set=efs.policies_set,
+        policies_seen=efs.policies.seen,
+        policies_seen_at=efs.policies.seen_at,
     )
 
 
@@ -180,4 +183,5 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
         node_zones=frozenset(node.zone for node in listed if node.zone),
         by_name=settings.server == "dns",
         node_instances={node.address: node.instance_id for node in listed if node.instance_id},
+        policies=settings.policies,
     )

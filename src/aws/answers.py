@@ -32,8 +32,9 @@ _TYPES: Mapping[str, type[Any] | tuple[type[Any], ...]] = {
     "double": (int, float),
     "timestamp": datetime.datetime,
 }
-# EC2's model does not say which members an answer always has; these are read from it.
+# The models do not say that an answer always has these members, which are read from it.
 _NEEDED: Mapping[str, tuple[str, ...]] = {
+    "BackupPolicyDescription": ("BackupPolicy",),
     "CreateSecurityGroupResult": ("GroupId",),
     "GetCallerIdentityResponse": ("Account",),
 }

@@ -17,7 +17,7 @@ def find_problems(
     desired: resources.DesiredFileSystem, observed: resources.ObservedFileSystem
 ) -> list[problems.Problem]:
     """Return the problems that do not stop the rest and that the charm cannot solve itself."""
-    found = _tag_problems(desired)
+    found = [*_tag_problems(desired), *observed.policies.problems]
     for target in observed.mount_targets:
         if target.life_cycle == "error":
             found.append(

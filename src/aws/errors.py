@@ -84,11 +84,12 @@ _TIMEOUTS = (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTi
 
 
 @contextlib.contextmanager
-def translated(operation: str) -> Generator[None]:
+def translated(operation: str, *, option: str = "") -> Generator[None]:
     """Raise botocore's errors as problems, with the error as their cause.
 
     Args:
         operation: The operation, for the message: "create the file system".
+        option: The option that needs it, for the message, where the rest does without.
 
     Raises:
         problems.Waiting: The error is temporary.
@@ -97,11 +98,11 @@ def translated(operation: str) -> Generator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        raise _translate_refusal(operation, error) from error
+        raise _named(option, _translate_refusal(operation, error)) from error
     except botocore.exceptions.ParamValidationError:
         raise  # a bug of the charm, which must not look like an error of AWS or of the user
     except botocore.exceptions.BotoCoreError as error:
-        raise _translate_failure(operation, error) from error
+        raise _named(option, _translate_failure(operation, error)) from error
 
 
 def error_code(problem: problems.Problem) -> str:
@@ -125,6 +126,10 @@ def is_timeout(problem: problems.Problem) -> bool:
     return isinstance(
         problem.__cause__, (botocore.exceptions.ReadTimeoutError, transport.SilenceError)
     )
+
+
+def _named(option: str, problem: problems.Problem) -> problems.Problem:
+    return type(problem)(f"option {option}: {problem.message}") if option else problem
 
 
 def _translate_refusal(operation: str, error: botocore.exceptions.ClientError) -> problems.Problem:

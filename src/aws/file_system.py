@@ -25,6 +25,7 @@ from aws import (
     ownership,
     placement,
     plan,
+    policies,
     resources,
     security_groups,
     steps,
@@ -58,6 +59,8 @@ class FileSystemOutcome:
         vpc_id: The VPC of the mount targets.
         security_group_id: The charm's security group in that VPC.
         throughput: The throughput that the charm set last; "" where it set none.
+        policies_set: The policies that the charm set last.
+        policies: Its policies, as far as options ask for them.
         problems: The problems that did not stop the rest.
         machine_zones: The zones of units and nodes, by address and by instance.
         unplaced: The addresses of machines that are in no subnet of the VPC.
@@ -73,6 +76,8 @@ class FileSystemOutcome:
     vpc_id: str
     security_group_id: str
     throughput: str
+    policies_set: Mapping[str, str]
+    policies: resources.ObservedPolicies
     problems: tuple[problems.Problem, ...]
     machine_zones: Mapping[str, str]
     unplaced: tuple[str, ...]
@@ -123,7 +128,13 @@ def _reconcile(
     failed: dict[steps.Step, problems.Problem] = {}
     while True:
         observed = observe(aws, desired)
-        planned = [step for step in plan.plan(desired, observed) if step not in failed]
+        planned = plan.plan(desired, observed)
+        failed |= {
+            step: _unseen()
+            for step in planned
+            if isinstance(step, steps.POLICIES) and attempts[step] >= _MAX_ATTEMPTS
+        }
+        planned = [step for step in planned if step not in failed]
         if planned:
             failed |= _apply_all(aws, planned, attempts, tell)
         elif plan.is_pending(observed) and time.monotonic() < deadline:
@@ -132,13 +143,17 @@ def _reconcile(
         else:
             outcome = _outcome(aws, desired, observed, tuple(failed.values()))
             _tell_throughput(desired, observed.file_system, tell)
+            policies.tell_others(desired, observed.policies, tell)
             return outcome
 
 
 def observe(
     aws: session.Aws, desired: resources.DesiredFileSystem
 ) -> resources.ObservedFileSystem:
-    """Observe the resources: one API call without units, else eight, and one a further page."""
+    """Observe the resources: one API call without units, else eight, and one a further page.
+
+    Policies cost one more for each of their options that is set, once an hour.
+    """
     key = desired.key
     file_system = lookup.find(aws, key)
     adoption.check_option(aws, key, file_system)
@@ -146,8 +161,9 @@ def observe(
         # A teardown that stopped has left its tag on the group, on nothing else.
         for group in inventory.find_own_groups(aws, key):
             ownership.check_not_tearing_down(group.id, group.tags)
+    found = policies.observe(aws, desired, file_system)
     if not desired.mounted:
-        return resources.ObservedFileSystem(file_system)
+        return resources.ObservedFileSystem(file_system, policies=found)
     targets = lookup.list_mount_targets(aws, file_system.id) if file_system else ()
     machines = network.find_instances(
         aws, desired.owner, instance_ids=desired.instance_ids, addresses=desired.addresses
@@ -162,6 +178,7 @@ def observe(
         mount_targets=targets,
         network=vpc,
         other_groups=_other_groups(aws, key, vpc.group, targets),
+        policies=found,
     )
 
 
@@ -204,9 +221,7 @@ def _apply_all(
     """
     repeats = max(attempts[step] for step in planned)
     if repeats >= _MAX_ATTEMPTS:
-        raise problems.Waiting(
-            "AWS does not show the latest changes yet: the next update-status continues"
-        )
+        raise _unseen()
     if repeats:
         polling.pause(repeats)
     separable = [step for step in planned if isinstance(step, steps.SEPARABLE)]
@@ -232,6 +247,12 @@ def _apply_all(
         for step, problem in outcomes.items()
         if problem and not (_is_worth_a_look(problem) and attempts[step] < _MAX_ATTEMPTS)
     }
+
+
+def _unseen() -> problems.Problem:
+    return problems.Waiting(
+        "AWS does not show the latest changes yet: the next update-status continues"
+    )
 
 
 def _is_worth_a_look(problem: problems.Problem) -> bool:
@@ -287,6 +308,8 @@ def _outcome(
         vpc_id=vpc.vpc_id if vpc else "",
         security_group_id=vpc.group.id if vpc and vpc.group else "",
         throughput=_throughput(desired, file_system),
+        policies_set=policies.applied(desired, observed.policies),
+        policies=observed.policies,
         problems=(*failures, *diagnosis.find_problems(desired, observed)),
         machine_zones=placed.zones if placed else {},
         unplaced=placed.unplaced if placed else (),

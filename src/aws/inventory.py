@@ -43,6 +43,13 @@ class Inventory:
         return None if self.key.adopted_id else self.file_system
 
     @property
+    def own_id(self) -> str:
+        """Return the id of the file system that the charm created, also of one that is gone."""
+        file_system = self.own_file_system
+        recorded = "" if self.key.adopted_id else self.key.record.file_system_id
+        return file_system.id if file_system else recorded
+
+    @property
     def target_addresses(self) -> list[str]:
         """Return the addresses of all mount targets, of both kinds; "" for one that is unknown."""
         targets = (*self.own_targets, *self.other_targets)

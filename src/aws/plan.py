@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import problems
-from aws import adoption, lookup, ownership, placement, security_groups, steps
+from aws import adoption, lookup, ownership, placement, policies, security_groups, steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ def plan(
     Raises:
         problems.Problem: The observed resources must not be touched, or cannot become as desired.
     """
-    planned = _plan_file_system(desired, observed.file_system)
+    planned = _plan_file_system(desired, observed.file_system, observed.policies)
     if observed.network:
         placed = place(desired, observed, observed.network)
         planned += _plan_group(desired, observed.network, placed, observed.mount_targets)
@@ -68,7 +68,9 @@ def is_busy(resource: resources.FileSystem | resources.MountTarget | None) -> bo
 
 
 def _plan_file_system(
-    desired: resources.DesiredFileSystem, file_system: resources.FileSystem | None
+    desired: resources.DesiredFileSystem,
+    file_system: resources.FileSystem | None,
+    observed: resources.ObservedPolicies,
 ) -> list[steps.Step]:
     if file_system is None:
         _check_new(desired.key)
@@ -80,6 +82,7 @@ def _plan_file_system(
                 encrypted=desired.encrypted,
                 kms_key=desired.kms_key,
                 throughput_mibps=desired.throughput_mibps,
+                backup=desired.policies.get("backup", ""),
                 tags=_pairs(ownership.tags(desired.owner, desired.tags)),
             )
         ]
@@ -99,7 +102,7 @@ def _plan_file_system(
                 file_system.id, desired.throughput_mode, desired.throughput_mibps
             )
         )
-    return planned
+    return planned + policies.plan(desired, file_system, observed)
 
 
 def is_throughput_of_others(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import identity
+    import problems
     from aws import network, security_groups
 
 
@@ -22,6 +23,9 @@ class ResourceRecord:
         adopted: Whether the user named it in the option file-system-id.
         security_groups: The ids of the application's security groups.
         throughput: The throughput that the charm set last, as `format_throughput` has it.
+        policies_set: The policies that the charm set last, as `DesiredFileSystem` has them.
+        policies_seen: The policies as they were read last, in the same words.
+        policies_seen_at: The time of that, in seconds of the epoch.
     """
 
     file_system_id: str = ""
@@ -29,6 +33,9 @@ class ResourceRecord:
     adopted: bool = False
     security_groups: tuple[str, ...] = ()
     throughput: str = ""
+    policies_set: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    policies_seen: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    policies_seen_at: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +89,7 @@ class DesiredFileSystem:
         by_name: Whether it is mounted by its DNS name.
         node_instances: The instances of nodes by the nodes' addresses, which may be of a network
             of Juju's own, such as fan, that AWS does not know.
+        policies: The option backup, by its name, if it is set.
     """
 
     key: ResourceKey
@@ -98,6 +106,7 @@ class DesiredFileSystem:
     node_zones: frozenset[str] = frozenset()
     by_name: bool = True
     node_instances: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    policies: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     @property
     def owner(self) -> identity.Owner:
@@ -186,6 +195,21 @@ class MountTarget:
 
 
 @dataclasses.dataclass(frozen=True)
+class ObservedPolicies:
+    """The policies that the options ask for, as AWS shows them or showed them within the hour.
+
+    Attributes:
+        seen: Each policy in the words of its option, by the option's name, as far as it is known.
+        seen_at: The time of the observation, in seconds of the epoch.
+        problems: The problems of reading them, which do not stop the rest.
+    """
+
+    seen: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    seen_at: int = 0
+    problems: tuple[problems.Problem, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class ObservedFileSystem:
     """The file system, its mount targets and their network as AWS shows them.
 
@@ -196,6 +220,7 @@ class ObservedFileSystem:
             nodes to mount it.
         network: The VPC of the mount targets; None where there are no units or nodes.
         other_groups: The security groups of mount targets that the charm did not create, by id.
+        policies: Its policies, as far as options ask for them.
     """
 
     file_system: FileSystem | None
@@ -204,6 +229,7 @@ class ObservedFileSystem:
     other_groups: Mapping[str, security_groups.SecurityGroup] = dataclasses.field(
         default_factory=dict[str, "security_groups.SecurityGroup"]
     )
+    policies: ObservedPolicies = dataclasses.field(default_factory=ObservedPolicies)
 
 
 def format_throughput(mode: str, mibps: float) -> str:

@@ -31,6 +31,7 @@ class CreateFileSystem:
     kms_key: str
     tags: Tags
     throughput_mibps: int = 0
+    backup: str = ""
 
     def apply(self, aws: session.Aws) -> None:
         """Make the change."""
@@ -45,6 +46,8 @@ class CreateFileSystem:
             request["ProvisionedThroughputInMibps"] = self.throughput_mibps
         if self.kms_key:
             request["KmsKeyId"] = self.kms_key
+        if self.backup:
+            request["Backup"] = self.backup == "true"
         with errors.translated("create the file system"):
             created = aws.efs.create_file_system(**request)
         logger.info("created file system %s", created["FileSystemId"])
@@ -66,6 +69,23 @@ class ChangeThroughput:
         with errors.translated("change the throughput mode"):
             aws.efs.update_file_system(FileSystemId=self.file_system_id, **request)
         logger.info("changed throughput mode of %s to %s", self.file_system_id, self.mode)
+
+
+@dataclasses.dataclass(frozen=True)
+class PutBackupPolicy:
+    """A step that turns the file system's automatic backups on or off."""
+
+    file_system_id: str
+    words: str
+
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
+        with errors.translated("set the backup policy", option="backup"):
+            aws.efs.put_backup_policy(
+                FileSystemId=self.file_system_id,
+                BackupPolicy={"Status": "ENABLED" if self.words == "true" else "DISABLED"},
+            )
+        logger.info("set backup of %s to %s", self.file_system_id, self.words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,8 +222,9 @@ class SetGroups:
         logger.info("set the groups of %s to %s", self.mount_target_id, ", ".join(self.groups))
 
 
+POLICIES = (PutBackupPolicy,)
 # A failure of one of these affects its own zone or setting only. All other steps are required.
-SEPARABLE = (ChangeThroughput, CreateMountTarget, SetGroups)
+SEPARABLE = (ChangeThroughput, CreateMountTarget, SetGroups, *POLICIES)
 Step: TypeAlias = (
     CreateFileSystem
     | Tag
@@ -214,4 +235,5 @@ Step: TypeAlias = (
     | ChangeThroughput
     | CreateMountTarget
     | SetGroups
+    | PutBackupPolicy
 )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The vault of the plan by which AWS makes EFS's automatic backups.
+BACKUP_VAULT = "aws/efs/automatic-backup-vault"
 _MARK = ((ownership.STATE_TAG, ownership.TEARING_DOWN),)
 
 
@@ -62,6 +64,11 @@ def spared(standing: inventory.Inventory) -> list[str]:
         lines.append(
             f"stays: file system {unrecorded.id}, it has the creation token of "
             f"{standing.key.record.file_system_id} but is another one"
+        )
+    if own := standing.own_id:
+        lines.append(
+            f"stays: recovery points of {own} in AWS Backup, if it has some: see the vault "
+            f"{BACKUP_VAULT}, where the option backup has them made"
         )
     if standing.file_system and standing.key.adopted_id:
         lines.append(f"stays: file system {standing.file_system.id}, it was adopted")

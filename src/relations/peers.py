@@ -29,6 +29,9 @@ class PeerRecord:
         adopted: Whether the user named it in the option file-system-id.
         security_groups: The ids of the security groups that the application created.
         throughput: The throughput that the application set last, as `elastic`; "" for none.
+        policies_set: The file system's policies that it set last, by the names of their options.
+        policies_seen: Those policies as they were read last.
+        policies_seen_at: The time of that, in seconds of the epoch.
         endpoint: The cluster's API server that answered last, of several.
         torn_down: Whether teardown deleted it; then nothing is created until the `setup` action.
     """
@@ -39,6 +42,9 @@ class PeerRecord:
     adopted: bool = False
     security_groups: tuple[str, ...] = ()
     throughput: str = ""
+    policies_set: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    policies_seen: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    policies_seen_at: int = 0
     endpoint: str = ""
     torn_down: bool = False
 
@@ -106,14 +112,17 @@ def _parse(text: str) -> PeerRecord:
     if not isinstance(found, dict):
         raise _unreadable("not an object")
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(PeerRecord):
-        value: Any = cast("dict[str, Any]", found).get(field.name, field.default)
-        if field.name == "security_groups" and isinstance(value, list):
+    for name, default in vars(PeerRecord()).items():
+        value: Any = cast("dict[str, Any]", found).get(name, default)
+        if name == "security_groups" and isinstance(value, list):
             listed = cast("list[Any]", value)
             value = tuple(str(each) for each in listed)  # JSON has no tuples
-        if type(value) is not type(field.default):
-            raise _unreadable(field.name)
-        values[field.name] = value
+        elif isinstance(value, dict):
+            named = cast("dict[Any, Any]", value)
+            value = {str(key): str(each) for key, each in named.items()}
+        if type(value) is not type(default):
+            raise _unreadable(name)
+        values[name] = value
     return PeerRecord(**values)
 
 

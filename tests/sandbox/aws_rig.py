@@ -77,7 +77,13 @@ def recorded(
     """Return the record that the charm keeps after a reconcile."""
     groups = (outcome.security_group_id,) if outcome.security_group_id else ()
     return resources.ResourceRecord(
-        outcome.file_system_id, outcome.account_id, adopted=adopted, security_groups=groups
+        outcome.file_system_id,
+        outcome.account_id,
+        adopted=adopted,
+        security_groups=groups,
+        policies_set=outcome.policies_set,
+        policies_seen=outcome.policies.seen,
+        policies_seen_at=outcome.policies.seen_at,
     )
 
 

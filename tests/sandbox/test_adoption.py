@@ -316,6 +316,7 @@ def test_teardown_removes_what_we_made_and_keeps_the_rest(bare: Stage) -> None:
     assert len([line for line in lines if line.startswith("deleted mount target")]) == 2
     assert f"deleted security group {group.id}" in lines
     assert f"stays: file system {made}, it was adopted" in lines
+    assert not [line for line in lines if "recovery points" in line]
     assert f"stays: mount target {before[0].id} ({ZONES[0]})" in lines
     deleted = {line.removeprefix("deleted ") for line in lines if line.startswith("deleted ")}
     assert {line.removeprefix("would delete ") for line in planned} >= deleted

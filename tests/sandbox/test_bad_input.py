@@ -32,6 +32,8 @@ BAD_OPTIONS = [
     ("throughput-mode", ""),
     ("throughput-mode", "fast"),
     ("kms-key", "a key"),
+    ("backup", "yes"),
+    ("backup", "True"),
     ("tags", "loose"),
     ("tags", "juju-model-uuid=1"),
     ("tags", "aws:owner=1"),

@@ -11,7 +11,13 @@ from sandbox.aws import aws_cloud
 from sandbox.stage import APPLICATION, Stage
 from tests.sandbox import aws_rig as rig
 
-OPTIONS = {"throughput-mode": "bursting", "kms-key": "alias/ours", "tags": "team=a"}
+OPTIONS = {
+    "throughput-mode": "bursting",
+    "kms-key": "alias/ours",
+    "tags": "team=a",
+    "backup": "true",
+}
+CHANGES = {"throughput-mode": "elastic", "tags": "squad=b", "backup": "false"}
 
 
 def live(stage: Stage) -> list[str]:
@@ -27,7 +33,7 @@ def live(stage: Stage) -> list[str]:
     look()
     spoil(stage.cloud)
     stage.cloud.skip(25 * 3600)
-    stage.model.config(APPLICATION, {"throughput-mode": "elastic", "tags": "squad=b"})
+    stage.model.config(APPLICATION, CHANGES)
     look()
     stage.model.update_status()
     look()
@@ -87,6 +93,6 @@ def test_each_action_is_allowed_by_a_statement_and_each_change_under_a_condition
         # A group is created in a VPC, which is not the charm's.
         unconditional = conditions.count("{}")
         assert unconditional == (1 if verb == "CreateSecurityGroup" else 0), action
-        if verb.startswith(("Delete", "Update", "Untag", "Authorize", "Revoke")):
+        if verb.startswith(("Delete", "Update", "Untag", "Authorize", "Revoke", "Put")):
             tag = f"aws:ResourceTag/{ownership.MODEL_TAG}"
             assert any(tag in each or "aws:ViaAWSService" in each for each in conditions), action

@@ -249,7 +249,11 @@ def test_never_related_it_needs_no_force(stage: Stage) -> None:
     made = file_system(stage)
     done = stage.run("teardown", confirm=made)
     assert done.status == "completed", done
-    assert done.results["deleted"] == f"deleted file system {made}"
+    assert done.results["deleted"].splitlines() == [
+        f"deleted file system {made}",
+        f"stays: recovery points of {made} in AWS Backup, if it has some: see the vault "
+        "aws/efs/automatic-backup-vault, where the option backup has them made",
+    ]
     assert stage.cloud.file_systems() == ()
 
 

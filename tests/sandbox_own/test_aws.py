@@ -365,3 +365,29 @@ def test_a_file_system_goes_after_its_mount_targets_and_a_group_after_their_inte
         == "MountTargetNotFound"
     )
     assert aws_calls.file_system(slow) != system  # the token is free again
+
+
+def test_a_backup_policy_is_turned_on_and_off_and_takes_a_while(slow):
+    efs, system = aws_calls.client(slow, "efs"), aws_calls.file_system(slow)
+    assert (
+        aws_calls.refused(efs.describe_backup_policy, FileSystemId=system)[0] == "PolicyNotFound"
+    )
+    for status, changing in (("ENABLED", "ENABLING"), ("DISABLED", "DISABLING")):
+        policy = {"FileSystemId": system, "BackupPolicy": {"Status": status}}
+        assert efs.put_backup_policy(**policy)["BackupPolicy"] == {"Status": changing}
+        slow.skip(11)
+        assert efs.describe_backup_policy(FileSystemId=system)["BackupPolicy"]["Status"] == status
+        tagged = "aws:elasticfilesystem:default-backup" in slow.file_systems()[0].tags
+        assert tagged == (status == "ENABLED")
+    policy = {"FileSystemId": system, "BackupPolicy": {"Status": "ENABLING"}}
+    assert aws_calls.refused(efs.put_backup_policy, **policy)[0] == "ValidationException"
+
+
+def test_a_file_system_can_be_made_with_backups_and_takes_no_policy_before_it_is_there(slow):
+    efs = aws_calls.client(slow, "efs")
+    made = efs.create_file_system(CreationToken="t", Backup=True)["FileSystemId"]
+    policy = {"FileSystemId": made, "BackupPolicy": {"Status": "DISABLED"}}
+    code, status, _ = aws_calls.refused(efs.put_backup_policy, **policy)
+    assert (code, status) == ("IncorrectFileSystemLifeCycleState", 409)
+    slow.skip(13)
+    assert efs.describe_backup_policy(FileSystemId=made)["BackupPolicy"]["Status"] == "ENABLED"

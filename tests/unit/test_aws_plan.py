@@ -116,11 +116,16 @@ def after(before: resources.ObservedFileSystem, step: steps.Step) -> resources.O
                 kms_key=step.kms_key,
                 tags=dict(step.tags),
             )
-            return dataclasses.replace(before, file_system=made)
+            policies = resources.ObservedPolicies({"backup": step.backup or "false"})
+            return dataclasses.replace(before, file_system=made, policies=policies)
         case steps.ChangeThroughput():
             assert before.file_system
             changed = dataclasses.replace(before.file_system, throughput_mode=step.mode)
             return dataclasses.replace(before, file_system=changed)
+        case steps.PutBackupPolicy():
+            assert before.file_system and before.file_system.life_cycle == "available"
+            seen = {**before.policies.seen, "backup": step.words}
+            return dataclasses.replace(before, policies=resources.ObservedPolicies(seen))
         case steps.CreateMountTarget():
             assert before.file_system and before.file_system.life_cycle == "available"
             assert step.zone not in {target.zone for target in before.mount_targets}
@@ -288,6 +293,29 @@ def test_what_exists_stays_whatever_units_come_and_go(
     cidrs = {subnet.cidr for subnet in end.network.subnets if subnet.zone in served}
     kept = {rule for rule in before.network.group.rules if rule.source in cidrs}
     assert kept <= end.network.group.rules
+
+
+BACKUP = st.sampled_from(["", "true", "false"])
+
+
+@hypothesis.given(worlds(), BACKUP, st.sampled_from(["true", "false", "enabling", ""]), BACKUP)
+def test_policies_become_as_desired_unless_somebody_else_set_them_or_aws_is_changing_them(
+    world: resources.ObservedFileSystem, wanted: str, seen: str, set_before: str
+) -> None:
+    shown = resources.ObservedPolicies({"backup": seen} if seen else {})
+    world = dataclasses.replace(world, policies=shown)
+    plain = make_desired(policies={"backup": wanted} if wanted else {})
+    record = resources.ResourceRecord(policies_set={"backup": set_before})
+    desired = dataclasses.replace(plain, key=dataclasses.replace(plain.key, record=record))
+
+    end = converged(desired, world)
+
+    if world.file_system is None:
+        assert end.policies.seen["backup"] == (wanted or "false")
+    elif not wanted or not seen or seen == "enabling" or set_before == wanted:
+        assert end.policies == shown
+    else:
+        assert end.policies.seen["backup"] == wanted
 
 
 CIDRS = st.frozensets(st.sampled_from(["10.0.0.0/24", "10.20.0.0/16", "192.168.0.0/30"]))
@@ -617,11 +645,15 @@ def test_an_adopted_file_system_is_never_created_tagged_or_changed(
         performance_mode="maxIO", throughput_mode="provisioned", encrypted=False, tags={"a": "b"}
     )
     world = dataclasses.replace(world, file_system=theirs)
-    desired = make_desired(addresses=addresses, option="fs-1", tags=tags, kms_key="abc")
+    desired = make_desired(
+        addresses=addresses, option="fs-1", tags=tags, kms_key="abc", policies={"backup": "true"}
+    )
+    shown = resources.ObservedPolicies({"backup": "false"})
 
-    end = converged(desired, world)
+    end = converged(desired, dataclasses.replace(world, policies=shown))
 
     assert end.file_system == theirs
+    assert end.policies == shown
 
 
 @hypothesis.given(worlds(), ADDRESSES, ADDRESSES, st.booleans())

@@ -29,6 +29,7 @@ RELATION_EVENTS = [(f"relation_{name}", {}) for name in ("created", "changed", "
 UNIT_EVENTS = [
     (f"relation_{name}", {"remote_unit": 0}) for name in ("joined", "changed", "departed")
 ]
+RECORDS = ["{", "[]", "null", '{"file_system_id": 5}', '{"policies_seen": ["x"]}']
 ACTIONS = {
     "create-dataset": {"name": "x", "source": "https://a.example/x"},
     "list-datasets": {},
@@ -492,7 +493,7 @@ def test_an_error_that_nobody_foresaw_fails_an_action(
     assert [each.message for each in context.juju_log if each.level == "ERROR"]
 
 
-@pytest.mark.parametrize("record", ["{", "[]", "null", '{"file_system_id": 5}', "[" * 100_000])
+@pytest.mark.parametrize("record", [*RECORDS, "[" * 100_000])
 def test_a_record_that_somebody_else_wrote_is_a_status(
     context: testing.Context[charm.AwsEfsCharm], record: str
 ) -> None:

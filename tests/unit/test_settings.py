@@ -127,6 +127,9 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("performance_mode", "fast"),
         ("performance_mode", ""),
         ("throughput_mode", "fast"),
+        ("backup", "yes"),
+        ("backup", "TRUE"),
+        ("backup", " true"),
         ("root_mode", "0888"),
         ("root_mode", ""),
         ("root_mode", "777"),
@@ -288,6 +291,12 @@ def test_what_a_secret_option_was_given_is_in_no_error() -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         load(kms_key="no key at all, but a password")
     assert "input" not in str(caught.value)
+
+
+def test_the_policies_are_the_options_that_are_set() -> None:
+    assert load().policies == {}
+    assert load(backup="true").policies == {"backup": "true"}
+    assert refusal(backup="on") == "backup 'on': use true or false, or leave it empty"
 
 
 def test_provisioned_throughput_has_a_number_and_no_other_mode_has_one() -> None:
