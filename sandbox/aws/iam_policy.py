@@ -1,4 +1,4 @@
-"""Evaluate an IAM policy: the part of its language that the charm's policy uses, and no more."""
+"""Evaluate IAM policies: the charm's, and those of file systems; what these use, and no more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 Policy = Mapping[str, Any]
 
 _ELEMENTS = {"Sid", "Effect", "Action", "Resource", "Condition"}
+_EVERYBODY = ("*", {"AWS": "*"}, {"AWS": ["*"]})
 _SEGMENTS = 5  # an ARN is arn:partition:service:region:account:resource
 
 
@@ -34,13 +35,30 @@ def allows(policy: Policy, asked: Authorization) -> bool:
     Raises:
         ValueError: The policy has an element that is not implemented here.
     """
+    for statement in policy["Statement"]:
+        if statement["Effect"] != "Allow":
+            raise ValueError(f"not implemented: {statement['Effect']}")
     return any(_applies(statement, asked) for statement in policy["Statement"])
 
 
+def admits_anonymous(policy: Policy, asked: Authorization) -> bool:
+    """Return whether a resource's policy allows it to a caller without an identity.
+
+    Raises:
+        ValueError: The policy has an element that is not implemented here.
+    """
+    effects = {
+        statement["Effect"]
+        for statement in policy["Statement"]
+        if statement["Principal"] in _EVERYBODY
+        and _applies({k: v for k, v in statement.items() if k != "Principal"}, asked)
+    }
+    return effects == {"Allow"}  # one Deny outweighs all
+
+
 def _applies(statement: Mapping[str, Any], asked: Authorization) -> bool:
-    unknown = set(statement) - _ELEMENTS
-    if unknown or statement["Effect"] != "Allow":
-        raise ValueError(f"not implemented: {unknown or statement['Effect']}")
+    if unknown := set(statement) - _ELEMENTS:
+        raise ValueError(f"not implemented: {unknown}")
     return (
         any(_matches(each.lower(), asked.action.lower()) for each in _all(statement["Action"]))
         and any(_covers(each, asked.resource) for each in _all(statement["Resource"]))

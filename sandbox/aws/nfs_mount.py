@@ -1,20 +1,25 @@
-"""The result of mount.nfs on an instance: name resolution, security groups and mount options."""
+"""The result of mount.nfs on an instance: names, security groups, policies and mount options."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import pathlib
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sandbox.aws import aws_resources
+from sandbox.aws import aws_resources, iam_policy
 
 if TYPE_CHECKING:
     from moto.ec2.models.instances import Instance
     from moto.efs.models import MountTarget
 
 NFS_PORT = 2049
+# What the kernel's client is to a file system policy, and what the sandbox's directories grant it.
+_CONTEXT = {"aws:SecureTransport": "false", "elasticfilesystem:AccessedViaMountTarget": "true"}
+_MOUNT = "elasticfilesystem:ClientMount"
+_ACCESS = ("elasticfilesystem:ClientWrite", "elasticfilesystem:ClientRootAccess")
 _KNOWN_OPTION = re.compile(
     "ro|rw|hard|soft|softerr|bg|fg|a?sync|(no)?(atime|diratime|relatime|suid|dev|exec|user|auto)|"
     "(no)?(ac|cto|lock|intr|resvport|sharecache|fsc|rdirplus|migration)|tcp|defaults|_netdev|nofail|"
@@ -56,6 +61,8 @@ def mount(
         raise _no_server(region, server, seconds)
     if target.life_cycle_state != "available" or not _admits(region, target, instance):
         raise MountError("mount.nfs: Connection timed out", seconds)
+    if not _policy_admits(region, target.file_system_id):
+        raise MountError(f"mount.nfs: access denied by server while mounting {server}:/")
     return region.directory(target.file_system_id)
 
 
@@ -116,6 +123,27 @@ def _admits(region: aws_resources.Region, target: MountTarget, instance: Instanc
         for group in region.interface(target).group_set
         for rule in group.ingress_rules
     )
+
+
+def _policy_admits(region: aws_resources.Region, file_system_id: str) -> bool:
+    """Return whether the file system's policy admits a client without TLS and IAM.
+
+    Without a policy, all clients that reach a mount target have full access.
+    """
+    system = region.efs.file_systems_by_id[file_system_id]
+    if not system.file_system_policy:
+        return True
+    policy = json.loads(system.file_system_policy)
+
+    def grants(action: str) -> bool:
+        asked = iam_policy.Authorization(action, system.file_system_arn, _CONTEXT)
+        return iam_policy.admits_anonymous(policy, asked)
+
+    if not grants(_MOUNT):
+        return False
+    if not all(map(grants, _ACCESS)):
+        raise ValueError("not implemented: a policy that admits clients, but grants them not all")
+    return True
 
 
 def _covers_nfs(rule: Any) -> bool:

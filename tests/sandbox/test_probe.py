@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -90,6 +91,23 @@ def make_file_system(
     efs.close()
     ec2.close()
     return made
+
+
+def put_policy(cloud: aws_cloud.Cloud, file_system: str, **conditions: Any) -> None:
+    """Give a file system a policy that grants everything to everybody, on conditions."""
+    efs = boto3.client(
+        "efs",
+        region_name=cloud.region,
+        endpoint_url=cloud.endpoint_url,
+        aws_access_key_id=cloud.administrator.access_key,
+        aws_secret_access_key=cloud.administrator.secret_key,
+    )
+    grant = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Resource": "*"}
+    statement = {**grant, "Action": "elasticfilesystem:*", **conditions}
+    efs.put_file_system_policy(
+        FileSystemId=file_system, Policy=json.dumps({"Statement": [statement]})
+    )
+    efs.close()
 
 
 def add_node(
@@ -282,6 +300,24 @@ def test_a_node_without_nfs_client_is_named_with_its_fix_and_the_others_are_prov
         "bare: no NFS client; juju exec --application gpu-workers -- "
         "sudo apt-get install -y nfs-common"
     )
+
+
+def test_a_file_system_policy_that_demands_tls_is_told_as_the_cause(
+    cloud, nodes, cluster, file_system
+):
+    add_node(cloud, nodes, ZONES[0], name="one")
+    serve(cluster, file_system)
+    put_policy(cloud, file_system, Condition={"Bool": {"aws:SecureTransport": "true"}})
+
+    (problem,) = prove(cluster, file_system).problems
+
+    assert isinstance(problem, problems.Blocked)
+    assert problem.message == (
+        "one: is denied access: check the file system's policy, which may demand TLS or IAM"
+    )
+    put_policy(cloud, file_system)
+    observed = prove(cluster, file_system)
+    assert (observed.nodes, observed.problems) == (("one",), ())
 
 
 def test_many_nodes_with_one_cause_are_one_problem(cloud, nodes, cluster, file_system):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sandbox.aws import aws_cloud, nfs_mount
@@ -55,6 +57,61 @@ def test_a_file_system_mounts_in_the_zone_of_its_mount_target(cloud):
     stranger = cloud.launch("2", "us-east-1a", model_uuid=aws_calls.MODEL, vpc=cloud.add_vpc())
     assert mount_error(cloud, server, stranger) == unknown
     assert "Failed to resolve" in mount_error(cloud, server.replace("east-1", "west-2"), machine)
+
+
+EVERYTHING = {
+    "Effect": "Allow",
+    "Principal": {"AWS": "*"},
+    "Action": [f"elasticfilesystem:Client{each}" for each in ("Mount", "Write", "RootAccess")],
+    "Resource": "*",
+}
+# https://docs.aws.amazon.com/efs/latest/ug/create-file-system-policy.html: what its options write.
+BY_MOUNT_TARGET = {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}}
+DENY_PLAIN = {
+    **EVERYTHING,
+    "Effect": "Deny",
+    "Action": "*",
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}
+POINT = {"StringEquals": {"elasticfilesystem:AccessPointArn": "arn:aws:elasticfilesystem:x"}}
+
+
+@pytest.mark.parametrize(
+    ("statements", "admitted"),
+    [
+        ([EVERYTHING], True),
+        ([{**EVERYTHING, "Principal": "*", "Action": "elasticfilesystem:*"}], True),
+        ([{**EVERYTHING, "Condition": BY_MOUNT_TARGET}], True),
+        ([{**EVERYTHING, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}], False),
+        ([EVERYTHING, DENY_PLAIN], False),
+        ([{**EVERYTHING, "Action": EVERYTHING["Action"][1:]}], False),
+        ([{**EVERYTHING, "Principal": {"AWS": "arn:aws:iam::111122223333:root"}}], False),
+        ([{**EVERYTHING, "Condition": POINT}], False),
+        ([{**EVERYTHING, "Resource": "arn:aws:elasticfilesystem:*:*:file-system/other"}], False),
+    ],
+    ids=["all", "star", "target", "tls", "deny", "no-mount", "iam", "access-point", "other"],
+)
+def test_a_file_system_s_policy_admits_or_refuses_plain_nfs(cloud, statements, admitted):
+    server, machine, directory, _ = served(cloud)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    aws_calls.client(cloud, "efs").put_file_system_policy(
+        FileSystemId=server.partition(".")[0], Policy=policy
+    )
+    if admitted:
+        assert cloud.mount(server, machine.id, OPTIONS) == directory
+    else:
+        refused = f"mount.nfs: access denied by server while mounting {server}:/"
+        assert mount_error(cloud, server, machine) == refused
+
+
+def test_a_policy_that_grants_only_reading_is_not_implemented(cloud):
+    server, machine, _, _ = served(cloud)
+    policy = {"Statement": [{**EVERYTHING, "Action": EVERYTHING["Action"][:1]}]}
+    aws_calls.client(cloud, "efs").put_file_system_policy(
+        FileSystemId=server.partition(".")[0], Policy=json.dumps(policy)
+    )
+    with pytest.raises(ValueError, match="not implemented"):
+        cloud.mount(server, machine.id, OPTIONS)
 
 
 @pytest.mark.parametrize(("support", "hostnames"), [(False, True), (True, False)])
