@@ -5,11 +5,13 @@ from __future__ import annotations
 import pathlib
 import re
 import subprocess
+from typing import get_args, get_type_hints
 
 import pytest
 import yaml
 
 from docs.generator import messages, pages
+from sandbox.juju import juju_model
 
 ROOT = pages.ROOT
 PAGES = sorted(
@@ -71,6 +73,27 @@ def test_a_relative_link_leads_somewhere(page: str) -> None:
         assert there.exists(), target
         if anchor:
             assert anchor in anchors(there), target
+
+
+def test_the_index_lists_every_page() -> None:
+    index = ROOT / "docs/index.md"
+    targets = re.findall(r"\]\(([^)#\s]+)", index.read_text())
+    listed = {(index.parent / each).resolve().relative_to(ROOT).as_posix() for each in targets}
+    pages_of_docs = {page for page in PAGES if page.startswith(("docs/", "terraform/"))}
+    assert pages_of_docs - {"docs/index.md"} <= listed
+
+
+def test_the_versions_that_are_called_tested_are_those_of_the_tests() -> None:
+    page = (ROOT / "docs/reference/compatibility.md").read_text()
+    tested = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", page, re.MULTILINE))
+    modules = (ROOT / "sandbox/kubernetes/controlplane/go.mod").read_text()
+    kubernetes = re.findall(r"k8s\.io/kubernetes v(\d+\.\d+)", modules)
+    assert re.findall(r"\b1\.\d+", tested["Kubernetes"]) == kubernetes
+    named = re.findall(r"\b\d\.\d+\b", tested["Juju"])
+    assert set(named) == set(get_args(get_type_hints(juju_model.Model.__init__)["version"]))
+    platforms = yaml.safe_load((ROOT / "charmcraft.yaml").read_text())["platforms"]
+    bases = re.findall(r"\d\d\.\d\d", tested["base of the charm's machine"])
+    assert {f"ubuntu@{each}" for each in bases} == {each.rpartition(":")[0] for each in platforms}
 
 
 @pytest.mark.parametrize("page", PAGES)
