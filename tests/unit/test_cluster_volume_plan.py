@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import identity
 import problems
-from cluster.volumes import volume_plan, volume_resources
+from cluster.volumes import volume_plan, volume_resources, volume_steps
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11", application="aws-efs")
 SERVER = "fs-1.efs.us-east-1.amazonaws.com"
@@ -51,21 +51,21 @@ class Kubernetes:
         named = volume is not None and volume.claim == claim.name
         return volume is not None and named and volume.claim_uid in ("", claim.uid)
 
-    def apply(self, step: volume_plan.Step) -> None:
-        if isinstance(step, volume_plan.Apply):
+    def apply(self, step: volume_steps.Step) -> None:
+        if isinstance(step, volume_steps.Apply):
             getattr(self, f"apply_{step.kind}")(step.group)
-        elif isinstance(step, volume_plan.SetCapacity):
+        elif isinstance(step, volume_steps.SetCapacity):
             key = step.namespace, step.claim
             self.claims[key] = dataclasses.replace(self.claims[key], capacity=step.capacity)
-        elif isinstance(step, volume_plan.Rebind):
+        elif isinstance(step, volume_steps.Rebind):
             bound = dataclasses.replace(self.volumes[step.volume], claim_uid=step.uid)
             self.volumes[step.volume] = bound
-        elif isinstance(step, volume_plan.Retain):
+        elif isinstance(step, volume_steps.Retain):
             kept = dataclasses.replace(self.volumes[step.volume], policy="Retain")
             self.volumes[step.volume] = kept
-        elif isinstance(step, volume_plan.Delete):
+        elif isinstance(step, volume_steps.Delete):
             self.delete(step)
-        elif isinstance(step, volume_plan.Check):
+        elif isinstance(step, volume_steps.Check):
             assert self.namespaces[step.namespace].terminating is False
 
     def apply_Namespace(self, group: str) -> None:  # noqa: N802 - named after the kind
@@ -122,10 +122,10 @@ class Kubernetes:
             assert holds >= volume_plan.size(pair.capacity), "the volume grows before its claim"
         self.claims[namespace, pair.claim] = dataclasses.replace(existing, request=pair.request)
 
-    def delete(self, step: volume_plan.Delete) -> None:
-        if step.kind == volume_plan.STORAGE_CLASS:
+    def delete(self, step: volume_steps.Delete) -> None:
+        if step.kind == volume_steps.STORAGE_CLASS:
             del self.classes[step.name]
-        elif step.kind == volume_plan.VOLUME:
+        elif step.kind == volume_steps.VOLUME:
             found = self.volumes[step.name]
             self.volumes[step.name] = dataclasses.replace(found, deleting=True)
         else:

@@ -10,7 +10,7 @@ import action_params
 import problems
 from app import job_options
 from app.datasets import create, delete, list_versions, loader_jobs, show, update_index, verify
-from cluster.volumes import volume_resources
+from cluster.volumes import volume_names, volume_resources
 from datasets import protocol
 from datasets.loader.sources import table, web_header
 
@@ -76,7 +76,7 @@ def run(context: ActionContext, params: action_params.DataSetParams) -> Results:
         return show.details(
             loader,
             params.name,
-            claim=volume_resources.view_claim_name(claim) if isolated else claim,
+            claim=volume_names.view_claim_name(claim) if isolated else claim,
             claim_path=volume_resources.DATASETS if isolated else volume_resources.ROOT,
             namespaces=context.options.namespaces,
             wait_seconds=params.wait,

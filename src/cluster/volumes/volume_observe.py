@@ -10,7 +10,7 @@ from lightkube.resources import core_v1, storage_v1
 
 import problems
 from cluster import client, objects, ownership
-from cluster.volumes import volume_resources
+from cluster.volumes import volume_names, volume_resources
 
 if TYPE_CHECKING:
     import identity
@@ -102,7 +102,7 @@ def owns_volume(owner: identity.Owner, volume: Any) -> bool:
     """
     return bool(
         ownership.is_marked(owner, volume)
-        and volume_resources.volume_namespace(owner, objects.name(volume))
+        and volume_names.volume_namespace(owner, objects.name(volume))
         and volume.spec.nfs
     )
 
@@ -115,7 +115,7 @@ def names_elsewhere(owner: identity.Owner, volume: Any) -> str:
         volume: The volume.
     """
     named = volume.spec.claimRef
-    made_for = volume_resources.volume_namespace(owner, objects.name(volume))
+    made_for = volume_names.volume_namespace(owner, objects.name(volume))
     if named is None or not named.namespace or named.namespace == made_for:
         return ""
     return f"{named.namespace}/{named.name}"
@@ -139,7 +139,7 @@ def find_own_server(cluster: client.Cluster) -> str:
         cluster: The cluster.
     """
     owner = cluster.owner
-    name = volume_resources.volume_name(owner, cluster.namespace)
+    name = volume_names.volume_name(owner, cluster.namespace)
     volume = cluster.find(core_v1.PersistentVolume, name)
     if volume is None or not owns_volume(owner, volume):
         return ""
@@ -157,15 +157,15 @@ def check_own_claim(cluster: client.Cluster, file_system_id: str) -> None:
         problems.Waiting: It is not, or not yet.
     """
     owner = cluster.owner
-    name = volume_resources.own_claim_name(owner)
+    name = volume_names.own_claim_name(owner)
     volume = cluster.find(
-        core_v1.PersistentVolume, volume_resources.volume_name(owner, cluster.namespace)
+        core_v1.PersistentVolume, volume_names.volume_name(owner, cluster.namespace)
     )
     claim = cluster.find(core_v1.PersistentVolumeClaim, name, cluster.namespace)
     if volume is not None and claim is not None and owns_volume(owner, volume):
         observed = _volume(owner, volume)
         bound = (observed.claim, observed.claim_uid) == (name, objects.meta(claim).uid)
-        by_name = volume_resources.is_server_of(file_system_id, observed.server)
+        by_name = volume_names.is_server_of(file_system_id, observed.server)
         by_address = (
             observed.file_system == file_system_id and observed.server in observed.addresses
         )
@@ -215,7 +215,7 @@ def _names_itself(resource: Any) -> bool:
 def _asks_for_ours(owner: identity.Owner, claim: Any) -> bool:
     namespace = claim.metadata.namespace
     return claim.spec.volumeName in {
-        volume_resources.volume_name(owner, namespace, view=view) for view in (False, True)
+        volume_names.volume_name(owner, namespace, view=view) for view in (False, True)
     }
 
 
@@ -246,7 +246,7 @@ def _storage_class(owner: identity.Owner, resource: Any) -> volume_resources.Obs
 
 def _volume(owner: identity.Owner, volume: Any) -> volume_resources.ObservedVolume:
     spec = volume.spec
-    namespace = volume_resources.volume_namespace(owner, volume.metadata.name)
+    namespace = volume_names.volume_namespace(owner, volume.metadata.name)
     named = spec.claimRef if spec.claimRef and spec.claimRef.namespace == namespace else None
     addresses = objects.annotations_of(volume).get(ADDRESSES, "")
     return volume_resources.ObservedVolume(
@@ -264,7 +264,7 @@ def _volume(owner: identity.Owner, volume: Any) -> volume_resources.ObservedVolu
         addresses=tuple(filter(None, addresses.split(","))),
         file_system=objects.annotations_of(volume).get(ownership.FILE_SYSTEM, ""),
         path=spec.nfs.path if spec.nfs else "",
-        view=volume_resources.is_view(volume.metadata.name),
+        view=volume_names.is_view(volume.metadata.name),
         vacant=spec.claimRef is None,
         elsewhere=names_elsewhere(owner, volume),
     )
@@ -291,7 +291,7 @@ def _claim(
             and volume.claim_uid in ("", claim.metadata.uid)
         ),
         labelled=ownership.is_labelled(owner, claim),
-        view=volume_resources.is_view(spec.volumeName or ""),
+        view=volume_names.is_view(spec.volumeName or ""),
     )
 
 

@@ -10,92 +10,10 @@ from lightkube.utils import quantity
 
 import problems
 from cluster import ownership
-from cluster.volumes import volume_resources
+from cluster.volumes import volume_resources, volume_steps
 
 if TYPE_CHECKING:
     import identity
-
-NAMESPACE = "Namespace"
-STORAGE_CLASS = "StorageClass"
-VOLUME = "PersistentVolume"
-CLAIM = "PersistentVolumeClaim"
-# The policy of our volumes, and the patch that sets it.
-RETAIN = "Retain"
-RETAIN_PATCH = {"spec": {"persistentVolumeReclaimPolicy": RETAIN}}
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One change, safe to repeat.
-
-    Attributes:
-        group: The group of the claim that needs it, which is its namespace, for a read-only one
-            with a suffix: a refusal ends only that group's steps. "" for steps that all need.
-    """
-
-    group: str
-
-    @property
-    def namespace(self) -> str:
-        """Return the namespace of the claim that needs it."""
-        return self.group.partition(".")[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class Check(Step):
-    """Ask whether the namespace accepts the claim (quota, policies) before a volume is made."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Apply(Step):
-    """Create or change the group's object of this kind."""
-
-    kind: str
-
-
-@dataclasses.dataclass(frozen=True)
-class SetCapacity(Step):
-    """Set the capacity in the claim's status, as a resizer does."""
-
-    claim: str
-    capacity: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Rebind(Step):
-    """Bind a volume that was bound to a former claim to the present one."""
-
-    volume: str
-    uid: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Retain(Step):
-    """Have Kubernetes keep the data of a volume whose claim is about to be deleted.
-
-    With a policy that somebody has changed to Recycle, it would delete all files of the volume.
-    """
-
-    volume: str
-
-
-@dataclasses.dataclass(frozen=True)
-class ClearJobs(Step):
-    """Remove our Jobs: their pods, finished ones included, keep the claim in use.
-
-    Attributes:
-        ended_only: Whether those that have not ended stay.
-    """
-
-    ended_only: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Delete(Step):
-    """Delete an object of ours."""
-
-    kind: str
-    name: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +27,7 @@ class VolumePlan:
             them were observed.
     """
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[volume_steps.Step, ...] = ()
     problems: tuple[tuple[str, problems.Problem], ...] = ()
     obsolete: frozenset[tuple[str, str]] = frozenset()
 
@@ -147,22 +65,22 @@ def plan(
 
 def _class_steps(
     desired: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
-) -> Iterator[Step]:
+) -> Iterator[volume_steps.Step]:
     current = next((c for c in observed.storage_classes if c.name == desired.storage_class), None)
     if current and not current.matches:
         # A bound volume or claim does not use its class any more: it can be replaced at any time.
-        yield Delete("", STORAGE_CLASS, current.name)
+        yield volume_steps.Delete("", volume_steps.STORAGE_CLASS, current.name)
     if not (current and current.matches and current.expands and current.labelled):
-        yield Apply("", STORAGE_CLASS)
+        yield volume_steps.Apply("", volume_steps.STORAGE_CLASS)
 
 
 def _stale_class_steps(
     desired: volume_resources.DesiredVolumes, observed: volume_resources.ObservedVolumes
-) -> Iterator[Step]:
+) -> Iterator[volume_steps.Step]:
     used = {item.storage_class for item in (*observed.volumes, *observed.own_claims)}
     for each in observed.storage_classes:
         if each.name != desired.storage_class and each.name not in used:
-            yield Delete("", STORAGE_CLASS, each.name)
+            yield volume_steps.Delete("", volume_steps.STORAGE_CLASS, each.name)
 
 
 def _pair_plan(
@@ -180,13 +98,13 @@ def _pair_plan(
         for claim in observed.claims
         if claim.group == pair.group and (claim.ours or _claim_fits(claim, pair))
     ]
-    first_steps: tuple[Step, ...] = ()
+    first_steps: tuple[volume_steps.Step, ...] = ()
     if pair.own:
         if namespace and not namespace.ours and not namespace.terminating:
             conflict = ownership.namespace_conflict(owner, namespace.labels)
             return VolumePlan(problems=((pair.group, conflict),))
         if namespace is None or namespace.enforce != "baseline" or not namespace.labelled:
-            first_steps = (Apply(pair.group, NAMESPACE),)
+            first_steps = (volume_steps.Apply(pair.group, volume_steps.NAMESPACE),)
     if namespace and namespace.terminating:
         orphans = () if claims else _deletions(volumes, [])
         return _problem(
@@ -215,7 +133,7 @@ def _problem(
     pair: volume_resources.DesiredPair,
     kind: type[problems.Problem],
     state: str,
-    steps: tuple[Step, ...] = (),
+    steps: tuple[volume_steps.Step, ...] = (),
 ) -> VolumePlan:
     problem = kind(f"namespace {pair.namespace} {state}")
     return VolumePlan(steps=steps, problems=((pair.group, problem),))
@@ -244,23 +162,23 @@ def _pair_steps(
     desired: volume_resources.DesiredVolumes,
     volume: volume_resources.ObservedVolume | None,
     claim: volume_resources.ObservedClaim | None,
-) -> Iterator[Step]:
+) -> Iterator[volume_steps.Step]:
     group = pair.group
     stale = volume is None or _differs(volume, pair, desired)
     if claim is None:
-        yield Check(group)
+        yield volume_steps.Check(group)
         if stale:
-            yield Apply(group, VOLUME)
-        yield Apply(group, CLAIM)
+            yield volume_steps.Apply(group, volume_steps.VOLUME)
+        yield volume_steps.Apply(group, volume_steps.CLAIM)
         return
     bound_to = volume.claim_uid if volume else ""
     if claim.phase == "Bound" and bound_to == claim.uid:
         yield from _resize_steps(pair, claim, stale=stale)
         return
     if stale:
-        yield Apply(group, VOLUME)
+        yield volume_steps.Apply(group, volume_steps.VOLUME)
     if bound_to != claim.uid and (bound_to or claim.phase != "Pending"):
-        yield Rebind(group, pair.volume, claim.uid)
+        yield volume_steps.Rebind(group, pair.volume, claim.uid)
 
 
 def _differs(
@@ -271,7 +189,7 @@ def _differs(
     return (
         size(volume.capacity) != size(pair.capacity)
         or volume.mount_options != desired.mount_options
-        or volume.policy != RETAIN
+        or volume.policy != volume_steps.RETAIN
         or (volume.addresses, volume.file_system) != (pair.addresses, pair.file_system)
         or not volume.labelled
         or volume.vacant
@@ -280,7 +198,7 @@ def _differs(
 
 def _resize_steps(
     pair: volume_resources.DesiredPair, claim: volume_resources.ObservedClaim, *, stale: bool
-) -> Iterator[Step]:
+) -> Iterator[volume_steps.Step]:
     """Resize a bound claim, as its resizer.
 
     A claim may not request less than the capacity in its status. So to shrink, first set that
@@ -289,17 +207,17 @@ def _resize_steps(
     group, request = pair.group, size(pair.request)
     shrinks, grows = size(claim.request) > request, size(claim.request) < request
     if shrinks and size(claim.capacity) >= request:
-        yield SetCapacity(group, claim.name, str(request - 1))
+        yield volume_steps.SetCapacity(group, claim.name, str(request - 1))
     if grows:
-        yield Check(group)
+        yield volume_steps.Check(group)
     if shrinks or not (grows or claim.labelled):
-        yield Apply(group, CLAIM)
+        yield volume_steps.Apply(group, volume_steps.CLAIM)
     if stale:
-        yield Apply(group, VOLUME)
+        yield volume_steps.Apply(group, volume_steps.VOLUME)
     if grows:
-        yield Apply(group, CLAIM)
+        yield volume_steps.Apply(group, volume_steps.CLAIM)
     if shrinks or size(claim.capacity) != size(pair.capacity):
-        yield SetCapacity(group, claim.name, pair.capacity)
+        yield volume_steps.SetCapacity(group, claim.name, pair.capacity)
 
 
 def _removal(
@@ -309,7 +227,7 @@ def _removal(
     volumes = [v for v in observed.volumes if v.group == group]
     claims = [c for c in observed.own_claims if c.group == group]
     if own:
-        clear = (ClearJobs(group),) if claims else ()
+        clear = (volume_steps.ClearJobs(group),) if claims else ()
         return VolumePlan(steps=(*clear, *_deletions(volumes, claims)))
     waiting = [_await_users(claim, observed, "must be deleted") for claim in claims]
     obsolete = frozenset((c.namespace, c.name) for c in claims)
@@ -349,18 +267,30 @@ def _await_jobs(
         )
         for group, _ in awaited.problems
     )
-    steps = (ClearJobs(claim.group, ended_only=True),)
+    steps = (volume_steps.ClearJobs(claim.group, ended_only=True),)
     return dataclasses.replace(awaited, steps=steps, problems=unsettled)
 
 
 def _deletions(
     volumes: list[volume_resources.ObservedVolume], claims: list[volume_resources.ObservedClaim]
-) -> tuple[Step, ...]:
+) -> tuple[volume_steps.Step, ...]:
     """Delete claims first: Kubernetes keeps a volume until its claim is gone."""
     return (
-        *(Retain(v.group, v.name) for v in volumes if claims and v.policy != RETAIN),
-        *(Delete(c.group, CLAIM, c.name) for c in claims if not c.deleting),
-        *(Delete(v.group, VOLUME, v.name) for v in volumes if not v.deleting),
+        *(
+            volume_steps.Retain(v.group, v.name)
+            for v in volumes
+            if claims and v.policy != volume_steps.RETAIN
+        ),
+        *(
+            volume_steps.Delete(c.group, volume_steps.CLAIM, c.name)
+            for c in claims
+            if not c.deleting
+        ),
+        *(
+            volume_steps.Delete(v.group, volume_steps.VOLUME, v.name)
+            for v in volumes
+            if not v.deleting
+        ),
     )
 
 

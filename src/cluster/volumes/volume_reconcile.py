@@ -11,7 +11,7 @@ import polling
 import problems
 from cluster import client, errors, manifests, objects, ownership
 from cluster.jobs import job_lifecycle
-from cluster.volumes import volume_observe, volume_plan, volume_resources
+from cluster.volumes import volume_observe, volume_plan, volume_resources, volume_steps
 
 if TYPE_CHECKING:
     import identity
@@ -155,7 +155,7 @@ class _Attempt:
             f"claim {namespace}/{name} is {phase}: kubectl -n {namespace} describe pvc {name}"
         )
 
-    def _try_step(self, step: volume_plan.Step) -> None:
+    def _try_step(self, step: volume_steps.Step) -> None:
         if step.group in self._refused or {"", step.group} & self._conflicts.keys():
             return
         try:
@@ -168,26 +168,26 @@ class _Attempt:
                 raise
             self._refused[step.group] = problem
 
-    def _run_step(self, step: volume_plan.Step) -> None:
+    def _run_step(self, step: volume_steps.Step) -> None:
         namespace = step.namespace
-        if isinstance(step, volume_plan.Check):
-            self._apply(volume_plan.CLAIM, step.group, dry_run=True)
-        elif isinstance(step, volume_plan.Apply):
+        if isinstance(step, volume_steps.Check):
+            self._apply(volume_steps.CLAIM, step.group, dry_run=True)
+        elif isinstance(step, volume_steps.Apply):
             self._apply(step.kind, step.group)
-        elif isinstance(step, volume_plan.SetCapacity):
+        elif isinstance(step, volume_steps.SetCapacity):
             body = {"status": {"capacity": {"storage": step.capacity}}}
-            claim = (volume_plan.CLAIM, namespace, step.claim)
+            claim = (volume_steps.CLAIM, namespace, step.claim)
             self._patch(claim, body, core_v1.PersistentVolumeClaimStatus)
-        elif isinstance(step, volume_plan.Rebind):
+        elif isinstance(step, volume_steps.Rebind):
             body = {"spec": {"claimRef": {"uid": step.uid, "resourceVersion": None}}}
-            self._patch((volume_plan.VOLUME, "", step.volume), body, core_v1.PersistentVolume)
-        elif isinstance(step, volume_plan.Retain):
-            key = volume_plan.VOLUME, "", step.volume
-            self._patch(key, volume_plan.RETAIN_PATCH, core_v1.PersistentVolume)
-        elif isinstance(step, volume_plan.ClearJobs):
+            self._patch((volume_steps.VOLUME, "", step.volume), body, core_v1.PersistentVolume)
+        elif isinstance(step, volume_steps.Retain):
+            key = volume_steps.VOLUME, "", step.volume
+            self._patch(key, volume_steps.RETAIN_PATCH, core_v1.PersistentVolume)
+        elif isinstance(step, volume_steps.ClearJobs):
             job_lifecycle.remove(self._cluster, ended_only=step.ended_only)
-        elif isinstance(step, volume_plan.Delete):
-            scope = namespace if step.kind == volume_plan.CLAIM else ""
+        elif isinstance(step, volume_steps.Delete):
+            scope = namespace if step.kind == volume_steps.CLAIM else ""
             self._cluster.delete(self._references.pop((step.kind, scope, step.name)))
 
     def _apply(self, kind: str, group: str, *, dry_run: bool = False) -> None:
@@ -209,8 +209,8 @@ def _render(
     """Return the manifests by kind and by the group of the claim that needs them."""
     render, labels, own = manifests.render, ownership.labels(owner), owner.application
     rendered = {
-        (volume_plan.NAMESPACE, own): render("namespace", name=own, labels=labels),
-        (volume_plan.STORAGE_CLASS, ""): render(
+        (volume_steps.NAMESPACE, own): render("namespace", name=own, labels=labels),
+        (volume_steps.STORAGE_CLASS, ""): render(
             "storage-class",
             name=desired.storage_class,
             labels=labels,
@@ -219,7 +219,7 @@ def _render(
     }
     for pair in volume_resources.desired_pairs(desired, owner):
         access_mode = "ReadOnlyMany" if pair.view else "ReadWriteMany"
-        rendered[volume_plan.VOLUME, pair.group] = render(
+        rendered[volume_steps.VOLUME, pair.group] = render(
             "volume",
             name=pair.volume,
             labels=labels,
@@ -234,7 +234,7 @@ def _render(
             namespace=pair.namespace,
             claim=pair.claim,
         )
-        rendered[volume_plan.CLAIM, pair.group] = render(
+        rendered[volume_steps.CLAIM, pair.group] = render(
             "claim",
             name=pair.claim,
             namespace=pair.namespace,

@@ -12,7 +12,7 @@ import polling
 import problems
 from cluster import digest_key, look_alikes, namespace_contents, objects, records
 from cluster.jobs import job_observe
-from cluster.volumes import volume_observe, volume_plan, volume_resources
+from cluster.volumes import volume_observe, volume_resources, volume_steps
 
 if TYPE_CHECKING:
     from cluster import client
@@ -128,9 +128,9 @@ class _Removal:
     def _retain(self, observed: volume_resources.ObservedVolumes) -> None:
         """Keep the data: with a policy that somebody changed to Recycle, Kubernetes deletes it."""
         for volume in observed.volumes:
-            if volume.policy != volume_plan.RETAIN:
-                key = volume_plan.VOLUME, "", volume.name
-                self._cluster.patch(observed.references[key], volume_plan.RETAIN_PATCH)
+            if volume.policy != volume_steps.RETAIN:
+                key = volume_steps.VOLUME, "", volume.name
+                self._cluster.patch(observed.references[key], volume_steps.RETAIN_PATCH)
 
     def _delete_all(self, observed: volume_resources.ObservedVolumes, kind: type[Any]) -> None:
         going = {(claim.namespace, claim.name) for claim in observed.claims if claim.deleting}

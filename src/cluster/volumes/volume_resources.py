@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import problems
+from cluster.volumes import volume_names
 
 if TYPE_CHECKING:
     import identity
@@ -17,8 +18,6 @@ Key = tuple[str, str, str]
 
 # The directories of the file system: the one of each namespace, and that of the data sets.
 ROOT, NAMESPACES, DATASETS = "/", "/namespaces", "/datasets"
-# Names of namespaces have no dots.
-_VIEW = ".datasets"
 _OWN_SIZE = "1Gi"
 
 
@@ -87,7 +86,7 @@ class DesiredPair:
     @property
     def group(self) -> str:
         """Return what its steps and problems are grouped by."""
-        return group(self.namespace, view=self.view)
+        return volume_names.group(self.namespace, view=self.view)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +172,7 @@ class ObservedVolume:
     @property
     def group(self) -> str:
         """Return what its steps and problems are grouped by."""
-        return group(self.namespace, view=self.view)
+        return volume_names.group(self.namespace, view=self.view)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +211,7 @@ class ObservedClaim:
     @property
     def group(self) -> str:
         """Return what its steps and problems are grouped by."""
-        return group(self.namespace, view=self.view)
+        return volume_names.group(self.namespace, view=self.view)
 
     @property
     def bound(self) -> bool:
@@ -260,8 +259,8 @@ def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[De
     # Neither options nor quotas affect our Jobs' claim: it has no class, and a fixed size.
     yield DesiredPair(
         namespace=owner.application,
-        claim=own_claim_name(owner),
-        volume=volume_name(owner, owner.application),
+        claim=volume_names.own_claim_name(owner),
+        volume=volume_names.volume_name(owner, owner.application),
         storage_class="",
         capacity=_OWN_SIZE,
         request=_OWN_SIZE,
@@ -273,7 +272,7 @@ def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[De
         yield DesiredPair(
             namespace=namespace,
             claim=desired.claim_name,
-            volume=volume_name(owner, namespace),
+            volume=volume_names.volume_name(owner, namespace),
             storage_class=desired.storage_class,
             capacity=desired.capacity,
             request=desired.claim_capacity,
@@ -282,64 +281,14 @@ def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[De
         if desired.isolated:
             yield DesiredPair(
                 namespace=namespace,
-                claim=view_claim_name(desired.claim_name),
-                volume=volume_name(owner, namespace, view=True),
+                claim=volume_names.view_claim_name(desired.claim_name),
+                volume=volume_names.volume_name(owner, namespace, view=True),
                 storage_class=desired.storage_class,
                 capacity=_OWN_SIZE,
                 request=_OWN_SIZE,
                 path=DATASETS,
                 view=True,
             )
-
-
-def group(namespace: str, *, view: bool) -> str:
-    """Return what the steps and problems of a claim are grouped by.
-
-    Args:
-        namespace: The claim's namespace.
-        view: Whether it is the read-only claim with the data sets.
-    """
-    return namespace + _VIEW if view else namespace
-
-
-def view_claim_name(claim: str) -> str:
-    """Return the name of the read-only claim with the data sets.
-
-    Args:
-        claim: The name of the other claim of its namespace.
-    """
-    return f"{claim}-datasets"
-
-
-def own_claim_name(owner: identity.Owner) -> str:
-    """Return the name of our Jobs' claim, which is in the namespace of the same name.
-
-    Args:
-        owner: The application.
-    """
-    return owner.application
-
-
-def volume_name(owner: identity.Owner, namespace: str, *, view: bool = False) -> str:
-    """Return the name of a namespace's volume; it differs between models that share a cluster.
-
-    Args:
-        owner: The application.
-        namespace: The namespace.
-        view: Whether it is the read-only volume with the data sets.
-    """
-    return f"{owner.application}-{owner.short_model}-{group(namespace, view=view)}"
-
-
-def volume_namespace(owner: identity.Owner, name: str) -> str:
-    """Return the namespace that a volume of ours was made for; "" for a name that we never give.
-
-    Args:
-        owner: The application.
-        name: The volume's name.
-    """
-    prefix = volume_name(owner, "")
-    return name.removeprefix(prefix).removesuffix(_VIEW) if name.startswith(prefix) else ""
 
 
 def given_away(volume: str, claim: str) -> problems.Blocked:
@@ -350,25 +299,6 @@ def given_away(volume: str, claim: str) -> problems.Blocked:
         claim: The claim's namespace and name.
     """
     return problems.Blocked(f"volume {volume} was given to claim {claim}: delete that claim")
-
-
-def is_view(name: str) -> bool:
-    """Return whether a volume of ours is the read-only one with the data sets.
-
-    Args:
-        name: The volume's name.
-    """
-    return name.endswith(_VIEW)
-
-
-def is_server_of(file_system_id: str, server: str) -> bool:
-    """Return whether the host name of an NFS server, as we write it, is that of a file system.
-
-    Args:
-        file_system_id: The file system.
-        server: The host name.
-    """
-    return server.partition(".")[0] == file_system_id
 
 
 def format_pods(pods: Sequence[str]) -> str:
