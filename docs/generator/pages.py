@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from typing import Any
@@ -174,14 +175,18 @@ def iam_policy_page(policy: str) -> str:
 
 def stale_notes() -> list[str]:
     """Return the notes on statuses that match no message in the code."""
-    collected = messages.collect(ROOT / "src")
-    return [each for each in _notes() if not any(each in message.text for message in collected)]
+    return [each for each in _notes() if not any(each in message.text for message in _messages())]
 
 
 def explained() -> list[tuple[messages.Message, str]]:
     """Return each message in the code with its note, "" where it has none."""
-    collected, notes = messages.collect(ROOT / "src"), _notes()
-    return [(each, _note(each, notes)) for each in collected]
+    notes = _notes()
+    return [(each, _note(each, notes)) for each in _messages()]
+
+
+@functools.cache
+def _messages() -> list[messages.Message]:
+    return messages.collect(ROOT / "src")
 
 
 def _note(message: messages.Message, notes: dict[str, str]) -> str:
