@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
 import botocore.client
 import pytest
-from lightkube.resources import core_v1
+from lightkube.resources import batch_v1, core_v1
 
-from sandbox.juju import kubernetes_bundle
+from sandbox.juju import endpoints, kubernetes_bundle
 from sandbox.juju.charm_files import JujuError
 from sandbox.stage import APPLICATION, Stage
 
@@ -148,6 +149,46 @@ def test_scaled_to_zero_and_back_it_finds_the_file_system(stage: Stage) -> None:
     is_active(stage)
     assert file_system(stage) == before
     assert "CreateFileSystem" not in stage.writes()
+
+
+# What a record had before the file system's policies were in it.
+OLDER_FIELDS = (
+    *("file_system_id", "region", "account_id", "adopted", "security_groups"),
+    *("throughput", "endpoint", "torn_down"),
+)
+
+
+def test_a_refresh_finds_what_an_older_revision_left_and_changes_nothing(stage: Stage) -> None:
+    stage.settle()
+    peers = endpoints.find(stage.model.world, "aws-efs:peers", "").bags[APPLICATION]
+    record = json.loads(peers["record"])
+    peers["record"] = json.dumps({name: record[name] for name in OLDER_FIELDS})
+    before, calls = in_the_cluster(stage), len(stage.cloud.calls)
+
+    stage.model.upgrade_charm(APPLICATION)
+
+    is_active(stage)
+    assert [each.operation for each in stage.cloud.calls[calls:] if each.write] == []
+    assert in_the_cluster(stage) == before
+    assert [hook for hook in stage.model.hooks if hook.error] == []
+    after = json.loads(stage.model.databag("aws-efs:peers", APPLICATION)["record"])
+    assert {name: after[name] for name in OLDER_FIELDS} == {
+        name: record[name] for name in OLDER_FIELDS
+    }
+
+
+def in_the_cluster(stage: Stage) -> list[tuple[str, str, str]]:
+    """Return what the charm keeps in the cluster, with the version of each object."""
+    namespaced = (core_v1.PersistentVolumeClaim, core_v1.ConfigMap, batch_v1.Job)
+    found = [
+        *stage.kube.list(core_v1.PersistentVolume),
+        *(each for kind in namespaced for each in stage.kube.list(kind, namespace="*")),
+    ]
+    return sorted(
+        (type(each).__name__, each.metadata.name, each.metadata.resourceVersion)
+        for each in found
+        if each.metadata and each.metadata.name and each.metadata.resourceVersion
+    )
 
 
 def test_removing_the_application_keeps_the_data(stage: Stage) -> None:
