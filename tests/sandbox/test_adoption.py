@@ -411,6 +411,11 @@ def test_an_adopted_file_system_serves_the_cluster_with_its_root_as_it_was(stage
     assert status.name == "active", status
     assert f"{made} in us-east-1: 3 zones, 3 nodes proven" in status.message
     assert stage.cloud.directory(made).stat().st_mode & 0o7777 == 0o750
+    # With this policy, Kubernetes deletes the files of a volume whose claim is deleted.
+    policy = {"spec": {"persistentVolumeReclaimPolicy": "Recycle"}}
+    for volume in stage.kube.list(core_v1.PersistentVolume):
+        assert volume.metadata and volume.metadata.name
+        stage.kube.patch(core_v1.PersistentVolume, volume.metadata.name, policy)
     done = stage.run("teardown", confirm=made)
     assert done.status == "completed", done
     assert [each.zone for each in stage.cloud.mount_targets(made)] == [ZONES[0]]
