@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -77,3 +80,32 @@ def test_the_readme_has_the_type_and_the_default_of_each_variable() -> None:
         kind, default, _ = [each.strip().strip("`") for each in rows("variable")[name].split("|")]
         assert kind == attribute(body, "type"), name
         assert default == (attribute(body, "default").strip('"') or "none"), name
+
+
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="there is no terraform")
+def test_terraform_accepts_the_module_and_its_format(tmp_path: pathlib.Path) -> None:
+    # The provider cannot be had offline: a resource that Terraform brings stands for its own.
+    for name, text in TEXT.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "versions.tf").write_text("terraform {}\n")
+    main = TEXT["main.tf"].replace(
+        '"juju_application" "aws_efs" {', '"terraform_data" "aws_efs" {'
+    )
+    main = main.replace("  name  ", "  input = {\n  name  ", 1).replace("charm {", "charm = {")
+    (tmp_path / "main.tf").write_text(main.rstrip()[:-1] + "}\n}\n")
+    outputs = TEXT["outputs.tf"].replace("juju_application.aws_efs.name", "var.app_name")
+    outputs = outputs.replace("juju_application", "terraform_data")
+    (tmp_path / "outputs.tf").write_text(outputs)
+    (tmp_path / "rc").write_text("disable_checkpoint = true\n")
+    environ = os.environ | {"TF_CLI_CONFIG_FILE": str(tmp_path / "rc")}
+    plan = ["plan", "-input=false", "-var=model_uuid=6f4bf1dd-1a42-4b8c-8f0e-3c8a2e0f9a11"]
+    for command in (["fmt", "-check", str(MODULE)], ["init"], ["validate"], plan):
+        done = subprocess.run(
+            ["terraform", *command],
+            cwd=tmp_path,
+            env=environ,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
