@@ -121,6 +121,17 @@ def test_an_action_that_a_page_runs_exists_with_its_parameters(page: str) -> Non
             assert set(named) <= set(actions[action].get("params", {})), command
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_an_option_that_a_page_sets_exists(page: str) -> None:
+    options = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
+    text = (ROOT / page).read_text().replace("\\\n", " ")
+    for command in re.findall(r"juju (?:config|deploy) aws-efs\b([^`#\n]*)", text):
+        unquoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", command).replace("--config ", "")
+        named = re.findall(r"(?:^|\s)([a-z][a-z-]*)=", unquoted)
+        named += re.findall(r"--reset ([a-z-]+)", unquoted)
+        assert set(named) <= set(options), command
+
+
 def test_the_map_names_every_folder() -> None:
     listed = subprocess.run(
         ["git", "ls-files"], check=False, cwd=ROOT, capture_output=True, text=True
