@@ -12,6 +12,7 @@ import pydantic
 
 import identity
 import label_syntax
+import lifecycle_syntax
 from problems import quote
 
 UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
@@ -219,6 +220,7 @@ class Settings(pydantic.BaseModel):
     ]
     throughput_mibps: Annotated[int, pydantic.AfterValidator(_rate)]
     backup: Annotated[str, _matching("true|false", "true or false, or leave it empty")]
+    lifecycle: Annotated[str, pydantic.AfterValidator(lifecycle_syntax.read)]
     encrypted: bool
     kms_key: Annotated[str, _matching(r"[A-Za-z0-9_:/-]+", "the id, ARN or alias of a KMS key")]
     tags: Annotated[dict[str, str], pydantic.BeforeValidator(_tags)]
@@ -274,6 +276,10 @@ class Settings(pydantic.BaseModel):
             raise ValueError(
                 "throughput-mibps goes with throughput-mode=provisioned only: set it to 0"
             )
+        if "archive=" in self.lifecycle and self.throughput_mode != "elastic":
+            raise ValueError(
+                "lifecycle archive goes with throughput-mode=elastic only: set that, or remove it"
+            )
         if self.kms_key and not self.encrypted:
             raise ValueError("kms-key needs encrypted=true: set it, or unset kms-key")
         return self
@@ -281,7 +287,8 @@ class Settings(pydantic.BaseModel):
     @property
     def policies(self) -> dict[str, str]:
         """Return the options that set policies of the file system, by their names, if set."""
-        return {"backup": self.backup} if self.backup else {}
+        options = {"backup": self.backup, "lifecycle": self.lifecycle}
+        return {name: words for name, words in options.items() if words}
 
     @property
     def isolated(self) -> bool:

@@ -56,6 +56,8 @@ _RULES: Mapping[
     "DeleteFileSystem": efs_file_systems.delete,
     "PutBackupPolicy": efs_policies.put_backup,
     "DescribeBackupPolicy": efs_policies.describe_backup,
+    "PutLifecycleConfiguration": efs_policies.put_lifecycle,
+    "DescribeLifecycleConfiguration": efs_policies.describe_lifecycle,
     "CreateMountTarget": efs_mount_targets.create,
     "DescribeMountTargets": efs_mount_targets.describe,
     "DeleteMountTarget": efs_mount_targets.delete,

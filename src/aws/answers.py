@@ -35,6 +35,7 @@ _TYPES: Mapping[str, type[Any] | tuple[type[Any], ...]] = {
 # The models do not say that an answer always has these members, which are read from it.
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "BackupPolicyDescription": ("BackupPolicy",),
+    "LifecycleConfigurationDescription": ("LifecyclePolicies",),
     "CreateSecurityGroupResult": ("GroupId",),
     "GetCallerIdentityResponse": ("Account",),
 }

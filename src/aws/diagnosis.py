@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import problems
-from aws import adoption, ownership, plan
+from aws import adoption, ownership, plan, policies
 
 if TYPE_CHECKING:
     from aws import network, placement, resources
@@ -17,7 +17,8 @@ def find_problems(
     desired: resources.DesiredFileSystem, observed: resources.ObservedFileSystem
 ) -> list[problems.Problem]:
     """Return the problems that do not stop the rest and that the charm cannot solve itself."""
-    found = [*_tag_problems(desired), *observed.policies.problems]
+    found = _tag_problems(desired)
+    found += policies.find_problems(desired, observed.file_system, observed.policies)
     for target in observed.mount_targets:
         if target.life_cycle == "error":
             found.append(

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import problems
-from aws import errors, resources, steps
+from aws import errors, lifecycle, resources, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,7 +61,26 @@ def plan(
         for option, words in desired.policies.items()
         if observed.seen.get(option, words) not in (words, *_CHANGING)
         and not _is_of_others(desired, observed, option)
+        and not _lacks_elastic(words, file_system)
     ]
+
+
+def find_problems(
+    desired: resources.DesiredFileSystem,
+    file_system: resources.FileSystem | None,
+    observed: resources.ObservedPolicies,
+) -> list[problems.Problem]:
+    """Return the problems of the policies, which do not stop the rest."""
+    found = list(observed.problems)
+    words = desired.policies.get("lifecycle", "")
+    if file_system and not desired.key.adopted_id and _lacks_elastic(words, file_system):
+        found.append(
+            problems.Waiting(
+                f"option lifecycle: archive needs elastic throughput, {file_system.id} has "
+                f"{file_system.throughput}: see throughput-mode"
+            )
+        )
+    return found
 
 
 def applied(
@@ -110,6 +129,10 @@ def _is_of_others(
     return set_before and seen not in (words, *_CHANGING)
 
 
+def _lacks_elastic(words: str, file_system: resources.FileSystem) -> bool:
+    return lifecycle.needs_elastic(words) and file_system.throughput_mode != "elastic"
+
+
 def _read(aws: session.Aws, file_system_id: str, option: str) -> str | problems.Problem:
     try:
         return _READERS[option](aws, file_system_id)
@@ -129,5 +152,17 @@ def _read_backup(aws: session.Aws, file_system_id: str) -> str:
     return _BACKUP.get(status, status.lower())
 
 
-_READERS: Mapping[str, Callable[[session.Aws, str], str]] = {"backup": _read_backup}
-_STEPS: Mapping[str, Callable[[str, str], steps.Step]] = {"backup": steps.PutBackupPolicy}
+def _read_lifecycle(aws: session.Aws, file_system_id: str) -> str:
+    with errors.translated("look at the lifecycle policies", option="lifecycle"):
+        answer = aws.efs.describe_lifecycle_configuration(FileSystemId=file_system_id)
+    return lifecycle.to_words(answer["LifecyclePolicies"])
+
+
+_READERS: Mapping[str, Callable[[session.Aws, str], str]] = {
+    "backup": _read_backup,
+    "lifecycle": _read_lifecycle,
+}
+_STEPS: Mapping[str, Callable[[str, str], steps.Step]] = {
+    "backup": steps.PutBackupPolicy,
+    "lifecycle": steps.PutLifecycleConfiguration,
+}

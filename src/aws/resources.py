@@ -89,7 +89,7 @@ class DesiredFileSystem:
         by_name: Whether it is mounted by its DNS name.
         node_instances: The instances of nodes by the nodes' addresses, which may be of a network
             of Juju's own, such as fan, that AWS does not know.
-        policies: The option backup, by its name, if it is set.
+        policies: The options backup and lifecycle, by their names, if they are set.
     """
 
     key: ResourceKey

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aws import errors, ownership, security_groups
+from aws import errors, lifecycle, ownership, security_groups
 
 if TYPE_CHECKING:
     from aws import session
@@ -86,6 +86,23 @@ class PutBackupPolicy:
                 BackupPolicy={"Status": "ENABLED" if self.words == "true" else "DISABLED"},
             )
         logger.info("set backup of %s to %s", self.file_system_id, self.words)
+
+
+@dataclasses.dataclass(frozen=True)
+class PutLifecycleConfiguration:
+    """A step that sets when files move between storage classes, or removes those policies."""
+
+    file_system_id: str
+    words: str
+
+    def apply(self, aws: session.Aws) -> None:
+        """Make the change."""
+        with errors.translated("set the lifecycle policies", option="lifecycle"):
+            aws.efs.put_lifecycle_configuration(
+                FileSystemId=self.file_system_id,
+                LifecyclePolicies=lifecycle.to_policies(self.words),
+            )
+        logger.info("set lifecycle of %s to %s", self.file_system_id, self.words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +239,7 @@ class SetGroups:
         logger.info("set the groups of %s to %s", self.mount_target_id, ", ".join(self.groups))
 
 
-POLICIES = (PutBackupPolicy,)
+POLICIES = (PutBackupPolicy, PutLifecycleConfiguration)
 # A failure of one of these affects its own zone or setting only. All other steps are required.
 SEPARABLE = (ChangeThroughput, CreateMountTarget, SetGroups, *POLICIES)
 Step: TypeAlias = (
@@ -236,4 +253,5 @@ Step: TypeAlias = (
     | CreateMountTarget
     | SetGroups
     | PutBackupPolicy
+    | PutLifecycleConfiguration
 )

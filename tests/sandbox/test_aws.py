@@ -342,7 +342,7 @@ def test_the_actions_that_are_listed_are_the_ones_that_are_called(
     cloud: sandbox_aws.Cloud,
 ) -> None:
     test_a_change_whose_reply_was_lost_is_not_taken_for_failed(cloud, "CreateTags")
-    rig.reconciled(cloud, rig.make_desired(policies={"backup": "true"}))
+    rig.reconciled(cloud, rig.make_desired(policies={"backup": "true", "lifecycle": "ia=7d"}))
     assert obstacles.find(rig.connected(cloud), rig.standing(cloud)) == []
     rig.torn_down(cloud)
     prefix = {"efs": "elasticfilesystem", "ec2": "ec2"}

@@ -34,6 +34,8 @@ BAD_OPTIONS = [
     ("kms-key", "a key"),
     ("backup", "yes"),
     ("backup", "True"),
+    ("lifecycle", "ia=31d"),
+    ("lifecycle", "ia=90d archive=30d"),
     ("tags", "loose"),
     ("tags", "juju-model-uuid=1"),
     ("tags", "aws:owner=1"),

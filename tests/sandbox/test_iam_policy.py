@@ -16,6 +16,7 @@ OPTIONS = {
     "kms-key": "alias/ours",
     "tags": "team=a",
     "backup": "true",
+    "lifecycle": "ia=30d",
 }
 CHANGES = {"throughput-mode": "elastic", "tags": "squad=b", "backup": "false"}
 

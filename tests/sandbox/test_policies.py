@@ -17,8 +17,9 @@ from sandbox.stage import APPLICATION, Stage
 from tests.sandbox import aws_rig as rig
 
 SLOW = dataclasses.replace(sandbox_aws.Latencies.none(), file_system_update_seconds=60)
-READS = {"DescribeBackupPolicy"}
-WRITES = {"PutBackupPolicy"}
+READS = {"DescribeBackupPolicy", "DescribeLifecycleConfiguration"}
+WRITES = {"PutBackupPolicy", "PutLifecycleConfiguration"}
+BOTH = {"backup": "true", "lifecycle": "ia=30d archive=90d back=on-access"}
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_setup_undoes_what_others_set() -> None:
 
 
 def test_policies_are_read_at_most_once_an_hour(cloud: sandbox_aws.Cloud) -> None:
-    wanted = {"backup": "true"}
+    wanted = BOTH
     machines = rig.workers(cloud, *rig.ZONES)
     first = rig.reconciled(cloud, rig.make_desired(*machines, policies=wanted))
     record = rig.recorded(first)
@@ -106,7 +107,7 @@ def test_without_the_options_no_call_is_added_whatever_is_on_record(
 ) -> None:
     for name in (*READS, *WRITES):
         cloud.deny(name)
-    record = resources.ResourceRecord(policies_set={"backup": "true"}, policies_seen_at=1)
+    record = resources.ResourceRecord(policies_set=BOTH, policies_seen_at=1)
     outcome = rig.reconciled(cloud, rig.make_desired(record=record))
     assert outcome.problems == ()
     assert calls(cloud, READS, WRITES) == []
@@ -116,34 +117,35 @@ def test_without_the_options_no_call_is_added_whatever_is_on_record(
 def test_a_file_system_that_is_adopted_keeps_its_policies(cloud: sandbox_aws.Cloud) -> None:
     theirs = rig.make_file_system(cloud, *rig.ZONES)
     told: list[str] = []
-    record = resources.ResourceRecord(theirs, adopted=True, policies_set={"backup": "true"})
+    record = resources.ResourceRecord(theirs, adopted=True, policies_set=BOTH)
     for known in (None, record):
-        desired = rig.make_desired(option=theirs, policies={"backup": "true"}, record=known)
+        desired = rig.make_desired(option=theirs, policies=BOTH, record=known)
         assert rig.reconciled(cloud, desired, told=told).problems == ()
     assert calls(cloud, READS, WRITES) == []
     assert told == []
 
 
-@pytest.mark.parametrize(
-    ("action", "option"), [("DescribeBackupPolicy", "backup"), ("PutBackupPolicy", "backup")]
-)
+@pytest.mark.parametrize("action", sorted(READS | WRITES))
 def test_a_missing_permission_is_named_with_its_option_and_stops_nothing_else(
-    cloud: sandbox_aws.Cloud, action: str, option: str
+    cloud: sandbox_aws.Cloud, action: str
 ) -> None:
+    option = "backup" if "Backup" in action else "lifecycle"
     machines = rig.workers(cloud, *rig.ZONES)
     rig.reconciled(cloud, rig.make_desired())
     cloud.deny(action)
-    outcome = rig.reconciled(cloud, rig.make_desired(*machines, policies={option: "true"}))
+    outcome = rig.reconciled(cloud, rig.make_desired(*machines, policies=BOTH))
     assert rig.message(outcome) == (
         f"option {option}: AWS denies elasticfilesystem:{action}: grant it to the charm's "
         "credentials"
     )
     assert outcome.zones == rig.ZONES
+    other = {name: words for name, words in BOTH.items() if name != option}
+    assert outcome.policies_set == other, "the other option is applied"
     cloud.allow(action)
-    desired = rig.make_desired(*machines, policies={option: "true"}, record=rig.recorded(outcome))
+    desired = rig.make_desired(*machines, policies=BOTH, record=rig.recorded(outcome))
     after = rig.reconciled(cloud, desired)
     assert after.problems == ()
-    assert after.policies_set == {option: "true"}
+    assert after.policies_set == BOTH
 
 
 def test_a_policy_that_aws_is_changing_is_waited_for_by_later_hooks(
@@ -172,6 +174,7 @@ def test_a_policy_that_aws_is_changing_is_waited_for_by_later_hooks(
         ("DescribeBackupPolicy", "PolicyNotFound", 404),  # it never shows what was put
         ("PutBackupPolicy", "IncorrectFileSystemLifeCycleState", 409),
         ("PutBackupPolicy", "InternalServerError", 500),
+        ("PutLifecycleConfiguration", "IncorrectFileSystemLifeCycleState", 409),
         ("DescribeBackupPolicy", "InternalServerError", 500),
     ],
 )
@@ -182,12 +185,12 @@ def test_a_policy_that_aws_does_not_take_now_stops_nothing_else(
     cloud.fail(operation, code, status=status, times=50)
     machines = rig.workers(cloud, *rig.ZONES)
     outcome: file_system.FileSystemOutcome = rig.reconciled(
-        cloud, rig.make_desired(*machines, policies={"backup": "true"})
+        cloud, rig.make_desired(*machines, policies=BOTH)
     )
     (problem,) = outcome.problems
     assert isinstance(problem, problems.Waiting)
     assert outcome.zones == rig.ZONES
-    assert outcome.policies_set == {}
+    assert len(outcome.policies_set) == 1, "the other option is applied"
 
 
 def test_a_lost_reply_is_looked_after(cloud: sandbox_aws.Cloud) -> None:
@@ -200,9 +203,66 @@ def test_a_lost_reply_is_looked_after(cloud: sandbox_aws.Cloud) -> None:
 
 def test_throughput_and_policies_change_in_one_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     with rig.started(monkeypatch, sandbox_aws.Latencies.real().scaled(0.02)) as cloud:
-        rig.reconciled(cloud, rig.make_desired())
-        desired = rig.make_desired(throughput_mode="bursting", policies={"backup": "true"})
-        outcome = rig.reconciled(cloud, desired)
+        rig.reconciled(cloud, rig.make_desired(throughput_mode="bursting"))
+        outcome = rig.reconciled(cloud, rig.make_desired(policies=BOTH))
         assert outcome.problems == ()
-        assert "PutBackupPolicy" in calls(cloud, WRITES)
-        assert outcome.throughput == "bursting"
+        assert set(calls(cloud, WRITES)) == WRITES
+        assert outcome.throughput == "elastic"
+        assert outcome.policies.seen["lifecycle"] == BOTH["lifecycle"]
+
+
+def test_archive_waits_for_elastic_throughput_which_aws_may_refuse_for_a_day(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    rig.reconciled(cloud, rig.make_desired(throughput_mode="bursting"))
+    cloud.fail("UpdateFileSystem", "TooManyRequests", status=429, times=20)
+    outcome = rig.reconciled(cloud, rig.make_desired(policies=BOTH))
+    throughput, archive = (problem.message for problem in outcome.problems)
+    assert "24 hours" in throughput
+    assert archive.startswith("option lifecycle: archive needs elastic throughput, fs-")
+    assert len(archive) <= 120
+    assert calls(cloud, WRITES) == ["PutBackupPolicy"]
+    assert outcome.policies_set == {"backup": "true"}
+
+
+def lifecycle(stage: Stage) -> list[dict[str, str]]:
+    """Return the lifecycle policies as the owner of the account sees them."""
+    (made,) = stage.cloud.file_systems()
+    efs = rig.administrator(stage, "efs")
+    return efs.describe_lifecycle_configuration(FileSystemId=made.id)["LifecyclePolicies"]
+
+
+def test_files_move_as_the_option_says_and_what_others_set_is_told_and_left() -> None:
+    with rig.stage_without_cluster(lifecycle="back=on-access  ia=1d archive=90d") as stage:
+        assert lifecycle(stage) == [
+            {"TransitionToIA": "AFTER_1_DAY"},
+            {"TransitionToArchive": "AFTER_90_DAYS"},
+            {"TransitionToPrimaryStorageClass": "AFTER_1_ACCESS"},
+        ]
+        stage.cloud.reset_calls()
+        stage.model.config(APPLICATION, {"lifecycle": "ia=1d archive=90d back=on-access"})
+        assert calls(stage.cloud, READS, WRITES) == [], "it is the same in another order"
+        stage.model.config(APPLICATION, {"lifecycle": "none"})
+        assert lifecycle(stage) == []
+
+        (made,) = stage.cloud.file_systems()
+        by_hand = [{"TransitionToIA": "AFTER_30_DAYS"}, {"TransitionToArchive": "AFTER_365_DAYS"}]
+        rig.administrator(stage, "efs").put_lifecycle_configuration(
+            FileSystemId=made.id, LifecyclePolicies=by_hand
+        )
+        let_an_hour_pass(stage)
+        stage.model.update_status(APPLICATION)
+        told = stage.status().message
+        assert told.startswith(
+            "others set lifecycle to ia=30d archive=365d: set the option to it, or run setup to"
+        )
+        stage.model.config(APPLICATION, {"lifecycle": ""})
+        assert lifecycle(stage) == by_hand
+        assert "lifecycle" not in stage.status().message
+        stage.model.config(APPLICATION, {"lifecycle": "ia=30d archive=14d"})
+        refused = stage.status()
+        assert refused.name == "blocked"
+        assert refused.message == (
+            "lifecycle archive=14d is not later than ia=30d: raise it, or lower ia (juju config)"
+        )
+        assert lifecycle(stage) == by_hand

@@ -391,3 +391,38 @@ def test_a_file_system_can_be_made_with_backups_and_takes_no_policy_before_it_is
     assert (code, status) == ("IncorrectFileSystemLifeCycleState", 409)
     slow.skip(13)
     assert efs.describe_backup_policy(FileSystemId=made)["BackupPolicy"]["Status"] == "ENABLED"
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [{"TransitionToIA": "AFTER_2_DAYS"}],
+        [{"TransitionToIA": "AFTER_7_DAYS", "TransitionToArchive": "AFTER_90_DAYS"}],
+        [{"TransitionToIA": "AFTER_7_DAYS"}, {"TransitionToIA": "AFTER_14_DAYS"}],
+        [{"TransitionToIA": "AFTER_7_DAYS"}, {"TransitionToArchive": "AFTER_7_DAYS"}],
+        [{"TransitionToPrimaryStorageClass": "AFTER_7_DAYS"}],
+    ],
+)
+def test_a_lifecycle_configuration_that_aws_refuses_changes_nothing(cloud, listed):
+    efs, system = (
+        aws_calls.client(cloud, "efs"),
+        aws_calls.file_system(cloud, ThroughputMode="elastic"),
+    )
+    before = [{"TransitionToArchive": "AFTER_1_DAY"}]
+    efs.put_lifecycle_configuration(FileSystemId=system, LifecyclePolicies=before)
+    put = efs.put_lifecycle_configuration
+    code, _, _ = aws_calls.refused(put, FileSystemId=system, LifecyclePolicies=listed)
+    assert code == "BadRequest"
+    shown = efs.describe_lifecycle_configuration(FileSystemId=system)
+    assert shown["LifecyclePolicies"] == before
+    efs.put_lifecycle_configuration(FileSystemId=system, LifecyclePolicies=[])
+    shown = efs.describe_lifecycle_configuration(FileSystemId=system)
+    assert shown["LifecyclePolicies"] == []
+
+
+def test_archive_is_for_elastic_throughput(cloud):
+    efs, system = aws_calls.client(cloud, "efs"), aws_calls.file_system(cloud)
+    archive = [{"TransitionToArchive": "AFTER_90_DAYS"}]
+    put = efs.put_lifecycle_configuration
+    code, _, _ = aws_calls.refused(put, FileSystemId=system, LifecyclePolicies=archive)
+    assert code == "BadRequest"

@@ -116,7 +116,8 @@ def after(before: resources.ObservedFileSystem, step: steps.Step) -> resources.O
                 kms_key=step.kms_key,
                 tags=dict(step.tags),
             )
-            policies = resources.ObservedPolicies({"backup": step.backup or "false"})
+            new = {"backup": step.backup or "false", "lifecycle": "none"}
+            policies = resources.ObservedPolicies(new)
             return dataclasses.replace(before, file_system=made, policies=policies)
         case steps.ChangeThroughput():
             assert before.file_system
@@ -125,6 +126,11 @@ def after(before: resources.ObservedFileSystem, step: steps.Step) -> resources.O
         case steps.PutBackupPolicy():
             assert before.file_system and before.file_system.life_cycle == "available"
             seen = {**before.policies.seen, "backup": step.words}
+            return dataclasses.replace(before, policies=resources.ObservedPolicies(seen))
+        case steps.PutLifecycleConfiguration():
+            assert before.file_system and before.file_system.life_cycle == "available"
+            assert "archive=" not in step.words or before.file_system.throughput_mode == "elastic"
+            seen = {**before.policies.seen, "lifecycle": step.words}
             return dataclasses.replace(before, policies=resources.ObservedPolicies(seen))
         case steps.CreateMountTarget():
             assert before.file_system and before.file_system.life_cycle == "available"
@@ -316,6 +322,25 @@ def test_policies_become_as_desired_unless_somebody_else_set_them_or_aws_is_chan
         assert end.policies == shown
     else:
         assert end.policies.seen["backup"] == wanted
+
+
+@hypothesis.given(
+    worlds(),
+    st.sampled_from(["elastic", "bursting"]),
+    st.sampled_from(["ia=1d archive=7d", "none"]),
+)
+def test_a_lifecycle_follows_the_throughput_that_it_needs(
+    world: resources.ObservedFileSystem, mode: str, seen: str
+) -> None:
+    shown = resources.ObservedPolicies({"lifecycle": seen})
+    found = world.file_system and dataclasses.replace(world.file_system, throughput_mode=mode)
+    world = dataclasses.replace(world, file_system=found, policies=shown)
+    desired = make_desired(policies={"lifecycle": "archive=30d"})
+
+    end = converged(desired, world)
+
+    assert end.policies.seen["lifecycle"] == "archive=30d"
+    assert end.file_system and end.file_system.throughput_mode == "elastic"
 
 
 CIDRS = st.frozensets(st.sampled_from(["10.0.0.0/24", "10.20.0.0/16", "192.168.0.0/30"]))

@@ -14,9 +14,12 @@ import yaml
 
 import action_params
 import config
+import lifecycle_syntax
+from aws import lifecycle
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())["options"]
+DAYS = list(lifecycle_syntax.DAYS)
 EVERY_TYPE = {"string", "boolean", "integer", "number", "null", "array", "object"}
 ACTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "actions.yaml").read_text())
 
@@ -130,6 +133,24 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("backup", "yes"),
         ("backup", "TRUE"),
         ("backup", " true"),
+        ("lifecycle", "ia"),
+        ("lifecycle", "ia="),
+        ("lifecycle", "ia=30"),
+        ("lifecycle", "ia=30D"),
+        ("lifecycle", "ia=030d"),
+        ("lifecycle", "ia=2d"),
+        ("lifecycle", "IA=30d"),
+        ("lifecycle", "ia=30d,archive=90d"),
+        ("lifecycle", "ia=30d ia=60d"),
+        ("lifecycle", "back=on-access back=on-access"),
+        ("lifecycle", "back=1d"),
+        ("lifecycle", "back"),
+        ("lifecycle", "ia=on-access"),
+        ("lifecycle", "none ia=30d"),
+        ("lifecycle", "none none"),
+        ("lifecycle", "None"),
+        ("lifecycle", "ia=30d archive=30d"),
+        ("lifecycle", "archive=30d ia=90d"),
         ("root_mode", "0888"),
         ("root_mode", ""),
         ("root_mode", "777"),
@@ -296,7 +317,57 @@ def test_what_a_secret_option_was_given_is_in_no_error() -> None:
 def test_the_policies_are_the_options_that_are_set() -> None:
     assert load().policies == {}
     assert load(backup="true").policies == {"backup": "true"}
+    assert load(lifecycle=" none ").policies == {"lifecycle": "none"}
+    assert load(lifecycle="  ").policies == {}
     assert refusal(backup="on") == "backup 'on': use true or false, or leave it empty"
+
+
+PARTS = {"ia": DAYS, "archive": DAYS, "back": ("on-access",)}
+
+
+@hypothesis.given(
+    st.dictionaries(st.sampled_from(list(PARTS)), st.integers(0, 8), min_size=1), st.randoms()
+)
+def test_a_lifecycle_has_one_form_that_aws_takes_and_shows_again(
+    chosen: dict[str, int], order: Any
+) -> None:
+    words = {name: PARTS[name][index % len(PARTS[name])] for name, index in chosen.items()}
+    parts = [f"{name}={text}" for name, text in words.items()]
+    order.shuffle(parts)
+    ia, archive = (
+        DAYS.index(words[name]) if name in words else None for name in ("ia", "archive")
+    )
+    if ia is not None and archive is not None and archive <= ia:
+        assert "is not later than" in refusal(lifecycle=" ".join(parts))
+        return
+    read = load(lifecycle="  ".join(parts)).lifecycle
+    assert set(read.split()) == set(parts)
+    assert load(lifecycle=read).lifecycle == read
+    policies = lifecycle.to_policies(read)
+    assert all(len(policy) == 1 for policy in policies)
+    assert lifecycle.to_words(reversed(policies)) == read
+    rules = [rule for policy in policies for rule in policy.values()]
+    model = botocore.session.get_session().get_service_model("efs")
+    for policy in policies:
+        for name, rule in policy.items():
+            assert rule in model.shape_for("LifecyclePolicy").members[name].enum
+    assert len(rules) == len(parts)
+
+
+def test_the_lifecycle_s_periods_are_those_of_aws() -> None:
+    model = botocore.session.get_session().get_service_model("efs")
+    for transition in ("TransitionToIA", "TransitionToArchive"):
+        rules = model.shape_for("LifecyclePolicy").members[transition].enum
+        shown = [lifecycle.to_words([{transition: rule}]).partition("=")[2] for rule in rules]
+        assert sorted(shown) == sorted(DAYS)
+
+
+def test_archive_goes_with_elastic_throughput_only() -> None:
+    assert load(throughput_mode="bursting", lifecycle="ia=30d").lifecycle == "ia=30d"
+    message = refusal(throughput_mode="bursting", lifecycle="archive=30d")
+    assert message == (
+        "lifecycle archive goes with throughput-mode=elastic only: set that, or remove it"
+    )
 
 
 def test_provisioned_throughput_has_a_number_and_no_other_mode_has_one() -> None:
