@@ -208,6 +208,12 @@ class Settings(pydantic.BaseModel):
         str, _matching("dns|address", "dns or address"), pydantic.Field(min_length=1)
     ]
     mount_options: Annotated[tuple[str, ...], pydantic.BeforeValidator(_mount_options)]
+    availability_zone: Annotated[
+        str,
+        _matching(
+            r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}[a-z]", "an availability zone, as in us-east-1a"
+        ),
+    ]
     performance_mode: Annotated[
         str,
         _matching("generalPurpose|maxIO", "generalPurpose or maxIO"),
@@ -267,6 +273,15 @@ class Settings(pydantic.BaseModel):
         if self.performance_mode == "maxIO" and self.throughput_mode == "elastic":
             raise ValueError(
                 "performance-mode maxIO does not go with throughput-mode elastic: set bursting"
+            )
+        if self.performance_mode == "maxIO" and self.availability_zone:
+            raise ValueError(
+                "performance-mode maxIO does not go with availability-zone: set generalPurpose"
+            )
+        if self.region and self.availability_zone[:-1] not in ("", self.region):
+            raise ValueError(
+                f"availability-zone {self.availability_zone} is not in region {self.region}: "
+                "choose one of its zones"
             )
         if self.throughput_mode == "provisioned" and not self.throughput_mibps:
             raise ValueError(

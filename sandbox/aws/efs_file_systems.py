@@ -46,6 +46,7 @@ def create(region: Region, params: Params) -> Answer:
             )
     performance = str(params.get("PerformanceMode") or "generalPurpose")
     throughput = _throughput_mode(params, performance, "bursting")
+    zone = _one_zone(region, params, performance)
     tags = {tag["Key"]: tag["Value"] for tag in aws_resources.entries(params, "Tags")}
     check_tags(tags, len(tags))
     created = efs_models.FileSystem(
@@ -59,7 +60,7 @@ def create(region: Region, params: Params) -> Answer:
         kms_key_id=kms_key(region, params),
         throughput_mode=throughput,
         provisioned_throughput_in_mibps=params.get("ProvisionedThroughputInMibps", 0),
-        availability_zone_name=params.get("AvailabilityZoneName", ""),
+        availability_zone_name=zone,
         backup=False,  # see efs_policies
     )
     system = cast("FileSystem", created)  # moto's own __new__ hides the type
@@ -68,7 +69,7 @@ def create(region: Region, params: Params) -> Answer:
     region.efs.file_systems_by_id[system.file_system_id] = system
     region.efs.creation_tokens.add(token)
     region.efs.tag_resource(system.file_system_id, tags)
-    if params.get("Backup"):
+    if params.get("Backup", bool(zone)):
         efs_policies.turn_backup(region, system.file_system_id, on=True)
     region.timeline.after(region.latencies.file_system_seconds, lambda: _settle(system))
     return 201, _described(region, system)
@@ -174,6 +175,18 @@ def _throughput_mode(params: Params, performance: str, current: str) -> str:
     if rate and throughput != "provisioned":
         raise Refused("BadRequest", f"ProvisionedThroughputInMibps is not for mode {throughput}.")
     return throughput
+
+
+def _one_zone(region: Region, params: Params, performance: str) -> str:
+    """Return the zone of a One Zone file system; "" for a regional one."""
+    zone = str(params.get("AvailabilityZoneName") or "")
+    if zone and performance == "maxIO":
+        raise Refused("BadRequest", "Mode maxIO is not supported on One Zone file systems.")
+    if zone in region.unsupported_zones:
+        raise Refused(
+            "UnsupportedAvailabilityZone", f"The availability zone '{zone}' is not supported."
+        )
+    return zone
 
 
 def kms_key(region: Region, params: Params) -> str:

@@ -170,6 +170,7 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
     settings, listed = context.settings, tuple(listed)
     return resources.DesiredFileSystem(
         key=context.key,
+        zone=settings.availability_zone,
         performance_mode=settings.performance_mode,
         throughput_mode=settings.throughput_mode,
         throughput_mibps=settings.throughput_mibps,

@@ -55,7 +55,8 @@ _ADVICE = {
     "RulesPerSecurityGroupLimitExceeded": "the quota of security group rules is reached: raise it",
     "SecurityGroupLimitExceeded": "the quota of security groups is reached: raise it",
     "ThroughputLimitExceeded": "the region's throughput quota is reached: raise it",
-    "UnsupportedAvailabilityZone": "AWS EFS is not offered in this zone: keep workers out of it",
+    "UnsupportedAvailabilityZone": "AWS EFS is not offered in this zone: choose another one, also "
+    "for workers",
     "TooManyRequests": "AWS allows it once in 24 hours, the charm tries again",
 }
 # Answers to botocore's own retry of a call whose first reply was lost. AWS gives the same answers

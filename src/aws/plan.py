@@ -83,6 +83,7 @@ def _plan_file_system(
                 kms_key=desired.kms_key,
                 throughput_mibps=desired.throughput_mibps,
                 backup=desired.policies.get("backup", ""),
+                zone=desired.zone,
                 tags=_pairs(ownership.tags(desired.owner, desired.tags)),
             )
         ]
@@ -154,6 +155,9 @@ def _check_fixed_options(
 ) -> None:
     _check_fixed(
         "performance-mode", desired.performance_mode, file_system.performance_mode, file_system.id
+    )
+    _check_fixed(
+        "availability-zone", desired.zone or "none", file_system.zone or "none", file_system.id
     )
     _check_fixed(
         "encrypted",

@@ -76,6 +76,7 @@ class DesiredFileSystem:
     Attributes:
         key: What identifies it, and the security group.
         performance_mode: generalPurpose or maxIO; fixed at creation.
+        zone: The zone of a One Zone file system, "" for a regional one; fixed at creation.
         throughput_mode: elastic, bursting or provisioned.
         encrypted: Whether it is encrypted at rest; fixed at creation.
         kms_key: The KMS key to encrypt it with, by id, ARN or alias; "" for AWS's own.
@@ -103,6 +104,7 @@ class DesiredFileSystem:
     addresses: frozenset[str]
     instance_ids: frozenset[str]
     throughput_mibps: int = 0
+    zone: str = ""
     node_zones: frozenset[str] = frozenset()
     by_name: bool = True
     node_instances: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])

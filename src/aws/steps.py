@@ -32,6 +32,7 @@ class CreateFileSystem:
     tags: Tags
     throughput_mibps: int = 0
     backup: str = ""
+    zone: str = ""
 
     def apply(self, aws: session.Aws) -> None:
         """Make the change."""
@@ -48,6 +49,8 @@ class CreateFileSystem:
             request["KmsKeyId"] = self.kms_key
         if self.backup:
             request["Backup"] = self.backup == "true"
+        if self.zone:
+            request["AvailabilityZoneName"] = self.zone
         with errors.translated("create the file system"):
             created = aws.efs.create_file_system(**request)
         logger.info("created file system %s", created["FileSystemId"])

@@ -42,6 +42,32 @@ def test_before_any_relation_there_is_a_file_system_with_our_tags(
     assert outcome.problems == ()
 
 
+def test_a_one_zone_file_system_has_its_mount_target_and_the_others_are_named(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    machines = rig.workers(cloud, "us-east-1a", "us-east-1c")
+    outcome = rig.reconciled(cloud, rig.make_desired(*machines, zone="us-east-1c"))
+
+    (made,) = cloud.file_systems()
+    assert [target.zone for target in cloud.mount_targets(made.id)] == ["us-east-1c"]
+    assert [problem.message for problem in outcome.problems] == [
+        f"{made.id} is in us-east-1c only, not in us-east-1a: set the option server=address, or "
+        "move workers"
+    ]
+    by_address = rig.make_desired(*machines, zone="us-east-1c", by_name=False)
+    assert rig.reconciled(cloud, by_address).problems == ()
+    assert len(cloud.file_systems()) == len(cloud.mount_targets()) == 1
+
+
+def test_a_one_zone_file_system_where_aws_has_none_is_refused_with_the_way_out(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    cloud.refuse_zone("us-east-1c")
+    with pytest.raises(problems.Blocked, match="in this zone: choose another one"):
+        rig.reconciled(cloud, rig.make_desired(zone="us-east-1c"))
+    assert cloud.file_systems() == ()
+
+
 def test_each_zone_with_units_gets_one_mount_target_and_nfs_from_its_subnet(
     cloud: sandbox_aws.Cloud,
 ) -> None:

@@ -295,6 +295,31 @@ def test_a_one_zone_file_system_has_a_mount_target_in_its_zone_only(cloud):
     aws_calls.mount_target(cloud, system, "us-east-1a")
 
 
+def test_a_one_zone_file_system_is_backed_up_unless_one_declines(cloud):
+    efs = aws_calls.client(cloud, "efs")
+    for backup, status in (({}, "ENABLED"), ({"Backup": False}, "")):
+        token, zone = f"t{len(backup)}", {"AvailabilityZoneName": "us-east-1a"}
+        made = efs.create_file_system(CreationToken=token, **zone, **backup)["FileSystemId"]
+        cloud.skip(60)
+        if status:
+            seen = efs.describe_backup_policy(FileSystemId=made)
+            assert seen["BackupPolicy"]["Status"] == status
+        else:
+            refused = aws_calls.refused(efs.describe_backup_policy, FileSystemId=made)
+            assert refused[0] == "PolicyNotFound"
+
+
+def test_a_one_zone_file_system_is_refused_where_aws_has_none(cloud):
+    efs, zone = aws_calls.client(cloud, "efs"), {"AvailabilityZoneName": "us-east-1a"}
+    mode = {"PerformanceMode": "maxIO"}
+    code, _, _ = aws_calls.refused(efs.create_file_system, CreationToken="t", **zone, **mode)
+    assert code == "BadRequest"
+    cloud.refuse_zone("us-east-1a")
+    code, _, _ = aws_calls.refused(efs.create_file_system, CreationToken="t", **zone)
+    assert code == "UnsupportedAvailabilityZone"
+    assert cloud.file_systems() == ()
+
+
 # --- Replication
 
 

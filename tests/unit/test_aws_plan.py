@@ -114,6 +114,7 @@ def after(before: resources.ObservedFileSystem, step: steps.Step) -> resources.O
                 throughput_mode=step.throughput_mode,
                 encrypted=step.encrypted,
                 kms_key=step.kms_key,
+                zone=step.zone,
                 tags=dict(step.tags),
             )
             new = {"backup": step.backup or "false", "lifecycle": "none"}
@@ -571,6 +572,8 @@ def test_more_tags_than_fit_are_reported() -> None:
         ({}, {"life_cycle": "error"}, "fs-1 is in state error"),
         ({"known_id": "fs-1"}, {"life_cycle": "deleting"}, "fs-1 is in state deleting"),
         ({}, {"performance_mode": "maxIO"}, "generalPurpose but fs-1 was made with maxIO"),
+        ({"zone": "us-east-1b"}, {}, "zone is us-east-1b but fs-1 was made with none"),
+        ({}, {"zone": "us-east-1a"}, "zone is none but fs-1 was made with us-east-1a"),
         ({"encrypted": False}, {}, "encrypted is false but fs-1 was made with true"),
         ({"kms_key": "abc"}, {"kms_key": "arn:aws:kms:x:1:key/def"}, "kms-key is abc but"),
         ({}, {"tags": {**ownership.tags(OWNER, {}), "aws-efs/state": "tearing-down"}}, "teardown"),

@@ -127,6 +127,9 @@ def test_a_namespace_that_cannot_be_is_refused_by_name(value: str, named: str) -
         ("isolation", ""),
         ("mount_options", "hard,,soft"),
         ("mount_options", "hard;reboot"),
+        ("availability_zone", "us-east-1"),
+        ("availability_zone", "use1-az1"),
+        ("availability_zone", "us-east-1A"),
         ("performance_mode", "fast"),
         ("performance_mode", ""),
         ("throughput_mode", "fast"),
@@ -382,6 +385,12 @@ def test_provisioned_throughput_has_a_number_and_no_other_mode_has_one() -> None
 def test_options_that_exclude_each_other_are_named_together() -> None:
     assert "bursting" in refusal(performance_mode="maxIO", throughput_mode="elastic")
     assert "encrypted" in refusal(encrypted=False, kms_key="alias/mine")
+    zone = {"availability_zone": "us-east-1a"}
+    assert "generalPurpose" in refusal(
+        performance_mode="maxIO", throughput_mode="bursting", **zone
+    )
+    assert refusal(region="eu-west-1", **zone).startswith("availability-zone us-east-1a is not in")
+    assert load(region="us-east-1", **zone).availability_zone == "us-east-1a"
 
 
 @hypothesis.given(st.integers(1, 2**40), st.sampled_from(sorted(config.UNITS)))
