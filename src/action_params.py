@@ -15,6 +15,7 @@ from config import image_name
 from datasets import dataset, parameter_values, protocol
 from datasets.loader.base import urls
 from datasets.loader.sources import table
+from datasets.loader.store import versions
 from juju_values import Flag, Text
 from problems import quote
 
@@ -289,6 +290,20 @@ class ListVersionsParams(Parameters):
     wait: Wait = 40
 
 
+def _version(value: str) -> str:
+    if not versions.VERSION.fullmatch(value):
+        raise ValueError(f"{quote(value)} is no version: run list-versions to see them")
+    return value
+
+
+class RollbackParams(Parameters):
+    """The parameters of `rollback`."""
+
+    name: Name
+    version: Annotated[Text, _checked(_version)] = ""
+    wait: Wait = 40
+
+
 class VerifyDatasetParams(Parameters):
     """The parameters of `verify-dataset`."""
 
@@ -309,6 +324,7 @@ DataSetParams = (
     | ListDatasetsParams
     | ShowDatasetParams
     | ListVersionsParams
+    | RollbackParams
     | VerifyDatasetParams
     | DeleteDatasetParams
 )
@@ -317,6 +333,7 @@ ACTIONS: Mapping[str, type[Parameters]] = {
     "list-datasets": ListDatasetsParams,
     "show-dataset": ShowDatasetParams,
     "list-versions": ListVersionsParams,
+    "rollback": RollbackParams,
     "verify-dataset": VerifyDatasetParams,
     "delete-dataset": DeleteDatasetParams,
     "diagnose": DiagnoseParams,

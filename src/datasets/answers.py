@@ -112,7 +112,7 @@ def read_outcome(message: str) -> Result | Progress | Failed:
         The result of the pod that published the data set; the final progress of another pod that
         succeeded; or the failure.
     """
-    for fields in reversed(_lines(message)):
+    for fields in reversed(read_lines(message)):
         state = fields.get("state")
         if state == protocol.FAILED:
             return Failed(str(fields.get("error")))
@@ -134,7 +134,7 @@ def read_outcome(message: str) -> Result | Progress | Failed:
 
 def read_progress(log: str) -> Progress | None:
     """Return the last progress in a pod's log; None where there is none."""
-    return next((_progress(each) for each in reversed(_lines(log)) if "state" in each), None)
+    return next((_progress(each) for each in reversed(read_lines(log)) if "state" in each), None)
 
 
 def combine(pods: Sequence[Progress]) -> Progress:
@@ -182,7 +182,7 @@ def read_listed(log: str, key: str) -> list[dict[str, Any]] | None:
         log: The log.
         key: The field that names what is listed.
     """
-    lines = _lines(log)
+    lines = read_lines(log)
     if not lines or lines[-1].get("state") != protocol.INVENTORIED:
         return None
     listed = [each for each in lines if each.get("state") == protocol.LISTED]
@@ -274,7 +274,7 @@ def _entry(fields: Mapping[str, Any]) -> InventoryEntry:
     return InventoryEntry(is_published=fields.get("dataset") == protocol.PUBLISHED, **known)
 
 
-def _lines(text: str) -> list[dict[str, Any]]:
+def read_lines(text: str) -> list[dict[str, Any]]:
     """Return the JSON objects in a text, one per line; the first line may be cut off."""
     return [fields for fields in map(_object, text.splitlines()) if fields is not None]
 

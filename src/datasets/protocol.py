@@ -20,7 +20,7 @@ ALLOWED_NETWORKS = "AWS_EFS_ALLOWED_NETWORKS"
 # The verb is the loader's one argument; LOAD stands for no argument.
 LOAD = ""
 PREPARE, VERIFY, DELETE, INVENTORY = "prepare", "verify", "delete", "inventory"
-VERSIONS = "versions"
+VERSIONS, ROLLBACK = "versions", "rollback"
 # The default mode of a data set's files: everybody can read them.
 PLAIN_MODE = "0644"
 
@@ -35,7 +35,7 @@ STARTING_OVER = "starting over"
 # The end of a load, in the pod that published it and in all other pods.
 PUBLISHED, DONE = "published", "done"
 DELETING, DELETED = "deleting", "deleted"
-VERIFIED = "verified"
+VERIFIED, ROLLED_BACK = "verified", "rolled back"
 # An inventory: one line for each data set, or for each version of one, then their number.
 LISTED, INVENTORIED = "listed", "inventoried"
 # A data set in an inventory is published or unfinished; a version is published, or kept for those
@@ -49,8 +49,12 @@ DATASET_ANNOTATION = "aws-efs/dataset"
 FINGERPRINT_ANNOTATION = "aws-efs/fingerprint"
 REQUEST_ANNOTATION = "aws-efs/request"
 SOURCE_ANNOTATION = "aws-efs/source"
+# The version that a rollback was asked for; none for the one before.
+VERSION_ANNOTATION = "aws-efs/version"
 # The label of a Job whose result is in the index.
 NOTED_LABEL = "aws-efs/noted"
+# The label of a rollback's Job whose result the action has reported.
+REPORTED_LABEL = "aws-efs/reported"
 
 # --- checksums
 

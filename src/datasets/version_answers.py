@@ -43,6 +43,35 @@ def read_versions(log: str) -> list[VersionEntry] | None:
     return None if listed is None else [_entry(each) for each in listed]
 
 
+@dataclasses.dataclass(frozen=True)
+class RolledBack:
+    """The end of a rollback.
+
+    Attributes:
+        published: The version that readers get now.
+        replaced: The version that they got before; empty if it is the same one.
+        fingerprint: The fingerprint of the parameters of the published version.
+        checksum: `algorithm:digest` of its source.
+    """
+
+    published: VersionEntry
+    replaced: str
+    fingerprint: str
+    checksum: str
+
+
+def read_rolled_back(message: str) -> RolledBack | None:
+    """Return the end of a rollback in its pod's termination message; None where it has none."""
+    for fields in reversed(answers.read_lines(message)):
+        if fields.get("state") == protocol.ROLLED_BACK and isinstance(fields.get("version"), str):
+            published = dataclasses.replace(_entry(fields), is_published=True)
+            texts = (
+                str(fields.get(name) or "") for name in ("replaced", "fingerprint", "checksum")
+            )
+            return RolledBack(published, *texts)
+    return None
+
+
 def _entry(fields: Mapping[str, Any]) -> VersionEntry:
     """Return a version in a line; what is not of its field's kind is left out."""
     source = fields.get("source")

@@ -289,6 +289,7 @@ def test_a_value_of_another_type_is_refused_with_the_way_to_write_it(deployed: S
         ("delete-dataset", {"name": "x"}),
         ("list-datasets", {}),
         ("list-versions", {"name": "x"}),
+        ("rollback", {"name": "x"}),
         ("setup", {}),
         ("show-dataset", {"name": "x"}),
         ("show-mount", {}),

@@ -134,6 +134,7 @@ ACTIONS: list[tuple[str, dict[str, Any]]] = [
     ("verify-dataset", {"name": "flowers"}),
     ("list-datasets", {"refresh": True}),
     ("list-versions", {"name": "flowers"}),
+    ("rollback", {"name": "flowers"}),
     ("show-dataset", {"name": "flowers"}),
 ]
 

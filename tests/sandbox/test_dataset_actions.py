@@ -384,7 +384,8 @@ def test_all_of_it_works_after_a_new_leader_and_without_the_job(
 
 def test_an_action_on_a_unit_that_is_not_the_leader_is_refused(settled: Stage) -> None:
     for action in (
-        *("list-datasets", "show-dataset", "list-versions", "verify-dataset", "delete-dataset"),
+        *("list-datasets", "show-dataset", "list-versions", "rollback", "verify-dataset"),
+        "delete-dataset",
     ):
         params = {} if action == "list-datasets" else {"name": "x"}
         refused = settled.run(action, "aws-efs/1", **params)
@@ -591,41 +592,6 @@ def test_damage_is_found_reported_and_repaired_by_overwrite(
     published(settled, "flowers", source, overwrite=True)
     assert settled.run("verify-dataset", name="flowers").results["state"] == "verified"
     assert "last-error" not in shown(settled, "flowers")
-
-
-# --- versions
-
-
-def versions(stage: Stage) -> list[list[str]]:
-    """Return the rows of list-versions, without its head."""
-    done = stage.run("list-versions", name="flowers", wait=120)
-    assert done.status == "completed", done
-    head, *rows = [re.split(r"  +", line) for line in done.results["versions"].splitlines()]
-    assert head == ["version", "state", "published", "files", "bytes", "verified", "source"]
-    assert done.results["count"] == str(len(rows))
-    return rows
-
-
-def test_the_versions_are_those_on_the_volume_whatever_the_index_says(
-    settled: Stage, server: origin_server.Origin
-) -> None:
-    none = settled.run("list-versions", name="flowers", wait=120)
-    assert none.status == "failed"
-    assert none.message.startswith("data set flowers: no version of it is published: run list-")
-    rose, tulip = server.put("rose.txt", ROSE), server.put("tulip.txt", TULIP)
-    published(settled, "flowers", rose)
-    old = shown(settled, "flowers")
-    published(settled, "flowers", tulip, overwrite=True)
-    assert settled.run("verify-dataset", name="flowers").results["state"] == "verified"
-    new = shown(settled, "flowers")
-    delete_index(settled, "flowers")
-    first, second = versions(settled)
-    assert first[:2] == [new["version"], "published"]
-    assert first[3:5] + first[6:] == ["1", "6", tulip]
-    assert second[:2] == [old["version"], "kept"]
-    assert second[3:] == ["1", "3", "never", rose]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}Z", first[5])
-    assert not {name for name in named(settled, batch_v1.Job) if name.startswith("versions")}
 
 
 # --- deletion

@@ -35,6 +35,7 @@ ACTIONS = {
     "list-datasets": {},
     "show-dataset": {"name": "x"},
     "list-versions": {"name": "x"},
+    "rollback": {"name": "x"},
     "verify-dataset": {"name": "x"},
     "delete-dataset": {"name": "x"},
     "setup": {},

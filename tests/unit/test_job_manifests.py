@@ -127,6 +127,7 @@ def test_each_verb_has_its_own_capabilities():
         ("delete", "dataset"): ["CHOWN", "DAC_OVERRIDE"],
         ("inventory", "dataset"): ["DAC_OVERRIDE"],
         ("versions", "dataset"): ["DAC_OVERRIDE"],
+        ("rollback", "dataset"): [],
     }
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import action_params
 import problems
 from app import job_options
-from app.datasets import create, delete, list_versions, loader_jobs, show, update_index, verify
+from app.datasets import (
+    create,
+    delete,
+    list_versions,
+    loader_jobs,
+    rollback,
+    show,
+    update_index,
+    verify,
+)
 from cluster.volumes import volume_names, volume_resources
 from datasets import protocol
 from datasets.loader.sources import table, web_header
@@ -83,9 +92,21 @@ def run(context: ActionContext, params: action_params.DataSetParams) -> Results:
         )
     if isinstance(params, action_params.ListVersionsParams):
         return list_versions.list_versions(loader, params.name, wait_seconds=params.wait)
+    return _maintain(loader, params)
+
+
+def _maintain(
+    loader: loader_jobs.Loader,
+    params: action_params.RollbackParams
+    | action_params.VerifyDatasetParams
+    | action_params.DeleteDatasetParams,
+) -> Results:
+    name, wait_seconds = params.name, params.wait
+    if isinstance(params, action_params.RollbackParams):
+        return rollback.roll_back(loader, name, version=params.version, wait_seconds=wait_seconds)
     if isinstance(params, action_params.VerifyDatasetParams):
-        return verify.verify(loader, params.name, wait_seconds=params.wait)
-    return delete.delete(loader, params.name, force=params.force, wait_seconds=params.wait)
+        return verify.verify(loader, name, wait_seconds=wait_seconds)
+    return delete.delete(loader, name, force=params.force, wait_seconds=wait_seconds)
 
 
 def _create(context: ActionContext, params: action_params.CreateDatasetParams) -> Results:

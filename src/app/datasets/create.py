@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 import problems
-from app.datasets import index, loader_jobs, observe, update_index
+from app.datasets import index, loader_jobs, observe, rollback, update_index
 from cluster import digest_key, service_networks
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, dataset, request_ids
@@ -42,6 +42,7 @@ def create(
     if desired.needs_digest_key:
         desired = dataclasses.replace(desired, digest_key=digest_key.read(cluster))
     _check_deletion(loader, desired.name)
+    rollback.check(loader, desired.name)
     observed = _observe(loader, desired.name)
     if _must_start(observed, desired):
         _start(loader, desired, observed, credentials=credentials, secrets=secrets)
@@ -152,6 +153,8 @@ def _start(
 ) -> None:
     cluster, request = loader.cluster, request_ids.new()
     job = _job(loader, desired, request, credentials, secrets)
+    # Its result is not that of the next rollback, which goes back to what is published now.
+    job_lifecycle.remove(cluster, loader_jobs.job_name(loader_jobs.ROLLBACK, desired.name))
     # There may also be a Job of this name that belongs to a former file system.
     if job_lifecycle.remove(cluster, job.name):
         job_lifecycle.wait_gone(cluster, job.name)

@@ -45,7 +45,7 @@ def delete(
     if deletion is None or deletion.file_system != loader.file_system or is_obsolete(deletion):
         if not force:
             _check_users(loader, name)
-        for kind in (loader_jobs.LOAD, loader_jobs.VERIFY):
+        for kind in (loader_jobs.LOAD, loader_jobs.VERIFY, loader_jobs.ROLLBACK):
             job = loader_jobs.job_name(kind, name)
             if job_lifecycle.remove(cluster, job):
                 job_lifecycle.wait_gone(cluster, job)

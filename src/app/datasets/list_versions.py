@@ -30,17 +30,13 @@ def list_versions(loader: loader_jobs.Loader, name: str, *, wait_seconds: float)
         loader, loader_jobs.VERSIONS, name, wait_seconds, is_obsolete=_is_old
     )
     if not job.finished:
-        raise problems.Waiting(
-            f"the list of versions of {name} is not finished yet: run list-versions again"
-        )
+        raise problems.Waiting(f"the list of versions of {name} is not finished yet: run it again")
     if job.phase == job_observe.FAILED:
         raise problems.Blocked(f"data set {name}: {maintenance_jobs.read_error(job)}")
     entries = version_answers.read_versions(maintenance_jobs.read_log(loader, job))
     job_lifecycle.remove(loader.cluster, job.name)
     if entries is None:
-        raise problems.Waiting(
-            f"the list of versions of {name} is incomplete: run list-versions again"
-        )
+        raise problems.Waiting(f"the list of versions of {name} is incomplete: run it again")
     rows = [COLUMNS, *map(_row, entries)]
     return {"name": name, "versions": show.format_table(rows), "count": str(len(entries))}
 

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from cluster import client
 
 LOAD, VERIFY, DELETE, INVENTORY = index.KIND, "verify", "delete", "inventory"
-VERSIONS = "versions"
+VERSIONS, ROLLBACK = "versions", "rollback"
 # The verb of the loader for each kind of Job that maintains data sets.
 MAINTENANCE: Mapping[str, str] = {
     VERIFY: protocol.VERIFY,
     DELETE: protocol.DELETE,
     INVENTORY: protocol.INVENTORY,
     VERSIONS: protocol.VERSIONS,
+    ROLLBACK: protocol.ROLLBACK,
 }
 # The container of the loader in all these Jobs.
 CONTAINER = "dataset"
@@ -40,6 +41,8 @@ LOAD_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE")
 REMOVAL_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE")
 # The other verbs read files and directories of any owner and mode.
 MAINTENANCE_CAPABILITIES = ("DAC_OVERRIDE",)
+# A rollback changes only what is root's.
+ROLLBACK_CAPABILITIES = ()
 # A custom loader may unpack archives with their owners, and change to a user of its own.
 USERS_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 # A retry of the loader continues where it stopped; a custom loader starts over.
@@ -125,16 +128,23 @@ def load_job(
     )
 
 
-def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.DesiredJob:
+def maintenance_job(
+    loader: Loader, kind: str, name: str = "", *, version: str = ""
+) -> job_lifecycle.DesiredJob:
     """Return the Job, of one pod, that maintains a data set, or lists all of them.
 
     Args:
         loader: The loader's cluster, image and proxies.
         kind: The kind of the Job.
         name: The data set's name; empty for all.
+        version: The version that a rollback publishes; empty for the one before.
     """
     # The loader requires a name in its task, also for an inventory.
-    task = tasks.Task(name or kind, request_ids.new(), "", root=job_lifecycle.MOUNT_PATH)
+    task = tasks.Task(
+        name or kind, request_ids.new(), "", version=version, root=job_lifecycle.MOUNT_PATH
+    )
+    annotations = {protocol.DATASET_ANNOTATION: name, protocol.VERSION_ANNOTATION: version}
+    capabilities = {DELETE: REMOVAL_CAPABILITIES, ROLLBACK: ROLLBACK_CAPABILITIES}
     return job_lifecycle.DesiredJob(
         name=job_name(kind, name) if name else kind,
         kind=kind,
@@ -142,12 +152,12 @@ def maintenance_job(loader: Loader, kind: str, name: str = "") -> job_lifecycle.
         main=_container(
             loader,
             MAINTENANCE[kind],
-            capabilities=REMOVAL_CAPABILITIES if kind == DELETE else MAINTENANCE_CAPABILITIES,
+            capabilities=capabilities.get(kind, MAINTENANCE_CAPABILITIES),
             env={protocol.TASK: task.to_json()},
         ),
         files={PROGRAM: loader_program.zipapp()},
         keep_seconds=KEPT_DELETION_SECONDS if kind == DELETE else None,
-        annotations={protocol.DATASET_ANNOTATION: name} if name else {},
+        annotations={key: value for key, value in annotations.items() if value},
         options=loader.options,
     )
 

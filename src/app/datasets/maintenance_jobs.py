@@ -18,6 +18,7 @@ def run(
     name: str,
     wait_seconds: float,
     *,
+    version: str = "",
     is_obsolete: Callable[[job_observe.ObservedJob], bool] = lambda _: False,
 ) -> job_observe.ObservedJob:
     """Start a maintenance Job, or continue an earlier one, and wait for its end.
@@ -27,6 +28,7 @@ def run(
         kind: The kind of the Job.
         name: The data set; empty for all.
         wait_seconds: The time to wait.
+        version: The version that a rollback publishes; empty for the one before.
         is_obsolete: Tells whether to replace an earlier Job. A failed or stuck one, and one of
             another file system, is always replaced.
 
@@ -38,7 +40,7 @@ def run(
         problems.Waiting: Somebody removed it meanwhile, or its pod has not ended yet.
     """
     cluster = loader.cluster
-    desired = loader_jobs.maintenance_job(loader, kind, name)
+    desired = loader_jobs.maintenance_job(loader, kind, name, version=version)
     job = job_observe.observe(cluster, desired.name)
     failed = job is not None and (job.phase == job_observe.FAILED or job.stuck)
     if job and (failed or job.file_system != loader.file_system or is_obsolete(job)):

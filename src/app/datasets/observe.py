@@ -140,6 +140,16 @@ def is_deletion_of(known: index.Index, job: job_observe.ObservedJob) -> bool:
     return _is_of(known, job, loader_jobs.DELETE)
 
 
+def is_rollback_of(known: index.Index, job: job_observe.ObservedJob) -> bool:
+    """Return whether a Job rolls back a data set of the index's file system.
+
+    Args:
+        known: The index.
+        job: The Job.
+    """
+    return _is_of(known, job, loader_jobs.ROLLBACK)
+
+
 def _is_of(known: index.Index, job: job_observe.ObservedJob, kind: str) -> bool:
     name = job.annotations.get(protocol.DATASET_ANNOTATION, "")
     return (

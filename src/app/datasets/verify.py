@@ -6,7 +6,7 @@ import dataclasses
 import time
 
 import problems
-from app.datasets import index, loader_jobs, maintenance_jobs, observe
+from app.datasets import index, loader_jobs, maintenance_jobs, observe, rollback
 from cluster.jobs import job_lifecycle, job_observe
 from datasets import answers, protocol
 
@@ -24,8 +24,10 @@ def verify(loader: loader_jobs.Loader, name: str, *, wait_seconds: float) -> dic
 
     Raises:
         problems.Blocked: A file is missing or differs, or there is no such data set.
+        problems.Waiting: It is being rolled back.
     """
     cluster = loader.cluster
+    rollback.check(loader, name)
     job = maintenance_jobs.run(
         loader, loader_jobs.VERIFY, name, wait_seconds, is_obsolete=_is_noted
     )

@@ -26,6 +26,7 @@ VERBS = {
     protocol.DELETE: "delete",
     protocol.INVENTORY: "inventory",
     protocol.VERSIONS: "list_versions",
+    protocol.ROLLBACK: "rollback",
 }
 # The pod's Job does not try again after EXIT_FAILED: that would fail the same way.
 EXIT_FAILED, EXIT_TROUBLE, EXIT_STOPPED = 1, 75, 128 + signal.SIGTERM

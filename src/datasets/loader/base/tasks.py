@@ -83,6 +83,7 @@ class Task:
         credentials: The credentials for the sources: access-key and secret-key, token, or header.
         digest_key: The key, in hex, of the digest of a source list, whose URLs may have secrets.
         owner: `uid:gid` of the files and directories; empty for the loader's own.
+        version: The version that a rollback publishes; empty for the one before.
         mode: The files' permissions as octal digits; a directory gets an x for each r.
         indexes: The number of pods.
         cluster_networks: The networks of the cluster's services, which are no sources.
@@ -114,6 +115,7 @@ class Task:
     credentials: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], repr=False)
     digest_key: str = dataclasses.field(default="", repr=False)
     owner: str = ""
+    version: str = ""
     mode: str = protocol.PLAIN_MODE
     indexes: int = 1
     cluster_networks: tuple[str, ...] = ()

@@ -28,13 +28,14 @@ class VersionRecord:
     Attributes:
         version: Its directory's name.
         fingerprint: The fingerprint of its parameters.
-        previous: The version that it replaced, empty for none; it is kept for its readers.
+        previous: The version that it replaced last, empty for none; it is kept for its readers.
         result: The result of its load; None if the record is lost.
         request: The request that made it.
         source: Its sources, without what may be secret.
         published: The time of its publication, in seconds since 1970.
         mode: The permissions of its files in octal digits; empty in records of older loaders.
         owner: `uid:gid` of its files and directories; empty for the loader's own.
+        rollback: The request of the rollback that published it last; empty for none.
     """
 
     version: str
@@ -46,6 +47,7 @@ class VersionRecord:
     published: float = 0
     mode: str = ""
     owner: str = ""
+    rollback: str = ""
 
     @property
     def kept(self) -> frozenset[str]:

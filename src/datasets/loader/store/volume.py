@@ -223,7 +223,7 @@ class StoredDataSet(directories.DataSetDirectories):
         )
         home, _ = self.make_home()
         with os.fdopen(work.create_anew(RECORD, RECORD_MODE), "w", encoding="ascii") as file:
-            file.write(json.dumps(dataclasses.asdict(record), sort_keys=True) + "\n")
+            file.write(json.dumps(record_fields(record), sort_keys=True) + "\n")
         with contextlib.suppress(FileNotFoundError):
             work.rename(file_list.NAME, home, f"{version}{versions.FILE_LIST_SUFFIX}")
         work.rename(RECORD, home, f"{version}{versions.RECORD_SUFFIX}")
@@ -232,7 +232,7 @@ class StoredDataSet(directories.DataSetDirectories):
                 versions.to_trash(home, version)
             work.rename(tree, home, version)
         self._open_to_readers(home.open_directory(version), task)
-        self._link(work, f"{VERSIONS}/{self._name}/{version}")
+        self._link(work, self._target(version))
         return versions.PublishedVersion(result, versions.sweep(home, record))
 
     def finish(
@@ -269,15 +269,19 @@ class StoredDataSet(directories.DataSetDirectories):
         else:
             tree.set_access(task.directory_mode)
 
-    def _link(self, work: open_directory.OpenDirectory, target: str) -> None:
+    def _target(self, version: str) -> str:
+        """Return what the link of a published version leads to."""
+        return f"{VERSIONS}/{self._name}/{version}"
+
+    def _link(self, work: open_directory.OpenDirectory, target: str, name: str = LINK) -> None:
         try:
-            work.symlink(target, LINK)
+            work.symlink(target, name)
         except FileExistsError:
-            work.unlink(LINK)
-            work.symlink(target, LINK)
+            work.unlink(name)
+            work.symlink(target, name)
         # The rename would replace a file that someone else has created meanwhile.
         self._make_room()
-        work.rename(LINK, self._make_common().datasets, self._name)
+        work.rename(name, self._make_common().datasets, self._name)
 
     def keep_current(
         self, current: versions.VersionRecord, result: tasks.Result, version: str
@@ -306,13 +310,24 @@ class StoredDataSet(directories.DataSetDirectories):
         return open_directory.Entries(home, [versions.to_trash(home, name) for name in found])
 
 
+def record_fields(record: versions.VersionRecord) -> dict[str, Any]:
+    """Return the fields of a record's file: those that earlier loaders can read, if possible."""
+    fields = dataclasses.asdict(record)
+    if not record.rollback:
+        del fields["rollback"]
+    return fields
+
+
 def read_record(home: open_directory.OpenDirectory, version: str) -> versions.VersionRecord | None:
     """Return the record of a version; None if it is lost, or others could have written it."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, ownership.NotOwnError):
         text = ownership.read_own(home, f"{version}{versions.RECORD_SUFFIX}")
         fields: dict[str, Any] = json.loads(text)
         result = tasks.Result.from_fields(fields.pop("result"))
-        record = versions.VersionRecord(**fields, result=result)
+        names = {field.name for field in dataclasses.fields(versions.VersionRecord)}
+        # A later loader may have written more.
+        known = {key: value for key, value in fields.items() if key in names}
+        record = versions.VersionRecord(**known, result=result)
         return record if record.version == version else None
     return None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ... import protocol
 from ..base import failure, report, tasks
-from ..store import kept_versions
+from ..store import kept_versions, versions
 from . import custom_loader
 
 CUSTOM = "a custom loader"
@@ -25,11 +25,11 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
     stored = kept_versions.KeptVersions(task.root, task.name)
     # A lock is not made for a data set that was never begun.
     if stored.find_home() is None:
-        raise unpublished()
+        raise kept_versions.unpublished()
     with stored.locked():
         found = stored.find()
         if not found and not stored.current():
-            raise unpublished()
+            raise kept_versions.unpublished()
     if not found:
         raise failure.Failure(
             "the files of its versions are missing: run create-dataset with overwrite=true"
@@ -39,17 +39,8 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
     reporter.write_ended(protocol.INVENTORIED, count=len(found))
 
 
-def unpublished() -> failure.Failure:
-    """Return the failure for a data set that has no published version."""
-    return failure.Failure(
-        "no version of it is published: run list-datasets to see all data sets, or create-dataset "
-        "to load it"
-    )
-
-
-def source_of(kept: kept_versions.KeptVersion) -> str:
+def source_of(record: versions.VersionRecord) -> str:
     """Return the source of a version for display, without what may be secret."""
-    record = kept.record
     custom = record.result and record.result.archive_format == custom_loader.FORMAT
     return record.source or (CUSTOM if custom else "")
 
@@ -63,7 +54,7 @@ def _fields(kept: kept_versions.KeptVersion) -> dict[str, Any]:
         "published": record.published,
         "files": result.files if result else None,
         "bytes": result.bytes if result else None,
-        "source": source_of(kept),
+        "source": source_of(record),
         "verified": verification.verified if verification else 0,
         "differences": verification.differences if verification else 0,
     }
