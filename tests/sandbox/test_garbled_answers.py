@@ -155,6 +155,8 @@ class Hook:
                 "region": "us-east-1",
                 "credentials": self._secret.id,
                 "namespaces": "default research",
+                "backup": "true",
+                "lifecycle": "ia=30d",
             },
             relations=relations_,
             secrets=[self._secret],

@@ -193,6 +193,26 @@ def test_a_policy_that_aws_does_not_take_now_stops_nothing_else(
     assert len(outcome.policies_set) == 1, "the other option is applied"
 
 
+def test_what_others_are_changing_just_now_is_read_again_and_told_when_it_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with rig.started(monkeypatch, SLOW) as cloud:
+        outcome = rig.reconciled(cloud, rig.make_desired())
+        record = dataclasses.replace(
+            rig.recorded(outcome),
+            policies_set={"backup": "true"},
+            policies_seen={"backup": "disabling"},
+            policies_seen_at=int(time.time()),
+        )
+        told: list[str] = []
+        desired = rig.make_desired(policies={"backup": "true"}, record=record)
+        rig.reconciled(cloud, desired, told=told)
+        assert told == [
+            "others set backup to false: set the option to it, or run setup to undo it"
+        ]
+        assert calls(cloud, READS, WRITES) == ["DescribeBackupPolicy"]
+
+
 def test_a_lost_reply_is_looked_after(cloud: sandbox_aws.Cloud) -> None:
     rig.reconciled(cloud, rig.make_desired())
     cloud.lose_reply("PutBackupPolicy", times=2)
