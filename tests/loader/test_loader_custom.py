@@ -41,7 +41,7 @@ def test_what_was_left_is_published_with_modes_and_links(rig: loader_rig.Rig):
     assert set(rig.file_list()) == {"d", "d/file", "run", "link", "d/up"}
     assert rig.file_list()["link"] == {"path": "link", "link": "d/file"}
     assert rig.run_verb("verify")[-1]["state"] == "verified"
-    assert rig.kept_names() == {"v", "v.json", "v.files"}
+    assert rig.kept_names() == {"v", "v.json", "v.files", "v.verified"}
 
 
 def test_the_next_attempt_finds_an_empty_directory(rig: loader_rig.Rig):
