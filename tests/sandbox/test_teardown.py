@@ -61,7 +61,8 @@ def test_a_dry_run_lists_what_would_go_in_order_and_deletes_nothing(stage: Stage
     stage.cloud.reset_calls()
     done = stage.run("teardown", dry_run=True)
     assert done.status == "completed", done
-    lines = done.results["would-delete"].splitlines()
+    *lines, kept = done.results["would-delete"].splitlines()
+    assert kept.startswith(f"stays: recovery points of {file_system(stage)} in AWS Backup")
     assert all(line.startswith("would delete ") for line in lines)
     kinds = [line.split()[2] for line in lines]
     assert kinds == sorted(kinds, key=ORDER.index)
