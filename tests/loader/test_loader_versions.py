@@ -399,6 +399,17 @@ def test_a_version_whose_files_are_gone_is_not_published(
     assert rig.files() == NEW
 
 
+@pytest.mark.parametrize("gone", ["w", "vw"])
+def test_the_published_version_is_refused_where_its_files_are_gone(
+    rig: loader_rig.Rig, served: origin_server.Origin, gone: str
+):
+    publish_both(rig, served)
+    for version in gone:
+        (rig.volume / "datasets/.versions/x" / version).rename(rig.path / version)
+    code, told = roll_back(rig, "w")
+    assert (code, told["error"][:31]) == (1, "the files of version w are miss")
+
+
 def test_the_version_of_a_custom_loader_is_published_again(rig: loader_rig.Rig):
     for version in ("v", "w"):
         assert rig.wait(rig.start("", verb="prepare", request=version)).code == 0

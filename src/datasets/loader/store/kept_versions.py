@@ -105,14 +105,15 @@ class KeptVersions(volume.StoredDataSet):
         if current is None or home is None:
             raise unpublished()
         _remove_begun(home)
-        if request == current.rollback or version == current.version:
-            return current
-        chosen = _choose(read_previous(home, current), current, version)
+        done = request == current.rollback or version == current.version
+        chosen = current if done else _choose(read_previous(home, current), current, version)
         if not _has_files(home, chosen.version):
             raise failure.Failure(
                 f"the files of version {chosen.version} are missing: run create-dataset with "
                 "overwrite=true"
             )
+        if done:
+            return current
         # First of all it keeps the version that it replaces: a load may remove what nothing keeps.
         record = dataclasses.replace(chosen, previous=current.version, rollback=request)
         name = f"{record.version}{versions.RECORD_SUFFIX}"

@@ -35,17 +35,12 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
             "the files of its versions are missing: run create-dataset with overwrite=true"
         )
     for each in found:
-        reporter.write_state(protocol.LISTED, **_fields(each))
+        reporter.write_state(protocol.LISTED, **fields_of(each))
     reporter.write_ended(protocol.INVENTORIED, count=len(found))
 
 
-def source_of(record: versions.VersionRecord) -> str:
-    """Return the source of a version for display, without what may be secret."""
-    custom = record.result and record.result.archive_format == custom_loader.FORMAT
-    return record.source or (CUSTOM if custom else "")
-
-
-def _fields(kept: kept_versions.KeptVersion) -> dict[str, Any]:
+def fields_of(kept: kept_versions.KeptVersion) -> dict[str, Any]:
+    """Return what is told of a version, without what may be secret."""
     record, verification = kept.record, kept.verification
     result = record.result
     return {
@@ -54,7 +49,12 @@ def _fields(kept: kept_versions.KeptVersion) -> dict[str, Any]:
         "published": record.published,
         "files": result.files if result else None,
         "bytes": result.bytes if result else None,
-        "source": source_of(record),
+        "source": _source(record),
         "verified": verification.verified if verification else 0,
         "differences": verification.differences if verification else 0,
     }
+
+
+def _source(record: versions.VersionRecord) -> str:
+    custom = record.result and record.result.archive_format == custom_loader.FORMAT
+    return record.source or (CUSTOM if custom else "")

@@ -27,18 +27,14 @@ def run(task: tasks.Task, reporter: report.Report, _index: int) -> None:
         raise kept_versions.unpublished()
     with stored.locked():
         record = stored.roll_back(task.version, task.request)
-        verification = stored.find()[0].verification
-    result, source = record.result, list_versions.source_of(record)
+        published, *_ = stored.find()
+    fields = list_versions.fields_of(published)
+    if len(fields["source"]) > MOST_SOURCE:
+        fields["source"] = f"{fields['source'][:MOST_SOURCE]}..."
     reporter.write_ended(
         protocol.ROLLED_BACK,
-        version=record.version,
+        **fields,
         replaced=record.previous if record.rollback == task.request else "",
-        published=record.published,
-        files=result.files if result else None,
-        bytes=result.bytes if result else None,
-        verified=verification.verified if verification else 0,
-        differences=verification.differences if verification else 0,
-        checksum=result.checksum if result else "",
+        checksum=record.result.checksum if record.result else "",
         fingerprint=record.fingerprint,
-        source=source if len(source) <= MOST_SOURCE else source[:MOST_SOURCE] + "...",
     )
