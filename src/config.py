@@ -13,6 +13,7 @@ import pydantic
 import identity
 import label_syntax
 import lifecycle_syntax
+import selector_syntax
 from problems import quote
 
 UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
@@ -76,8 +77,6 @@ def _optional(check: Any) -> Any:
 
 def _namespaces(value: str) -> tuple[str, ...]:
     names = tuple(value.split())
-    if not names:
-        raise ValueError("is empty: name at least one namespace")
     for name in names:
         _label(name)
         if names.count(name) > 1:
@@ -200,6 +199,7 @@ class Settings(pydantic.BaseModel):
     claim_capacity: Annotated[str, _optional(_capacity)]
     claim_name: Annotated[str, _optional(_label)]
     namespaces: Annotated[tuple[str, ...], pydantic.BeforeValidator(_namespaces)]
+    namespace_selector: Annotated[str, pydantic.AfterValidator(selector_syntax.read)]
     isolation: Annotated[
         str, _matching("shared|namespace", "shared or namespace"), pydantic.Field(min_length=1)
     ]
@@ -265,6 +265,10 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Settings:
+        if not (self.namespaces or self.namespace_selector):
+            raise ValueError(
+                "namespaces is empty: name at least one namespace, or set namespace-selector"
+            )
         if self.claim_capacity and bytes_of(self.claim_capacity) > bytes_of(self.capacity):
             raise ValueError(
                 f"claim-capacity {self.claim_capacity} is above capacity {self.capacity}: "

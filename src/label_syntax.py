@@ -33,7 +33,7 @@ def read_labels(value: str) -> dict[str, str]:
     """
     pairs = _free_pairs(value)
     for key, text in pairs.items():
-        _check_label_value(key, text)
+        check_value(key, text)
     return pairs
 
 
@@ -57,7 +57,7 @@ def read_node_selector(value: str) -> dict[str, str]:
     """
     pairs = _pairs(value)
     for key, text in pairs.items():
-        _check_label_value(key, text)
+        check_value(key, text)
         if key in ("kubernetes.io/os", "beta.kubernetes.io/os"):
             raise ValueError(f"{quote(key)} is always linux: leave it out")
     return pairs
@@ -77,8 +77,8 @@ def read_tolerations(value: str) -> tuple[dict[str, str], ...]:
             raise ValueError(
                 f"{quote(taint)}: use key=value:effect with {', '.join(TAINT_EFFECTS)}"
             )
-        _check_label_key(key)
-        _check_label_value(key, text)
+        check_key(key)
+        check_value(key, text)
         toleration = {"key": key, "operator": "Equal" if equals else "Exists"}
         toleration |= {"value": text} if text else {}
         tolerations.append(toleration | ({"effect": effect} if effect else {}))
@@ -112,25 +112,40 @@ def _pairs(value: str) -> dict[str, str]:
         key, equals, text = word.partition("=")
         if not equals:
             raise ValueError(f"{quote(word)}: use key=value separated by spaces")
-        _check_label_key(key)
+        check_key(key)
         if key in pairs:
             raise ValueError(f"{quote(key)} is set twice: set each key once")
         pairs[key] = text
     return pairs
 
 
-def _check_label_key(key: str) -> None:
+def check_key(key: str) -> None:
+    """Refuse what is no key of a label.
+
+    Args:
+        key: The key.
+
+    Raises:
+        ValueError: It is none; the message shows what is.
+    """
     prefix, slash, name = key.rpartition("/")
     if slash and (len(prefix) > 253 or not PREFIX.fullmatch(prefix)):
         raise ValueError(f"{quote(key)}: before the / use a domain name in lower case")
     if not LABEL_NAME.fullmatch(name):
-        raise ValueError(
-            f"{quote(key)}: use a name as in example.com/team, at most 63 after the /"
-        )
+        raise ValueError(f"{quote(key)}: use a name as in example.com/team, up to 63 after /")
 
 
-def _check_label_value(key: str, value: str) -> None:
+def check_value(key: str, value: str) -> None:
+    """Refuse what is no value of a label.
+
+    Args:
+        key: The label's key, which the message names.
+        value: The value.
+
+    Raises:
+        ValueError: It is none; the message shows what is.
+    """
     if value and not LABEL_NAME.fullmatch(value):
         raise ValueError(
-            f"{quote(f'{key}={value}')}: use letters, digits and - _ . in its value, at most 63"
+            f"{quote(f'{key}={value}')}: use up to 63 letters, digits and - _ . in it"
         )

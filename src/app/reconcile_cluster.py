@@ -11,9 +11,15 @@ import problems
 from app import advice, job_options
 from app.datasets import index, update_index
 from cluster import probe
-from cluster.volumes import volume_observe, volume_reconcile, volume_resources
+from cluster.volumes import (
+    namespace_selection,
+    volume_observe,
+    volume_reconcile,
+    volume_resources,
+)
 
 if TYPE_CHECKING:
+    import config
     from app.reconcile import Context
     from aws import file_system
     from cluster import client, nodes
@@ -72,25 +78,30 @@ def _reconcile(
     efs: file_system.FileSystemOutcome,
 ) -> ClusterOutcome:
     timeout = SHORT_PROBE_TIMEOUT_SECONDS if efs.problems else PROBE_TIMEOUT_SECONDS
+    namespaces, unmatched = find_namespaces(cluster, context.settings)
     # First, since Jobs that have ended may have to go.
     update_index.save_results(index.Index(cluster, efs.file_system_id))
     server = _server(context, cluster, efs)
-    desired = _volumes(context, server, efs)
+    named = _volumes(context, server, efs)
+    desired = dataclasses.replace(named, namespaces=namespaces)
     claims = volume_reconcile.reconcile(
         cluster,
         desired,
         timeout_seconds=VOLUMES_TIMEOUT_SECONDS,
         own_only=desired.isolated,
     )
-    proof = probe.reconcile(cluster, _probe(context, server, efs), listed, timeout_seconds=timeout)
+    proof = probe.reconcile(
+        cluster, _probe(context, server, efs, namespaces), listed, timeout_seconds=timeout
+    )
     if desired.isolated and proof.prepared:
         # The probe makes the directories of the namespaces: no volume is there before them.
         claims = volume_reconcile.reconcile(
             cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
         )
     return ClusterOutcome(
-        (*claims.problems, *proof.problems),
-        manifests=volume_reconcile.render_manifests(desired, context.owner),
+        (*claims.problems, *proof.problems, *unmatched),
+        # Those of selected namespaces would be many, and wake the control plane with each label.
+        manifests=volume_reconcile.render_manifests(named, context.owner),
         notes=advice.find(proof, efs.unplaced) | _addresses(context, server, efs),
         summary=format_summary(
             f"{efs.file_system_id} in {efs.region}",
@@ -99,6 +110,29 @@ def _reconcile(
             capacity=context.settings.claim_request,
         ),
     )
+
+
+def find_namespaces(
+    cluster: client.Cluster, settings: config.Settings
+) -> tuple[tuple[str, ...], tuple[problems.Problem, ...]]:
+    """Return the namespaces that get a claim, the named ones first, and what is wrong with them.
+
+    Args:
+        cluster: The cluster.
+        settings: The options.
+
+    Raises:
+        problems.Problem: It is not known which ones they are: then nothing may be changed.
+    """
+    selected = namespace_selection.find(cluster, settings.namespace_selector)
+    namespaces = tuple(dict.fromkeys((*settings.namespaces, *selected)))
+    if selected or not settings.namespace_selector:
+        return namespaces, ()
+    none = problems.Waiting(
+        f"namespace-selector {problems.quote(settings.namespace_selector)} matches no namespace: "
+        "kubectl label namespace"
+    )
+    return namespaces, (none,)
 
 
 def format_summary(file_system: str, *, proven: str, claims: Sequence[str], capacity: str) -> str:
@@ -130,19 +164,25 @@ def format_proven(proof: probe.ProbeOutcome) -> str:
 
 
 def cluster_objects(context: Context) -> list[str]:
-    """Return the kind and name of each object that the charm creates in a cluster."""
+    """Return the kind and name of each object that the charm creates in a cluster.
+
+    Which namespaces the option namespace-selector has matched, only the cluster tells.
+    """
     objects = volume_reconcile.render_manifests(_volumes(context, server=""), context.owner)
-    return [
+    lines = [
         f"{each['kind']} "
         + "/".join(filter(None, (each["metadata"].get("namespace"), each["metadata"]["name"])))
         for each in objects
     ]
+    if selector := context.settings.namespace_selector:
+        lines.append(f"the volumes and claims of the namespaces that {selector} has matched")
+    return lines
 
 
 def _volumes(
     context: Context, server: str, efs: file_system.FileSystemOutcome | None = None
 ) -> volume_resources.DesiredVolumes:
-    """Return the desired storage class, and for each namespace a volume with its claim."""
+    """Return the desired storage class, and for each named namespace a volume with its claim."""
     settings = context.settings
     return volume_resources.DesiredVolumes(
         server=server,
@@ -192,7 +232,10 @@ def _addresses(
 
 
 def _probe(
-    context: Context, server: str, efs: file_system.FileSystemOutcome
+    context: Context,
+    server: str,
+    efs: file_system.FileSystemOutcome,
+    namespaces: tuple[str, ...],
 ) -> probe.DesiredProbe:
     """Return the desired probe: a pod on each node of the zones that have a mount target."""
     settings = context.settings
@@ -204,7 +247,7 @@ def _probe(
         mount_options=settings.mount_options,
         # The root of an adopted file system stays as its owner made it.
         root_mode="" if context.key.adopted_id else settings.root_mode,
-        namespaces=settings.namespaces if settings.isolated else (),
+        namespaces=namespaces if settings.isolated else (),
         namespace_mode=settings.root_mode,
         image=settings.loader_image,
         options=job_options.read(settings),

@@ -135,7 +135,7 @@ class Connection:
     def select(
         self,
         kind: type[_Kind],
-        selector: Mapping[str, str | Iterable[str]],
+        selector: Mapping[str, str | Iterable[str] | None],
         *,
         namespace: str = "",
         fields: Mapping[str, str] | None = None,
@@ -144,7 +144,7 @@ class Connection:
 
         Args:
             kind: Their kind.
-            selector: The labels to select by.
+            selector: The labels to select by; None for any value.
             namespace: Their namespace, "" for all.
             fields: The fields to select by.
         """

@@ -96,6 +96,14 @@ def test_a_claim_may_not_ask_for_more_than_the_volume_shows() -> None:
     )
 
 
+def test_a_claim_is_asked_for_by_a_name_or_a_selector() -> None:
+    assert refusal(namespaces="") == (
+        "namespaces is empty: name at least one namespace, or set namespace-selector"
+    )
+    assert load(namespaces="", namespace_selector=" team ").namespace_selector == "team"
+    assert refusal(namespace_selector="team in").startswith("namespace-selector 'team in': use a ")
+
+
 @pytest.mark.parametrize(
     ("value", "named"),
     [
@@ -104,7 +112,6 @@ def test_a_claim_may_not_ask_for_more_than_the_volume_shows() -> None:
         ("a" * 64, "lower-case"),
         ("a;rm", "'a;rm'"),
         ("$(id)", "'$(id)'"),
-        ("", "at least one"),
         ("-a", "'-a'"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import action_params
 import problems
-from app import job_options
+from app import job_options, reconcile_cluster
 from app.datasets import (
     create,
     delete,
@@ -82,12 +82,13 @@ def run(context: ActionContext, params: action_params.DataSetParams) -> Results:
     if isinstance(params, action_params.ShowDatasetParams):
         claim = context.options.claim(context.cluster.owner)
         isolated = context.options.isolated
+        namespaces, _ = reconcile_cluster.find_namespaces(context.cluster, context.options)
         return show.details(
             loader,
             params.name,
             claim=volume_names.view_claim_name(claim) if isolated else claim,
             claim_path=volume_resources.DATASETS if isolated else volume_resources.ROOT,
-            namespaces=context.options.namespaces,
+            namespaces=namespaces,
             wait_seconds=params.wait,
         )
     if isinstance(params, action_params.ListVersionsParams):

@@ -20,6 +20,9 @@ ENFORCE = "pod-security.kubernetes.io/enforce"
 ADDRESSES = "aws-efs/mount-target-addresses"
 
 _NAME = "kubernetes.io/metadata.name"
+# The most namespaces that are asked for by name. The names are in a URL, and proxies in front of
+# API servers refuse more than 8 KiB; for more namespaces, all are listed.
+_MOST_NAMED = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,11 @@ def observe(
     """
     owner = cluster.owner
     mark = ownership.mark(owner)
-    found_namespaces = cluster.select(core_v1.Namespace, {_NAME: namespaces})
+    wanted = set(namespaces)
+    by_name = {_NAME: wanted} if len(wanted) <= _MOST_NAMED else {}
+    found_namespaces = [
+        each for each in cluster.select(core_v1.Namespace, by_name) if objects.name(each) in wanted
+    ]
     found_classes = [
         each
         for each in cluster.select(storage_v1.StorageClass, mark)

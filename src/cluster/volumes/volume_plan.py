@@ -91,12 +91,12 @@ def _pair_plan(
 ) -> VolumePlan:
     """Plan one pair; the first obstacle decides."""
     namespace = observed.namespaces.get(pair.namespace)
-    volumes = [v for v in observed.volumes if v.group == pair.group]
+    volumes = list(observed.volumes_by_group.get(pair.group, ()))
     # A claim that must be replaced and is not ours stays: the desired one is refused.
     claims = [
         claim
-        for claim in observed.claims
-        if claim.group == pair.group and (claim.ours or _claim_fits(claim, pair))
+        for claim in observed.claims_by_group.get(pair.group, ())
+        if claim.ours or _claim_fits(claim, pair)
     ]
     first_steps: tuple[volume_steps.Step, ...] = ()
     if pair.own:
@@ -224,8 +224,8 @@ def _removal(
     group: str, observed: volume_resources.ObservedVolumes, *, own: bool = False
 ) -> VolumePlan:
     """Delete the claims and volumes of a group, once no pod uses them."""
-    volumes = [v for v in observed.volumes if v.group == group]
-    claims = [c for c in observed.own_claims if c.group == group]
+    volumes = list(observed.volumes_by_group.get(group, ()))
+    claims = [c for c in observed.claims_by_group.get(group, ()) if c.ours]
     if own:
         clear = (volume_steps.ClearJobs(group),) if claims else ()
         return VolumePlan(steps=(*clear, *_deletions(volumes, claims)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from lightkube.resources import core_v1
@@ -15,6 +17,12 @@ from cluster.volumes import volume_observe, volume_plan, volume_resources, volum
 
 if TYPE_CHECKING:
     import identity
+
+
+# A hook begins no more claims after this time: the next one continues.
+WRITING_SECONDS = 60
+# If more claims are not bound yet, their number is told instead of their names.
+MOST_NAMED_UNSETTLED = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +75,7 @@ def reconcile(
         )
     attempt = _Attempt(cluster, desired, own_only=own_only)
     polling.poll(attempt.run_round, lambda settled: settled, timeout_seconds)
+    attempt.look_again()
     return attempt.outcome()
 
 
@@ -83,6 +92,7 @@ class _Attempt:
         self._cluster = cluster
         self._desired = desired
         self._own_only = own_only
+        self._deadline = time.monotonic() + WRITING_SECONDS
         self._pairs = [
             pair
             for pair in volume_resources.desired_pairs(desired, cluster.owner)
@@ -91,6 +101,7 @@ class _Attempt:
         self._manifests = _render(desired, cluster.owner)
         self._observed = volume_resources.ObservedVolumes()
         self._planned = volume_plan.VolumePlan()
+        self._wrote = False
         self._refused: dict[str, problems.Problem] = {}
         # The conflicts of the last round, and the objects as its writes left them.
         self._conflicts: dict[str, problems.Problem] = {}
@@ -98,12 +109,7 @@ class _Attempt:
 
     def run_round(self) -> bool:
         """Observe, plan and apply once; tell whether nothing is left to do or await."""
-        self._observed = volume_observe.observe(
-            self._cluster,
-            {pair.namespace for pair in self._pairs},
-            claims={pair.claim for pair in self._pairs},
-            storage_class=self._desired.storage_class,
-        )
+        self._observe()
         self._references = dict(self._observed.references)
         self._conflicts = {}
         self._planned = self._plan()
@@ -112,20 +118,44 @@ class _Attempt:
             self._observed = dataclasses.replace(self._observed, users=users)
             self._planned = self._plan()
         steps = [s for s in self._planned.steps if s.group not in self._refused]
+        group = ""
         for step in steps:
+            # A claim that was begun is finished; the others are left to the next hook.
+            if step.group != group and time.monotonic() > self._deadline:
+                break
+            group = step.group
             self._try_step(step)
+        self._wrote = bool(steps)
         return not steps and not self._pending()
+
+    def look_again(self) -> None:
+        """Observe what the writes of the last round have led to, where it had any."""
+        if self._wrote:
+            self._observe()
+
+    def _observe(self) -> None:
+        self._observed = volume_observe.observe(
+            self._cluster,
+            {pair.namespace for pair in self._pairs},
+            claims={pair.claim for pair in self._pairs},
+            storage_class=self._desired.storage_class,
+        )
 
     def outcome(self) -> VolumesOutcome:
         """Return the outcome of the last round."""
         failures = {**dict(self._planned.problems), **self._conflicts, **self._refused}
-        for group, namespace, name in self._pending():
-            if group not in failures:
-                failures[group] = self._unsettled(group, namespace, name)
+        waiting = [each for each in self._pending() if each[0] not in failures]
+        given = {each[0]: self._given_away(each[0]) for each in waiting}
+        failures |= {group: problem for group, problem in given.items() if problem}
+        waiting = [each for each in waiting if each[0] not in failures]
+        if len(waiting) > MOST_NAMED_UNSETTLED:
+            unsettled = [self._many_unsettled(waiting)]
+        else:
+            unsettled = [self._unsettled(namespace, name) for _, namespace, name in waiting]
         name = self._desired.claim_name
         claims = {c.namespace: c for c in self._observed.own_claims if c.name == name}
         existing = [claims[n] for n in self._desired.namespaces if n in claims]
-        return VolumesOutcome(claims=tuple(existing), problems=tuple(failures.values()))
+        return VolumesOutcome(claims=tuple(existing), problems=(*failures.values(), *unsettled))
 
     def _plan(self) -> volume_plan.VolumePlan:
         return volume_plan.plan(
@@ -142,10 +172,13 @@ class _Attempt:
         waiting = (desired - bound) | obsolete
         return sorted(each for each in waiting if each[0] not in stopped)
 
-    def _unsettled(self, group: str, namespace: str, name: str) -> problems.Problem:
-        for volume in self._observed.volumes:
-            if volume.group == group and volume.elsewhere:
+    def _given_away(self, group: str) -> problems.Problem | None:
+        for volume in self._observed.volumes_by_group.get(group, ()):
+            if volume.elsewhere:
                 return volume_resources.given_away(volume.name, volume.elsewhere)
+        return None
+
+    def _unsettled(self, namespace: str, name: str) -> problems.Problem:
         claims = {(c.namespace, c.name): c for c in self._observed.claims}
         claim = claims.get((namespace, name))
         phase = claim.phase if claim else "missing"
@@ -153,6 +186,17 @@ class _Attempt:
             phase = "being deleted"
         return problems.Waiting(
             f"claim {namespace}/{name} is {phase}: kubectl -n {namespace} describe pvc {name}"
+        )
+
+    def _many_unsettled(self, waiting: Collection[tuple[str, str, str]]) -> problems.Problem:
+        """Return the number of claims that pods can use: Kubernetes binds a few in a second."""
+        desired = {(p.group, p.namespace, p.claim) for p in self._pairs if not p.own}
+        bound = {(c.group, c.namespace, c.name) for c in self._observed.own_claims if c.bound}
+        going = sum(each[1:] in self._planned.obsolete for each in waiting)
+        rest = f", {going} are being deleted" if going else ""
+        return problems.Waiting(
+            f"{len(desired & bound)} of {len(desired)} claims are bound{rest}: "
+            "the next update-status continues"
         )
 
     def _try_step(self, step: volume_steps.Step) -> None:

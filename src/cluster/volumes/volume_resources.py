@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -243,10 +245,26 @@ class ObservedVolumes:
         default_factory=dict[Key, "objects.Reference"]
     )
 
-    @property
+    @functools.cached_property
     def own_claims(self) -> tuple[ObservedClaim, ...]:
         """Return the claims that are ours."""
         return tuple(claim for claim in self.claims if claim.ours)
+
+    @functools.cached_property
+    def volumes_by_group(self) -> Mapping[str, Sequence[ObservedVolume]]:
+        """Return our volumes by the group of their claim."""
+        found = collections.defaultdict[str, list[ObservedVolume]](list)
+        for volume in self.volumes:
+            found[volume.group].append(volume)
+        return dict(found)
+
+    @functools.cached_property
+    def claims_by_group(self) -> Mapping[str, Sequence[ObservedClaim]]:
+        """Return the claims that ask for our volumes, by group."""
+        found = collections.defaultdict[str, list[ObservedClaim]](list)
+        for claim in self.claims:
+            found[claim.group].append(claim)
+        return dict(found)
 
 
 def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[DesiredPair]:
