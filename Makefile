@@ -7,9 +7,11 @@ WORKERS ?= 2
 PLATFORM ?= ubuntu@24.04:$(shell dpkg --print-architecture 2>/dev/null)
 
 export PYTHONPATH := $(CURDIR)/src
+# Each worker and each hook would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit packing-tests loader-tests sandbox-own-tests sandbox-tests sandbox format docs lock benchmark benchmark-seed pack clean
+.PHONY: help demo test lint types unit client-tests packing-tests benchmark-tests loader-tests sandbox-own-tests sandbox-tests sandbox format docs lock benchmark benchmark-seed pack clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -17,7 +19,7 @@ help: ## list the targets
 demo: $(READY) ## play the README's story on this machine: deploy, relate, data set, resize, teardown
 	@$(PY) -m sandbox demo
 
-test: lint types unit packing-tests loader-tests sandbox-own-tests sandbox-tests ## all of the following checks and tests
+test: lint types unit client-tests packing-tests benchmark-tests loader-tests sandbox-own-tests sandbox-tests ## all of the following checks and tests
 
 lint: $(READY) ## ruff, import-linter, codespell
 	$(PY) -m ruff format --check .
@@ -31,10 +33,16 @@ types: $(READY) ## pyright, strict
 unit: $(READY) ## the pure code, in seconds
 	$(PY) -m pytest -n $(WORKERS) tests/unit
 
-packing-tests: $(READY) ## what charmcraft packs, for each platform
-	$(PY) -m pytest tests/packing
+client-tests: $(READY) ## the clients of AWS and Kubernetes, against servers that are dead, mute or wrong
+	$(PY) -m pytest -n $(WORKERS) tests/clients
 
-loader-tests: $(READY) ## the loader as processes that fetch over HTTP and write real files
+packing-tests: $(READY) ## what charmcraft packs, for each platform, and what each hook imports of it
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile tests/packing
+
+benchmark-tests: $(READY) ## the file system and the contestants of the benchmarks
+	$(PY) -m pytest -n $(WORKERS) tests/benchmarks
+
+loader-tests: $(READY) ## the loader's archives of every kind, and its processes that fetch over HTTP and write real files
 	$(PY) -m pytest -n $(WORKERS) tests/loader
 
 # They passed for this content: they run again when the sandbox changes, and always in CI.

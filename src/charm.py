@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # A hook that has nothing to ask of AWS, the cluster or the user's options imports neither their
 # clients nor pydantic: these cost more than the rest of it. So they are imported where they are
-# asked. tests/unit/test_hook_imports.py shows what each kind of hook imports.
+# asked. tests/packing/test_hook_imports.py shows what each kind of hook imports.
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from docs.generator import pages
 
 def main() -> None:
     """Write all generated pages."""
-    for path, text in pages.all_pages().items():
-        (pages.ROOT / path).write_text(text)
+    for path, render in pages.GENERATED.items():
+        (pages.ROOT / path).write_text(render())
 
 
 if __name__ == "__main__":

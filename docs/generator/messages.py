@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -249,7 +250,12 @@ def _branches(node: ast.expr) -> list[ast.expr]:
 
 
 def _local(scope: ast.FunctionDef, name: str) -> list[ast.expr]:
-    return [value for target, value in _assignments(ast.walk(scope)) if target == name]
+    return [value for target, value in _assignments_within(scope) if target == name]
+
+
+@functools.cache
+def _assignments_within(scope: ast.FunctionDef) -> list[tuple[str, ast.expr]]:
+    return list(_assignments(ast.walk(scope)))
 
 
 def _assignments(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -46,18 +47,6 @@ _ORDER = (
     "Teardown",
     "Others",
 )
-
-
-def all_pages() -> dict[str, str]:
-    """Return the text of each generated page by its path in the repository."""
-    policy = iam_policy()
-    return {
-        "docs/reference/options.md": options(),
-        "docs/reference/actions.md": actions(),
-        "docs/reference/iam-policy.json": policy,
-        "docs/reference/iam-policy.md": iam_policy_page(policy),
-        "docs/reference/statuses.md": statuses(),
-    }
 
 
 def options() -> str:
@@ -121,12 +110,8 @@ def iam_policy() -> str:
     return json.dumps(permissions.policy(), indent=2) + "\n"
 
 
-def iam_policy_page(policy: str) -> str:
-    """Return the page of the IAM policy.
-
-    Args:
-        policy: The policy.
-    """
+def iam_policy_page() -> str:
+    """Return the page of the IAM policy."""
     on_behalf = ", ".join(f"`{action}`" for action in permissions.ON_BEHALF_ACTIONS)
     return "\n".join(
         [
@@ -141,7 +126,7 @@ def iam_policy_page(policy: str) -> str:
             " file://iam-policy.json",
             "",
             "```json",
-            policy.rstrip(),
+            iam_policy().rstrip(),
             "```",
             "",
             "What it limits:",
@@ -255,3 +240,13 @@ def _prose(text: str) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+# What renders each generated page, by the path of the page in the repository.
+GENERATED: dict[str, Callable[[], str]] = {
+    "docs/reference/options.md": options,
+    "docs/reference/actions.md": actions,
+    "docs/reference/iam-policy.json": iam_policy,
+    "docs/reference/iam-policy.md": iam_policy_page,
+    "docs/reference/statuses.md": statuses,
+}

@@ -15,9 +15,8 @@ import pytest
 
 from datasets.loader.work import publish
 from sandbox.servers import origin_server
-from tests.loader import loader_rig
+from tests.loader import formats_rig, loader_rig
 from tests.loader.loader_rig import entry, tar
-from tests.unit import formats_rig
 
 FILES = {f"d{number % 5}/{number}": b"%d" % number * 5000 for number in range(200)}
 OTHER = {f"d{number % 5}/{number}": b"-%d" % number * 5000 for number in range(200)}

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from sandbox.servers import origin_server
-from tests.loader import loader_rig
+from tests.loader import formats_rig, loader_rig
 from tests.loader.loader_rig import entry
-from tests.unit import formats_rig
 
 # As long as the kubelet waits before it kills a pod.
 GRACE_SECONDS = 30

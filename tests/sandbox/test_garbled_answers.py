@@ -25,7 +25,7 @@ from app import reconcile_cluster
 from sandbox.aws import aws_cloud
 from sandbox.base import faulty_http_server, garbled_replies, garbled_values
 from sandbox.juju import hook_process
-from tests.unit import api_server
+from tests.clients import api_server
 
 ROOT = pathlib.Path(__file__).parents[2]
 UUID = "6f4bf1dd-0000-4000-8000-000000000000"

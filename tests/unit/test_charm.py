@@ -19,7 +19,7 @@ import problems
 from relations import peers as peers_module
 from sandbox.aws import aws_cloud
 from sandbox.juju import hook_process
-from tests.unit import api_server
+from tests.clients import api_server
 
 ROOT = pathlib.Path(__file__).parents[2]
 APPLICATION = "aws-efs"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from datasets.loader.archives import zip_range_reader, zip_stream_reader
 from datasets.loader.base import byte_streams
-from tests.unit import formats_rig
-from tests.unit.formats_rig import Packed, RandomAccess, Trickle, Unseekable, flat, wide, zipped
+from tests.loader import formats_rig
+from tests.loader.formats_rig import Packed, RandomAccess, Trickle, Unseekable, flat, wide, zipped
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]
 LINK, FIFO, DIRECTORY = stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644, stat.S_IFDIR | 0o755

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from datasets.loader.archives import tar_index
 from datasets.loader.base import failure
-from tests.loader import loader_rig
-from tests.unit import formats_rig
-from tests.unit.formats_rig import END, header, member, padded, pax
+from tests.loader import formats_rig, loader_rig
+from tests.loader.formats_rig import END, header, member, padded, pax
 
 
 class Counted(formats_rig.RandomAccess):

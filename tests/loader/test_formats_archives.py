@@ -15,10 +15,9 @@ import pytest
 
 from datasets.loader.archives import archive_reader, decompress, formats, members, zip_range_reader
 from datasets.loader.base import byte_streams, failure, file_names
-from tests.loader import loader_rig
+from tests.loader import formats_rig, loader_rig
+from tests.loader.formats_rig import Packed, Trickle, flat
 from tests.loader.loader_rig import COMPRESS, entry, link, tar
-from tests.unit import formats_rig
-from tests.unit.formats_rig import Packed, Trickle, flat
 
 FILES = {"a": b"1" * 3000, "d/e": b"", "d/c": formats_rig.noise(100_000)}
 

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from datasets.loader.archives import tar_reader
-from tests.unit import formats_rig
-from tests.unit.formats_rig import END, Trickle, header, member, padded, pax
+from tests.loader import formats_rig
+from tests.loader.formats_rig import END, Trickle, header, member, padded, pax
 
 PAX_1 = (("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.name", "s"))
 

@@ -11,7 +11,7 @@ import identity
 import polling
 import problems
 from cluster import client, namespace_contents, ownership, transport
-from tests.unit import api_server
+from tests.clients import api_server
 
 OWNER = identity.Owner("6f4bf1dd-0000-4000-8000-000000000000", "aws-efs")
 

@@ -12,7 +12,7 @@ import identity
 import problems
 from cluster import client, errors, transport
 from sandbox.base import certificates, faulty_http_server
-from tests.unit import api_server
+from tests.clients import api_server
 
 OWNER = identity.Owner(model_uuid="6f4bf1dd-0000-4000-8000-000000000000", application="aws-efs")
 

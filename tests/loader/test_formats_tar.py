@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from datasets.loader.archives import formats, tar_reader
 from datasets.loader.base import byte_streams
-from tests.loader import loader_rig
-from tests.unit import formats_rig
-from tests.unit.formats_rig import END, Trickle, flat, header, member, pax
+from tests.loader import formats_rig, loader_rig
+from tests.loader.formats_rig import END, Trickle, flat, header, member, pax
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 

@@ -13,7 +13,7 @@ from lightkube.resources import core_v1
 import identity
 import problems
 from cluster import client, digest_key, errors, objects, ownership, service_networks
-from tests.unit import api_server
+from tests.clients import api_server
 
 OWNER = identity.Owner("6f4bf1dd-0000-4000-8000-000000000000", "aws-efs")
 OURS = {"kubernetes.io/metadata.name": "aws-efs", **ownership.labels(OWNER)}

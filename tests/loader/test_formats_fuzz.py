@@ -17,10 +17,9 @@ import pytest
 
 from datasets.loader.archives import archive_reader, zip_range_reader
 from datasets.loader.base import failure
-from tests.loader import loader_rig
+from tests.loader import formats_rig, loader_rig
+from tests.loader.formats_rig import Packed, Trickle, Unseekable, flat
 from tests.loader.loader_rig import entry, link, tar
-from tests.unit import formats_rig
-from tests.unit.formats_rig import Packed, Trickle, Unseekable, flat
 
 FILES = {"a.txt": b"hello " * 9, "d/empty": b"", "d/ünï": formats_rig.noise(60)}
 DAMAGES = 400

@@ -12,7 +12,7 @@ import problems
 from cluster import client, digest_key, ownership, records
 from cluster.jobs import job_lifecycle
 from cluster.volumes import volume_reconcile, volume_resources
-from tests.unit import api_server
+from tests.clients import api_server
 
 OWNER = identity.Owner("6f4bf1dd-0000-4000-8000-000000000000", "aws-efs")
 FILE_SYSTEM = "fs-0a1b2c3d4e5f60718"
