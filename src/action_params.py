@@ -145,7 +145,7 @@ class CreateDatasetParams(Parameters):
 
     name: Name
     source: Annotated[tuple[str, ...], pydantic.BeforeValidator(_sources), juju_values.TEXT] = ()
-    source_list: Annotated[Text, _checked(parameter_values.validate_source)] = ""
+    source_list: Annotated[Text, _checked(parameter_values.validate_source_list)] = ""
     base: Annotated[Text, _checked(parameter_values.validate_base)] = ""
     strip_components: Annotated[int, juju_values.whole(0, MOST_COMPONENTS)] = 0
     checksum: Annotated[Text, _checked(parameter_values.validate_checksum)] = ""

@@ -43,6 +43,18 @@ def validate_source(source: str) -> str:
     return source
 
 
+def validate_source_list(url: str) -> str:
+    """Return the URL of a source list, if the loader can read one there.
+
+    Raises:
+        ValueError: It cannot; the message does not repeat it, since it may contain a password.
+    """
+    table.check(url)
+    if table.row_of(url).local:
+        raise ValueError("is a path of the volume: name the directory of the files as source")
+    return url
+
+
 def validate_base(base: str) -> str:
     """Return the URL of a directory, with a slash at its end.
 

@@ -27,10 +27,17 @@ GOOD = [
     "s3://Old_Bucket/key",
     "s3://ab/key",
     "hf://datasets/org/na.me_1-2@refs/convert/parquet/default",
+    "volume:/inbox",
+    "volume:///inbox",
+    "volume:/inbox/photos/",
+    "volume:/namespaces/research/out%20put/%C3%BC.tar",
+    "volume:/datasets-of-mine/x",
 ]
 BAD = {
-    "ftp://a.example/x": "use https://host/path, s3://bucket/key or hf://datasets/org/name",
-    "gs://bucket/x": "use https://host/path, s3://bucket/key or hf://datasets/org/name",
+    "ftp://a.example/x": "use https://host/path, s3://bucket/key, hf://datasets/org/name or "
+    "volume:/path",
+    "gs://bucket/x": "use https://host/path, s3://bucket/key, hf://datasets/org/name or "
+    "volume:/path",
     "file:///etc/passwd": "use https://host/path, s3://",
     "bucket/key": "use https://host/path, s3://",
     "": "use https://host/path, s3://",
@@ -65,6 +72,22 @@ BAD = {
     "hf://datasets/org/name/%2e%2e/x": ". and ..",
     "hf://datasets/org/name?x=1": "has a query",
     "hf://hf_hunter2@datasets/org/name": "has credentials in its URL",
+    "volume:": "names no path from the volume's root",
+    "volume:inbox": "names no path from the volume's root",
+    "volume://inbox/photos": "use volume:/path, with one slash",
+    "volume:/": "is the whole volume",
+    "volume:/inbox//x": "a part of it is empty",
+    "volume:/inbox/../datasets": "it has . or .. in it",
+    "volume:/inbox/%2e%2e/datasets": "it has . or .. in it",
+    "volume:/inbox%2f..%2fdatasets": "it has . or .. in it",
+    "volume:/./datasets": "it has . or .. in it",
+    "volume:/inbox/a%00": "zero byte",
+    "volume:/inbox/%ff": "not UTF-8",
+    "volume:/inbox?x=1": "has a query",
+    "volume:/" + "a/" * 300: "too deep",
+    "volume:/datasets": "is in /datasets, which has the data sets",
+    "volume:/datasets/x": "is in /datasets",
+    "volume:/%64atasets/.versions/x": "is in /datasets",
 }
 
 
@@ -101,6 +124,8 @@ def test_whatever_is_no_source_is_refused_in_one_way(start: str, text: str):
         ("https://me:pw@a.example/x?sig=1", "https://a.example/x?..."),
         ("s3://bucket/a/b", "s3://bucket/a/b"),
         ("hf://datasets/org/name@v1/x", "hf://datasets/org/name@v1/x"),
+        ("volume:/inbox/a%20b", "volume:/inbox/a%20b"),
+        ("volume:///inbox", "volume:/inbox"),
     ],
 )
 def test_a_source_is_shown_without_what_is_secret(url: str, shown: str):

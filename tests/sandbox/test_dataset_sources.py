@@ -92,6 +92,23 @@ def test_a_data_set_of_the_hub_comes_with_its_checksums_and_its_token(settled: S
     assert tree(settled) == FILES
 
 
+def test_an_upload_on_the_volume_becomes_a_data_set_by_many_pods(settled: Stage) -> None:
+    inbox = settled.volume() / "inbox/flowers"
+    for path, content in FILES.items():
+        (inbox / path).parent.mkdir(parents=True, exist_ok=True)
+        (inbox / path).write_bytes(content)
+    secret = inbox / "secret"
+    secret.write_bytes(b"mine")
+    secret.chmod(0o600)
+    refused = settled.run("create-dataset", name="set", source="volume:/inbox/flowers")
+    assert refused.status == "failed"
+    assert "not all users may read 'secret' in volume:/inbox/flowers" in refused.message
+    done = published(settled, source="volume:/inbox/flowers", exclude="secret", parallelism=2)
+    assert done["source"] == "volume:/inbox/flowers"
+    assert tree(settled) == FILES
+    assert secret.read_bytes() == b"mine"
+
+
 def test_a_list_of_sources_is_one_data_set(settled: Stage, server: origin_server.Origin) -> None:
     one = loader_rig.archive("tar.gz", {"deep/rose.txt": b"red"})
     server.put("one.tar.gz", one)

@@ -310,4 +310,15 @@ def test_the_base_of_a_list_is_a_directory_and_needs_a_list():
     assert refusal(base="https://b.example/").startswith("base goes with source-list")
     assert "directory" in refusal(**listed, base="https://b.example/d?sig=1")
     assert "directory" in refusal(**listed, base="hf://datasets/org/name")
+    assert "directory" in refusal(**listed, base="volume:/inbox")
     assert "strip-components" in refusal(strip_components=100)
+
+
+def test_a_path_of_the_volume_is_a_source_and_takes_patterns_only():
+    source = "volume:/inbox/a%20b"
+    made = create_params(source=source, include="*.jpg", exclude="raw/").to_dataset()
+    assert (made.sources, made.shown_source) == ((source,), source)
+    for name, value in (("endpoint", "https://a.example"), ("credentials", "secret:abc")):
+        assert refusal(source=source, **{name: value}).startswith(f"{name} goes with ")
+    assert "as source" in refusal(source="", source_list="volume:/inbox/list")
+    assert "has the data sets" in refusal(source="volume:/datasets/x")

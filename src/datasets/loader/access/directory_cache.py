@@ -6,6 +6,7 @@ import collections
 import errno
 import os
 import threading
+from collections.abc import Callable
 
 from ..base import file_names
 from . import open_directory
@@ -18,13 +19,19 @@ class DirectoryCache:
 
     Args:
         root: The tree's own directory.
+        check: Called with each directory that is opened; refuses it by an exception.
 
     Attributes:
         root: The tree's own directory.
     """
 
-    def __init__(self, root: open_directory.OpenDirectory) -> None:
+    def __init__(
+        self,
+        root: open_directory.OpenDirectory,
+        check: Callable[[open_directory.OpenDirectory], None] = lambda _: None,
+    ) -> None:
         self.root = root
+        self._check = check
         self._open: collections.OrderedDict[str, open_directory.OpenDirectory] = (
             collections.OrderedDict()
         )
@@ -69,6 +76,7 @@ class DirectoryCache:
         directory = directory or self.root
         for name in reversed(below):
             directory = directory.open_directory(name)
+            self._check(directory)
             above = f"{above}/{name}" if above else name
             self._keep(above, directory)
         return directory

@@ -12,6 +12,8 @@ import urllib.parse
 from . import file_names
 
 WEB = ("https", "http")
+# The scheme of paths on the volume itself: volume:/path.
+VOLUME = "volume"
 # Older versions of Python take very long to encode longer ones (CVE-2022-45061).
 LONGEST_HOST = 253
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -132,7 +134,9 @@ def site_of(url: str) -> tuple[str, str]:
 def redact(url: str) -> str:
     """Return a URL without what may be secret in it."""
     parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{host_of(url)}{parts.path}" + ("?..." if parts.query else "")
+    slashes = "" if parts.scheme == VOLUME and not parts.netloc else "//"
+    shown = f"{parts.scheme}:{slashes}{host_of(url)}{parts.path}"
+    return shown + ("?..." if parts.query else "")
 
 
 def redact_redirected(url: str, target: str) -> str:

@@ -101,6 +101,10 @@ class Response:
         on_close()
 
 
+# Gets a URL and the headers of a request for it.
+Opener = Callable[[str, Mapping[str, str]], Response]
+
+
 class Client:
     """An HTTP client, used by many threads.
 
@@ -110,6 +114,7 @@ class Client:
         explainers: By the same names, the explanations of refused requests.
         policy: The addresses that it may connect to; the default allows no private ones.
         known: What is known about the origins.
+        openers: By the schemes of URLs that are not requested over the network, what opens them.
 
     Attributes:
         origins: What is known about the origins.
@@ -122,7 +127,10 @@ class Client:
         explainers: Mapping[str, Explainer] = NOTHING,
         policy: addresses.AddressPolicy | None = None,
         known: origins.Origins | None = None,
+        *,
+        openers: Mapping[str, Opener] = NOTHING,
     ) -> None:
+        self._openers = openers
         self.origins = known or origins.Origins()
         self._timeout_seconds = timeout_seconds
         self._policy = policy or addresses.AddressPolicy()
@@ -155,7 +163,7 @@ class Client:
         """Request a URL; return the response with its body unread.
 
         Args:
-            url: The URL: http or https.
+            url: The URL: http or https, or one that is opened locally.
             headers: Further headers.
             auth: The name of the signer; its headers are sent to this URL's own host only.
             method: The method.
@@ -168,6 +176,8 @@ class Client:
         """
         self.check()
         first, named = urllib.parse.urlsplit(url), redirected_from or url
+        if first.scheme in self._openers:
+            return self._openers[first.scheme](url, headers)
         shown = urls.redact_redirected(named, url) if redirected_from else urls.redact(url)
         for _ in range(MOST_REDIRECTS):
             parts = urllib.parse.urlsplit(url)

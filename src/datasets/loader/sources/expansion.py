@@ -72,6 +72,12 @@ def signers(
     return by_name, explainers
 
 
+def openers(task: tasks.Task) -> Mapping[str, http_client.Opener]:
+    """Return what opens a task's objects that are not requested over the network, by scheme."""
+    rows = {table.row_of(source.url) for source in task.sources}
+    return {row.schemes[0]: row.load().opener(task) for row in rows if row.local}
+
+
 def address_policy(task: tasks.Task) -> addresses.AddressPolicy:
     """Return the addresses that the origins of a task may have: private ones by name only."""
     return addresses.AddressPolicy(

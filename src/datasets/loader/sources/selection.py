@@ -19,7 +19,10 @@ class Selection:
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
         self._include = [_compiled(each) for each in include]
-        self._exclude = [_compiled(each) for each in exclude]
+        excluded = list(exclude)
+        self._exclude = [_compiled(each) for each in excluded]
+        # What these match, they match with anything after it, too.
+        self._open_ended = [_compiled(each) for each in excluded if each.endswith(("/", "*"))]
 
     @property
     def takes_all(self) -> bool:
@@ -31,6 +34,10 @@ class Selection:
         if self._include and not any(each.match(path) for each in self._include):
             return False
         return not any(each.match(path) for each in self._exclude)
+
+    def excludes_all_below(self, path: str) -> bool:
+        """Tell whether no file in a directory is selected, by its path below its source."""
+        return any(each.match(f"{path}/") for each in self._open_ended)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -13,7 +13,7 @@ class SourceObject:
     """One object to fetch.
 
     Attributes:
-        url: Its URL: http or https.
+        url: Its URL: http or https, or one that is opened without a request.
         path: Its path in the data set, or the directory that it is unpacked in. With a slash at
             the end it is the directory of a file that keeps its name, or of an unpacked archive.
             Empty for the data set's root.
@@ -25,6 +25,7 @@ class SourceObject:
             and was not named itself.
         source: The number of the task's source that has this URL; -1 for others.
         in_list: Whether a source list names it.
+        executable: Whether a file stays executable, where its source tells that.
     """
 
     url: str
@@ -36,6 +37,7 @@ class SourceObject:
     listed: bool = False
     source: int = -1
     in_list: bool = False
+    executable: bool = False
 
 
 UNNAMED = "data"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ... import protocol
 from ..base import urls
-from . import hub_url, s3_url
+from . import hub_url, s3_url, volume_path
 
 if TYPE_CHECKING:
     from ..base import tasks
@@ -61,6 +61,10 @@ class SourceModule(Protocol):
         """Return the explanation of refused requests; only for kinds with credentials."""
         ...
 
+    def opener(self, task: tasks.Task) -> http_client.Opener:
+        """Return what opens its objects; only for kinds that are not read over the network."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceKind:
@@ -78,6 +82,7 @@ class SourceKind:
         optional_keys: The keys that its secret may have besides.
         sends_secret: Whether requests contain the secret itself: then only https is allowed.
         endpoint_field: The field of the task for its service.
+        local: Whether its objects are opened without a request over the network.
     """
 
     schemes: tuple[str, ...]
@@ -91,11 +96,12 @@ class SourceKind:
     optional_keys: tuple[str, ...] = ()
     sends_secret: bool = False
     endpoint_field: str = "endpoint"
+    local: bool = False
 
     @property
     def url_prefix(self) -> str:
         """Return the beginning of its URLs, for messages."""
-        return f"{self.schemes[0]}://"
+        return f"{self.schemes[0]}:/" if self.local else f"{self.schemes[0]}://"
 
     def load(self) -> SourceModule:
         """Import its module."""
@@ -144,6 +150,16 @@ ROWS = (
         keys=(protocol.TOKEN,),
         sends_secret=True,
         endpoint_field="hub",
+    ),
+    SourceKind(
+        (urls.VOLUME,),
+        module="volume_tree",
+        form=volume_path.FORM,
+        check=volume_path.path_of,
+        check_listed=volume_path.check_listed,
+        listable=False,
+        parameters=("include", "exclude"),
+        local=True,
     ),
 )
 FORMS = ", ".join(row.form for row in ROWS[:-1]) + f" or {ROWS[-1].form}"

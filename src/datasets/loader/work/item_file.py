@@ -92,6 +92,6 @@ def _load_small(
     run.progress.add_content(size, files=1)
     run.progress.add_read(size)
     batch = fetch.context.tree.new_batch(run)
-    batch.add(0, path, (content,), executable=False)
+    batch.add(0, path, (content,), executable=run.item.executable)
     batch.flush()
     run.finish(archive_format=formats.FILE, checksum=checksum, fetched=size)

@@ -78,7 +78,7 @@ def _write(
     run, tree = fetch.run, fetch.context.tree
     item = run.item
     shared = item.kind == plan.PART or start > item.start
-    new = files.NewFile(path, 0, executable=False, shared=shared)
+    new = files.NewFile(path, 0, executable=item.executable, shared=shared)
     # A file that is not read from its beginning to its end is read back before it is published.
     algorithm = item_checksum.algorithm(item)
     algorithms = set[str]() if shared else {"sha256", algorithm}

@@ -48,7 +48,7 @@ class Item:
         start: The position in the object where the item begins.
         end: The position where it ends; None for the object's end.
         name: The name of an inner archive or file, or of a joined archive.
-        executable: Whether an inner file is executable.
+        executable: Whether a file is executable, as far as its origin tells.
         parts: The objects that a joined archive was split into: FILE if it has ranges, or SOURCE.
     """
 

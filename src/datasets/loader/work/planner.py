@@ -74,6 +74,7 @@ def _item_of(
         validator=candidate.validator,
         checksum=candidate.checksum,
         auth=candidate.auth,
+        executable=candidate.executable,
     )
 
 

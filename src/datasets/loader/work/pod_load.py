@@ -48,7 +48,9 @@ class PodLoad:
         self._counter.shared = task.indexes > 1
         signers, refused = expansion.signers(task)
         policy = expansion.address_policy(task)
-        self._client = http_client.Client(task.timeout_seconds, signers, refused, policy, known)
+        self._client = http_client.Client(
+            task.timeout_seconds, signers, refused, policy, known, openers=expansion.openers(task)
+        )
         self._known = known
         # The main thread itself makes the plan.
         known.tick = lambda: self._reporter.write_progress(protocol.PREPARING, self._fields)
