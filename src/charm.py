@@ -18,7 +18,7 @@ import identity
 import log_batch
 import messages
 import problems
-from relations import cloud, control_plane, peers, workers
+from relations import cloud, control_plane, filesystem, peers, workers
 
 if TYPE_CHECKING:
     import action_params
@@ -67,7 +67,9 @@ class AwsEfsCharm(ops.CharmBase):
         on = self.on
         changes = [on.install, on.leader_elected, on.config_changed, on.start, on.update_status]
         changes += [on.upgrade_charm, on.secret_changed, on[peers.ENDPOINT].relation_changed]
-        for endpoint in (control_plane.ENDPOINT, control_plane.CERTIFICATES, workers.ENDPOINT):
+        endpoints = [control_plane.ENDPOINT, control_plane.CERTIFICATES]
+        endpoints += [workers.ENDPOINT, filesystem.ENDPOINT]
+        for endpoint in endpoints:
             relation = on[endpoint]
             changes += [relation.relation_created, relation.relation_joined]
             changes += [relation.relation_changed, relation.relation_departed]
@@ -115,6 +117,8 @@ class AwsEfsCharm(ops.CharmBase):
             peers.save(self, record)
         if outcome.manifests is not None:
             self._control_plane.publish(outcome.manifests)
+        if outcome.server:
+            filesystem.publish(self, outcome.server, outcome.unserved)
         if outcome.notes is not None:
             peers.save_notes(self, outcome.notes)
         for problem in outcome.problems:
@@ -239,6 +243,7 @@ class AwsEfsCharm(ops.CharmBase):
             return {"would-delete": lines}
         peers.save(self, peers.PeerRecord(region=context.aws.region, torn_down=True))
         self._control_plane.publish([])
+        filesystem.withdraw(self)
         self._report(problems.Blocked(messages.torn_down(self.app.name)))
         return {"deleted": lines}
 
@@ -308,7 +313,14 @@ class AwsEfsCharm(ops.CharmBase):
                 policies_seen_at=record.policies_seen_at,
             ),
             tell=self._tell,
-            addresses=frozenset({*self._control_plane.addresses(), *workers.addresses(self)}),
+            addresses=frozenset(
+                {
+                    *self._control_plane.addresses(),
+                    *workers.addresses(self),
+                    *filesystem.addresses(self),
+                }
+            ),
+            clients=filesystem.clients(self),
             next_step="" if related else f"juju relate {endpoint} kubernetes-control-plane",
             patience=self._patience,
         )

@@ -10,7 +10,9 @@ output "application" {
 
 output "provides" {
   description = "Endpoints that the charm provides."
-  value       = {}
+  value = {
+    filesystem = "filesystem"
+  }
 }
 
 output "requires" {

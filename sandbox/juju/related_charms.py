@@ -1,7 +1,9 @@
 """The charms on the other end of the charm's relations, on their own libraries.
 
-They publish what the real ones publish, and no more: no CA over kube-control in Charmed
-Kubernetes, credentials from the leader only, the admin token as every client token.
+The library of filesystem-client is in no package: its charm here reads what the interface's
+documentation says. The others publish what the real ones publish, and no more: no CA over
+kube-control in Charmed Kubernetes, credentials from the leader only, the admin token as every
+client token.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
 
@@ -37,6 +40,12 @@ SELF_SIGNED = charm_files.Metadata(
     {
         "name": "self-signed-certificates",
         "provides": {"certificates": {"interface": "tls-certificates"}},
+    }
+)
+FILESYSTEM_CLIENT = charm_files.Metadata(
+    {
+        "name": "filesystem-client",
+        "requires": {"filesystem": {"interface": "filesystem_info", "limit": 1}},
     }
 )
 _RELATION_EVENTS = ("created", "joined", "changed", "departed", "broken")
@@ -229,3 +238,29 @@ class SigningAuthorityCharm(ReconcilingCharm):
                 for request in sorted(asked)
             ]
             relation.data[self.app]["certificates"] = json.dumps(answers)
+
+
+class FilesystemClientCharm(ReconcilingCharm):
+    """filesystem-client: its status is the host and the path that it would mount."""
+
+    endpoint = "filesystem"
+
+    def reconcile(self) -> None:
+        """Read the URI, as the interface filesystem_info documents it."""
+        self._mounted = ""
+        for relation in self.model.relations[self.endpoint]:
+            uri = relation.data[relation.app].get("endpoint", "") if relation.app else ""
+            if not uri:
+                continue
+            parts = urllib.parse.urlsplit(uri)
+            hosts = urllib.parse.unquote(parts.netloc)
+            if parts.scheme != "nfs" or not (hosts.startswith("(") and hosts.endswith(")")):
+                raise ValueError(f"invalid list of hosts for endpoint {uri}")
+            self._mounted = f"{hosts[1:-1]}:{urllib.parse.unquote(parts.path)}"
+
+    def _on_any(self, _: ops.EventBase) -> None:
+        self.reconcile()
+        if not self._mounted:
+            self.unit.status = ops.WaitingStatus("nothing to mount")
+            return
+        self.unit.status = ops.ActiveStatus(self._mounted)

@@ -32,6 +32,7 @@ class Context:
         record: What was recorded of the resources in AWS.
         tell: Called with what the user has to know once.
         addresses: The addresses of the related machines.
+        clients: The applications that mount the file system over a relation.
         next_step: The command that relates a cluster, where none is related; else empty.
         patience: The time for late answers, of AWS and of the cluster.
     """
@@ -43,6 +44,7 @@ class Context:
     record: resources.ResourceRecord = dataclasses.field(default_factory=resources.ResourceRecord)
     tell: Callable[[str], None] = lambda _: None
     addresses: frozenset[str] = frozenset()
+    clients: tuple[str, ...] = ()
     next_step: str = ""
     patience: polling.Patience = dataclasses.field(default_factory=polling.Patience)
 
@@ -79,6 +81,8 @@ class Outcome:
         notes: What show-mount tells besides, by the names of its results; None where the nodes
             were not observed.
         endpoint: The API server that answered, where there are several.
+        server: The host that machines mount; empty where there is none yet, or none is known.
+        unserved: The addresses of the machines that cannot mount it yet.
     """
 
     record: resources.ResourceRecord = dataclasses.field(default_factory=resources.ResourceRecord)
@@ -87,6 +91,8 @@ class Outcome:
     summary: str = ""
     notes: Mapping[str, str] | None = None
     endpoint: str = ""
+    server: str = ""
+    unserved: frozenset[str] = frozenset()
 
 
 @contextlib.contextmanager
@@ -125,6 +131,8 @@ def reconcile(context: Context, *, timeout_seconds: float) -> Outcome:
             _record(context, efs),
             problems=efs.problems,
             endpoint=connection.cluster.chosen if connection.cluster else "",
+            server=efs.dns_name if efs.addresses and context.settings.server == "dns" else "",
+            unserved=_unserved(context, efs),
         )
         if context.next_step:
             ready = f"{efs.file_system_id} ready in {efs.region}; next: {context.next_step}"
@@ -141,6 +149,7 @@ def reconcile(context: Context, *, timeout_seconds: float) -> Outcome:
             manifests=done.manifests,
             summary=done.summary,
             notes=done.notes,
+            server=outcome.server or done.server,
         )
 
 
@@ -148,6 +157,14 @@ def _with(outcome: Outcome, *more: problems.Problem) -> Outcome:
     """Return the outcome with further problems; two parts may notice the same one."""
     known = {problem.message: problem for problem in (*outcome.problems, *more)}
     return dataclasses.replace(outcome, problems=tuple(known.values()))
+
+
+def _unserved(context: Context, efs: file_system.FileSystemOutcome) -> frozenset[str]:
+    """Return the machines whose zone has no mount target; an address serves all zones."""
+    if context.settings.server != "dns":
+        return frozenset()
+    zones = efs.machine_zones.items()
+    return frozenset(machine for machine, zone in zones if zone not in efs.addresses)
 
 
 def _record(context: Context, efs: file_system.FileSystemOutcome) -> resources.ResourceRecord:

@@ -43,12 +43,14 @@ class ClusterOutcome:
         summary: The status message of success; empty where the volumes are not ready.
         notes: What show-mount tells besides, by the names of its results; None where the probe
             has not run.
+        server: What the volumes mount; empty where that is not known.
     """
 
     problems: tuple[problems.Problem, ...] = ()
     manifests: Sequence[rendering.Manifest] | None = None
     summary: str = ""
     notes: Mapping[str, str] | None = None
+    server: str = ""
 
 
 def reconcile(
@@ -103,6 +105,7 @@ def _reconcile(
         # Those of selected namespaces would be many, and wake the control plane with each label.
         manifests=volume_reconcile.render_manifests(named, context.owner),
         notes=advice.find(proof, efs.unplaced) | _addresses(context, server, efs),
+        server=server,
         summary=format_summary(
             f"{efs.file_system_id} in {efs.region}",
             proven=format_proven(proof),

@@ -61,6 +61,7 @@ def run(
             _check_obstacles(context, connection, standing, users, force=params.force)
             if connection.cluster is not None:
                 _await_users(connection.cluster, timeout_seconds, report, stopped)
+        users = [*users, *(f"application {each}" for each in context.clients)]
         for each in problems.list_some(users, _MOST_NAMED):
             report_line(f"used by {each}")
         if params.dry_run:
@@ -123,6 +124,14 @@ def _check_obstacles(
         some = file_system_users.name_some(users)
         found.append(
             problems.Blocked(f"others use the file system, too: delete {some}, or set force=true")
+        )
+    if context.clients and not force:
+        one = context.clients[0]
+        found.append(
+            problems.Blocked(
+                f"the file system is mounted by {', '.join(context.clients)}: juju "
+                f"remove-relation {context.owner.application}:filesystem {one}, or set force=true"
+            )
         )
     if connection.problem and _is_served(standing) and not force:
         found.append(

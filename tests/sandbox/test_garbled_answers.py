@@ -131,6 +131,7 @@ class Hook:
         sent = relations or {}
         plane, authority = sent.get("kube-control", {}), sent.get("certificates", {})
         workers = sent.get("workers", {}).get("unit", {})
+        machines = sent.get("filesystem", {}).get("unit", {})
         relations_ = [
             testing.PeerRelation("peers", local_app_data=sent.get("peers", {}).get("app", {})),
             testing.Relation(
@@ -148,6 +149,7 @@ class Hook:
                 remote_units_data={0: authority.get("unit", {"ca": self.ca})},
             ),
             testing.Relation("workers", remote_app_name="worker", remote_units_data={0: workers}),
+            testing.Relation("filesystem", remote_app_name="hpc", remote_units_data={0: machines}),
         ]
         before = testing.State(
             leader=True,
@@ -226,7 +228,11 @@ FIELDS = [
     ("kube-control", "unit", "ca-certificate-secret-id"),
     *(("certificates", "unit", name) for name in ("ca", "chain")),
     *(("certificates", "app", name) for name in ("ca", "chain", "certificates")),
-    *(("workers", "unit", name) for name in ("private-address", "ingress-address")),
+    *(
+        (endpoint, "unit", name)
+        for endpoint in ("workers", "filesystem")
+        for name in ("private-address", "ingress-address")
+    ),
     *(("peers", "app", name) for name in ("record", "notes", "leader")),
 ]
 

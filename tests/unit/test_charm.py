@@ -125,7 +125,7 @@ def test_each_event_of_the_leader_is_a_reconcile(
     )
 
 
-@pytest.mark.parametrize("endpoint", ["kube-control", "certificates", "workers"])
+@pytest.mark.parametrize("endpoint", ["kube-control", "certificates", "workers", "filesystem"])
 @pytest.mark.parametrize(("event", "unit"), [*RELATION_EVENTS, *UNIT_EVENTS])
 @pytest.mark.parametrize("leader", [True, False])
 def test_each_event_of_a_relation_is_a_reconcile(
