@@ -219,6 +219,33 @@ def expected(desired: volume_resources.DesiredVolumes) -> set[tuple[str, ...]]:
     return {(p.namespace, p.claim, "Bound", desired.server, p.path) for p in pairs}
 
 
+@pytest.mark.parametrize("isolated", [False, True])
+def test_five_hundred_namespaces_are_served_in_one_plan_and_most_of_them_go_in_the_next(isolated):
+    names = tuple(f"user-{number:03}" for number in range(500))
+    found = {name: volume_resources.ObservedNamespace(name) for name in names}
+    desired = volume_resources.DesiredVolumes(
+        SERVER, "100Gi", "100Gi", "aws-efs", names, "aws-efs", (), isolated=isolated
+    )
+    world = Kubernetes(desired, volume_resources.ObservedVolumes(namespaces=found))
+
+    first = one_round(world)
+    assert served(world) == expected(desired)
+    # Each claim is checked and made, with its volume; ours, its namespace and the class besides.
+    assert len(first.steps) == 3 * 500 * (1 + isolated) + 5
+    assert not one_round(world).steps
+    assert not one_round(world).problems
+
+    world.desired = dataclasses.replace(desired, namespaces=names[:10])
+    world.users = {(names[20], "aws-efs"): ("notebook",)}
+    planned = one_round(world)
+    left = [claim for claim in world.claims if claim[0] == names[20]]
+    assert [claim for claim in left if claim[1] == "aws-efs"] == [(names[20], "aws-efs")]
+    assert len(planned.problems) == 1
+    assert "must be deleted but is used: delete pod notebook" in planned.problems[0][1].message
+    del world.claims[names[20], "aws-efs"]
+    assert served(world) == expected(world.desired)
+
+
 @FREE
 @hypothesis.given(st.lists(desired_volumes(), min_size=1, max_size=4))
 def test_changes_of_the_options_always_end_in_the_last_ones_and_then_nothing_is_left_to_do(chain):

@@ -47,7 +47,13 @@ def render_manifests(
         desired: The desired volumes.
         owner: The application.
     """
-    return list(_render(desired, owner).values())
+    pairs = volume_resources.desired_pairs(desired, owner)
+    kinds = (volume_steps.VOLUME, volume_steps.CLAIM)
+    return [
+        _render_namespace(owner),
+        _render_class(desired, owner),
+        *(_render_of_pair(kind, pair, desired, owner) for pair in pairs for kind in kinds),
+    ]
 
 
 def reconcile(
@@ -98,7 +104,7 @@ class _Attempt:
             for pair in volume_resources.desired_pairs(desired, cluster.owner)
             if pair.own or not own_only
         ]
-        self._manifests = _render(desired, cluster.owner)
+        self._pair_of = {pair.group: pair for pair in self._pairs}
         self._observed = volume_resources.ObservedVolumes()
         self._planned = volume_plan.VolumePlan()
         self._wrote = False
@@ -235,11 +241,20 @@ class _Attempt:
             self._cluster.delete(self._references.pop((step.kind, scope, step.name)))
 
     def _apply(self, kind: str, group: str, *, dry_run: bool = False) -> None:
-        resource = manifests.resource(self._manifests[kind, group])
+        resource = manifests.resource(self._render(kind, group))
         key = volume_observe.key(objects.reference(resource))
         applied = self._cluster.apply(resource, over=self._references.get(key), dry_run=dry_run)
         if not dry_run:
             self._references[key] = objects.reference(applied)
+
+    def _render(self, kind: str, group: str) -> manifests.Manifest:
+        """Return the manifest of a group's object; most hooks of many namespaces need none."""
+        owner = self._cluster.owner
+        if kind == volume_steps.NAMESPACE:
+            return _render_namespace(owner)
+        if kind == volume_steps.STORAGE_CLASS:
+            return _render_class(self._desired, owner)
+        return _render_of_pair(kind, self._pair_of[group], self._desired, owner)
 
     def _patch(self, key: volume_resources.Key, body: dict[str, Any], kind: type[Any]) -> None:
         target = dataclasses.replace(self._references[key], kind=kind)
@@ -247,26 +262,34 @@ class _Attempt:
         self._references[key] = dataclasses.replace(self._references[key], version=patched.version)
 
 
-def _render(
+def _render_namespace(owner: identity.Owner) -> manifests.Manifest:
+    return manifests.render("namespace", name=owner.application, labels=ownership.labels(owner))
+
+
+def _render_class(
     desired: volume_resources.DesiredVolumes, owner: identity.Owner
-) -> dict[tuple[str, str], manifests.Manifest]:
-    """Return the manifests by kind and by the group of the claim that needs them."""
-    render, labels, own = manifests.render, ownership.labels(owner), owner.application
-    rendered = {
-        (volume_steps.NAMESPACE, own): render("namespace", name=own, labels=labels),
-        (volume_steps.STORAGE_CLASS, ""): render(
-            "storage-class",
-            name=desired.storage_class,
-            labels=labels,
-            annotations={ownership.OWN_NAME: desired.storage_class},
-        ),
-    }
-    for pair in volume_resources.desired_pairs(desired, owner):
-        access_mode = "ReadOnlyMany" if pair.view else "ReadWriteMany"
-        rendered[volume_steps.VOLUME, pair.group] = render(
+) -> manifests.Manifest:
+    return manifests.render(
+        "storage-class",
+        name=desired.storage_class,
+        labels=ownership.labels(owner),
+        annotations={ownership.OWN_NAME: desired.storage_class},
+    )
+
+
+def _render_of_pair(
+    kind: str,
+    pair: volume_resources.DesiredPair,
+    desired: volume_resources.DesiredVolumes,
+    owner: identity.Owner,
+) -> manifests.Manifest:
+    """Return the manifest of a pair's volume or claim."""
+    access_mode = "ReadOnlyMany" if pair.view else "ReadWriteMany"
+    if kind == volume_steps.VOLUME:
+        return manifests.render(
             "volume",
             name=pair.volume,
-            labels=labels,
+            labels=ownership.labels(owner),
             annotations=_volume_annotations(pair),
             storage_class=pair.storage_class,
             capacity=pair.capacity,
@@ -278,17 +301,16 @@ def _render(
             namespace=pair.namespace,
             claim=pair.claim,
         )
-        rendered[volume_steps.CLAIM, pair.group] = render(
-            "claim",
-            name=pair.claim,
-            namespace=pair.namespace,
-            labels=labels,
-            access_mode=access_mode,
-            storage_class=pair.storage_class,
-            volume=pair.volume,
-            request=pair.request,
-        )
-    return rendered
+    return manifests.render(
+        "claim",
+        name=pair.claim,
+        namespace=pair.namespace,
+        labels=ownership.labels(owner),
+        access_mode=access_mode,
+        storage_class=pair.storage_class,
+        volume=pair.volume,
+        request=pair.request,
+    )
 
 
 def _volume_annotations(pair: volume_resources.DesiredPair) -> dict[str, str]:
