@@ -135,12 +135,27 @@ def test_a_claim_is_bound_to_a_volume_on_the_file_system(cluster, admin):
     assert [(c.namespace, c.name, c.phase, c.capacity) for c in outcome.claims] == [
         ("default", "aws-efs", "Bound", "100Gi")
     ]
+    labels = claim(admin).metadata.labels
+    assert labels["notebooks.kubeflow.org/can-mount"] == "true"
+    assert "notebooks.kubeflow.org/can-mount" not in claim(admin, "aws-efs").metadata.labels
     made = volume(admin)
     assert made.status.phase == "Bound"
     assert made.spec.nfs.server == SERVER
     assert made.spec.mountOptions == ["nfsvers=4.1", "hard"]
     assert made.spec.persistentVolumeReclaimPolicy == "Retain"
     assert made.metadata.labels.items() >= ownership.labels(OWNER).items()
+
+
+def test_claims_of_a_former_version_get_the_label_that_kubeflow_notebooks_look_for(cluster, admin):
+    reconcile(cluster)
+    unlabelled = {"metadata": {"labels": {"notebooks.kubeflow.org/can-mount": None}}}
+    admin.patch(core_v1.PersistentVolumeClaim, "aws-efs", unlabelled, namespace="default")
+
+    assert reconcile(cluster).problems == ()
+    assert claim(admin).metadata.labels["notebooks.kubeflow.org/can-mount"] == "true"
+    with counted(cluster) as requests:
+        reconcile(cluster)
+    assert all(each.startswith("GET") for each in requests)
 
 
 def test_our_jobs_have_a_bound_claim_in_a_namespace_of_their_own(cluster, admin):

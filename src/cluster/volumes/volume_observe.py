@@ -19,6 +19,9 @@ ENFORCE = "pod-security.kubernetes.io/enforce"
 # The annotation of our Jobs' volume that has the addresses of the mount targets.
 ADDRESSES = "aws-efs/mount-target-addresses"
 
+# Kubeflow Notebooks 2 mounts no claim without it. Its first version, and trainers, take any claim.
+FOR_NOTEBOOKS = {"notebooks.kubeflow.org/can-mount": "true"}
+
 _NAME = "kubernetes.io/metadata.name"
 # The most namespaces that are asked for by name. The names are in a URL, and proxies in front of
 # API servers refuse more than 8 KiB; for more namespaces, all are listed.
@@ -282,6 +285,8 @@ def _claim(
 ) -> volume_resources.ObservedClaim:
     spec, status = claim.spec, claim.status
     volume = volumes.get(spec.volumeName)
+    own = claim.metadata.namespace == owner.application
+    wanted = {} if own else FOR_NOTEBOOKS
     return volume_resources.ObservedClaim(
         namespace=claim.metadata.namespace,
         name=claim.metadata.name,
@@ -297,7 +302,8 @@ def _claim(
             and volume.claim == claim.metadata.name
             and volume.claim_uid in ("", claim.metadata.uid)
         ),
-        labelled=ownership.is_labelled(owner, claim),
+        labelled=ownership.is_labelled(owner, claim)
+        and wanted.items() <= objects.labels_of(claim).items(),
         view=volume_names.is_view(spec.volumeName or ""),
     )
 

@@ -305,7 +305,7 @@ def _render_of_pair(
         "claim",
         name=pair.claim,
         namespace=pair.namespace,
-        labels=ownership.labels(owner),
+        labels=ownership.labels(owner) | ({} if pair.own else volume_observe.FOR_NOTEBOOKS),
         access_mode=access_mode,
         storage_class=pair.storage_class,
         volume=pair.volume,
