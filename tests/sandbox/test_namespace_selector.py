@@ -166,6 +166,22 @@ def test_only_named_namespaces_are_published_and_show_dataset_names_all(
     assert shown.results["namespaces"] == "default ann"
 
 
+def test_a_new_namespace_that_is_isolated_gets_its_directory_and_both_claims(
+    stage: Stage,
+) -> None:
+    make(stage.kube, "ann")
+    options = {"namespace-selector": SELECTOR, "namespaces": "", "isolation": "namespace"}
+    stage.settle(config=options)
+    assert stage.status().name == "active", stage.status()
+    make(stage.kube, "bob")
+    assert update(stage).name == "active"
+
+    assert claimed(stage.kube) == {"ann", "bob"}
+    view = stage.claim("bob", f"{APPLICATION}-datasets")
+    assert view.status and view.status.phase == "Bound"
+    assert {each.name for each in (stage.volume() / "namespaces").iterdir()} == {"ann", "bob"}
+
+
 def test_the_charm_and_the_api_server_take_the_same_selectors(cluster: client.Cluster) -> None:
     def accepted(text: str) -> bool:
         answer: httpx2.Response = cluster._http.get(
