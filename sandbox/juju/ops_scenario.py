@@ -122,16 +122,22 @@ class Context(testing.Context[ops.CharmBase]):
 
 @contextlib.contextmanager
 def adapted() -> Generator[None]:
-    """Replace scenario's backend with the sandbox's, and its way to write YAML, temporarily.
-
-    Scenario writes the charm's metadata for each hook: as JSON, which is YAML too, that takes a
-    hundredth of the time.
-    """
-    writer = types.SimpleNamespace(safe_dump=json.dumps)
+    """Replace scenario's backend with the sandbox's, and its way to write YAML, temporarily."""
     with (
         hook_process.patched(_ops_main_mock, "_MockModelBackend", _Backend),
-        hook_process.patched(_runtime, "yaml", writer),
+        metadata_as_json(),
     ):
+        yield
+
+
+@contextlib.contextmanager
+def metadata_as_json() -> Generator[None]:
+    """Let scenario write the charm's metadata for each hook as JSON, temporarily.
+
+    JSON is YAML, too; to write it takes a hundredth of the time.
+    """
+    writer = types.SimpleNamespace(safe_dump=json.dumps)
+    with hook_process.patched(_runtime, "yaml", writer):
         yield
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import json
 import pathlib
 import subprocess
@@ -18,7 +20,7 @@ import messages
 import problems
 from relations import peers as peers_module
 from sandbox.aws import aws_cloud
-from sandbox.juju import hook_process
+from sandbox.juju import hook_process, ops_scenario
 from tests.clients import api_server
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -43,6 +45,7 @@ ACTIONS = {
 }
 
 
+@functools.cache
 def load(name: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / name).read_text())
 
@@ -55,13 +58,17 @@ def cloud() -> Iterator[aws_cloud.Cloud]:
 
 @pytest.fixture(autouse=True)
 def environment(cloud: aws_cloud.Cloud) -> Iterator[None]:
-    with hook_process.environment(cloud.environ()), hook_process.separate_logging():
+    with (
+        hook_process.environment(cloud.environ()),
+        hook_process.separate_logging(),
+        ops_scenario.metadata_as_json(),
+    ):
         yield
 
 
 @pytest.fixture
 def context() -> testing.Context[charm.AwsEfsCharm]:
-    actions = load("actions.yaml")
+    actions = copy.deepcopy(load("actions.yaml"))
     # Scenario accepts one type for a parameter, Juju several.
     for each in actions.values():
         for parameter in each.get("params", {}).values():
