@@ -214,6 +214,9 @@ class Settings(pydantic.BaseModel):
             r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}[a-z]", "an availability zone, as in us-east-1a"
         ),
     ]
+    ip_address_type: Annotated[
+        str, _matching("ipv4|dual-stack", "ipv4 or dual-stack"), pydantic.Field(min_length=1)
+    ]
     performance_mode: Annotated[
         str,
         _matching("generalPurpose|maxIO", "generalPurpose or maxIO"),

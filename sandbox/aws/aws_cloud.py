@@ -176,6 +176,11 @@ class Cloud(aws_faults.AwsFaults):
             vpc = self._home.ec2.get_vpc(vpc_id)
             vpc.enable_dns_support, vpc.enable_dns_hostnames = support, hostnames
 
+    def add_ipv6(self, subnet_id: str, cidr: str) -> None:
+        """Make a subnet dual-stack."""
+        with self._up_to_date():
+            self._home.ec2.associate_subnet_cidr_block(subnet_id, cidr)
+
     def fill_subnet(self, subnet_id: str, *, leave: int = 0) -> None:
         """Use up a subnet's addresses, all but `leave`."""
         with self._up_to_date():

@@ -18,6 +18,7 @@ Refused = aws_resources.Refused
 Region = aws_resources.Region
 
 MAX_GROUPS = 5
+IPV4_ONLY, DUAL_STACK = "IPV4_ONLY", "DUAL_STACK"
 
 
 def create(region: Region, params: Params) -> Answer:
@@ -31,9 +32,15 @@ def create(region: Region, params: Params) -> Answer:
     _check_zone(region, system, subnet)
     _check_groups(region, groups, subnet.vpc_id)
     _check_address(region, subnet, address)
+    kind = params.get("IpAddressType", IPV4_ONLY)
+    _check_address_type(kind, subnet)
     groups = groups or [region.default_group(subnet.vpc_id)]
     target = region.efs.create_mount_target(system.file_system_id, subnet.id, address, groups)
     target.life_cycle_state = "creating"
+    if kind == DUAL_STACK:
+        number = int(target.mount_target_id[5:9], 16) + 4
+        # moto shows each attribute of its mount targets, and has none for this.
+        vars(target)["ipv6_address"] = str(_ipv6_network(subnet)[number])
     interface = region.interface(target)
     interface.description = (
         f"EFS mount target for {target.file_system_id} ({target.mount_target_id})"
@@ -156,6 +163,21 @@ def _check_address(region: Region, subnet: Subnet, address: str | None) -> None:
     interfaces = region.ec2.get_all_network_interfaces()
     if address in {each.private_ip_address for each in interfaces if each.subnet is subnet}:
         raise Refused("IpAddressInUse", f"The IP address '{address}' is in use", 409)
+
+
+def _check_address_type(kind: str, subnet: Subnet) -> None:
+    """Check what the API's page on CreateMountTarget says of each type of address."""
+    dual_stack = bool(subnet.ipv6_cidr_block_associations)
+    if kind == DUAL_STACK and not dual_stack:
+        raise Refused("BadRequest", f"The subnet '{subnet.id}' is not a dual-stack subnet.")
+    if kind not in {IPV4_ONLY, DUAL_STACK}:
+        # All subnets here have IPv4, and an IPv6-only mount target needs one without.
+        raise Refused("BadRequest", f"{kind} is not supported in the subnet '{subnet.id}'.")
+
+
+def _ipv6_network(subnet: Subnet) -> ipaddress.IPv6Network:
+    associations: Any = subnet.ipv6_cidr_block_associations
+    return ipaddress.IPv6Network(next(iter(associations.values()))["ipv6CidrBlock"])
 
 
 def _require_available(target: MountTarget) -> None:

@@ -188,6 +188,7 @@ def _file_system(context: Context, listed: Iterable[nodes.Node]) -> resources.De
     return resources.DesiredFileSystem(
         key=context.key,
         zone=settings.availability_zone,
+        dual_stack=settings.ip_address_type == "dual-stack",
         performance_mode=settings.performance_mode,
         throughput_mode=settings.throughput_mode,
         throughput_mibps=settings.throughput_mibps,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from aws import session
 
 _MAX_FILTER_VALUES = 200
+# The states of an IPv6 block that a subnet does not have, or is about to lose.
+_GONE = ("associating", "disassociating", "disassociated", "failing", "failed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Subnet:
         zone: The name of its availability zone.
         cidr: Its address range.
         free: The number of free addresses.
+        ipv6_cidrs: Its IPv6 address ranges; none if it is not dual-stack.
     """
 
     id: str
     zone: str
     cidr: str
     free: int
+    ipv6_cidrs: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +144,11 @@ def _subnets(aws: session.Aws, vpc_id: str) -> Iterator[Subnet]:
                     zone=subnet.get("AvailabilityZone", ""),
                     cidr=_checked_cidr(cidr),
                     free=subnet.get("AvailableIpAddressCount", 0),
+                    ipv6_cidrs=tuple(
+                        each.get("Ipv6CidrBlock", "")
+                        for each in subnet.get("Ipv6CidrBlockAssociationSet", [])
+                        if each.get("Ipv6CidrBlockState", {}).get("State") not in _GONE
+                    ),
                 )
 
 

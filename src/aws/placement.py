@@ -80,7 +80,8 @@ def place(
         else:
             unplaced.append(address)
     served = {target.zone for target in targets}
-    new = _new_subnets(used, vpc.subnets, served)
+    fitting = [each for each in vpc.subnets if each.ipv6_cidrs or not desired.dual_stack]
+    new = _new_subnets(used, fitting, served)
     without_efs = tuple(zone for zone in new if not _AVAILABILITY_ZONE.fullmatch(zone))
     return Placement(
         used=frozenset(used),

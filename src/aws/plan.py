@@ -40,6 +40,7 @@ def plan(
     planned = _plan_file_system(desired, observed.file_system, observed.policies)
     if observed.network:
         placed = place(desired, observed, observed.network)
+        _check_dual_stack(desired, observed, observed.network, placed)
         planned += _plan_group(desired, observed.network, placed, observed.mount_targets)
         planned += _plan_mount_targets(desired, observed, observed.network, placed)
     return planned
@@ -179,6 +180,29 @@ def _check_fixed(option: str, desired: str, actual: str, file_system_id: str) ->
         )
 
 
+def _check_dual_stack(
+    desired: resources.DesiredFileSystem,
+    observed: resources.ObservedFileSystem,
+    vpc: network.Network,
+    placed: placement.Placement,
+) -> None:
+    """Refuse dual-stack where a zone cannot have it, or has a mount target without IPv6."""
+    if not desired.dual_stack:
+        return
+    for target in adoption.own_targets(desired.key, vpc.group, observed.mount_targets):
+        if target.mountable and not target.ipv6_address:
+            raise problems.Blocked(
+                f"{target.zone} has a mount target without IPv6, which cannot be changed: set "
+                "ip-address-type=ipv4, or teardown first"
+            )
+    able = {subnet.zone for subnet in vpc.subnets if subnet.ipv6_cidrs}
+    for zone in placed.new:
+        if zone not in able:
+            raise problems.Blocked(
+                f"no subnet of {zone} has an IPv6 block: add one, or set ip-address-type=ipv4"
+            )
+
+
 def _plan_group(
     desired: resources.DesiredFileSystem,
     vpc: network.Network,
@@ -199,8 +223,18 @@ def _plan_group(
     planned = _plan_tags(group.id, group.tags, tags)
     nfs = security_groups.Rule.nfs
     needed = {nfs(subnet.cidr) for subnet in placed.used} | set(map(nfs, desired.allow_cidrs))
+    if desired.dual_stack:
+        needed |= {nfs(cidr) for subnet in placed.used for cidr in subnet.ipv6_cidrs}
     served = {target.zone for target in targets}
     kept = {nfs(subnet.cidr) for subnet in vpc.subnets if subnet.zone in served}
+    # As long as mount targets have IPv6 addresses, nodes may use them, whatever the option is.
+    dual_stack = {target.zone for target in targets if target.ipv6_address}
+    kept |= {
+        nfs(cidr)
+        for subnet in vpc.subnets
+        if subnet.zone in dual_stack
+        for cidr in subnet.ipv6_cidrs
+    }
     if missing := needed - group.rules:
         planned.append(steps.Allow(group.id, tuple(sorted(rule.source for rule in missing))))
     if foreign := group.rules - needed - kept:
@@ -220,7 +254,9 @@ def _plan_mount_targets(
     planned: list[steps.Step] = []
     if file_system.life_cycle == "available":
         planned += [
-            steps.CreateMountTarget(file_system.id, zone, subnet.id, group.id)
+            steps.CreateMountTarget(
+                file_system.id, zone, subnet.id, group.id, dual_stack=desired.dual_stack
+            )
             for zone, subnet in placed.new.items()
             if subnet
         ]

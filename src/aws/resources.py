@@ -91,6 +91,7 @@ class DesiredFileSystem:
         node_instances: The instances of nodes by the nodes' addresses, which may be of a network
             of Juju's own, such as fan, that AWS does not know.
         policies: The options backup and lifecycle, by their names, if they are set.
+        dual_stack: Whether new mount targets get an IPv6 address, too.
     """
 
     key: ResourceKey
@@ -109,6 +110,7 @@ class DesiredFileSystem:
     by_name: bool = True
     node_instances: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     policies: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    dual_stack: bool = False
 
     @property
     def owner(self) -> identity.Owner:
@@ -177,7 +179,7 @@ class MountTarget:
         life_cycle: creating, available, updating, deleting, deleted or error.
         interface_id: Its network interface; "" until it has one.
         groups: The interface's security groups; None if it has no interface yet.
-        ipv6_address: Its IPv6 address; "" without one, as those that the charm creates.
+        ipv6_address: Its IPv6 address; "" without one.
     """
 
     id: str

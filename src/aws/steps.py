@@ -214,14 +214,17 @@ class CreateMountTarget:
     zone: str
     subnet_id: str
     group_id: str
+    dual_stack: bool = False
 
     def apply(self, aws: session.Aws) -> None:
         """Make the change."""
+        request: dict[str, Any] = {"IpAddressType": "DUAL_STACK"} if self.dual_stack else {}
         with errors.translated(f"create a mount target in {self.zone}"):
             created = aws.efs.create_mount_target(
                 FileSystemId=self.file_system_id,
                 SubnetId=self.subnet_id,
                 SecurityGroups=[self.group_id],
+                **request,
             )
         logger.info("created mount target %s in %s", created["MountTargetId"], self.zone)
 

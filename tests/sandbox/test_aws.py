@@ -59,6 +59,52 @@ def test_a_one_zone_file_system_has_its_mount_target_and_the_others_are_named(
     assert len(cloud.file_systems()) == len(cloud.mount_targets()) == 1
 
 
+def test_dual_stack_mount_targets_have_ipv6_and_let_its_ranges_in(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    machines = rig.workers(cloud, "us-east-1a", "us-east-1c")
+    cloud.add_ipv6(cloud.subnets["us-east-1a"], "2600:1f18:0:1::/64")
+    desired = rig.make_desired(*machines, dual_stack=True)
+    with pytest.raises(problems.Blocked) as refused:
+        rig.reconciled(cloud, desired)
+    assert str(refused.value) == (
+        "no subnet of us-east-1c has an IPv6 block: add one, or set ip-address-type=ipv4"
+    )
+    assert rig.writes(cloud) == [], "nothing is made before it is refused"
+
+    cloud.add_ipv6(cloud.subnets["us-east-1c"], "2600:1f18:0:3::/64")
+    outcome = rig.reconciled(cloud, desired)
+    assert outcome.problems == ()
+    answer = rig.admin(cloud).efs.describe_mount_targets(FileSystemId=outcome.file_system_id)
+    found = {each["AvailabilityZoneName"]: each for each in answer["MountTargets"]}
+    assert found["us-east-1a"]["Ipv6Address"].startswith("2600:1f18:0:1:")
+    assert found["us-east-1c"]["Ipv6Address"].startswith("2600:1f18:0:3:")
+    assert all("." in each["IpAddress"] for each in found.values())
+    (group,) = rig.admin(cloud).ec2.describe_security_groups(GroupIds=[outcome.security_group_id])[
+        "SecurityGroups"
+    ]
+    ranges = {each["CidrIpv6"] for rule in group["IpPermissions"] for each in rule["Ipv6Ranges"]}
+    assert ranges == {"2600:1f18:0:1::/64", "2600:1f18:0:3::/64"}
+
+    done = len(rig.writes(cloud))
+    rig.reconciled(cloud, desired)
+    rig.reconciled(cloud, rig.make_desired(*machines))
+    assert len(rig.writes(cloud)) == done, "back at ipv4, what is in use stays"
+
+
+def test_a_mount_target_without_ipv6_is_not_made_dual_stack(cloud: sandbox_aws.Cloud) -> None:
+    machines = rig.workers(cloud, "us-east-1a")
+    rig.reconciled(cloud, rig.make_desired(*machines))
+    cloud.add_ipv6(cloud.subnets["us-east-1a"], "2600:1f18:0:1::/64")
+    done = len(rig.writes(cloud))
+    with pytest.raises(
+        problems.Blocked, match=r"us-east-1a has a mount target without IPv6"
+    ) as no:
+        rig.reconciled(cloud, rig.make_desired(*machines, dual_stack=True))
+    assert len(str(no.value)) <= 120
+    assert len(rig.writes(cloud)) == done
+
+
 def test_a_one_zone_file_system_where_aws_has_none_is_refused_with_the_way_out(
     cloud: sandbox_aws.Cloud,
 ) -> None:

@@ -253,6 +253,21 @@ def test_a_zone_without_efs_is_refused(cloud):
     assert (code, status) == ("UnsupportedAvailabilityZone", 400)
 
 
+def test_a_dual_stack_mount_target_needs_a_subnet_with_ipv6(cloud):
+    efs, system = aws_calls.client(cloud, "efs"), aws_calls.file_system(cloud)
+    where = {"FileSystemId": system, "SubnetId": cloud.subnets["us-east-1a"]}
+    for kind in ("DUAL_STACK", "IPV6_ONLY"):
+        refused = aws_calls.refused(efs.create_mount_target, **where, IpAddressType=kind)
+        assert refused[:2] == ("BadRequest", 400)
+    cloud.add_ipv6(where["SubnetId"], "2600:1f18::/64")
+    # In a dual-stack subnet there is no mount target with IPv6 alone.
+    refused = aws_calls.refused(efs.create_mount_target, **where, IpAddressType="IPV6_ONLY")
+    assert refused[:2] == ("BadRequest", 400)
+    made = efs.create_mount_target(**where, IpAddressType="DUAL_STACK")
+    assert made["Ipv6Address"].startswith("2600:1f18::")
+    assert "." in made["IpAddress"]
+
+
 def test_a_mount_target_without_a_group_has_the_default_one(cloud):
     efs = aws_calls.client(cloud, "efs")
     target = aws_calls.mount_target(cloud, aws_calls.file_system(cloud))
