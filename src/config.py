@@ -21,13 +21,15 @@ UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 LARGEST_CAPACITY_BYTES = 2**63 - 1
 # EFS allows 50 tags per file system (Tag restrictions in its user guide); the charm needs some.
 MOST_TAGS = 40
-NO_TEXTS = frozenset({"encrypted", "throughput_mibps"})
+NO_TEXTS = frozenset({"dynamic", "encrypted", "throughput_mibps"})
 # Lists of tags are shorter, and reading a much longer text takes seconds.
 LONGEST_VALUE = 32_768
 LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
 TAG_KEY = re.compile(r"[\w.:/+@-]([\w .:/+@-]*[\w.:/+@-])?")
 TAG_VALUE = re.compile(r"([\w.:/+@=-]([\w .:/+@=-]*[\w.:/+@=-])?)?")
+# Names of classes have at most 253 characters, and one of two gets "-dynamic".
+LONGEST_CLASS_BASE = 245
 # Far above every quota of AWS, which answers with the quota itself.
 LARGEST_RATE_MIBPS = 100_000
 # A security group has room for 60 rules, unless AWS raises that quota; subnets need some of them.
@@ -240,6 +242,8 @@ class Settings(pydantic.BaseModel):
         pydantic.AfterValidator(_with_sticky_bit),
     ]
     loader_image: Annotated[str, pydantic.AfterValidator(image_name)]
+    dynamic: bool
+    dynamic_image: Annotated[str, pydantic.AfterValidator(image_name)]
     image_pull_secret: Annotated[str, _optional(_subdomain)]
     tolerations: Annotated[
         tuple[dict[str, str], ...], pydantic.BeforeValidator(label_syntax.read_tolerations)
@@ -265,6 +269,15 @@ class Settings(pydantic.BaseModel):
                 if len(value) > LONGEST_VALUE:
                     raise ValueError(f"{title} is longer than {LONGEST_VALUE} characters: cut it")
         return values
+
+    @pydantic.model_validator(mode="after")
+    def _dynamic_class(self) -> Settings:
+        if self.dynamic and len(self.storage_class) > LONGEST_CLASS_BASE:
+            raise ValueError(
+                f"storage-class is longer than {LONGEST_CLASS_BASE} characters, to which "
+                "dynamic=true adds -dynamic: shorten it"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Settings:

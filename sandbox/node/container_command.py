@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import re
 
 from lightkube.utils import quantity
@@ -12,6 +13,7 @@ from sandbox.node import container_process, kubelet_client, pod_references
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The sandbox's origins are on loopback, which the loader refuses. No pod can change this.
 _ORIGINS_ON_LOOPBACK = {"AWS_EFS_ALLOWED_NETWORKS": "127.0.0.0/8,::1"}
+_PROVISIONER = pathlib.Path(__file__).with_name("subdirectory_provisioner.py")
 _VARIABLE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
 
 
@@ -50,6 +52,7 @@ def build(
             "HOME": "/root",
             "HOSTNAME": hostname,
             "LANG": "C.UTF-8",
+            **references.api_server,
             **values,
             **_ORIGINS_ON_LOOPBACK,
         },
@@ -136,6 +139,8 @@ def _expanded(text: str, values: dict[str, str]) -> str:
 
 def _image_command(image: str) -> tuple[str, ...]:
     """Return the default command of an image."""
+    if "/nfs-subdir-external-provisioner" in image:
+        return ("python3", "-I", "-S", "-c", _PROVISIONER.read_text(encoding="utf-8"))
     return ("python3",) if re.search(r"(^|/)python([:@]|$)", image) else ("sh",)
 
 

@@ -46,6 +46,9 @@ class KubeletClient:
 
     Args:
         client: The client whose server and credentials are used.
+
+    Attributes:
+        address: The host name and the port of the API server.
     """
 
     def __init__(self, client: lightkube.Client) -> None:
@@ -54,7 +57,7 @@ class KubeletClient:
         if user is None or user.client_cert is None or user.client_key is None:
             raise ValueError("the kubelet needs a client certificate")
         server = urllib.parse.urlsplit(config.cluster.server)
-        self._address = (server.hostname or "", server.port or 443)
+        self.address = (server.hostname or "", server.port or 443)
         self._context = ssl.create_default_context(cafile=config.cluster.certificate_auth)
         self._context.load_cert_chain(user.client_cert, user.client_key)
         self._idle: queue.LifoQueue[http.client.HTTPSConnection] = queue.LifoQueue()
@@ -148,5 +151,5 @@ class KubeletClient:
                 self._idle.get_nowait().close()
 
     def _connection(self) -> http.client.HTTPSConnection:
-        host, port = self._address
+        host, port = self.address
         return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=self._context)

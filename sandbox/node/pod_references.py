@@ -33,6 +33,12 @@ class References:
         self._address = address
         self.namespace: str = pod["metadata"]["namespace"]
 
+    @property
+    def api_server(self) -> dict[str, str]:
+        """Return the variables by which every container finds the API server."""
+        host, port = self._api.address
+        return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}
+
     def config_map(self, name: str) -> dict[str, bytes]:
         """Return a config map's content."""
         manifest = self._get("configmap", f"configmaps/{name}", name)

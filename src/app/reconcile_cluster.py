@@ -11,6 +11,7 @@ import problems
 from app import advice, job_options
 from app.datasets import index, update_index
 from cluster import probe
+from cluster.dynamic import provisioner_manifests, provisioner_reconcile, provisioner_removal
 from cluster.volumes import (
     namespace_selection,
     volume_observe,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cluster import manifests as rendering
 
 VOLUMES_TIMEOUT_SECONDS = 30
+PROVISIONER_TIMEOUT_SECONDS = 30
 PROBE_TIMEOUT_SECONDS = 90
 # With a known problem in AWS a longer wait for the probe gives no more information.
 SHORT_PROBE_TIMEOUT_SECONDS = 10
@@ -100,10 +102,11 @@ def _reconcile(
         claims = volume_reconcile.reconcile(
             cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
         )
+    dynamic = _reconcile_dynamic(context, cluster, server, ready=proof.prepared)
     return ClusterOutcome(
-        (*claims.problems, *proof.problems, *unmatched),
+        (*claims.problems, *proof.problems, *unmatched, *dynamic),
         # Those of selected namespaces would be many, and wake the control plane with each label.
-        manifests=volume_reconcile.render_manifests(named, context.owner),
+        manifests=_manifests(context, named),
         notes=advice.find(proof, efs.unplaced) | _addresses(context, server, efs),
         server=server,
         summary=format_summary(
@@ -136,6 +139,38 @@ def find_namespaces(
         "kubectl label namespace"
     )
     return namespaces, (none,)
+
+
+def _reconcile_dynamic(
+    context: Context, cluster: client.Cluster, server: str, *, ready: bool
+) -> list[problems.Problem]:
+    """Run the provisioner of dynamic volumes, or stop it; return what keeps it from that."""
+    try:
+        if not context.settings.dynamic:
+            left = provisioner_removal.remove(cluster, PROVISIONER_TIMEOUT_SECONDS)
+            if left:
+                named = problems.name_some(left, MOST_NAMED_CLAIMS)
+                context.tell(f"dynamic=false: these stay, with their directories: {named}")
+            return []
+        if not ready:  # the probe makes the directory, and tells why it has not
+            return []
+        problem = provisioner_reconcile.reconcile(
+            cluster, _provisioner(context, server), timeout_seconds=PROVISIONER_TIMEOUT_SECONDS
+        )
+    except problems.Problem as raised:
+        problem = raised
+    return [problem] if problem else []
+
+
+def _provisioner(context: Context, server: str) -> provisioner_manifests.DesiredProvisioner:
+    settings = context.settings
+    return provisioner_manifests.DesiredProvisioner(
+        server=server,
+        storage_class=f"{settings.storage_class or context.owner.application}-dynamic",
+        mount_options=settings.mount_options,
+        image=settings.dynamic_image,
+        options=job_options.read(settings),
+    )
 
 
 def format_summary(file_system: str, *, proven: str, claims: Sequence[str], capacity: str) -> str:
@@ -171,7 +206,7 @@ def cluster_objects(context: Context) -> list[str]:
 
     Which namespaces the option namespace-selector has matched, only the cluster tells.
     """
-    objects = volume_reconcile.render_manifests(_volumes(context, server=""), context.owner)
+    objects = _manifests(context, _volumes(context, server=""))
     lines = [
         f"{each['kind']} "
         + "/".join(filter(None, (each["metadata"].get("namespace"), each["metadata"]["name"])))
@@ -180,6 +215,17 @@ def cluster_objects(context: Context) -> list[str]:
     if selector := context.settings.namespace_selector:
         lines.append(f"the volumes and claims of the namespaces that {selector} has matched")
     return lines
+
+
+def _manifests(
+    context: Context, desired: volume_resources.DesiredVolumes
+) -> list[rendering.Manifest]:
+    """Return the manifests of all that lasts in the cluster."""
+    rendered = volume_reconcile.render_manifests(desired, context.owner)
+    if context.settings.dynamic:
+        provisioner = _provisioner(context, desired.server)
+        rendered += provisioner_manifests.render(provisioner, context.owner)
+    return rendered
 
 
 def _volumes(

@@ -11,6 +11,7 @@ from app import reconcile, reconcile_cluster
 from app.datasets import index
 from aws import inventory, obstacles, teardown
 from cluster import file_system_users
+from cluster.dynamic import provisioner_manifests, provisioner_removal
 from cluster.volumes import volume_observe, volume_removal
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def run(
             _check_obstacles(context, connection, standing, users, force=params.force)
             if connection.cluster is not None:
                 _await_users(connection.cluster, timeout_seconds, report, stopped)
+                _stop_provisioner(connection.cluster, timeout_seconds, stopped, force=params.force)
         users = [*users, *(f"application {each}" for each in context.clients)]
         for each in problems.list_some(users, _MOST_NAMED):
             report_line(f"used by {each}")
@@ -95,6 +97,38 @@ def _await_users(
         raise
 
 
+def _stop_provisioner(
+    cluster: client.Cluster,
+    timeout_seconds: float,
+    stopped: Callable[[problems.Problem], None],
+    *,
+    force: bool,
+) -> None:
+    """Stop what makes volumes, and look again: it may have made one since they were listed."""
+    try:
+        if provisioner_removal.stop(cluster, timeout_seconds) and not force:
+            made = _dynamic_volumes(cluster)
+            if made:
+                raise _dynamic_obstacle(made)
+    except problems.Problem as problem:
+        stopped(type(problem)(f"teardown has not begun: {problem.message}"))
+        raise
+
+
+def _dynamic_volumes(cluster: client.Cluster | None) -> list[str]:
+    """Return the titles of the volumes that the provisioner made."""
+    made = provisioner_removal.find_made(cluster) if cluster is not None else []
+    return sorted(map(provisioner_manifests.title, made))
+
+
+def _dynamic_obstacle(made: list[str]) -> problems.Blocked:
+    some = file_system_users.name_some(made)
+    return problems.Blocked(
+        f"dynamic volumes are left: delete their claims, then those that stay, or set force=true: "
+        f"{some}"
+    )
+
+
 def _foreign_users(cluster: client.Cluster | None, standing: inventory.Inventory) -> list[str]:
     """Return the users of the file system who would lose their data or their mount targets."""
     file_system = standing.file_system
@@ -120,6 +154,10 @@ def _check_obstacles(
         problems.Blocked: There are such obstacles: all of them are named.
     """
     found = obstacles.find(context.aws, standing)
+    made = _dynamic_volumes(connection.cluster) if users else []
+    users = [each for each in users if each not in made]
+    if made and not force:
+        found.append(_dynamic_obstacle(made))
     if users and not force:
         some = file_system_users.name_some(users)
         found.append(

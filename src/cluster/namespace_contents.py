@@ -21,9 +21,11 @@ _EVERYWHERE = {("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt"
 # Resources and API groups that only report on others.
 _REPORTS = {"events", "events.events.k8s.io"}
 _REPORTING_GROUP = "apis/metrics.k8s.io/"
-# The owners with which an object goes, by API group and kind: our Jobs, and their pods, for which
-# networks keep objects of their own.
-_GOING_OWNERS = (("batch", "Job"), ("", "Pod"))
+# The owners with which an object goes, by API group and kind: our Jobs, our Deployment with its
+# replica sets, and their pods, for which networks keep objects of their own.
+_GOING_OWNERS = (("batch", "Job"), ("apps", "Deployment"), ("apps", "ReplicaSet"), ("", "Pod"))
+# The longest chain: a replica set, its pod, and what belongs to the pod.
+_LONGEST_CHAIN = 3
 
 _Answer = TypeVar("_Answer")
 
@@ -150,8 +152,8 @@ def find_foreign(contents: NamespaceContents, removed: Collection[str]) -> list[
         removed: The uids of our objects that are deleted, or would be.
     """
     left = [each for each in contents.objects if each.uid not in removed]
-    # First the pods of the Jobs go, then what belongs to the pods.
-    for _ in _GOING_OWNERS:
+    # First the pods of the Jobs and the replica sets go, then what belongs to them.
+    for _ in range(_LONGEST_CHAIN):
         there = {each.uid for each in left}
         left = [each for each in left if not _goes(each, there)]
     titles = [each.title for each in left]

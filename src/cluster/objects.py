@@ -16,7 +16,10 @@ _QUANTITY = re.compile(
     r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][0-9]{1,2}|[A-Za-z]{0,2})"
 )
 _KIND_TITLES = {
+    "ClusterRole": "cluster role",
+    "ClusterRoleBinding": "cluster role binding",
     "ConfigMap": "config map",
+    "Deployment": "deployment",
     "Job": "job",
     "Namespace": "namespace",
     "PersistentVolume": "volume",
@@ -24,6 +27,7 @@ _KIND_TITLES = {
     "PersistentVolumeClaim": "claim",
     "PersistentVolumeClaimStatus": "status of claim",
     "Secret": "secret",
+    "ServiceAccount": "service account",
     "StorageClass": "storage class",
 }
 
@@ -183,6 +187,21 @@ def job_uid(pod: Any) -> str:
         if each.controller and each.kind == "Job" and each.apiVersion.startswith("batch/")
     )
     return next(jobs, "")
+
+
+def replica_set_uid(pod: Any) -> str:
+    """Return the uid of the replica set that controls a pod; "" where none does.
+
+    Args:
+        pod: The pod.
+    """
+    owners = meta(pod).ownerReferences or []
+    sets = (
+        each.uid
+        for each in owners
+        if each.controller and each.kind == "ReplicaSet" and each.apiVersion.startswith("apps/")
+    )
+    return next(sets, "")
 
 
 def storage(quantities: Any) -> str:

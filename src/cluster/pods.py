@@ -53,6 +53,8 @@ class OurContainers:
 
 # The container of our Jobs that runs the image of a custom loader.
 USERS_CONTAINER = "loader"
+# The container of the provisioner of dynamic volumes.
+PROVISIONER_CONTAINER = "provisioner"
 
 # The kubelet's words where image pull secrets that a pod names do not exist.
 _UNREAD_SECRETS = re.compile(r"image pull secrets \(([^)]*)\)")
@@ -161,6 +163,8 @@ def _image_fix(container: str, application: str, ours: OurContainers) -> pod_ima
     image = f"juju config {application} loader-image=…"
     if container == USERS_CONTAINER:
         image = "run create-dataset with another image="
+    elif container == PROVISIONER_CONTAINER:
+        image = f"juju config {application} dynamic-image=…"
     elif container not in ours.names:
         image = f"mend container {container}, which is not the charm's"
     return pod_images.ImageFix(image, f"juju config {application} image-pull-secret=…")

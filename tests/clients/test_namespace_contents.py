@@ -80,6 +80,19 @@ def test_what_belongs_to_the_pod_of_a_job_that_is_gone_goes_with_it():
     assert foreign(endpoint) == []
 
 
+def test_the_replica_sets_and_pods_of_a_deployment_that_is_gone_go_with_it():
+    replica_set = found("set", "replicasets.apps", ("Deployment.apps", "uid-gone"))
+    pod = found("pod", "pods", ("ReplicaSet.apps", "uid-set"))
+    assert foreign(replica_set, pod) == []
+    deployment = found("theirs", "deployments.apps")
+    theirs = found("set", "replicasets.apps", ("Deployment.apps", "uid-theirs"))
+    assert foreign(deployment, theirs, pod) == [
+        "deployments.apps/theirs",
+        "replicasets.apps/set",
+        "pods/pod",
+    ]
+
+
 def test_what_belongs_to_a_pod_that_stays_stays():
     pod = found("pod", "pods")
     endpoint = found("its-network", "ciliumendpoints.cilium.io", ("Pod", "uid-pod"))
@@ -90,7 +103,15 @@ def test_what_belongs_to_a_pod_that_stays_stays():
     "kind",
     [
         *("Job", "Job.batch.volcano.sh", "Job.batch.example.com", "Job.theirs.test", "job.batch"),
-        *("CronJob.batch", "Pod.example.com", "Pod.v1", "Deployment.apps", "ConfigMap", ""),
+        *(
+            "CronJob.batch",
+            "Pod.example.com",
+            "Pod.v1",
+            "StatefulSet.apps",
+            "Deployment",
+            "ConfigMap",
+            "",
+        ),
     ],
 )
 def test_what_belongs_to_an_object_of_another_kind_or_group_stays_though_that_is_gone(kind):
@@ -106,7 +127,7 @@ def test_owners_in_a_circle_stay():
 def test_a_chain_of_owners_ends_with_what_belongs_to_a_pod():
     """Kubernetes collects such a chain too, but nothing of ours makes one."""
     chain = [found(f"{i}", "pods", ("Pod", f"uid-{i - 1}")) for i in range(5000)]
-    assert len(foreign(*chain)) == 4998
+    assert len(foreign(*chain)) == 4997
 
 
 # --- what the API server, and servers that extend it, answer

@@ -172,7 +172,9 @@ def test_a_symlink_in_place_of_its_directory_is_not_followed(root, tmp_path):
     assert list(elsewhere.iterdir()) == []
 
 
-OWN = ("datasets", "datasets/.versions", ".aws-efs", ".aws-efs/probe")
+OWN = ("datasets", "datasets/.versions", ".aws-efs", ".aws-efs/dynamic", ".aws-efs/probe")
+# Only root gets to dynamic volumes by the root of the file system.
+MODES = {name: 0o700 if name == ".aws-efs/dynamic" else 0o755 for name in OWN}
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a directory away")
 
 
@@ -198,7 +200,7 @@ def test_a_directory_of_another_user_is_not_used(root, name: str, mode: int):
 @pytest.mark.parametrize("name", OWN)
 def test_its_directories_are_its_own_before_the_root_is_open(root, name: str):
     assert run(root)[0] == 0
-    assert stat.S_IMODE((root / name).stat().st_mode) == 0o755
+    assert stat.S_IMODE((root / name).stat().st_mode) == MODES[name]
     assert (root / name).stat().st_uid == os.getuid()
 
 
@@ -209,7 +211,7 @@ def test_what_the_kubelet_has_made_and_nobody_used_is_taken_over(root, mode: int
     for name in (*OWN, "datasets/flowers"):
         (root / name).chmod(mode)
     assert run(root)[0] == 0
-    assert {stat.S_IMODE((root / name).stat().st_mode) for name in OWN} == {0o755}
+    assert {name: stat.S_IMODE((root / name).stat().st_mode) for name in OWN} == MODES
     assert stat.S_IMODE((root / "datasets/flowers").stat().st_mode) == mode, "it is not ours"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cluster import objects
+
 if TYPE_CHECKING:
     import identity
 
@@ -68,6 +70,15 @@ def is_view(name: str) -> bool:
         name: The volume's name.
     """
     return name.endswith(_VIEW)
+
+
+def provisioner_name(owner: identity.Owner) -> str:
+    """Return the name of the provisioner in the classes and volumes of dynamic claims.
+
+    Args:
+        owner: The application.
+    """
+    return f"aws-efs/{objects.make_name(owner.application, owner.model_uuid)}"
 
 
 def is_server_of(file_system_id: str, server: str) -> bool:

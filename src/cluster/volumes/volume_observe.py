@@ -36,7 +36,7 @@ class ClaimUser:
         namespace: Its namespace.
         name: Its name.
         claims: The names of the claims that it mounts.
-        ours: Whether it is the pod of a Job of ours.
+        ours: Whether it is the pod of a Job of ours, or of the provisioner.
     """
 
     namespace: str
@@ -72,7 +72,9 @@ def observe(
     found_classes = [
         each
         for each in cluster.select(storage_v1.StorageClass, mark)
-        if _names_itself(each) or objects.name(each) == storage_class
+        if (_names_itself(each) or objects.name(each) == storage_class)
+        # That of dynamic volumes goes with their provisioner.
+        and each.provisioner != volume_names.provisioner_name(owner)
     ]
     found_volumes = [
         each for each in cluster.select(core_v1.PersistentVolume, mark) if owns_volume(owner, each)
@@ -314,5 +316,5 @@ def _claim_user(cluster: client.Cluster, pod: core_v1.Pod) -> ClaimUser:
         namespace=objects.meta(pod).namespace or "",
         name=objects.name(pod),
         claims=frozenset(source.claimName for source in sources if source),
-        ours=cluster.owns(pod) and bool(objects.job_uid(pod)),
+        ours=cluster.owns(pod) and bool(objects.job_uid(pod) or objects.replica_set_uid(pod)),
     )

@@ -12,6 +12,7 @@ from lightkube.resources import core_v1
 import polling
 import problems
 from cluster import client, errors, manifests, objects, ownership
+from cluster.dynamic import provisioner_removal
 from cluster.jobs import job_lifecycle
 from cluster.volumes import volume_observe, volume_plan, volume_resources, volume_steps
 
@@ -236,6 +237,7 @@ class _Attempt:
             self._patch(key, volume_steps.RETAIN_PATCH, core_v1.PersistentVolume)
         elif isinstance(step, volume_steps.ClearJobs):
             job_lifecycle.remove(self._cluster, ended_only=step.ended_only)
+            provisioner_removal.release_claim(self._cluster)  # it is made again afterwards
         elif isinstance(step, volume_steps.Delete):
             scope = namespace if step.kind == volume_steps.CLAIM else ""
             self._cluster.delete(self._references.pop((step.kind, scope, step.name)))

@@ -11,6 +11,7 @@ from lightkube.resources import core_v1, storage_v1
 import polling
 import problems
 from cluster import digest_key, look_alikes, namespace_contents, objects, records
+from cluster.dynamic import provisioner_removal
 from cluster.jobs import job_observe
 from cluster.volumes import volume_observe, volume_resources, volume_steps
 
@@ -100,6 +101,11 @@ class _Removal:
     def run(self) -> None:
         """Delete everything that is ours, and report what stays."""
         cluster = self._cluster
+        # First of all, since it makes volumes, and its pod uses our claim.
+        for each in provisioner_removal.standing(cluster):
+            self._delete(each, each.title)
+        if not self._dry_run:
+            provisioner_removal.await_end(cluster, self._deadline - time.monotonic())
         observed = volume_observe.observe(cluster, [cluster.namespace])
         namespace = observed.namespaces.get(cluster.namespace)
         in_our_namespace = namespace is not None and namespace.ours

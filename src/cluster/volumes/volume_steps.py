@@ -70,7 +70,7 @@ class Retain(Step):
 
 @dataclasses.dataclass(frozen=True)
 class ClearJobs(Step):
-    """Remove our Jobs: their pods, finished ones included, keep the claim in use.
+    """Remove our Jobs and stop the provisioner: their pods keep the claim in use.
 
     Attributes:
         ended_only: Whether those that have not ended stay.
