@@ -344,6 +344,7 @@ class AwsEfsCharm(ops.CharmBase):
         return messages.INTERNAL_ERROR
 
     def _tell(self, notice: str) -> None:
+        notice = problems.printable(notice)
         logger.warning("%s", notice)
         self._notices.append(notice)
 

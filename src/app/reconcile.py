@@ -132,7 +132,7 @@ def reconcile(context: Context, *, timeout_seconds: float) -> Outcome:
             problems=efs.problems,
             endpoint=connection.cluster.chosen if connection.cluster else "",
             server=efs.dns_name if efs.addresses and context.settings.server == "dns" else "",
-            unserved=_unserved(context, efs),
+            unserved=_unserved(context, efs, connection.nodes),
         )
         if context.next_step:
             ready = f"{efs.file_system_id} ready in {efs.region}; next: {context.next_step}"
@@ -159,12 +159,17 @@ def _with(outcome: Outcome, *more: problems.Problem) -> Outcome:
     return dataclasses.replace(outcome, problems=tuple(known.values()))
 
 
-def _unserved(context: Context, efs: file_system.FileSystemOutcome) -> frozenset[str]:
+def _unserved(
+    context: Context, efs: file_system.FileSystemOutcome, listed: Iterable[nodes.Node]
+) -> frozenset[str]:
     """Return the machines whose zone has no mount target; an address serves all zones."""
     if context.settings.server != "dns":
         return frozenset()
     zones = efs.machine_zones.items()
-    return frozenset(machine for machine, zone in zones if zone not in efs.addresses)
+    unserved = {machine for machine, zone in zones if zone not in efs.addresses}
+    # A node is placed by its instance; a related unit is known by its address.
+    unserved |= {node.address for node in listed if node.instance_id in unserved}
+    return frozenset(unserved)
 
 
 def _record(context: Context, efs: file_system.FileSystemOutcome) -> resources.ResourceRecord:

@@ -102,7 +102,9 @@ def _reconcile(
         claims = volume_reconcile.reconcile(
             cluster, desired, timeout_seconds=VOLUMES_TIMEOUT_SECONDS
         )
-    dynamic = _reconcile_dynamic(context, cluster, server, ready=proof.prepared)
+    dynamic = _reconcile_dynamic(
+        context, cluster, server, efs.file_system_id, ready=proof.prepared
+    )
     return ClusterOutcome(
         (*claims.problems, *proof.problems, *unmatched, *dynamic),
         # Those of selected namespaces would be many, and wake the control plane with each label.
@@ -142,7 +144,7 @@ def find_namespaces(
 
 
 def _reconcile_dynamic(
-    context: Context, cluster: client.Cluster, server: str, *, ready: bool
+    context: Context, cluster: client.Cluster, server: str, file_system_id: str, *, ready: bool
 ) -> list[problems.Problem]:
     """Run the provisioner of dynamic volumes, or stop it; return what keeps it from that."""
     try:
@@ -154,6 +156,8 @@ def _reconcile_dynamic(
             return []
         if not ready:  # the probe makes the directory, and tells why it has not
             return []
+        # Its pod would keep a claim in use that is to be made again.
+        volume_observe.check_own_claim(cluster, file_system_id)
         problem = provisioner_reconcile.reconcile(
             cluster, _provisioner(context, server), timeout_seconds=PROVISIONER_TIMEOUT_SECONDS
         )

@@ -106,10 +106,9 @@ def _stop_provisioner(
 ) -> None:
     """Stop what makes volumes, and look again: it may have made one since they were listed."""
     try:
-        if provisioner_removal.stop(cluster, timeout_seconds) and not force:
-            made = _dynamic_volumes(cluster)
-            if made:
-                raise _dynamic_obstacle(made)
+        provisioner_removal.stop(cluster, timeout_seconds)
+        if not force and (made := _dynamic_volumes(cluster)):
+            raise _dynamic_obstacle(made)
     except problems.Problem as problem:
         stopped(type(problem)(f"teardown has not begun: {problem.message}"))
         raise
@@ -154,7 +153,7 @@ def _check_obstacles(
         problems.Blocked: There are such obstacles: all of them are named.
     """
     found = obstacles.find(context.aws, standing)
-    made = _dynamic_volumes(connection.cluster) if users else []
+    made = _dynamic_volumes(connection.cluster)
     users = [each for each in users if each not in made]
     if made and not force:
         found.append(_dynamic_obstacle(made))
@@ -284,6 +283,9 @@ def _state(
 def _has_objects(cluster: client.Cluster) -> bool:
     """Return whether objects stand in the cluster; if that cannot be seen, they may."""
     try:
-        return bool(volume_observe.observe(cluster, [cluster.namespace]).references)
+        return bool(
+            volume_observe.observe(cluster, [cluster.namespace]).references
+            or provisioner_removal.standing(cluster)
+        )
     except problems.Problem:
         return True

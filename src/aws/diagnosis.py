@@ -43,7 +43,7 @@ def find_problems(
         placed = plan.place(desired, observed, observed.network)
         found += _unit_problems(observed.network, placed)
         if not _is_served_by_address(desired, observed):
-            found += _zone_problems(observed.network, placed)
+            found += _zone_problems(desired, observed.network, placed)
             found += _one_zone_problems(file_system, placed)
         found += adoption.find_problems(desired, observed, placed)
         if placed.new and file_system and plan.is_busy(file_system):
@@ -103,7 +103,9 @@ def _is_served_by_address(
     return not desired.by_name and any(target.mountable for target in observed.mount_targets)
 
 
-def _zone_problems(vpc: network.Network, placed: placement.Placement) -> list[problems.Problem]:
+def _zone_problems(
+    desired: resources.DesiredFileSystem, vpc: network.Network, placed: placement.Placement
+) -> list[problems.Problem]:
     """Return the problems of zones that cannot have a mount target."""
     found: list[problems.Problem] = [
         problems.Blocked(
@@ -112,12 +114,14 @@ def _zone_problems(vpc: network.Network, placed: placement.Placement) -> list[pr
         )
         for zone in placed.without_efs
     ]
+    lacking = plan.without_ipv6(vpc, placed) if desired.dual_stack else {}
+    found += lacking.values()
     found += [
         problems.Blocked(
             f"{zone}: no subnet of {vpc.vpc_id} has a free address: free one, or add a subnet"
         )
         for zone, subnet in placed.new.items()
-        if subnet is None
+        if subnet is None and zone not in lacking
     ]
     return found
 

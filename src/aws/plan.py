@@ -186,21 +186,42 @@ def _check_dual_stack(
     vpc: network.Network,
     placed: placement.Placement,
 ) -> None:
-    """Refuse dual-stack where a zone cannot have it, or has a mount target without IPv6."""
+    """Refuse dual-stack where a zone cannot have it, or has a mount target without IPv6.
+
+    Where mount targets are in use already, a further zone without IPv6 is a problem of that zone
+    alone, which the diagnosis tells.
+    """
     if not desired.dual_stack:
         return
-    for target in adoption.own_targets(desired.key, vpc.group, observed.mount_targets):
+    own = tuple(adoption.own_targets(desired.key, vpc.group, observed.mount_targets))
+    for target in own:
         if target.mountable and not target.ipv6_address:
             raise problems.Blocked(
                 f"{target.zone} has a mount target without IPv6, which cannot be changed: set "
                 "ip-address-type=ipv4, or teardown first"
             )
+    for problem in without_ipv6(vpc, placed).values() if not own else ():
+        raise problem
+
+
+def without_ipv6(vpc: network.Network, placed: placement.Placement) -> dict[str, problems.Problem]:
+    """Return the problems of zones that need a dual-stack mount target and cannot have one.
+
+    Args:
+        vpc: The VPC.
+        placed: Where mount targets are needed.
+
+    Returns:
+        The problems by zone.
+    """
     able = {subnet.zone for subnet in vpc.subnets if subnet.ipv6_cidrs}
-    for zone in placed.new:
-        if zone not in able:
-            raise problems.Blocked(
-                f"no subnet of {zone} has an IPv6 block: add one, or set ip-address-type=ipv4"
-            )
+    return {
+        zone: problems.Blocked(
+            f"no subnet of {zone} has an IPv6 block: add one, or set ip-address-type=ipv4"
+        )
+        for zone in placed.new
+        if zone not in able
+    }
 
 
 def _plan_group(

@@ -29,9 +29,9 @@ def clients(charm: ops.CharmBase) -> tuple[str, ...]:
 def publish(charm: ops.CharmBase, server: str, unserved: Collection[str]) -> None:
     """Tell the related applications what to mount; leader only.
 
-    A client mounts at once what it is told. So it is told nothing until each of its machines can
-    mount it; afterwards a further machine, whose mount target is still being created, does not
-    take the volume from the others.
+    A client mounts at once what it is told. So it is told nothing until its first machines are
+    known and each can mount it; afterwards a further machine, whose mount target is still being
+    created, does not take the volume from the others.
 
     Args:
         charm: The charm.
@@ -43,7 +43,8 @@ def publish(charm: ops.CharmBase, server: str, unserved: Collection[str]) -> Non
         known = bag.get(KEY, "")
         # A colon would begin a port.
         told = f"nfs://({server.replace(':', '%3A')})/"
-        waits = any(each in unserved for each in control_plane.unit_addresses(relation))
+        machines = control_plane.unit_addresses(relation)
+        waits = not relation.units or any(each in unserved for each in machines)
         if known != told and (known or not waits):
             bag[KEY] = told
 

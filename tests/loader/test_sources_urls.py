@@ -85,6 +85,7 @@ BAD = {
     "volume:/inbox/%ff": "not UTF-8",
     "volume:/inbox?x=1": "has a query",
     "volume:/" + "a/" * 300: "too deep",
+    "volume:/.aws-efs/dynamic/default-x": "is in /.aws-efs, which is the charm's",
     "volume:/datasets": "is in /datasets, which has the data sets",
     "volume:/datasets/x": "is in /datasets",
     "volume:/%64atasets/.versions/x": "is in /datasets",

@@ -244,6 +244,26 @@ def test_more_files_than_a_source_may_have_are_refused(rig: loader_rig.Rig):
     assert "max-size" in rig.load(SOURCE, "y", limits={"most_bytes": 1000}).error
 
 
+def test_directories_without_files_count_too(rig: loader_rig.Rig):
+    top = fill(rig)
+    for number in range(30):
+        (top / "none" / str(number)).mkdir(parents=True)
+    error = rig.load(SOURCE, limits={"most_members": 20}).error
+    assert "has more than 20 files and directories" in error
+
+
+@pytest.mark.parametrize("source", [SOURCE, f"{SOURCE}/a.txt"])
+def test_what_a_closed_directory_above_keeps_private_is_not_published(
+    rig: loader_rig.Rig, source: str
+):
+    top = fill(rig)
+    top.parent.chmod(0o700)
+    error = rig.load(source).error
+    assert "not all users may read the directory '/inbox'" in error
+    top.parent.chmod(0o711)
+    assert rig.load(source, "y").result
+
+
 def test_a_list_cannot_name_a_path_of_the_volume_nor_be_one(
     rig: loader_rig.Rig, served: origin_server.Origin
 ):

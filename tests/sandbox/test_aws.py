@@ -92,6 +92,20 @@ def test_dual_stack_mount_targets_have_ipv6_and_let_its_ranges_in(
     assert len(rig.writes(cloud)) == done, "back at ipv4, what is in use stays"
 
 
+def test_a_further_zone_without_ipv6_is_told_and_the_others_are_served(
+    cloud: sandbox_aws.Cloud,
+) -> None:
+    first = rig.workers(cloud, "us-east-1a")
+    cloud.add_ipv6(cloud.subnets["us-east-1a"], "2600:1f18:0:1::/64")
+    rig.reconciled(cloud, rig.make_desired(*first, dual_stack=True))
+    machines = [*first, *rig.workers(cloud, "us-east-1c")]
+    outcome = rig.reconciled(cloud, rig.make_desired(*machines, dual_stack=True))
+    assert [str(each) for each in outcome.problems] == [
+        "no subnet of us-east-1c has an IPv6 block: add one, or set ip-address-type=ipv4"
+    ]
+    assert set(outcome.addresses) == {"us-east-1a"}
+
+
 def test_a_mount_target_without_ipv6_is_not_made_dual_stack(cloud: sandbox_aws.Cloud) -> None:
     machines = rig.workers(cloud, "us-east-1a")
     rig.reconciled(cloud, rig.make_desired(*machines))

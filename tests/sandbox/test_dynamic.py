@@ -110,6 +110,28 @@ def test_a_steady_hook_writes_nothing(dynamic: Stage) -> None:
     ]
 
 
+def test_options_that_are_taken_back_leave_the_provisioner(stage: Stage) -> None:
+    options = {
+        "tolerations": "pool=loaders:NoSchedule",
+        "pod-labels": "team=vision",
+        "pod-annotations": "example.com/team=vision",
+    }
+    stage.settle(config={"dynamic": True, **options})
+    found = stage.kube.get(apps_v1.Deployment, "provisioner", namespace=APPLICATION).to_dict()
+    pod = found["spec"]["template"]
+    assert pod["spec"]["tolerations"]
+    assert pod["metadata"]["labels"]["team"] == "vision"
+    assert pod["metadata"]["annotations"] == {"example.com/team": "vision"}
+    stage.model.config(APPLICATION, dict.fromkeys(options, ""))
+    stage.model.update_status(APPLICATION)
+    found = stage.kube.get(apps_v1.Deployment, "provisioner", namespace=APPLICATION).to_dict()
+    pod = found["spec"]["template"]
+    assert "tolerations" not in pod["spec"]
+    assert "team" not in pod["metadata"]["labels"]
+    assert "annotations" not in pod["metadata"]
+    assert stage.status().name == "active", stage.status()
+
+
 def test_its_user_may_make_volumes_and_little_else(dynamic: Stage) -> None:
     wide = f"{APPLICATION}-{dynamic.model.uuid[:8]}-provisioner"
     role = dynamic.kube.get(rbac_authorization_v1.ClusterRole, wide)

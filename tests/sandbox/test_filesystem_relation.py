@@ -114,6 +114,24 @@ def test_nothing_is_told_while_a_machine_has_no_mount_target(stage: Stage) -> No
     assert mounted(stage, 1) == f"{only(stage)}.efs.us-east-1.amazonaws.com:/"
 
 
+def test_a_machine_in_a_zone_that_is_not_served_is_told_nothing_though_others_are(
+    stage: Stage,
+) -> None:
+    stage.model.deploy(
+        related_charms.FilesystemClientCharm,
+        related_charms.FILESYSTEM_CLIENT,
+        "others",
+        zones=("us-east-1b",),
+    )
+    deploy_clients(stage, "us-east-1a")
+    stage.deploy()
+    stage.model.relate(ENDPOINT, "others")
+    assert [each.zone for each in stage.cloud.mount_targets()] == ["us-east-1b"]
+    stage.cloud.refuse_zone("us-east-1a")
+    stage.model.relate(ENDPOINT, CLIENT)
+    assert mounted(stage) == "nothing to mount"
+
+
 def test_machines_of_another_model_have_no_address_here(stage: Stage) -> None:
     rig.deploy_with_machines(stage, {})
     deploy_clients(stage, "us-east-1a")

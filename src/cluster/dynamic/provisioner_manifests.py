@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +21,8 @@ DIRECTORY = ".aws-efs/dynamic"
 NAME = pods.PROVISIONER_CONTAINER
 # The label of its pods, by which the Deployment finds them.
 PART = "aws-efs/part"
+# The annotation with the digest of what we ask for: it changes with what we ask for no more, too.
+_DIGEST = "aws-efs/manifest"
 # The annotation by which Kubernetes knows whose a volume is to delete.
 _MADE_BY = "pv.kubernetes.io/provisioned-by"
 
@@ -58,6 +62,18 @@ def render(desired: DesiredProvisioner, owner: identity.Owner) -> list[manifests
         desired: The desired provisioner.
         owner: The application.
     """
+    return [_with_digest(each) for each in _render(desired, owner)]
+
+
+def _with_digest(manifest: manifests.Manifest) -> manifests.Manifest:
+    """Return a manifest with the digest of all that it has."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    metadata: dict[str, Any] = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), _DIGEST: digest[:16]}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _render(desired: DesiredProvisioner, owner: identity.Owner) -> list[manifests.Manifest]:
     options, labels = desired.options, ownership.labels(owner)
     names = {"name": NAME, "account": NAME, "namespace": owner.application}
     wide = {**names, "name": cluster_name(owner), "labels": labels}

@@ -34,7 +34,7 @@ def reconcile(
     Args:
         cluster: The cluster.
         desired: The desired provisioner.
-        timeout_seconds: The longest time to wait for its pod.
+        timeout_seconds: The longest time to wait for its pod, where something was changed.
 
     Returns:
         The problem that keeps it from running; None where it runs.
@@ -42,23 +42,25 @@ def reconcile(
     Raises:
         problems.Blocked: An object of its name is somebody else's.
     """
+    written = False
     for manifest in provisioner_manifests.render(desired, cluster.owner):
         resource = manifests.resource(manifest)
-        client.repeat(
+        written |= client.repeat(
             lambda manifest=manifest, resource=resource: _bring(cluster, manifest, resource)
         )
     _remove_former_classes(cluster, desired.storage_class)
-    runs = polling.poll(lambda: _runs(cluster), bool, timeout_seconds)
+    # What has not run for a while does not because this hook waits.
+    runs = polling.poll(lambda: _runs(cluster), bool, timeout_seconds if written else 0)
     return None if runs else _explain(cluster)
 
 
-def _bring(cluster: client.Cluster, manifest: manifests.Manifest, resource: Any) -> None:
-    """Create an object, or change it where it is not as desired."""
+def _bring(cluster: client.Cluster, manifest: manifests.Manifest, resource: Any) -> bool:
+    """Create an object, or change it where it is not as desired; return whether that was so."""
     target = objects.reference(resource)
     found = cluster.find(target.kind, target.name, target.namespace)
     if found is None or not cluster.owns(found):
         cluster.apply(resource)  # it refuses to touch one that is not ours
-        return
+        return True
     foreign_class = target.kind is storage_v1.StorageClass and not (
         provisioner_removal.owns_class(cluster.owner, found)
     )
@@ -70,12 +72,13 @@ def _bring(cluster: client.Cluster, manifest: manifests.Manifest, resource: Any)
     state: dict[str, Any] = found.to_dict()
     fixed = all(state.get(key) == manifest[key] for key in _FIXED.get(manifest["kind"], ()))
     if fixed and provisioner_manifests.includes(state, manifest):
-        return
+        return False
     over: objects.Reference | None = objects.reference(found)
     if not fixed:
         cluster.delete(objects.reference(found))
         over = None
     cluster.apply(resource, over=over)
+    return True
 
 
 def _remove_former_classes(cluster: client.Cluster, storage_class: str) -> None:

@@ -25,12 +25,10 @@ def standing(cluster: client.Cluster) -> list[objects.Reference]:
     Args:
         cluster: The cluster.
     """
-    name = provisioner_manifests.NAME
-    found: list[Any] = [cluster.find_own(apps_v1.Deployment, name)]
-    found += find_classes(cluster)
+    found: list[Any] = [_find(cluster, apps_v1.Deployment), *find_classes(cluster)]
     wide = provisioner_manifests.cluster_name(cluster.owner)
     found.append(cluster.find(rbac_authorization_v1.ClusterRoleBinding, wide))
-    found.append(cluster.find_own(core_v1.ServiceAccount, name))
+    found.append(_find(cluster, core_v1.ServiceAccount))
     found.append(cluster.find(rbac_authorization_v1.ClusterRole, wide))
     return [objects.reference(each) for each in found if each is not None and cluster.owns(each)]
 
@@ -69,8 +67,8 @@ def find_made(cluster: client.Cluster) -> list[core_v1.PersistentVolume]:
     return [each for each in found if provisioner_manifests.made(cluster.owner, each)]
 
 
-def stop(cluster: client.Cluster, timeout_seconds: float) -> bool:
-    """Delete the Deployment, and wait until its pods are gone; return whether there were any.
+def stop(cluster: client.Cluster, timeout_seconds: float) -> None:
+    """Delete the Deployment, and wait until its pods are gone.
 
     Args:
         cluster: The cluster.
@@ -79,21 +77,19 @@ def stop(cluster: client.Cluster, timeout_seconds: float) -> bool:
     Raises:
         problems.Waiting: A pod is still there.
     """
-    stood = release_claim(cluster) or bool(_pods(cluster))
+    release_claim(cluster)
     await_end(cluster, timeout_seconds)
-    return stood
 
 
-def release_claim(cluster: client.Cluster) -> bool:
-    """Delete the Deployment, whose pod keeps our claim in use; return whether there was one.
+def release_claim(cluster: client.Cluster) -> None:
+    """Delete the Deployment, whose pod keeps our claim in use.
 
     Args:
         cluster: The cluster.
     """
-    deployment = cluster.find_own(apps_v1.Deployment, provisioner_manifests.NAME)
+    deployment = _find(cluster, apps_v1.Deployment)
     if deployment is not None:
         cluster.remove(objects.reference(deployment))
-    return deployment is not None
 
 
 def await_end(cluster: client.Cluster, timeout_seconds: float) -> None:
@@ -137,6 +133,19 @@ def remove(cluster: client.Cluster, timeout_seconds: float) -> list[str]:
     return [provisioner_manifests.title(each) for each in find_made(cluster)]
 
 
+def _find(cluster: client.Cluster, kind: type[Any]) -> Any:
+    """Return the provisioner's object of a kind in our namespace; None where there is none."""
+    return cluster.find_own(kind, provisioner_manifests.NAME) if _has_namespace(cluster) else None
+
+
+def _has_namespace(cluster: client.Cluster) -> bool:
+    """Return whether the namespace of our name is ours: in one of others, nothing is."""
+    found = cluster.find(core_v1.Namespace, cluster.namespace)
+    return found is not None and ownership.is_marked(cluster.owner, found)
+
+
 def _pods(cluster: client.Cluster) -> list[core_v1.Pod]:
+    if not _has_namespace(cluster):
+        return []
     marked = cluster.own(core_v1.Pod, {provisioner_manifests.PART: provisioner_manifests.NAME})
     return [each for each in marked if objects.replica_set_uid(each)]

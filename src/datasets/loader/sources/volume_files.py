@@ -17,6 +17,8 @@ from . import volume_path
 
 # What an entry's mode must have for all to read it.
 FILE_FOR_ALL, DIRECTORY_FOR_ALL = 0o004, 0o005
+# What a directory's mode must have for all to reach what is below it by its name.
+WAY_FOR_ALL = 0o001
 BLOCK_BYTES = 512
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
@@ -114,7 +116,7 @@ class _OpenFile:
 
 
 def directories(task: tasks.Task) -> directory_cache.DirectoryCache:
-    """Return the directories of the volume; of those at and below a source, all may read each."""
+    """Return the directories of the volume, as far as all may reach and read a source in them."""
     tops = [
         volume_path.path_of(source.url)
         for source in task.sources
@@ -123,10 +125,13 @@ def directories(task: tasks.Task) -> directory_cache.DirectoryCache:
 
     def check(directory: open_directory.OpenDirectory) -> None:
         path = f"{directory.path}/"
+        needed = 0
+        if any(f"{top}/".startswith(path) for top in tops):
+            needed |= WAY_FOR_ALL
         if any(path.startswith(f"{top}/") for top in tops):
-            mode = directory.status().st_mode
-            if mode & DIRECTORY_FOR_ALL != DIRECTORY_FOR_ALL:
-                raise _private(f"the directory {failure.quote('/' + directory.path)}")
+            needed |= DIRECTORY_FOR_ALL
+        if directory.status().st_mode & needed != needed:
+            raise _private(f"the directory {failure.quote('/' + directory.path)}")
 
     return directory_cache.DirectoryCache(open_directory.open_root(task.root), check)
 

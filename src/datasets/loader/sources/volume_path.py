@@ -7,6 +7,8 @@ from . import source_object
 
 # The loader's own directory: what is in it is a data set already, or part of one.
 DATASETS = "datasets"
+# The charm's own directory, in which claims of others have theirs.
+CHARM = ".aws-efs"
 FORM = "volume:/path"
 
 
@@ -28,7 +30,10 @@ def path_of(url: str) -> str:
     problem = source_object.path_problem(path)
     if problem:
         raise ValueError(f"names no path of the volume ({problem}): use {FORM}")
-    if path.partition("/")[0] == DATASETS:
+    first = path.partition("/")[0]
+    if first == CHARM:
+        raise ValueError(f"is in /{CHARM}, which is the charm's: copy it elsewhere by a pod first")
+    if first == DATASETS:
         raise ValueError(
             f"is in /{DATASETS}, which has the data sets: use one where it is, or the source that "
             "it came from"

@@ -76,9 +76,11 @@ class VolumeReader:
                 count += 1
                 if count > self._task.limits.most_members:
                     raise failure.Failure(
-                        f"{shown} has more than {self._task.limits.most_members} files: load its "
-                        "directories as several data sets"
+                        f"{shown} has more than {self._task.limits.most_members} files and "
+                        "directories: load its directories as several data sets"
                     )
+                if found is None:
+                    continue
                 volume_files.check_file(shown, below, found, self._task.limits)
                 yield SourceObject(
                     _url(f"{path}/{below}"),
@@ -95,8 +97,8 @@ class VolumeReader:
         top: str,
         below: str,
         pool: futures.ThreadPoolExecutor,
-    ) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield the selected files of a directory and of those below it."""
+    ) -> Iterator[tuple[str, os.stat_result | None]]:
+        """Yield the selected files of a directory, and the directories in it with theirs."""
         above = f"{below}/" if below else ""
         try:
             directory = directories.get(f"{top}/{below}" if below else top)
@@ -112,6 +114,7 @@ class VolumeReader:
                 statuses = pool.map(directory.lstat, names)
                 for path, _, is_directory in batch:
                     if is_directory:
+                        yield path, None
                         yield from self._walk(directories, top, path, pool)
                     else:
                         yield path, next(statuses)
