@@ -229,7 +229,7 @@ def test_a_container_of_ours_has_what_it_is_given_and_no_more(
         "capabilities": {"CapInh": 0, "CapPrm": own, "CapEff": own, "CapBnd": own, "CapAmb": 0},
         "no_new_privileges": "1",
         "token": False,
-        "services": [],
+        "services": ["KUBERNETES_SERVICE_HOST"],  # every container has this one
         "written": [f"{job_lifecycle.MOUNT_PATH}/x"],
     }
 
