@@ -21,8 +21,8 @@ from . import selection, source_object, volume_files, volume_path
 from .source_object import SourceObject
 
 AUTH = ""
-# The entries whose status is read side by side: each takes a round trip.
-BATCH, THREADS = 512, 32
+# The entries whose status is read side by side: each takes a round trip. A batch is in memory.
+BATCH, THREADS = 256, 32
 
 
 class VolumeReader:
