@@ -114,7 +114,7 @@ def _zone_problems(
         )
         for zone in placed.without_efs
     ]
-    lacking = plan.without_ipv6(vpc, placed) if desired.dual_stack else {}
+    lacking = plan.without_ipv6(desired, vpc, placed)
     found += lacking.values()
     found += [
         problems.Blocked(

@@ -200,20 +200,26 @@ def _check_dual_stack(
                 f"{target.zone} has a mount target without IPv6, which cannot be changed: set "
                 "ip-address-type=ipv4, or teardown first"
             )
-    for problem in without_ipv6(vpc, placed).values() if not own else ():
-        raise problem
+    lacking = without_ipv6(desired, vpc, placed)
+    if lacking and not own:
+        raise next(iter(lacking.values()))
 
 
-def without_ipv6(vpc: network.Network, placed: placement.Placement) -> dict[str, problems.Problem]:
+def without_ipv6(
+    desired: resources.DesiredFileSystem, vpc: network.Network, placed: placement.Placement
+) -> dict[str, problems.Problem]:
     """Return the problems of zones that need a dual-stack mount target and cannot have one.
 
     Args:
+        desired: The desired file system.
         vpc: The VPC.
         placed: Where mount targets are needed.
 
     Returns:
-        The problems by zone.
+        The problems by zone; none without dual-stack.
     """
+    if not desired.dual_stack:
+        return {}
     able = {subnet.zone for subnet in vpc.subnets if subnet.ipv6_cidrs}
     return {
         zone: problems.Blocked(

@@ -180,13 +180,7 @@ def job_uid(pod: Any) -> str:
     Args:
         pod: The pod.
     """
-    owners = meta(pod).ownerReferences or []
-    jobs = (
-        each.uid
-        for each in owners
-        if each.controller and each.kind == "Job" and each.apiVersion.startswith("batch/")
-    )
-    return next(jobs, "")
+    return _controller_uid(pod, "Job", "batch/")
 
 
 def replica_set_uid(pod: Any) -> str:
@@ -195,13 +189,17 @@ def replica_set_uid(pod: Any) -> str:
     Args:
         pod: The pod.
     """
+    return _controller_uid(pod, "ReplicaSet", "apps/")
+
+
+def _controller_uid(pod: Any, kind: str, group: str) -> str:
     owners = meta(pod).ownerReferences or []
-    sets = (
+    found = (
         each.uid
         for each in owners
-        if each.controller and each.kind == "ReplicaSet" and each.apiVersion.startswith("apps/")
+        if each.controller and each.kind == kind and each.apiVersion.startswith(group)
     )
-    return next(sets, "")
+    return next(found, "")
 
 
 def storage(quantities: Any) -> str:

@@ -81,6 +81,15 @@ def is_labelled(owner: identity.Owner, resource: Any) -> bool:
     return labels(owner).items() <= objects.labels_of(resource).items()
 
 
+def names_itself(resource: Any) -> bool:
+    """Return whether an object has its own name in our annotation, which a copy has not.
+
+    Args:
+        resource: Any object.
+    """
+    return objects.annotations_of(resource).get(OWN_NAME) == objects.name(resource)
+
+
 def namespace_conflict(owner: identity.Owner, found: Mapping[str, str]) -> problems.Blocked:
     """Return the problem that the namespace of our name is somebody else's.
 

@@ -23,12 +23,12 @@ BDI = "/sys/class/bdi"
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe must not make its opener wait.
 FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-# Those that only root writes in: data sets, their versions, dynamic volumes, files of the probes.
-OWN = ("datasets", "datasets/.versions", ".aws-efs", ".aws-efs/dynamic", ".aws-efs/probe")
-MODE, FOREIGN_WRITE = 0o755, 0o022
 # Dynamic volumes are open to all, each for whoever mounts it, which root does; a claim on the
 # whole file system must not lead there.
 DYNAMIC, CLOSED = ".aws-efs/dynamic", 0o700
+# Those that only root writes in: data sets, their versions, dynamic volumes, files of the probes.
+OWN = ("datasets", "datasets/.versions", ".aws-efs", DYNAMIC, ".aws-efs/probe")
+MODE, FOREIGN_WRITE = 0o755, 0o022
 MOST_BYTES = 4096
 # EFS squashes root only if the file system's policy grants clients no root access; another policy
 # grants no writes.

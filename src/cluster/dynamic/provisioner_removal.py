@@ -52,7 +52,7 @@ def owns_class(owner: identity.Owner, resource: Any) -> bool:
     """
     return bool(
         ownership.is_marked(owner, resource)
-        and objects.annotations_of(resource).get(ownership.OWN_NAME) == objects.name(resource)
+        and ownership.names_itself(resource)
         and resource.provisioner == volume_names.provisioner_name(owner)
     )
 

@@ -72,7 +72,7 @@ def observe(
     found_classes = [
         each
         for each in cluster.select(storage_v1.StorageClass, mark)
-        if (_names_itself(each) or objects.name(each) == storage_class)
+        if (ownership.names_itself(each) or objects.name(each) == storage_class)
         # That of dynamic volumes goes with their provisioner.
         and each.provisioner != volume_names.provisioner_name(owner)
     ]
@@ -103,6 +103,17 @@ def observe(
         claims=tuple(asking),
         references={key(each): each for each in map(objects.reference, ours)},
     )
+
+
+def claim_labels(owner: identity.Owner, namespace: str) -> dict[str, str]:
+    """Return the labels of a claim of ours.
+
+    Args:
+        owner: The application.
+        namespace: The claim's namespace.
+    """
+    own = namespace == owner.application
+    return ownership.labels(owner) | ({} if own else FOR_NOTEBOOKS)
 
 
 def owns_volume(owner: identity.Owner, volume: Any) -> bool:
@@ -220,10 +231,6 @@ def key(reference: objects.Reference) -> volume_resources.Key:
     return reference.kind.__name__, reference.namespace, reference.name
 
 
-def _names_itself(resource: Any) -> bool:
-    return objects.annotations_of(resource).get(ownership.OWN_NAME) == objects.name(resource)
-
-
 def _asks_for_ours(owner: identity.Owner, claim: Any) -> bool:
     namespace = claim.metadata.namespace
     return claim.spec.volumeName in {
@@ -252,7 +259,7 @@ def _storage_class(owner: identity.Owner, resource: Any) -> volume_resources.Obs
         name=resource.metadata.name,
         matches=fixed == ("kubernetes.io/no-provisioner", "Immediate", "Retain"),
         expands=resource.allowVolumeExpansion is True,
-        labelled=ownership.is_labelled(owner, resource) and _names_itself(resource),
+        labelled=ownership.is_labelled(owner, resource) and ownership.names_itself(resource),
     )
 
 
@@ -287,8 +294,7 @@ def _claim(
 ) -> volume_resources.ObservedClaim:
     spec, status = claim.spec, claim.status
     volume = volumes.get(spec.volumeName)
-    own = claim.metadata.namespace == owner.application
-    wanted = {} if own else FOR_NOTEBOOKS
+    labels = claim_labels(owner, claim.metadata.namespace)
     return volume_resources.ObservedClaim(
         namespace=claim.metadata.namespace,
         name=claim.metadata.name,
@@ -304,8 +310,7 @@ def _claim(
             and volume.claim == claim.metadata.name
             and volume.claim_uid in ("", claim.metadata.uid)
         ),
-        labelled=ownership.is_labelled(owner, claim)
-        and wanted.items() <= objects.labels_of(claim).items(),
+        labelled=labels.items() <= objects.labels_of(claim).items(),
         view=volume_names.is_view(spec.volumeName or ""),
     )
 

@@ -307,7 +307,7 @@ def _render_of_pair(
         "claim",
         name=pair.claim,
         namespace=pair.namespace,
-        labels=ownership.labels(owner) | ({} if pair.own else volume_observe.FOR_NOTEBOOKS),
+        labels=volume_observe.claim_labels(owner, pair.namespace),
         access_mode=access_mode,
         storage_class=pair.storage_class,
         volume=pair.volume,

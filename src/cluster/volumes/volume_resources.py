@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import problems
 from cluster.volumes import volume_names
@@ -221,6 +221,9 @@ class ObservedClaim:
         return self.phase == "Bound" and not self.deleting
 
 
+_Grouped = TypeVar("_Grouped", ObservedVolume, ObservedClaim)
+
+
 @dataclasses.dataclass(frozen=True)
 class ObservedVolumes:
     """Our objects in the cluster, and the namespaces of the desired claims.
@@ -253,18 +256,19 @@ class ObservedVolumes:
     @functools.cached_property
     def volumes_by_group(self) -> Mapping[str, Sequence[ObservedVolume]]:
         """Return our volumes by the group of their claim."""
-        found = collections.defaultdict[str, list[ObservedVolume]](list)
-        for volume in self.volumes:
-            found[volume.group].append(volume)
-        return dict(found)
+        return _by_group(self.volumes)
 
     @functools.cached_property
     def claims_by_group(self) -> Mapping[str, Sequence[ObservedClaim]]:
         """Return the claims that ask for our volumes, by group."""
-        found = collections.defaultdict[str, list[ObservedClaim]](list)
-        for claim in self.claims:
-            found[claim.group].append(claim)
-        return dict(found)
+        return _by_group(self.claims)
+
+
+def _by_group(observed: Iterable[_Grouped]) -> Mapping[str, Sequence[_Grouped]]:
+    found = collections.defaultdict[str, list[_Grouped]](list)
+    for each in observed:
+        found[each.group].append(each)
+    return dict(found)
 
 
 def desired_pairs(desired: DesiredVolumes, owner: identity.Owner) -> Iterator[DesiredPair]:
